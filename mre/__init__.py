@@ -1,0 +1,23 @@
+"""Multi-reward as condition for instruction-based image editing: the shared core of the studio.
+
+Importing `mre` is cheap. The classes that diffusers stores by name in a saved pipeline are found here on first use.
+"""
+
+from importlib import import_module
+
+from mre.rewards import EDIT_TYPES, PERSPECTIVES, Reward
+
+__version__ = "0.1.0"
+
+_LAZY = {
+    "RewardEditPipeline": "mre.pipeline",
+    "RewardUNet2DConditionModel": "mre.models.unet",
+    "PatchAutoencoder": "mre.models.patch_autoencoder",
+}
+__all__ = ["EDIT_TYPES", "PERSPECTIVES", "Reward", "__version__", *_LAZY]     # noqa: PLE0604
+
+
+def __getattr__(name: str):
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'mre' has no attribute {name!r}")

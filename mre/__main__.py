@@ -1,0 +1,55 @@
+"""python -m mre COMMAND: finds the command's module, hands it its flags, and turns errors into one line."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
+
+from mre import __version__
+from mre.errors import MreError
+
+COMMANDS = {
+    "edit": "edit pictures with an instruction and a reward",
+    "scenes": "draw triplets with oracle rewards",
+    "judge": "score one edit",
+    "rewards": "make RewardEdit data from triplets",
+    "bench": "edit, judge and tabulate a benchmark",
+    "study": "create, run and export human-evaluation studies",
+    "compare": "compare a judge's scores with people's",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command. Returns the exit code: 0 only on success, 1 for a fault in what was given, 130 when stopped."""
+    argv = sys.argv[1:] if argv is None else argv
+    parser = argparse.ArgumentParser(
+        prog="python -m mre",
+        description="MRE Studio: reward-conditioned, instruction-based image editing.",
+        epilog="commands:\n" + "\n".join(f"  {name:<9} {text}" for name, text in COMMANDS.items())
+               + "\n\n`python -m mre COMMAND --help` shows a command's flags and an example.",
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--version", action="version", version=f"MRE Studio {__version__}")
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of: " + ", ".join(COMMANDS))
+    parser.add_argument("flags", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    if not argv:
+        parser.print_help()
+        return 2
+    chosen = parser.parse_args(argv[:1])
+    module = import_module(f"mre.commands.{chosen.command}")
+    command = argparse.ArgumentParser(prog=f"python -m mre {chosen.command}", description=module.__doc__,
+                                      formatter_class=argparse.RawDescriptionHelpFormatter)
+    module.add_arguments(command)
+    args = command.parse_args(argv[1:])
+    try:
+        return module.run(args) or 0
+    except MreError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; run the same command again to go on", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,41 @@
+"""The errors that a user can cause and mend. Each message is one line that names the file, row or field."""
+
+
+class MreError(Exception):
+    """Anything wrong with what came from outside: a file, an upload, a flag, a reply. Programs print it without a traceback."""
+
+
+class RewardError(MreError, ValueError):
+    """A score or reward text that is not one."""
+
+
+class ImageError(MreError):
+    """A picture that cannot be read, or is too large, too small or too long."""
+
+
+class DataError(MreError):
+    """A data file or folder with a fault; the message names the row, key or file."""
+
+
+class ModelError(MreError):
+    """Weights or a model folder that cannot be used; the message names the tensor or file."""
+
+
+class SettingsError(MreError, ValueError):
+    """A flag or configuration field with a value that cannot be used, or that does not exist."""
+
+
+class JudgeError(MreError):
+    """A judge that is not configured, or does not answer."""
+
+
+class JudgeReplyError(JudgeError):
+    """A judge's reply that is not a verdict. `raw` keeps the reply as it came."""
+
+    def __init__(self, message: str, raw: str = "") -> None:
+        super().__init__(message)
+        self.raw = raw
+
+
+class StudyError(MreError):
+    """Something a study does not allow: an unknown token, an expired lease, a second vote, a frozen design."""

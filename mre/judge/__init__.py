@@ -1,0 +1,1 @@
+"""Judges: whatever scores an edit from the three perspectives."""

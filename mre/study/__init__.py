@@ -1,0 +1,1 @@
+"""Human-evaluation studies: store, assignment, blinding, export and agreement."""

@@ -1,0 +1,35 @@
+"""What many tests need: the shared reference data, and a rule for what may be skipped where."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+
+
+def need(present: bool, what: str) -> None:
+    """Skip with a reason where something is not there; where CI is set, its absence is a failure."""
+    if not present:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{what} is not here")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Folder of reference data with known answers, beside the checkout."""
+    need(SHARED.is_dir(), f"reference data ({SHARED.name}/ beside the checkout)")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of the system's Chromium, for browser tests."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    need(path is not None, "a Chromium browser")
+    return path

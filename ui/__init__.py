@@ -1,0 +1,1 @@
+"""The pages. They draw and forward; what they show and change lives in `mre`."""
