@@ -14,7 +14,7 @@ _LAZY = {
     "RewardUNet2DConditionModel": "mre.models.unet",
     "PatchAutoencoder": "mre.models.patch_autoencoder",
 }
-__all__ = ["EDIT_TYPES", "PERSPECTIVES", "Reward", "__version__", *_LAZY]     # noqa: PLE0604
+__all__ = ["EDIT_TYPES", "PERSPECTIVES", "Reward", "__version__", *_LAZY]
 
 
 def __getattr__(name: str):

@@ -36,5 +36,6 @@ def test_rooms_without_tensors_do_not_import_torch_at_module_level():
 
 
 def test_importing_the_core_and_the_page_loads_no_torch():
-    code = "import sys, mre, mre.rewards; assert not {'torch', 'gradio', 'pandas'} & set(sys.modules); import ui.app; assert 'torch' not in sys.modules"
+    code = ("import sys, mre, mre.rewards; assert not {'torch', 'gradio', 'pandas'} & set(sys.modules)\n"
+            "import ui.app; assert 'torch' not in sys.modules")
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
