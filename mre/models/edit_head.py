@@ -1,0 +1,103 @@
+"""How the embedded editor turns what its U-Net says into a picture: a gated change on top of the original.
+
+A small network cannot carry a photograph through its trunk. So it does not paint the picture; it says, for each cell of its grid, how
+colours there should be mixed from the original and a few fixed views of it (blurred, in blocks, outlined, in few colours, displaced), what to
+paint where that is not enough, and, per pixel, where the change belongs. Untouched areas keep every pixel of the original.
+There are no weights here; only the layout of the U-Net's output channels and the arithmetic from them to a picture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+BLUR_SIGMAS = (1.2, 3.0)        # pixels at the native size
+FEW_COLOURS = 4                 # levels per channel of the posterised view
+GATE_BIAS = -2.0                # an untrained gate is nearly shut: sigmoid(-2) = 0.12
+VIEWS = 5                       # two blurs, blocks, few colours, displaced
+COLOUR = 3 * 3 + 3 + 3          # a colour matrix, an offset, and how strongly outlines are drawn in each colour
+FINISH_VIEWS = 4                # views of the finished picture that the last mixture chooses from
+
+
+@dataclass(frozen=True)
+class EditHead:
+    """Channels of a U-Net's output <-> an edited picture. `patch_size` is the side of a grid cell in pixels."""
+
+    patch_size: int
+
+    @property
+    def channels(self) -> int:
+        """Output channels that the U-Net needs, one set per cell: gate, paint, colour, views and finish."""
+        return sum(self._sections)
+
+    @property
+    def _sections(self) -> tuple[int, int, int]:
+        area = self.patch_size**2
+        return area, 3 * area, COLOUR + VIEWS + FINISH_VIEWS
+
+    def compose(self, features: Tensor, original: Tensor) -> tuple[Tensor, Tensor]:
+        """The edited picture and where it was changed.
+
+        features: (B, channels, h, w)
+        original: (B, 3, H, W) in [-1, 1], H = h * patch_size
+        returns   (B, 3, H, W) and gate logits (B, 1, H, W); zero features give the original back exactly
+        """
+        features, original = features.float(), original.float()
+        gate, paint, weights = features.split(self._sections, dim=1)
+        logits = F.pixel_shuffle(gate, self.patch_size) + GATE_BIAS                             # (B, 1, H, W)
+        weights = F.interpolate(weights, scale_factor=self.patch_size, mode="bilinear", align_corners=False)
+        matrix, offset, drawing, views, finish = weights.split([9, 3, 3, VIEWS, FINISH_VIEWS], dim=1)
+        change = F.pixel_shuffle(paint, self.patch_size) + offset                               # (B, 3, H, W)
+        for channel, column in enumerate(matrix.chunk(3, dim=1)):
+            change = change + column * original[:, channel:channel + 1]
+        with torch.no_grad():
+            soft, softer = (_blur(original, sigma) for sigma in BLUR_SIGMAS)
+            seen = soft, softer, self._blocks(original), _few_colours(soft), self._displaced(original)
+            outlines = _outlines(original)
+        for weight, view in zip(views.chunk(VIEWS, dim=1), seen, strict=True):
+            change = change + weight * (view - original)
+        change = change + drawing * outlines
+        picture = original + logits.sigmoid() * change
+        with torch.no_grad():       # the finish learns how much of each view to take; the views themselves are taken as given
+            seen = _blur(picture, BLUR_SIGMAS[0]), self._blocks(picture), _few_colours(picture), self._displaced(picture)
+        for weight, view in zip(finish.chunk(FINISH_VIEWS, dim=1), seen, strict=True):
+            picture = picture + weight * (view - picture)
+        return picture, logits
+
+    def _blocks(self, picture: Tensor) -> Tensor:
+        size = self.patch_size
+        return F.interpolate(F.avg_pool2d(picture, size), scale_factor=size, mode="nearest")
+
+    def _displaced(self, picture: Tensor) -> Tensor:
+        """The picture half a cell to the right, its left edge repeated: what a double image adds."""
+        step = self.patch_size // 2
+        return F.pad(picture, (step, 0, 0, 0), mode="replicate")[..., :-step]
+
+
+def _blur(picture: Tensor, sigma: float) -> Tensor:
+    """Gaussian blur along both axes, edges repeated."""
+    radius = int(2.5 * sigma + 0.5)
+    offsets = torch.arange(-radius, radius + 1, dtype=picture.dtype, device=picture.device)
+    kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
+    kernel = (kernel / kernel.sum()).expand(picture.shape[1], 1, -1)
+    groups = picture.shape[1]
+    padded = F.pad(picture, (radius,) * 4, mode="replicate")
+    return F.conv2d(F.conv2d(padded, kernel[:, :, None, :], groups=groups), kernel[:, :, :, None], groups=groups)
+
+
+def _outlines(picture: Tensor) -> Tensor:
+    """Strength of the brightness gradient, about 0 .. 1, one channel."""
+    grey = picture.mean(dim=1, keepdim=True)
+    padded = F.pad(grey, (1, 1, 1, 1), mode="replicate")
+    across = padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]
+    down = padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]
+    return (across.square() + down.square() + 1e-6).sqrt().clamp(max=1.0)
+
+
+def _few_colours(picture: Tensor) -> Tensor:
+    """The picture in FEW_COLOURS levels per channel."""
+    levels = FEW_COLOURS - 1
+    return ((picture.clamp(-1, 1) + 1) * levels / 2).round() * 2 / levels - 1
