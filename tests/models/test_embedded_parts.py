@@ -1,0 +1,63 @@
+"""The parts that only the embedded model has: patches, words, and the gated change."""
+
+import pytest
+import torch
+
+from mre.models.edit_head import EditHead
+from mre.models.patch_autoencoder import PatchAutoencoder
+from mre.models.words import word_tokenizer
+
+WORDS = ["make", "the", "red", "ball", "blue", "tree", "trees", "remove"]
+
+
+@pytest.fixture
+def picture():
+    return torch.rand(2, 3, 32, 48, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+
+def test_patches_give_the_picture_back_without_loss(picture, tmp_path):
+    autoencoder = PatchAutoencoder(patch_size=8)
+    latents = autoencoder.encode(picture).latent_dist.mode()
+    assert latents.shape == (2, 192, 4, 6)
+    assert torch.equal(autoencoder.decode(latents).sample, picture)
+    autoencoder.save_pretrained(tmp_path)
+    again = PatchAutoencoder.from_pretrained(tmp_path)
+    assert torch.equal(again.encode(picture).latent_dist.sample(), latents)
+    assert 2 ** (len(again.config.block_out_channels) - 1) == 8, "the stock pipeline reads the factor from here"
+
+
+def test_each_known_word_is_one_token_and_no_text_reads_as_its_own_end():
+    tokenizer = word_tokenizer(WORDS, max_length=16)
+    assert len(tokenizer.tokenize("Make the red ball blue")) == 5
+    for text in ("dragons", "把球变成蓝色", "étoile № 5 🎈", "trees!?"):
+        inside = tokenizer(text).input_ids[1:-1]
+        assert inside
+        assert tokenizer.eos_token_id not in inside, text
+    assert len(tokenizer("red " * 50, truncation=True).input_ids) == 16
+
+
+def test_a_head_with_nothing_to_say_gives_the_original_back_exactly(picture):
+    head = EditHead(8)
+    edited, gate = head.compose(torch.zeros(2, head.channels, 4, 6), picture)
+    assert torch.equal(edited, picture)
+    assert gate.shape == (2, 1, 32, 48)
+
+
+def test_a_shut_gate_keeps_every_pixel_whatever_is_painted(picture):
+    head = EditHead(8)
+    features = torch.zeros(2, head.channels, 4, 6)
+    features[:, :64] = -100                                  # the gate
+    features[:, 64:256] = 3                                  # the paint
+    edited, _ = head.compose(features, picture)
+    assert torch.allclose(edited, picture, atol=1e-6)
+
+
+def test_a_head_can_say_black_and_white_for_any_picture(picture):
+    """Grey = mean of the channels: the matrix takes away each channel's own share and adds a third of all."""
+    head = EditHead(8)
+    features = torch.zeros(2, head.channels, 4, 6)
+    features[:, :64] = 100                                   # gate open
+    matrix = torch.full((3, 3), 1 / 3) - torch.eye(3)        # matrix[c_in] is a column: what c_in adds to red, green and blue
+    features[:, 256:265] = matrix.flatten()[None, :, None, None]
+    edited, _ = head.compose(features, picture)
+    assert torch.allclose(edited, picture.mean(dim=1, keepdim=True).expand_as(picture), atol=1e-5)
