@@ -1,8 +1,8 @@
 """How the embedded editor turns what its U-Net says into a picture: a gated change on top of the original.
 
 A small network cannot carry a photograph through its trunk. So it does not paint the picture; it says, for each cell of its grid, how
-colours there should be mixed from the original and a few fixed views of it (blurred, in blocks, outlined, in few colours, displaced), what to
-paint where that is not enough, and, per pixel, where the change belongs. Untouched areas keep every pixel of the original.
+colours there should be mixed from the original and a few fixed views of it (blurred, in blocks, in few colours, displaced, as lines),
+what to paint where that is not enough, and, per pixel, where the change belongs. Untouched areas keep every pixel of the original.
 There are no weights here; only the layout of the U-Net's output channels and the arithmetic from them to a picture.
 """
 
@@ -17,8 +17,8 @@ from torch import Tensor
 BLUR_SIGMAS = (1.2, 3.0)        # pixels at the native size
 FEW_COLOURS = 4                 # levels per channel of the posterised view
 GATE_BIAS = -2.0                # an untrained gate is nearly shut: sigmoid(-2) = 0.12
-VIEWS = 5                       # two blurs, blocks, few colours, displaced
-COLOUR = 3 * 3 + 3 + 3          # a colour matrix, an offset, and how strongly outlines are drawn in each colour
+VIEWS = 6                       # two blurs, large and small blocks, few colours, displaced
+DRAWINGS = 2                    # outlines and local contrast: one channel each, drawn in a colour of its own
 FINISH_VIEWS = 4                # views of the finished picture that the last mixture chooses from
 
 
@@ -36,7 +36,7 @@ class EditHead:
     @property
     def _sections(self) -> tuple[int, int, int]:
         area = self.patch_size**2
-        return area, 3 * area, COLOUR + VIEWS + FINISH_VIEWS
+        return area, 3 * area, 9 + 3 + 3 * DRAWINGS + VIEWS + FINISH_VIEWS       # a colour matrix and an offset lead the last
 
     def compose(self, features: Tensor, original: Tensor) -> tuple[Tensor, Tensor]:
         """The edited picture and where it was changed.
@@ -49,27 +49,25 @@ class EditHead:
         gate, paint, weights = features.split(self._sections, dim=1)
         logits = F.pixel_shuffle(gate, self.patch_size) + GATE_BIAS                             # (B, 1, H, W)
         weights = F.interpolate(weights, scale_factor=self.patch_size, mode="bilinear", align_corners=False)
-        matrix, offset, drawing, views, finish = weights.split([9, 3, 3, VIEWS, FINISH_VIEWS], dim=1)
+        matrix, offset, ink, views, finish = weights.split([9, 3, 3 * DRAWINGS, VIEWS, FINISH_VIEWS], dim=1)
         change = F.pixel_shuffle(paint, self.patch_size) + offset                               # (B, 3, H, W)
         for channel, column in enumerate(matrix.chunk(3, dim=1)):
             change = change + column * original[:, channel:channel + 1]
         with torch.no_grad():
             soft, softer = (_blur(original, sigma) for sigma in BLUR_SIGMAS)
-            seen = soft, softer, self._blocks(original), _few_colours(soft), self._displaced(original)
-            outlines = _outlines(original)
+            seen = (soft, softer, _blocks(original, self.patch_size), _blocks(original, self.patch_size // 2),
+                    _few_colours(_vivid(soft)), self._displaced(original))
+            drawings = _outlines(original), _local_contrast(original)
         for weight, view in zip(views.chunk(VIEWS, dim=1), seen, strict=True):
             change = change + weight * (view - original)
-        change = change + drawing * outlines
+        for colour, drawing in zip(ink.chunk(DRAWINGS, dim=1), drawings, strict=True):
+            change = change + colour * drawing
         picture = original + logits.sigmoid() * change
         with torch.no_grad():       # the finish learns how much of each view to take; the views themselves are taken as given
-            seen = _blur(picture, BLUR_SIGMAS[0]), self._blocks(picture), _few_colours(picture), self._displaced(picture)
+            seen = _blur(picture, BLUR_SIGMAS[0]), _blocks(picture, self.patch_size), _few_colours(picture), self._displaced(picture)
         for weight, view in zip(finish.chunk(FINISH_VIEWS, dim=1), seen, strict=True):
             picture = picture + weight * (view - picture)
         return picture, logits
-
-    def _blocks(self, picture: Tensor) -> Tensor:
-        size = self.patch_size
-        return F.interpolate(F.avg_pool2d(picture, size), scale_factor=size, mode="nearest")
 
     def _displaced(self, picture: Tensor) -> Tensor:
         """The picture half a cell to the right, its left edge repeated: what a double image adds."""
@@ -88,16 +86,37 @@ def _blur(picture: Tensor, sigma: float) -> Tensor:
     return F.conv2d(F.conv2d(padded, kernel[:, :, None, :], groups=groups), kernel[:, :, :, None], groups=groups)
 
 
+def _blocks(picture: Tensor, size: int) -> Tensor:
+    """Means over squares of `size` pixels."""
+    return F.interpolate(F.avg_pool2d(picture, size), scale_factor=size, mode="nearest")
+
+
 def _outlines(picture: Tensor) -> Tensor:
     """Strength of the brightness gradient, about 0 .. 1, one channel."""
-    grey = picture.mean(dim=1, keepdim=True)
-    padded = F.pad(grey, (1, 1, 1, 1), mode="replicate")
+    padded = F.pad(_grey(picture), (1, 1, 1, 1), mode="replicate")
     across = padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]
     down = padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]
-    return (across.square() + down.square() + 1e-6).sqrt().clamp(max=1.0)
+    return (across.square() + down.square()).sqrt().clamp(max=1.0)
+
+
+def _local_contrast(picture: Tensor) -> Tensor:
+    """Brightness relative to that of the surroundings, 0 where they are alike, at least -1 in dark lines; one channel."""
+    light = (_grey(picture) + 1) / 2 + 0.06
+    return (light / _blur(light, BLUR_SIGMAS[1]) - 1).clamp(max=0.5) * 2
+
+
+def _grey(picture: Tensor) -> Tensor:
+    red, green, blue = picture.split(1, dim=1)
+    return 0.299 * red + 0.587 * green + 0.114 * blue
+
+
+def _vivid(picture: Tensor) -> Tensor:
+    """Colours half as strong again."""
+    grey = _grey(picture)
+    return grey + (picture - grey) * 1.5
 
 
 def _few_colours(picture: Tensor) -> Tensor:
-    """The picture in FEW_COLOURS levels per channel."""
-    levels = FEW_COLOURS - 1
-    return ((picture.clamp(-1, 1) + 1) * levels / 2).round() * 2 / levels - 1
+    """The picture in FEW_COLOURS levels per channel, each the middle of its step."""
+    steps = ((picture.clamp(-1, 0.999) + 1) / 2 * FEW_COLOURS).floor()
+    return (steps + 0.5) / FEW_COLOURS * 2 - 1

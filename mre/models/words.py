@@ -27,4 +27,5 @@ def word_tokenizer(words: Iterable[str], max_length: int) -> CLIPTokenizer:
     learner.train_from_iterator(sorted({word.lower() for word in words}), trainer)
     merges = [tuple(pair) for pair in json.loads(learner.to_str())["model"]["merges"]]
     tokens = [*alphabet, *(symbol + END_OF_WORD for symbol in alphabet), *("".join(pair) for pair in merges), *SPECIAL_TOKENS]
-    return CLIPTokenizer(vocab={token: index for index, token in enumerate(dict.fromkeys(tokens))}, merges=merges, model_max_length=max_length)
+    vocabulary = {token: index for index, token in enumerate(dict.fromkeys(tokens))}
+    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=max_length)
