@@ -1,0 +1,284 @@
+"""Settings of a training run: one frozen dataclass, from which the command line and the YAML file are derived. No torch here."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+import yaml
+
+from mre.errors import SettingsError
+from mre.rewards import EDIT_TYPES, PERSPECTIVES
+
+EMBEDDED = "embedded"           # init_from: a fresh embedded model, built from this config
+
+
+def setting(default: Any, text: str, choices: Sequence[str] | None = None, low: float | None = None, high: float | None = None,
+            resume: bool = False) -> Any:
+    """A field of TrainConfig: default, help text, and what values it takes. `resume`: a resumed run may change it."""
+    return field(default=default, metadata={"help": text, "choices": choices, "low": low, "high": high, "resume": resume})
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run. Defaults are those of the paper (section 6.1) and of its released training command unless noted.
+
+    Raises SettingsError, naming the field, for a value that cannot be used.
+    """
+
+    # The run
+    out: str = setting("runs/train", "folder of the run: checkpoints, logs, samples and the finished pipeline")
+    seed: int = setting(0, "with the number of a sample, decides its data, noise, timestep and dropout", low=0)
+    max_steps: int = setting(10_000, "optimizer steps; 10 000 in the released command", low=1, resume=True)
+    max_minutes: float = setting(0.0, "stop cleanly after this many minutes of training; 0 = no limit", low=0, resume=True)
+
+    # The model
+    init_from: str = setting(EMBEDDED, "what to start from: a name, folder or hub id of an editor, a Stable Diffusion folder, or "
+                                       f"'{EMBEDDED}' for a fresh embedded model")
+    variant: str = setting("released", "form of the reward condition", choices=("released", "paper"))
+    use_score: bool = setting(True, "condition on the three scores (Table 4)")
+    use_text: bool = setting(True, "condition on the reward text (Table 4)")
+    use_attention: bool = setting(True, "reward encoder after the input convolution (Table 5)")
+    use_addition: bool = setting(True, "reward added to every block (Table 5)")
+    perspectives: tuple[str, ...] = setting(PERSPECTIVES, "perspectives that the condition sees (Table 10)", choices=PERSPECTIVES)
+    zero_init: bool = setting(True, "new reward layers start without effect; the released code starts them at random")
+    width: tuple[int, ...] = setting((), "channels of the U-Net's levels of a fresh embedded model; empty = its own default", low=1)
+
+    # The data
+    data: str = setting("scenes", "where triplets come from: drawn scenes, or an InstructPix2Pix tree or Parquet folder",
+                        choices=("scenes", "pix2pix"))
+    data_dir: str = setting("", "the InstructPix2Pix tree or Parquet folder")
+    rewards: str = setting("", "RewardEdit file (released JSON, or our JSONL) that scores the triplets of data_dir")
+    photos: str = setting("", "folder of photographs behind drawn scenes")
+    resolution: int = setting(256, "pixels: shorter side, then a random square crop of it", low=8)
+    flip: bool = setting(True, "mirror half of the triplets, swapping left and right in the instruction (not for drawn scenes)")
+    clean_share: float = setting(0.0, "share of drawn triplets left unspoiled, with reward 5/5/5", low=0, high=1)
+    edit_type_weights: tuple[float, ...] = setting((), f"how often each of {', '.join(EDIT_TYPES)} is drawn; empty = equally", low=0)
+    cache_latents: str = setting("", "folder for latents and text states, encoded once; frozen encoders only")
+    num_workers: int = setting(0, "processes that prepare data, per training process", low=0, resume=True)
+
+    # Conditions
+    condition_dropout: float = setting(0.05, "d of the released command: text dropped for p < 2d, image for d <= p < 3d", low=0, high=1 / 3)
+    image_dropout: bool = setting(True, "whether that dropout also zeroes the original image")
+    reward_dropout: float = setting(0.0, "share of samples trained without any reward; 0 in the paper", low=0, high=1)
+    reward_text_dropout: float = setting(0.0, "share of samples whose reward text is replaced by None, whatever their scores; 0 in the paper",
+                                         low=0, high=1)
+
+    # The objective
+    timestep_terminal: float = setting(0.0, "share of samples at the very last timestep; 0 in the paper", low=0, high=1)
+    timestep_high: float = setting(0.0, "share of samples in the noisiest fifth of the timesteps; 0 in the paper", low=0, high=1)
+    snr_cap: float = setting(0.0, "weigh the loss by min(SNR + 1, cap), for models that predict the sample; 0 = plain mean, as in the paper",
+                             low=0)
+    mask_weight: float = setting(0.0, "extra weight of the loss where original and edited image differ; 0 in the paper", low=0)
+    mask_loss_weight: float = setting(0.0, "weight of the loss of the change mask that the embedded model also predicts", low=0)
+
+    # Optimisation
+    batch_size: int = setting(4, "triplets per process and step; 4 in the released command", low=1)
+    accumulation: int = setting(4, "batches per optimizer step; 4 in the released command", low=1)
+    learning_rate: float = setting(5e-5, "peak learning rate; 5e-5 in the released command", low=0)
+    warmup_steps: int = setting(0, "optimizer steps of linear warm-up", low=0)
+    schedule: str = setting("constant", "after warm-up: constant, or constant and then a cosine to zero", choices=("constant", "cosine"))
+    cosine_from: float = setting(0.5, "share of the run (of steps or minutes, whichever is further) after which the cosine begins", low=0, high=1)
+    train_text_encoder: bool = setting(False, "train the text encoder too (the embedded model's starts empty)")
+    text_encoder_rate: float = setting(1.0, "its learning rate as a multiple of learning_rate", low=0)
+    adam_beta1: float = setting(0.9, "of AdamW", low=0, high=1)
+    adam_beta2: float = setting(0.999, "of AdamW", low=0, high=1)
+    adam_epsilon: float = setting(1e-8, "of AdamW", low=0)
+    weight_decay: float = setting(1e-2, "of AdamW", low=0)
+    decay_all: bool = setting(False, "let weight decay act on norms and biases too, as the released code does")
+    max_grad_norm: float = setting(1.0, "gradients are clipped to this norm; the released code means to, but does not; 0 = never", low=0)
+    ema: bool = setting(True, "keep a moving average of the weights, which is what is saved at the end")
+    ema_decay: float = setting(0.9999, "largest decay of the moving average", low=0, high=1)
+    ema_every: int = setting(1, "optimizer steps between its updates", low=1)
+
+    # How it runs
+    mixed_precision: str = setting("no", "numbers of forward and backward passes; fp16 in the released command, on a GPU",
+                                   choices=("no", "fp16", "bf16"))
+    gradient_checkpointing: bool = setting(False, "trade time for memory; always on in the released code")
+    plain_attention: bool = setting(False, "attention as plain matrix products: faster to train on a CPU")
+    channels_last: bool = setting(False, "memory layout of convolutions")
+    local_sgd_steps: int = setting(0, "many processes: average parameters each so many steps instead of gradients at every step; 0 = gradients",
+                                   low=0)
+
+    # What it writes
+    log_every: int = setting(10, "steps between log lines", low=1, resume=True)
+    checkpoint_every: int = setting(500, "steps between checkpoints", low=1, resume=True)
+    checkpoint_limit: int = setting(3, "checkpoints kept, newest first; 0 = all", low=0, resume=True)
+    pipeline_every: int = setting(0, "steps between refreshed pipeline folders; 0 = only at the end", low=0, resume=True)
+    validation_every: int = setting(500, "steps between sheets of edited samples; 0 = none", low=0, resume=True)
+    validation_samples: int = setting(7, "held-out samples on a sheet", low=1, resume=True)
+    validation_steps: int = setting(30, "denoising steps of those samples", low=1, resume=True)
+    validation_guidance: float = setting(7.5, "guidance_scale of those samples", low=0, resume=True)
+    validation_image_guidance: float = setting(1.5, "image_guidance_scale of those samples", low=0, resume=True)
+    half: bool = setting(False, "save the finished pipeline in half precision", resume=True)
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for one in fields(self):
+            value = _converted(one.name, hints[one.name], getattr(self, one.name))
+            object.__setattr__(self, one.name, value)
+            _check(one.name, value, one.metadata)
+        if self.timestep_terminal + self.timestep_high > 1:
+            raise SettingsError("timestep_terminal and timestep_high are shares of one whole; "
+                                f"together they are {self.timestep_terminal + self.timestep_high}")
+        if self.edit_type_weights and (len(self.edit_type_weights) != len(EDIT_TYPES) or not sum(self.edit_type_weights)):
+            raise SettingsError(f"edit_type_weights must be {len(EDIT_TYPES)} numbers, not all 0, got {self.edit_type_weights}")
+        if self.data == "pix2pix" and not self.data_dir:
+            raise SettingsError("data_dir must name the triplet folder when data is pix2pix")
+        if self.data == "pix2pix" and self.conditioned and not self.rewards:
+            raise SettingsError("rewards must name a RewardEdit file when a model is trained with rewards on data_dir")
+        if self.cache_latents and (self.train_text_encoder or self.data == "scenes"):
+            raise SettingsError("cache_latents needs frozen encoders and stored triplets; it cannot be used with "
+                                + ("train_text_encoder" if self.train_text_encoder else "data scenes"))
+
+    @property
+    def conditioned(self) -> bool:
+        """Whether the model sees rewards at all. All switches off is plain InstructPix2Pix: stage 1, and the baseline."""
+        return (self.use_score or self.use_text) and (self.use_attention or self.use_addition)
+
+    def as_yaml(self) -> str:
+        """The settings as a YAML file that `--config` reads, with what each is for."""
+        lines = []
+        for one in fields(self):
+            value = getattr(self, one.name)
+            shown = yaml.safe_dump(list(value) if isinstance(value, tuple) else value, default_flow_style=True, width=10_000)
+            lines.append(f"{one.name}: {shown.removesuffix('...' + chr(10)).strip()}".ljust(40) + f"  # {one.metadata['help']}")
+        return "\n".join(lines) + "\n"
+
+    @classmethod
+    def read_yaml(cls, path: str | Path) -> dict[str, Any]:
+        """The settings that a YAML file gives. Raises SettingsError naming the file and the field."""
+        try:
+            content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise SettingsError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from error
+        if content is None:
+            return {}
+        if not isinstance(content, dict):
+            raise SettingsError(f"{path}: must be a list of `field: value` lines")
+        known = {one.name for one in fields(cls)}
+        for name in content:
+            if name not in known:
+                raise SettingsError(f"{path}: there is no field {name!r}{_closest(str(name), known)}")
+        return content
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> TrainConfig:
+        """The config that a YAML file holds."""
+        try:
+            return cls(**cls.read_yaml(path))
+        except SettingsError as error:
+            raise SettingsError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
+
+    @classmethod
+    def from_flags(cls, argv: Sequence[str] | None = None) -> TrainConfig:
+        """The config that a command line asks for: a preset, then a YAML file, then single flags, later ones winning."""
+        given = vars(_parser(cls).parse_args(argv))
+        preset, path = given.pop("preset", None), given.pop("config", None)
+        values = dict(PRESETS[preset]) if preset else {}
+        if path:
+            values |= cls.read_yaml(path)
+        try:
+            return cls(**(values | given))
+        except SettingsError as error:
+            raise SettingsError(f"{path}: {error}" if path and str(error).split()[0] not in given else str(error)) from error
+
+
+_EMBEDDED = {
+    # Why each: research on the embedded model. At its size the text matters only near pure noise, and the change mask grounds it.
+    "init_from": EMBEDDED, "data": "scenes", "resolution": 128, "flip": False,
+    "train_text_encoder": True, "text_encoder_rate": 1.5, "learning_rate": 6e-4, "adam_beta2": 0.99, "warmup_steps": 120, "schedule": "cosine",
+    "batch_size": 32, "accumulation": 1, "max_steps": 20_000, "ema_decay": 0.996, "ema_every": 8,
+    "condition_dropout": 0.04, "image_dropout": False, "reward_text_dropout": 0.5,
+    "timestep_terminal": 0.3, "timestep_high": 0.4, "snr_cap": 2.0, "mask_weight": 5.0, "mask_loss_weight": 0.3,
+    "plain_attention": True, "mixed_precision": "bf16", "half": True,
+    "validation_steps": 8, "validation_guidance": 1.5, "validation_image_guidance": 1.0,
+}
+_NO_REWARD = {"use_score": False, "use_text": False, "use_attention": False, "use_addition": False}
+_FULL_SIZE = {"data": "pix2pix", "mixed_precision": "fp16", "gradient_checkpointing": True, "num_workers": 4}
+PRESETS: dict[str, dict[str, Any]] = {
+    "tiny": {**_EMBEDDED, "out": "runs/tiny"},
+    "tiny-baseline": {**_EMBEDDED, **_NO_REWARD, "out": "runs/tiny-baseline"},
+    "insp2p": {**_FULL_SIZE, **_NO_REWARD, "init_from": "stable-diffusion-v1-5/stable-diffusion-v1-5", "out": "runs/insp2p"},
+    "reward-insp2p": {**_FULL_SIZE, "init_from": "runs/insp2p/pipeline", "out": "runs/reward-insp2p"},
+}
+
+
+def _parser(cls: type[TrainConfig]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="train.py", description="Train or fine-tune an editor. The same command again goes on where the last one stopped.",
+        epilog="example:\n  python train.py --preset tiny --out runs/tiny --max-minutes 60\n"
+               "  accelerate launch --num_processes 8 train.py --preset reward-insp2p --data-dir clip-filtered --rewards RewardEdit.json",
+        formatter_class=argparse.RawDescriptionHelpFormatter, argument_default=argparse.SUPPRESS, allow_abbrev=False)
+    parser.add_argument("--preset", choices=PRESETS, help="settings to begin with")
+    parser.add_argument("--config", metavar="FILE.yaml", help="settings from a file, such as the one beside a checkpoint")
+    hints = get_type_hints(cls)
+    for one in fields(cls):
+        extra = {"nargs": "?", "const": "true"} if hints[one.name] is bool else {}
+        kind = {bool: "true|false"}.get(hints[one.name], one.name.split("_")[-1].upper())
+        parser.add_argument("--" + one.name.replace("_", "-"), dest=one.name,
+                            metavar="|".join(one.metadata["choices"] or ()) or kind, **extra,
+                            help=f"{one.metadata['help']} ({_shown(one)})".replace("%", "%%"))
+    return parser
+
+
+def _shown(one: Any) -> str:
+    value = one.default
+    assert value is not MISSING
+    if isinstance(value, tuple):
+        return ",".join(map(str, value)) or "empty"
+    return str(value).lower() if isinstance(value, bool) else str(value) if value != "" else "empty"
+
+
+def _converted(name: str, kind: Any, value: Any) -> Any:
+    """`value`, from a flag or a YAML file, as the type of its field. Raises SettingsError naming the field."""
+    if get_origin(kind) is tuple:
+        parts = [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+        if not isinstance(parts, list | tuple):
+            raise SettingsError(f"{name} must be a list, got {value!r}")
+        return tuple(_converted(name, get_args(kind)[0], part.strip() if isinstance(part, str) else part) for part in parts)
+    try:
+        if kind is bool:
+            if isinstance(value, bool):
+                return value
+            return {"true": True, "false": False}[str(value).lower()]
+        if kind is str:
+            if not isinstance(value, str | os.PathLike):
+                raise TypeError
+            return os.fspath(value)
+        if isinstance(value, bool):
+            raise TypeError
+        number = float(value)
+        if kind is int and number != int(number):
+            raise ValueError
+        return kind(number)
+    except (KeyError, TypeError, ValueError, OverflowError):
+        word = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[kind]
+        raise SettingsError(f"{name} must be {word}, got {value!r}") from None
+
+
+def _check(name: str, value: Any, rule: Any) -> None:
+    for part in value if isinstance(value, tuple) else (value,):
+        if rule["choices"] and part not in rule["choices"]:
+            raise SettingsError(f"{name} must be one of {', '.join(rule['choices'])}, got {part!r}")
+        if rule["low"] is not None and not part >= rule["low"]:          # NaN fails this too
+            raise SettingsError(f"{name} must be at least {rule['low']:g}, got {part}")
+        if rule["high"] is not None and not part <= rule["high"]:
+            raise SettingsError(f"{name} must be at most {rule['high']:g}, got {part}")
+
+
+def _closest(name: str, known: set[str]) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def differing(new: TrainConfig, old: TrainConfig) -> list[str]:
+    """Fields in which a resumed run may not differ from the run it goes on with, but does."""
+    ours, theirs = asdict(new), asdict(old)
+    return [one.name for one in fields(new) if not one.metadata["resume"] and one.name != "out" and ours[one.name] != theirs[one.name]]

@@ -1,0 +1,277 @@
+"""The training loop: start or resume, step, average, log, show, save."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from accelerate import Accelerator
+from diffusers import DDPMScheduler
+from diffusers.training_utils import EMAModel
+from diffusers.utils import logging as diffusers_logging
+from torch import Tensor
+from tqdm.auto import tqdm
+from transformers.utils import logging as transformers_logging
+
+from mre.errors import MreError, SettingsError
+from mre.training.checkpoints import (
+    FOLDER,
+    checkpoints,
+    load_into,
+    load_json,
+    load_tensors,
+    remove_beyond,
+    save_tensors,
+    write_whole,
+)
+from mre.training.config import TrainConfig, differing
+from mre.training.encoding import Learner
+from mre.training.logs import RunLog
+from mre.training.objective import Draws, NoisePrediction, stream
+from mre.training.optimizer import build_optimizer, load_optimizer_tensors, optimizer_tensors, set_learning_rate
+from mre.training.start import latent_shape, prepare_models, save_editor, starting_pipeline
+from mre.training.triplets import batches, open_triplets
+from mre.training.validation import sample_sheet
+
+PIPELINE = "pipeline"           # folder of the finished editor, inside the run's
+SAMPLES = "samples"             # folder of validation sheets
+
+
+def train(config: TrainConfig) -> Path:
+    """Train as `config` says, going on from the run's last checkpoint if there is one. Returns the folder of the finished pipeline."""
+    for library in (diffusers_logging, transformers_logging):       # notices about optional parts, once per model
+        library.set_verbosity_error()
+        library.disable_progress_bar()
+    return Run(config).train()
+
+
+class Run:
+    """One process's part of a training run."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.config = config
+        self.out = Path(config.out)
+        self.accelerator = Accelerator(mixed_precision=config.mixed_precision, gradient_accumulation_steps=config.accumulation,
+                                       cpu=not torch.accelerator.is_available())        # lets processes on CPUs find each other too
+        self.device = self.accelerator.device
+        self.world, self.rank = self.accelerator.num_processes, self.accelerator.process_index
+        self.main = self.accelerator.is_main_process
+        self.local = config.local_sgd_steps > 0 and self.world > 1          # parameters are averaged, not gradients
+        self.step, self.samples, self.seconds, self.agreed_seconds = 0, 0, 0.0, 0.0
+        previous = checkpoints(self.out)
+        if previous:
+            refuse_other_settings(config, previous[-1])
+        self.triplets = open_triplets(config)
+        torch.manual_seed(config.seed)                                      # new layers start alike in every process
+        self.pipeline = starting_pipeline(config)
+        self.latent_shape = latent_shape(self.pipeline, config)
+        prepare_models(self.pipeline, config, self.device)
+        self.loss = NoisePrediction(DDPMScheduler.from_config(self.pipeline.scheduler.config), config)
+        self.learner = Learner(self.pipeline, self.loss, config)
+        named = [(name, parameter) for name, parameter in self.learner.named_parameters() if parameter.requires_grad]
+        self.names, self.parameters = [name for name, _ in named], [parameter for _, parameter in named]
+        self.optimizer = build_optimizer(self.learner, config)
+        self.ema = EMAModel(self.parameters, decay=config.ema_decay, foreach=True) if config.ema and self.main else None
+        if self.local:
+            self.module, self.optimizer = self.learner, self.accelerator.prepare(self.optimizer)
+        else:
+            self.module, self.optimizer = self.accelerator.prepare(self.learner, self.optimizer)
+        if previous:
+            self._load(previous[-1])
+
+    def train(self) -> Path:
+        """The run from top to bottom."""
+        config, log = self.config, RunLog(self.out, config_text=self.config.as_yaml(), step=self.step) if self.main else None
+        loader = batches(self.triplets, config, self.samples, self.rank, self.world, pin_memory=self.device.type == "cuda")
+        bar = tqdm(total=config.max_steps, initial=self.step, disable=not self.main, unit="step", dynamic_ncols=True, smoothing=0.05)
+        self.learner.train()
+        finished = self._finished()
+        started = time.monotonic() - self.seconds
+        window: list[dict[str, Tensor]] = []
+        while not finished:
+            rate = set_learning_rate(self.optimizer, config, self.step, self._progress())
+            window.append(self._one_step(loader))
+            self.step += 1
+            self.samples += config.batch_size * config.accumulation * self.world
+            self.seconds = time.monotonic() - started
+            self._synchronise()
+            bar.update()
+            finished = self._finished()
+            if self.step % config.log_every == 0 or finished:
+                values = self._means(window)
+                window = []
+                if self.main:
+                    log.write(self.step, self.samples, self.seconds, {**values, "learning_rate": rate * config.learning_rate})
+                    bar.set_postfix_str(f"loss {values['loss']:.4f}, {self.samples / self.seconds:.1f} triplets/s, {self._time_left()}")
+            if self._due(config.checkpoint_every) or finished:
+                self._save()
+            if config.validation_every and (self._due(config.validation_every) or finished) and self.main:
+                self._show_samples(log)
+            if config.pipeline_every and self._due(config.pipeline_every) and not finished:
+                self._save_pipeline()
+        bar.close()
+        return self._save_pipeline()
+
+    def _one_step(self, loader: Iterator) -> dict[str, Tensor]:
+        """One optimizer step: forward and backward of `accumulation` batches, clip, update. Returns losses and gradient norm, still on the device."""
+        config, total = self.config, {}
+        for part in range(config.accumulation):
+            triplets = next(loader)
+            draws = Draws.of(config, triplets.samples, self.latent_shape, self.loss.num_timesteps).to(self.device)
+            torch.manual_seed(stream(config.seed, self.samples, part, self.rank).initial_seed())       # dropout inside the network
+            with self.accelerator.accumulate(self.module):
+                with self.accelerator.autocast():
+                    losses = self.module(triplets, draws)
+                self.accelerator.backward(losses["loss"])
+                if config.max_grad_norm and self.accelerator.sync_gradients:
+                    total["grad_norm"] = self.accelerator.clip_grad_norm_(self.parameters, config.max_grad_norm)
+                self.optimizer.step()
+                self.optimizer.zero_grad()
+            for name, value in losses.items():
+                total[name] = total.get(name, 0) + value.detach() / config.accumulation
+        return total
+
+    # What processes agree on
+
+    def _synchronise(self) -> None:
+        """Average what processes learned apart, agree on the time, and update the moving average."""
+        together = not self.local or self.step % self.config.local_sgd_steps == 0
+        if self.local and together:
+            average(self.parameters, self.world)
+        if self.world > 1 and together and self.config.max_minutes:
+            seconds = torch.tensor([self.seconds], device=self.device, dtype=torch.float64)
+            dist.broadcast(seconds, 0)
+            self.agreed_seconds = seconds.item()
+        elif self.world == 1:
+            self.agreed_seconds = self.seconds
+        if self.ema and together and (self.local or self.step % self.config.ema_every == 0):
+            self.ema.step(self.parameters)
+
+    def _progress(self) -> float:
+        """Share of the run that is done, by steps or by minutes, whichever is further: the same in all processes."""
+        minutes = self.agreed_seconds / 60 / self.config.max_minutes if self.config.max_minutes else 0.0
+        return max(self.step / self.config.max_steps, minutes)
+
+    def _means(self, window: list[dict[str, Tensor]]) -> dict[str, float]:
+        """Means over some steps, and over processes where these step together. Raises MreError when training has gone wrong."""
+        means = torch.stack([torch.stack([losses[name] for losses in window]).float().mean() for name in window[0]])
+        if self.world > 1 and not self.local:
+            dist.all_reduce(means)
+            means /= self.world
+        values = dict(zip(window[0], means.tolist(), strict=True))
+        if values["loss"] != values["loss"]:
+            raise MreError(f"the loss is not a number after step {self.step}; the last checkpoint in {self.out / FOLDER} is from before. "
+                           "A lower learning_rate or another mixed_precision may help")
+        return values
+
+    # Checkpoints
+
+    def _save(self) -> None:
+        """A checkpoint of this step. All processes come here; one writes."""
+        if self.local:
+            moments = [value for entry in self.optimizer.state.values() for name, value in entry.items() if name != "step"]
+            average(self.parameters, self.world)
+            average(moments, self.world)
+        if self.main:
+            write_whole(self.out / FOLDER / f"step-{self.step:06d}", self._write)
+            remove_beyond(self.out, self.config.checkpoint_limit)
+        self.accelerator.wait_for_everyone()
+
+    def _write(self, folder: Path) -> None:
+        (folder / "config.yaml").write_text(self.config.as_yaml(), encoding="utf-8")
+        scaler = self.accelerator.scaler
+        state = {"step": self.step, "samples": self.samples, "seconds": self.seconds, "ema_updates": self.ema.optimization_step if self.ema else 0,
+                 "scaler": scaler.state_dict() if scaler else {}}
+        (folder / "state.json").write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
+        save_tensors(self.learner.state_dict(), folder / "model.safetensors")
+        save_tensors(optimizer_tensors(self.optimizer), folder / "optimizer.safetensors")
+        if self.ema:
+            save_tensors(dict(zip(self.names, self.ema.shadow_params, strict=True)), folder / "ema.safetensors")
+
+    def _load(self, folder: Path) -> None:
+        state = load_json(folder / "state.json")
+        self.step, self.samples, self.seconds = state["step"], state["samples"], state["seconds"]
+        self.agreed_seconds = self.seconds
+        load_into(self.learner, folder / "model.safetensors")
+        load_optimizer_tensors(self.optimizer, load_tensors(folder / "optimizer.safetensors"))
+        if self.accelerator.scaler and state["scaler"]:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        if self.ema:
+            tensors = load_tensors(folder / "ema.safetensors")
+            self.ema.shadow_params = [tensors[name].to(self.device) for name in self.names]
+            self.ema.optimization_step = state["ema_updates"]
+        self._say(f"going on from {folder}")
+
+    # What a run leaves behind
+
+    @contextmanager
+    def _averaged_weights(self) -> Iterator[None]:
+        """Inside, the models hold the moving average, in evaluation mode."""
+        self.learner.eval()
+        if self.ema:
+            self.ema.store(self.parameters)
+            self.ema.copy_to(self.parameters)
+        try:
+            yield
+        finally:
+            if self.ema:
+                self.ema.restore(self.parameters)
+            self.learner.train()
+
+    def _show_samples(self, log: RunLog) -> None:
+        with self._averaged_weights():
+            sheet = sample_sheet(self.pipeline, self.triplets, self.config)
+        path = self.out / SAMPLES / f"step-{self.step:06d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sheet.save(path)
+        log.picture(self.step, sheet)
+
+    def _save_pipeline(self) -> Path:
+        """The editor as a pipeline folder with the averaged weights, which any of the programs loads."""
+        folder = self.out / PIPELINE
+        if self.main:
+            with self._averaged_weights():
+                write_whole(folder, lambda path: save_editor(self.pipeline, path, self.config))
+            self._say(f"saved {folder}")
+        self.accelerator.wait_for_everyone()
+        return folder
+
+    # Small things
+
+    def _due(self, every: int) -> bool:
+        return self.step % every == 0
+
+    def _finished(self) -> bool:
+        minutes = self.config.max_minutes
+        return self.step >= self.config.max_steps or (minutes > 0 and self.agreed_seconds >= 60 * minutes)
+
+    def _time_left(self) -> str:
+        """Minutes left, at the present pace."""
+        share = max(self._progress(), 1e-9)
+        return f"{self.seconds / 60 * (1 / share - 1):.0f} min left"
+
+    def _say(self, line: str) -> None:
+        if self.main:
+            tqdm.write(line)
+
+
+@torch.no_grad()
+def average(tensors: list[Tensor], world: int) -> None:
+    """Replace each tensor by its mean over all processes, in one exchange."""
+    flat = torch.cat([tensor.reshape(-1).float() for tensor in tensors])
+    dist.all_reduce(flat)
+    for tensor, mean in zip(tensors, flat.div_(world).split([tensor.numel() for tensor in tensors]), strict=True):
+        tensor.copy_(mean.view_as(tensor))
+
+
+def refuse_other_settings(config: TrainConfig, checkpoint: Path) -> None:
+    """Raises SettingsError, naming the first field, when a run would go on with settings other than it began with."""
+    began = TrainConfig.from_yaml(checkpoint / "config.yaml")
+    for name in differing(config, began):
+        raise SettingsError(f"{name} is {getattr(config, name)!r}, but the run in {config.out} began with {getattr(began, name)!r}; "
+                            "go on with that, or give another out")

@@ -1,0 +1,121 @@
+"""What is minimised: random draws of a sample, dropout of its conditions, noise, prediction, loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mre.training.config import TrainConfig
+
+HIGH_NOISE_SHARE = 0.2      # `timestep_high` draws from the noisiest fifth of the timesteps
+
+
+def stream(*key: int) -> torch.Generator:
+    """A random stream of its own for every key, such as (seed, number of the sample): the same on any machine and any number of processes."""
+    state = np.random.SeedSequence(key).generate_state(2, np.uint32)
+    return torch.Generator().manual_seed(int(state[0]) << 32 | int(state[1]))
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What chance decides for each of B samples."""
+
+    timesteps: Tensor           # (B,) long
+    condition: Tensor           # (B,) in [0, 1): the p of conditioning dropout
+    reward: Tensor              # (B,) in [0, 1): decides whether the reward is dropped
+    reward_text: Tensor         # (B,) in [0, 1): decides whether the reward text is replaced by None
+    noise: Tensor               # (B, C, h, w)
+    latent: Tensor              # (B, C, h, w): for the spread of a variational autoencoder
+
+    @classmethod
+    def of(cls, config: TrainConfig, samples: Sequence[int], shape: Sequence[int], num_timesteps: int = 1000) -> Draws:
+        """The draws of the samples with these numbers. They depend on the seed and a sample's own number alone."""
+        uniform, noise, latent = [], [], []
+        for sample in samples:
+            generator = stream(config.seed, sample)
+            uniform.append(torch.rand(5, generator=generator))
+            noise.append(torch.randn(*shape, generator=generator))
+            latent.append(torch.randn(*shape, generator=generator))
+        u = torch.stack(uniform)
+        return cls(timesteps(u[:, 0], u[:, 1], config, num_timesteps), u[:, 2], u[:, 3], u[:, 4], torch.stack(noise), torch.stack(latent))
+
+    def to(self, device: torch.device) -> Draws:
+        """The same draws on another device."""
+        return Draws(**{name: value.to(device, non_blocking=True) for name, value in vars(self).items()})
+
+
+def timesteps(kind: Tensor, place: Tensor, config: TrainConfig, num_timesteps: int) -> Tensor:
+    """Timesteps from two uniform numbers each: `kind` chooses the last one, the noisiest fifth or all, `place` where in it."""
+    low = torch.where(kind < config.timestep_terminal + config.timestep_high, round(num_timesteps * (1 - HIGH_NOISE_SHARE)), 0)
+    low = torch.where(kind < config.timestep_terminal, num_timesteps - 1, low)
+    return (low + (place.double() * (num_timesteps - low)).long()).clamp(max=num_timesteps - 1)
+
+
+def dropped(p: Tensor, d: float) -> tuple[Tensor, Tensor]:
+    """Conditioning dropout of the released code. p: (B,) uniform, compared in float32. Returns (B,) bool: text dropped, image dropped."""
+    p = p.float()
+    return p < 2 * d, (p >= d) & (p < 3 * d)
+
+
+def changed_mask(original: Tensor, edited: Tensor, threshold: float = 0.04) -> Tensor:
+    """(B, 3, H, W) pictures in [-1, 1] -> (B, 1, H, W), 1 where any channel differs by more than `threshold` of the value range."""
+    return ((edited - original).abs().amax(dim=1, keepdim=True) > 2 * threshold).float()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What the U-Net learns from, after the encoders and after dropout of the conditions."""
+
+    latents: Tensor             # (B, C, h, w), edited image, scaled
+    image_latents: Tensor       # (B, C, h, w), original image, not scaled
+    text: Tensor                # (B, T, D)
+    conditions: dict[str, Tensor]       # added_cond_kwargs of the U-Net
+    mask: Tensor | None = None  # (B, 1, H, W), where original and edited image differ
+
+
+class NoisePrediction:
+    """The training loss of a diffusion model, for every kind of prediction that its scheduler may name."""
+
+    def __init__(self, scheduler, config: TrainConfig) -> None:
+        self.scheduler = scheduler
+        self.prediction_type = scheduler.config.prediction_type
+        self.num_timesteps = scheduler.config.num_train_timesteps
+        self.config = config
+
+    def __call__(self, unet: nn.Module, batch: Batch, draws: Draws) -> dict[str, Tensor]:
+        """Losses of a batch, each a scalar: `loss` is the one to minimise, the others are its parts."""
+        noisy = self.scheduler.add_noise(batch.latents, draws.noise, draws.timesteps)
+        model_input = torch.cat([noisy, batch.image_latents], dim=1)                                   # (B, 2C, h, w)
+        output = unet(model_input, draws.timesteps, batch.text, added_cond_kwargs=batch.conditions)
+        weight = self._weight(batch, draws.timesteps)
+        error = (output.sample.float() - self._target(batch.latents, draws)).square()
+        denoise = (error * weight).mean() if weight is not None else error.mean()
+        losses = {"denoise": denoise}
+        if self.config.mask_loss_weight and getattr(output, "mask_logits", None) is not None:
+            losses["mask"] = F.binary_cross_entropy_with_logits(output.mask_logits.float(), batch.mask)
+        loss = denoise + self.config.mask_loss_weight * losses["mask"] if "mask" in losses else denoise
+        return {"loss": loss, **losses}
+
+    def _target(self, latents: Tensor, draws: Draws) -> Tensor:
+        if self.prediction_type == "epsilon":
+            return draws.noise
+        if self.prediction_type == "sample":
+            return latents
+        return self.scheduler.get_velocity(latents, draws.noise, draws.timesteps)
+
+    def _weight(self, batch: Batch, steps: Tensor) -> Tensor | None:
+        """(B, 1, h, w) or (B, 1, 1, 1), or None for all equal."""
+        weight = None
+        if self.config.snr_cap:
+            alpha = self.scheduler.alphas_cumprod.to(steps.device)[steps].float()
+            weight = (1 / (1 - alpha)).clamp(max=self.config.snr_cap)[:, None, None, None]              # SNR + 1 = 1 / (1 - alpha)
+        if self.config.mask_weight:
+            changed = F.adaptive_max_pool2d(batch.mask, batch.latents.shape[-2:])      # a cell counts where any of its pixels does
+            extra = 1 + self.config.mask_weight * changed
+            weight = extra if weight is None else weight * extra
+        return weight

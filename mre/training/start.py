@@ -1,0 +1,58 @@
+"""What a run starts from, made ready to train, and the editor that it leaves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from diffusers.models.attention_processor import AttnProcessor
+
+from mre.errors import SettingsError
+from mre.models import zoo
+from mre.training.config import EMBEDDED, TrainConfig
+
+
+def starting_pipeline(config: TrainConfig):
+    """The pipeline that a run trains: a fresh embedded one, or an existing one whose U-Net is given the config's reward condition."""
+    if config.init_from == EMBEDDED:
+        from mre.models.embedded import build_pipeline
+
+        return build_pipeline(config)
+    return zoo.load_pipeline(config.init_from)
+
+
+def prepare_models(pipeline, config: TrainConfig, device: torch.device) -> None:
+    """Place the models; freeze what is not trained, in the number format of the forward pass where that is a GPU's."""
+    dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(config.mixed_precision, torch.float32) if device.type != "cpu" else torch.float32
+    frozen = [pipeline.vae] if config.train_text_encoder else [pipeline.vae, pipeline.text_encoder]
+    for model in frozen:
+        model.requires_grad_(False).eval().to(device, dtype)
+    for model in (pipeline.unet, pipeline.text_encoder) if config.train_text_encoder else (pipeline.unet,):
+        model.requires_grad_(True).to(device, torch.float32)
+    if config.plain_attention:
+        pipeline.unet.set_attn_processor(AttnProcessor())
+    if config.gradient_checkpointing:
+        pipeline.unet.enable_gradient_checkpointing()
+    if config.channels_last:
+        pipeline.unet.to(memory_format=torch.channels_last)
+
+
+def latent_shape(pipeline, config: TrainConfig) -> tuple[int, int, int]:
+    """(C, h, w) of the latents at the training resolution. Raises SettingsError for a resolution that the U-Net cannot take."""
+    factor = pipeline.vae_scale_factor
+    if config.resolution % factor:
+        raise SettingsError(f"resolution must be a multiple of {factor} for this model, got {config.resolution}")
+    side = config.resolution // factor
+    return pipeline.vae.config.latent_channels, side, side
+
+
+def save_editor(pipeline, folder: Path, config: TrainConfig) -> None:
+    """The pipeline as a folder of safetensors, with the settings that made it."""
+    models = [pipeline.unet, pipeline.text_encoder, pipeline.vae]
+    kept = [(model, model.dtype, {name: value.clone() for name, value in model.state_dict().items()}) for model in models] if config.half else []
+    for model, _, _ in kept:
+        model.to(torch.float16)
+    pipeline.save_pretrained(folder)
+    (folder / "training.yaml").write_text(config.as_yaml(), encoding="utf-8")
+    for model, dtype, tensors in kept:
+        model.to(dtype).load_state_dict(tensors)
