@@ -1,0 +1,5 @@
+"""Drawn scenes: triplets of all seven edit types with known true rewards, and an oracle that scores any picture as an edit of one."""
+
+from mre.data.scenes.triplets import SceneTriplet, draw_triplet
+
+__all__ = ["SceneTriplet", "draw_triplet"]

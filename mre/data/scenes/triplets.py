@@ -1,0 +1,123 @@
+"""Drawn triplets: a pure function of seed, index, split, size and photos gives instruction, original, edited and their true reward."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mre.data.scenes.defects import AMOUNT, CLEAN, PHOTOMETRIC, Spoiling, damaged, draw_spoiling, grown, lower_quality, move, spoil_outside
+from mre.data.scenes.edits import Edit, draw_edit
+from mre.data.scenes.looks import Array
+from mre.data.scenes.render import render
+from mre.data.scenes.world import SPLITS, pick
+from mre.errors import DataError
+from mre.rewards import EDIT_TYPES, Reward
+
+CHANGED = 0.04        # a pixel belongs to a change when a channel differs by more than this
+PHOTO_SHARE = 0.4     # of the scenes, when photos are given
+
+
+@dataclass(frozen=True)
+class SceneTriplet:
+    """One drawn triplet. Pictures are (size, size, 3) uint8, masks (size, size) bool.
+
+    target is the clean edit, edited the spoiled one that a model is trained on; reward holds edited's true scores and texts.
+    """
+
+    id: str
+    split: str
+    instruction: str
+    edit_type: str
+    original: Array
+    target: Array
+    edited: Array
+    wrong: Array              # a wrong edit: another thing or another value
+    target_mask: Array        # where target differs from original
+    edited_mask: Array        # where edited differs from original
+    reward: Reward
+    kinds: tuple[str, str, str]     # kinds of the defects, "" where there is none
+    edit: Edit
+    spoiling: Spoiling
+    photo: Array | None       # the piece of a photograph behind the things, if there is one
+
+
+def draw_triplet(seed: int, index: int, split: str = "train", size: int = 128, photos: Sequence[Array] | None = None, *,
+                 edit_type: str | None = None, photo_share: float = PHOTO_SHARE, spoiled: bool = True) -> SceneTriplet:
+    """
+    photos: pictures (H, W, 3) uint8; `photo_share` of the scenes then stand before pieces of them
+    edit_type: one of EDIT_TYPES, or None for all, equally likely
+    spoiled: False gives edited = target and the best reward
+    Raises DataError for a split, size or edit type that does not exist.
+    """
+    if split not in SPLITS:
+        raise DataError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+    if edit_type is not None and edit_type not in EDIT_TYPES:
+        raise DataError(f"edit type must be one of {', '.join(EDIT_TYPES)}, got {edit_type!r}")
+    if not 32 <= size <= 1024:
+        raise DataError(f"size must be between 32 and 1024, got {size}")
+    streams = [np.random.default_rng([seed, index, SPLITS.index(split), number]) for number in range(5)]
+    rng = streams[0]
+    chosen = pick(rng, EDIT_TYPES)
+    on_photo = bool(photos) and rng.random() < photo_share
+    photo = piece_of(pick(rng, photos), rng, size) if on_photo else None
+    edit = draw_edit(rng, split, edit_type or chosen, on_photo)
+    spoiling = draw_spoiling(tuple(streams[1:4]), edit) if spoiled else CLEAN
+    before, after, wrong = (render(scene, size, photo) for scene in (edit.before, edit.after, edit.wrong))
+    target_mask = differ(before, after)
+    edited = spoil(edit, spoiling, before, after, wrong, target_mask, photo, streams[4])
+    pictures = [to_bytes(picture) for picture in (before, after, edited, wrong)]
+    return SceneTriplet(
+        id=f"{split}-{seed}-{index}", split=split, instruction=edit.instruction, edit_type=edit.edit_type,
+        original=pictures[0], target=pictures[1], edited=pictures[2], wrong=pictures[3], target_mask=target_mask,
+        edited_mask=differ(before, edited), reward=Reward.of(spoiling.scores, spoiling.texts), kinds=spoiling.kinds,
+        edit=edit, spoiling=spoiling, photo=photo)
+
+
+def spoil(edit: Edit, spoiling: Spoiling, before: Array, after: Array, wrong: Array, mask: Array, photo: Array | None,
+          rng: np.random.Generator) -> Array:
+    """The edit as far as it was followed, then what was not preserved, then what lowers the quality."""
+    size = len(before)
+    (following, preserving, quality), (how, damage, artefact) = spoiling.scores, spoiling.kinds
+    if spoiling.other is not None:
+        before, after, wrong = (render(damaged(scene, spoiling), size, photo) for scene in (edit.before, edit.after, edit.wrong))
+    if how == "half":
+        picture = render(damaged(edit.half, spoiling), size, photo)
+    elif how == "wrong":
+        picture = wrong
+    else:
+        picture = before + (after - before) * np.float32(AMOUNT[following])
+    if damage in PHOTOMETRIC:
+        picture = spoil_outside(picture, damage, preserving, outside_of(mask))
+    elif damage:
+        picture = move(picture, damage, preserving)
+    if artefact:
+        picture = lower_quality(picture, artefact, quality, rng)
+    return picture
+
+
+def outside_of(mask: Array) -> Array:
+    """(H, W) float32, 1 where the edit does not belong: more than 1/64 of the side away from the change."""
+    return (~grown(mask, max(1, len(mask) // 64))).astype(np.float32)
+
+
+def differ(a: Array, b: Array) -> Array:
+    """(H, W) bool: where any channel differs by more than CHANGED."""
+    return np.abs(a - b).max(axis=2) > CHANGED
+
+
+def to_bytes(picture: Array) -> Array:
+    return (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def piece_of(photo: Array, rng: np.random.Generator, size: int) -> Array:
+    """A square piece of a photo, at least half its short side, perhaps mirrored, as (size, size, 3) uint8."""
+    from PIL import Image
+
+    height, width = photo.shape[:2]
+    side = min(height, width) * (0.5 + 0.5 * rng.random())
+    left, top = (width - side) * rng.random(), (height - side) * rng.random()
+    piece = Image.fromarray(photo).resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side), reducing_gap=2.0)
+    piece = np.asarray(piece)
+    return np.ascontiguousarray(piece[:, ::-1]) if rng.random() < 0.5 else piece
