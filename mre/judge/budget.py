@@ -1,0 +1,150 @@
+"""What answers cost: list prices, a forecast before asking, and a budget that no request may pass."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from mre.errors import SettingsError
+from mre.judge.prompts import Prompt
+
+# USD per million tokens (input, output), list prices of the standard service. They change: look before a large run, or give your own.
+PRICES_AS_OF = "2025-06-01"
+PRICES = {
+    "gpt-4o": (2.50, 10.00),
+    "gpt-4o-2024-05-13": (5.00, 15.00),
+    "gpt-4o-2024-08-06": (2.50, 10.00),
+    "gpt-4o-2024-11-20": (2.50, 10.00),
+    "gpt-4o-mini": (0.15, 0.60),
+    "gpt-4o-mini-2024-07-18": (0.15, 0.60),
+    "gpt-4.1": (2.00, 8.00),
+    "gpt-4.1-2025-04-14": (2.00, 8.00),
+    "gpt-4.1-mini": (0.40, 1.60),
+    "gpt-4.1-mini-2025-04-14": (0.40, 1.60),
+}
+BATCH_DISCOUNT = 0.5
+REPLY_TOKENS = 40               # a forecast's guess of one reply's length
+REPLY_SECONDS = 2.5             # and of its time, from the paper's judge
+
+
+@dataclass(frozen=True)
+class Price:
+    """USD per million tokens; None where it is not known."""
+
+    input: float | None
+    output: float | None
+
+    def cost(self, input_tokens: int, output_tokens: int) -> float | None:
+        if self.input is None or self.output is None:
+            return None
+        return (input_tokens * self.input + output_tokens * self.output) / 1e6
+
+
+def price_of(model: str, is_own_server: bool, price_input: float | None, price_output: float | None, batch: bool = False) -> Price:
+    """The given price, or the list price of a model of OpenAI's. A model behind another address has no list price here."""
+    listed = (None, None) if is_own_server else PRICES.get(model, (None, None))
+    share = BATCH_DISCOUNT if batch else 1.0
+    values = []
+    for given, list_price, flag in ((price_input, listed[0], "--price-input"), (price_output, listed[1], "--price-output")):
+        if given is not None and not 0 <= given < math.inf:
+            raise SettingsError(f"{flag} must be 0 or more USD per million tokens, got {given}")
+        values.append(given if given is not None else None if list_price is None else list_price * share)
+    return Price(*values)
+
+
+def picture_tokens(width: int, height: int) -> int:
+    """Tokens of one picture at high detail, by OpenAI's published rule for gpt-4o: 85, and 170 for each tile of 512 pixels."""
+    scale = min(1.0, 2048 / max(width, height), 768 / min(width, height))
+    return 85 + 170 * math.ceil(width * scale / 512) * math.ceil(height * scale / 512)
+
+
+def expected_tokens(prompt: Prompt, instruction: str, fence: bool, picture_size: int) -> int:
+    """Input tokens of one question, as far as can be known before asking: four characters a token, square pictures."""
+    return sum(map(len, prompt.texts(instruction, fence))) // 4 + prompt.images * picture_tokens(picture_size, picture_size)
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a run would send and cost, shown before it starts."""
+
+    edits: int
+    requests: int
+    cached: int
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float | None
+    seconds: float
+
+    def __str__(self) -> str:
+        cost = "unknown (no list price for this model; give --price-input and --price-output)" if self.cost_usd is None \
+            else f"about {self.cost_usd:.2f} USD (list prices of {PRICES_AS_OF} unless you gave your own)"
+        return (f"{self.edits} edits: {self.requests} requests to send, {self.cached} answers already in the cache; "
+                f"about {self.input_tokens:,} + {self.output_tokens:,} tokens, {duration(self.seconds)}; cost {cost}")
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person would say them."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The most a run may send and spend; None: no limit. Raises SettingsError for a limit that is none."""
+
+    requests: int | None = None
+    tokens: int | None = None
+    usd: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, flag in (("requests", "--max-requests"), ("tokens", "--max-tokens"), ("usd", "--budget")):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < math.inf:
+                raise SettingsError(f"{flag} must be 0 or more, got {value}")
+
+
+class Budget:
+    """Keeps a run within its limits: a request is paid for in advance at the most it can cost, and settled by what it did cost."""
+
+    def __init__(self, limits: Limits, price: Price) -> None:
+        if limits.usd is not None and limits.usd > 0 and price.cost(0, 0) is None:
+            raise SettingsError("a budget in USD needs the model's price: give --price-input and --price-output, "
+                                "or limit by --max-requests")
+        self.limits, self.price = limits, price
+        self.requests = self.tokens = 0
+        self.usd = 0.0
+        self._held: dict[int, tuple[int, float]] = {}
+        self._tickets = 0
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._held)
+
+    def reserve(self, input_tokens: int, output_tokens: int) -> int | None:
+        """A ticket for one request, or None when it might pass a limit."""
+        tokens, usd = input_tokens + output_tokens, self.price.cost(input_tokens, output_tokens) or 0.0
+        held_tokens = sum(held[0] for held in self._held.values()) if self.limits.tokens is not None else 0
+        held_usd = sum(held[1] for held in self._held.values()) if self.limits.usd is not None else 0.0
+        if self.limits.requests is not None and self.requests + 1 > self.limits.requests:
+            return None
+        if self.limits.tokens is not None and self.tokens + held_tokens + tokens > self.limits.tokens:
+            return None
+        if self.limits.usd is not None and (self.limits.usd == 0 or self.usd + held_usd + usd > self.limits.usd):
+            return None
+        self.requests += 1
+        self._tickets += 1
+        self._held[self._tickets] = tokens, usd
+        return self._tickets
+
+    def settle(self, ticket: int, input_tokens: int = 0, output_tokens: int = 0) -> None:
+        """Replace a ticket's reserve by what the reply says was used; a request without a reply used nothing."""
+        del self._held[ticket]
+        self.tokens += input_tokens + output_tokens
+        self.usd += self.price.cost(input_tokens, output_tokens) or 0.0
+
+    def reason(self) -> str:
+        """Which limit was reached, in words."""
+        named = ((self.limits.requests, "requests"), (self.limits.tokens, "tokens"), (self.limits.usd, "USD"))
+        limits = " and ".join(f"{value} {unit}" for value, unit in named if value is not None)
+        return f"the budget of {limits} is used up (this run: {self.requests} requests, {self.tokens} tokens, {self.usd:.4f} USD)"

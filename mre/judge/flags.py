@@ -1,0 +1,70 @@
+"""The command-line flags of judges, one list for every command that judges."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from mre.errors import JudgeError
+from mre.judge import Ask, Judge, make_judge
+from mre.judge.openai_judge import JudgeSettings
+
+CACHE = Path("data") / "judge-answers.sqlite"
+
+
+def add_judge_arguments(parser: argparse.ArgumentParser, default: str = "gpt-4o-2024-08-06", many: bool = True) -> None:
+    """Flags that say which judge is asked, how, and within which limits. `many`: also those about asking many questions."""
+    group = parser.add_argument_group("judge")
+    group.add_argument("--judge", default=default, metavar="NAME",
+                       help="oracle (drawn scenes), a model, or azure:DEPLOYMENT (default %(default)s)")
+    group.add_argument("--base-url", metavar="URL", help="an OpenAI-compatible server, such as http://localhost:8000/v1 "
+                                                         "(default: OPENAI_BASE_URL)")
+    group.add_argument("--key-file", type=Path, help="file that holds the key (default: OPENAI_API_KEY; for Azure AZURE_OPENAI_API_KEY)")
+    group.add_argument("--api-version", help="of Azure (default: OPENAI_API_VERSION)")
+    group.add_argument("--cache", type=Path, default=CACHE, metavar="FILE", help="where paid answers are kept (default %(default)s)")
+    group.add_argument("--prompts", type=Path, metavar="FILE", help="a prompt set of your own, in the form of mre/judge/prompts.json")
+    group.add_argument("--no-fence", action="store_true", help="put the instruction bare into the prompt, exactly as the paper does")
+    group.add_argument("--picture-size", type=int, default=JudgeSettings.picture_size, metavar="PIXELS",
+                       help="shorter side of pictures as sent, lossless (default %(default)s)")
+    group.add_argument("--judge-seed", type=int, default=JudgeSettings.seed, help="seed sent with each question (default %(default)s)")
+    group.add_argument("--expect-build", metavar="NAME", help="stop when replies name another model build")
+    group.add_argument("--retry-failed", action="store_true", help="ask again where kept replies were no verdicts")
+    if not many:
+        return
+    group.add_argument("--workers", type=int, default=JudgeSettings.concurrency, metavar="N",
+                       help="requests in flight (default %(default)s)")
+    group.add_argument("--batch", action="store_true", help="send through OpenAI's Batch API: half the price, within a day")
+    group.add_argument("--budget", type=float, metavar="USD", help="the most this run may spend; 0: answers from the cache only")
+    group.add_argument("--max-requests", type=int, metavar="N", help="the most requests this run may send")
+    group.add_argument("--max-tokens", type=int, metavar="N", help="the most tokens this run may use")
+    group.add_argument("--price-input", type=float, metavar="USD", help="per million input tokens, where the list price is unknown or old")
+    group.add_argument("--price-output", type=float, metavar="USD", help="per million output tokens")
+    group.add_argument("--yes", action="store_true", help="do not ask before spending")
+
+
+def judge_from(args: argparse.Namespace) -> Judge:
+    """The judge that the flags describe."""
+    many = {}
+    if hasattr(args, "workers"):
+        many = {"concurrency": args.workers, "batches": args.batch, "budget": args.budget, "max_requests": args.max_requests,
+                "max_tokens": args.max_tokens, "price_input": args.price_input, "price_output": args.price_output}
+    return make_judge(args.judge, cache=args.cache, base_url=args.base_url, key_file=args.key_file, api_version=args.api_version,
+                      prompts=args.prompts, retry_failed=args.retry_failed, fence=not args.no_fence, picture_size=args.picture_size,
+                      seed=args.judge_seed, expect_build=args.expect_build, **many)
+
+
+def agree_on_cost(judge: Judge, asks: list[Ask], task: str, yes: bool) -> None:
+    """Show a paid judge's forecast and ask. Raises JudgeError when the answer is no, or when nobody is there to answer."""
+    if not judge.is_paid:
+        return
+    forecast = judge.forecast(asks, task)
+    print(f"{judge.name} on {judge.endpoint.host}: {forecast}", file=sys.stderr)
+    if not forecast.requests or yes:
+        return
+    if 0 in (judge.limits.usd, judge.limits.requests, judge.limits.tokens):
+        raise JudgeError(f"a budget of 0 allows no request, and {forecast.requests} answers are not in the cache")
+    if not sys.stdin.isatty():
+        raise JudgeError("this would be spent without anyone to ask; give --yes to agree beforehand")
+    if input("Go on? [y/N] ").strip().lower() not in ("y", "yes"):
+        raise JudgeError("nothing was asked and nothing was spent")

@@ -1,0 +1,402 @@
+"""A vision-language model behind an OpenAI-compatible address, asked with the paper's prompts: GPT-4o, or one on a server of one's own."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from mre.errors import ImageError, JudgeError, JudgeReplyError, SettingsError
+from mre.judge.budget import REPLY_SECONDS, REPLY_TOKENS, Budget, Forecast, Limits, expected_tokens, price_of
+from mre.judge.cache import AnswerCache, StoredAnswer, answer_key, utc_now
+from mre.judge.connection import LONGEST_WAIT, Endpoint, Fatal, TryAgain, Unanswered, meaning_of
+from mre.judge.pictures import JudgePicture, encoded_pair
+from mre.judge.prompts import Prompt, PromptSet, paper_prompts
+from mre.judge.replies import Reply, parse_evaluation, parse_reward
+from mre.judge.verdicts import Ask, PictureSource, Tally, Verdict, Verdicts, checked_task
+from mre.rewards import PERSPECTIVES
+
+_REASONING_MODELS = ("o1", "o3", "o4", "gpt-5")      # these take no temperature and count their thinking as output
+
+
+@dataclass(frozen=True)
+class JudgeSettings:
+    """How a model is asked. All of it except the first block below is part of an answer's address in the cache."""
+
+    model: str = "gpt-4o-2024-08-06"    # the paper's judge (Appendix D.3)
+    concurrency: int = 16               # requests in flight
+    max_attempts: int = 8               # of one question, for throttling, server errors and lost connections
+    max_asked: int = 3                  # of one question, when replies are no verdicts
+    timeout: float = 120.0              # seconds, for one request
+    expect_build: str | None = None     # the model build that replies must name; a dated model name expects itself
+    # what follows changes answers
+    temperature: float = 0.0
+    seed: int = 0
+    max_reply_tokens: int = 300         # the released scripts cut replies at 50
+    picture_size: int = 512             # pixels of the shorter side as sent
+    detail: str = "high"
+    fence: bool = True                  # the instruction stands between tags, and a note says that it is data
+
+    def __post_init__(self) -> None:
+        if not self.model.strip():
+            raise SettingsError("the judge's model must have a name")
+        for name, low, high in (("concurrency", 1, 1024), ("max_attempts", 1, 100), ("max_asked", 1, 20), ("max_reply_tokens", 16, 16384),
+                                ("picture_size", 32, 2048), ("timeout", 0.01, 3600), ("temperature", 0, 2), ("seed", 0, 2**31 - 1)):
+            if not low <= getattr(self, name) <= high:
+                raise SettingsError(f"judge setting {name} must be between {low} and {high}, got {getattr(self, name)}")
+        if self.detail not in ("high", "low", "auto"):
+            raise SettingsError(f"judge setting detail must be high, low or auto, got {self.detail!r}")
+
+    def expected_build(self) -> str | None:
+        """The build that replies must name: the one asked for, or the model's own name when it ends in a date."""
+        has_date = self.model[-10:].count("-") == 2 and self.model[-10:].replace("-", "").isdigit()
+        return self.expect_build or (self.model if has_date else None)
+
+    def answer_settings(self) -> dict[str, Any]:
+        """The settings that change answers, for the cache key and the record beside the results."""
+        names = [field.name for field in fields(self)]
+        return {name: getattr(self, name) for name in names[names.index("temperature"):]}
+
+    def sampling(self, attempt: int) -> dict[str, Any]:
+        """The request's fields about sampling. An unreadable reply is asked for again under the next seed: the same one would repeat it."""
+        if self.model.startswith(_REASONING_MODELS):
+            return {"max_completion_tokens": self.max_reply_tokens, "seed": self.seed + attempt}
+        return {"temperature": self.temperature, "max_tokens": self.max_reply_tokens, "seed": self.seed + attempt}
+
+
+@dataclass(frozen=True)
+class Question:
+    """One request to be: one perspective of one edit."""
+
+    prompt: Prompt
+    instruction: str
+    key: str
+
+
+class _Stopped(Exception):
+    """The run ends early; this question was not asked."""
+
+
+class OpenAIJudge:
+    """Asks a model, keeps every paid answer, stays within the budget, and goes on where it was cut."""
+
+    is_paid = True
+
+    def __init__(self, settings: JudgeSettings, endpoint: Endpoint, cache: AnswerCache | None = None, limits: Limits | None = None,
+                 prompts: PromptSet | None = None, price_input: float | None = None, price_output: float | None = None,
+                 use_batches: bool = False) -> None:
+        self.settings, self.endpoint = settings, endpoint
+        self.cache = cache if cache is not None else AnswerCache(None)
+        self.prompts = prompts or paper_prompts()
+        self.limits = limits or Limits()
+        self.price = price_of(settings.model, endpoint.is_own_server, price_input, price_output, use_batches)
+        self.use_batches = use_batches
+        self.name = self.prompts.judge_name(settings.model, settings.fence)
+        Budget(self.limits, self.price)         # refuse limits that cannot be kept before anything is asked
+
+    # -- questions ------------------------------------------------------------------------------------------------------------
+
+    def questions(self, task: str, instruction: str, original: JudgePicture, edited: JudgePicture, repeat: int) -> list[Question]:
+        """The three questions about one edit, each with its address in the cache."""
+        questions = []
+        for perspective in PERSPECTIVES:
+            prompt = self.prompts[task, perspective]
+            pictures = [original.digest, edited.digest] if prompt.images == 2 else [edited.digest, f"sized by {original.digest}"]
+            system, user = prompt.texts(instruction, self.settings.fence)
+            key = answer_key(version=1, address=self.endpoint.base_url, model=self.settings.model, task=task, perspective=perspective,
+                             prompt=prompt.digest, system=system, user=user, pictures=pictures, repeat=repeat,
+                             settings=self.settings.answer_settings())
+            questions.append(Question(prompt, instruction, key))
+        return questions
+
+    def body(self, question: Question, pictures: tuple[str, str], attempt: int = 0) -> dict[str, Any]:
+        """The request for a question; `pictures` are the two as data addresses."""
+        system, user = question.prompt.texts(question.instruction, self.settings.fence)
+        shown = pictures if question.prompt.images == 2 else pictures[1:]
+        content = [{"type": "text", "text": user}]
+        content += [{"type": "image_url", "image_url": {"url": picture, "detail": self.settings.detail}} for picture in shown]
+        return {"model": self.settings.model, **self.settings.sampling(attempt),
+                "messages": [{"role": "system", "content": system}, {"role": "user", "content": content}]}
+
+    def data_addresses(self, original: JudgePicture, edited: JudgePicture) -> tuple[str, str]:
+        """Both pictures as `data:` addresses of lossless PNG."""
+        first, second = (base64.b64encode(data).decode("ascii") for data in encoded_pair(original, edited, self.settings.picture_size))
+        return f"data:image/png;base64,{first}", f"data:image/png;base64,{second}"
+
+    def parse(self, prompt: Prompt, raw: str) -> Reply:
+        """A reply as a verdict. Raises JudgeReplyError."""
+        return parse_reward(raw) if prompt.task == "reward" else parse_evaluation(raw, prompt.key)
+
+    def checked_build(self, build: str) -> str:
+        """The build a reply names, when it is the expected one. Raises Fatal: answers of two builds are two judges."""
+        expected = self.settings.expected_build()
+        if self.endpoint.azure_api_version is not None and self.settings.expect_build is None:
+            return build                        # a deployment's name says nothing about its build
+        if expected is not None and build != expected:
+            raise Fatal(f"{self.endpoint.host} answered as {build!r}, expected {expected!r}; give --expect-build {build} to accept it")
+        return build
+
+    def verdict_of(self, prompt: Prompt, stored: StoredAnswer, cached: bool) -> Verdict:
+        """A kept answer as a verdict; one that was no verdict carries its error."""
+        facts = {"raw": stored.raw, "judge_version": stored.build, "seconds": stored.seconds, "cost_usd": stored.cost_usd, "cached": cached}
+        if stored.error is not None:
+            return Verdict(prompt.perspective, None, error=stored.error, **facts)
+        reply = self.parse(prompt, stored.raw)
+        return Verdict(prompt.perspective, reply.score, reply.accepted, reply.text, **facts)
+
+    def stored(self, question: Question, content: str | None, refusal: str | None, finish_reason: str | None, build: str,
+               tokens: tuple[int, int], seconds: float) -> StoredAnswer:
+        """A reply as it will be kept: with the reason when it is no verdict, and without the key should it repeat it."""
+        raw = self.endpoint.clean(content or refusal or "")
+        error = None
+        if refusal or finish_reason == "content_filter":
+            error = "the judge refused to answer"
+        else:
+            try:
+                self.parse(question.prompt, raw)
+            except JudgeReplyError as fault:
+                error = f"{fault} (cut at {self.settings.max_reply_tokens} tokens)" if finish_reason == "length" else str(fault)
+        return StoredAnswer(self.name, self.settings.model, question.prompt.task, question.prompt.perspective, raw,
+                            self.endpoint.clean(build), *tokens, self.price.cost(*tokens), seconds, utc_now(), error)
+
+    # -- the public calls -----------------------------------------------------------------------------------------------------
+
+    def score(self, original: PictureSource, edited: PictureSource, instruction: str, task: str = "evaluate",
+              scene: Any = None) -> Verdicts:
+        """Judge one edit. Raises JudgeError when the judge cannot be asked or the budget forbids it."""
+        heard: list[Verdicts] = []
+        tally = self.score_all([Ask("the edit", instruction, original, edited)], task, lambda _, verdicts: heard.append(verdicts))
+        if not heard:
+            raise JudgeError(tally.stopped or "the judge was not asked")
+        return heard[0]
+
+    def score_all(self, asks: Iterable[Ask], task: str, on_verdicts: Callable[[Ask, Verdicts], None]) -> Tally:
+        """Judge many edits with `concurrency` requests in flight; `on_verdicts` hears of each edit once, in order.
+
+        A used-up budget ends the run with `Tally.stopped`; edits answered by halves then are not reported, and their answers are kept.
+        Raises JudgeError when asking on is useless; what was answered until then has been reported and kept.
+        """
+        checked_task(task)
+        if self.use_batches:
+            from mre.judge.batches import fill_cache
+            asks = list(asks)
+            fill_cache(self, asks, task)
+        return asyncio.run(_Run(self, task, on_verdicts).over(asks))
+
+    def forecast(self, asks: Iterable[Ask], task: str) -> Forecast:
+        """What judging would send and cost now. Picture files are read to know which answers are kept; drawn ones are not drawn."""
+        edits = requests = cached = tokens = 0
+        for ask in asks:
+            edits += 1
+            known: list[str] = []
+            if not callable(ask.original) and not callable(ask.edited):
+                with suppress(ImageError):      # a broken picture is reported when its turn comes
+                    original, edited = JudgePicture(ask.original, ask.item), JudgePicture(ask.edited, ask.item)
+                    known = [question.key for question in self.questions(task, ask.instruction, original, edited, ask.repeat)]
+            for index, perspective in enumerate(PERSPECTIVES):
+                if known and known[index] in self.cache:
+                    cached += 1
+                else:
+                    requests += 1
+                    tokens += self.expected_tokens(self.prompts[task, perspective], ask.instruction)
+        output = requests * REPLY_TOKENS
+        seconds = requests * REPLY_SECONDS / self.settings.concurrency
+        return Forecast(edits, requests, cached, tokens, output, self.price.cost(tokens, output), seconds)
+
+    def expected_tokens(self, prompt: Prompt, instruction: str) -> int:
+        """Input tokens that a question will take, as far as can be known."""
+        return expected_tokens(prompt, instruction, self.settings.fence, self.settings.picture_size)
+
+
+class _Run:
+    """One pass over many edits on one event loop."""
+
+    def __init__(self, judge: OpenAIJudge, task: str, on_verdicts: Callable[[Ask, Verdicts], None]) -> None:
+        self.judge, self.task, self.on_verdicts = judge, task, on_verdicts
+        self.settings, self.cache = judge.settings, judge.cache
+        self.budget = Budget(judge.limits, judge.price)
+        self.tally = Tally(cost_usd=0.0 if judge.price.cost(0, 0) is not None else None)
+        self.calls = asyncio.Semaphore(self.settings.concurrency)
+        self.money = asyncio.Condition()
+        self.paused_until = 0.0
+        self.lost_in_a_row = 0
+        self.has_answered = False
+        self.fatal: Exception | None = None
+        self.stopped: str | None = None
+
+    async def over(self, asks: Iterable[Ask]) -> Tally:
+        """Judge all, report in order. At most `concurrency` edits are open at a time, so memory does not grow with the run."""
+        self.client = self.judge.endpoint.client(self.settings.timeout, self.settings.concurrency)
+        open_edits: deque[tuple[Ask, asyncio.Task]] = deque()
+        window = self.settings.concurrency * 4
+        self.slots = asyncio.Semaphore(self.settings.concurrency)
+        try:
+            for ask in asks:
+                if self.stopped or self.fatal:
+                    break
+                await self.slots.acquire()
+                open_edits.append((ask, asyncio.create_task(self.edit(ask))))
+                while open_edits and (open_edits[0][1].done() or len(open_edits) >= window):
+                    await self.report(*open_edits.popleft())
+            while open_edits:
+                await self.report(*open_edits.popleft())
+        except (asyncio.CancelledError, KeyboardInterrupt):
+            self.stopped = "interrupted"        # what is in flight is paid for: wait for it and keep it
+            await asyncio.gather(*(task for _, task in open_edits), return_exceptions=True)
+            raise
+        finally:
+            self.stopped = self.stopped or "over"
+            for _, task in open_edits:
+                task.cancel()
+            await asyncio.gather(*(task for _, task in open_edits), return_exceptions=True)
+            await self.client.close()
+        if self.fatal:
+            raise self.fatal
+        self.tally.stopped = None if self.stopped == "over" else self.stopped
+        return self.tally
+
+    async def report(self, ask: Ask, task: asyncio.Task) -> None:
+        try:
+            verdicts = await asyncio.shield(task)
+        except _Stopped:
+            return
+        self.tally.edits += 1
+        self.tally.failed += len(verdicts.errors)
+        self.on_verdicts(ask, verdicts)
+
+    async def edit(self, ask: Ask) -> Verdicts:
+        """The three verdicts on one edit. A picture that cannot be read fails all three, and the run goes on."""
+        try:
+            try:
+                original, edited = await asyncio.to_thread(lambda: (JudgePicture(ask.original, f"{ask.item}: original"),
+                                                                    JudgePicture(ask.edited, f"{ask.item}: edited")))
+                questions = self.judge.questions(self.task, ask.instruction, original, edited, ask.repeat)
+                kept = [self.cache.get(question.key) for question in questions]
+                addresses = None if all(kept) else await asyncio.to_thread(self.judge.data_addresses, original, edited)
+            except ImageError as error:
+                return Verdicts(self.judge.name, self.task, tuple(Verdict(name, None, error=str(error)) for name in PERSPECTIVES))
+            answers = await asyncio.gather(*(self.answer(question, answer, addresses)
+                                             for question, answer in zip(questions, kept, strict=True)), return_exceptions=True)
+            for answer in answers:
+                if isinstance(answer, BaseException):
+                    raise answer
+            return Verdicts(self.judge.name, self.task, tuple(answers))
+        except JudgeError as error:
+            self.fatal = self.fatal or error
+            raise _Stopped from error
+        finally:
+            self.slots.release()
+
+    async def answer(self, question: Question, kept: StoredAnswer | None, addresses: tuple[str, str] | None) -> Verdict:
+        """One verdict: the kept one, or a request."""
+        if kept is not None:
+            if kept.error is None:
+                self.judge.checked_build(kept.build)
+            self.tally.cached += 1
+            self.tally.builds[kept.build] += 1
+            return self.judge.verdict_of(question.prompt, kept, cached=True)
+        attempts = asked = 0
+        paid: list[StoredAnswer] = []
+        while True:
+            try:
+                stored = await self.request(question, addresses, asked)
+            except TryAgain as trouble:
+                attempts += 1
+                if attempts >= self.settings.max_attempts or (trouble.wait or 0) > LONGEST_WAIT:
+                    return self.lost(question, trouble)
+                if not self.has_answered and attempts >= 3 and str(trouble).startswith("connection"):
+                    raise Fatal(f"no answer from {self.judge.endpoint.host}: {trouble}") from trouble
+                await self.wait(trouble, attempts)
+                self.tally.retries += 1
+                continue
+            except Unanswered as refusal:
+                return Verdict(question.prompt.perspective, None, error=str(refusal))
+            asked += 1
+            paid.append(stored)
+            if stored.error is None or asked >= self.settings.max_asked:
+                stored = replace(stored, cost_usd=None if stored.cost_usd is None else sum(each.cost_usd for each in paid),
+                                 input_tokens=sum(each.input_tokens for each in paid),
+                                 output_tokens=sum(each.output_tokens for each in paid))
+                self.cache.put(question.key, stored)
+                self.judge.checked_build(stored.build)
+                return self.judge.verdict_of(question.prompt, stored, cached=False)
+            self.tally.retries += 1
+
+    def lost(self, question: Question, trouble: TryAgain) -> Verdict:
+        """A question given up. When question after question is given up, the server is down and the run ends."""
+        self.lost_in_a_row += 1
+        if not self.has_answered or self.lost_in_a_row >= max(8, self.settings.concurrency // 2):
+            raise Fatal(f"no answer from {self.judge.endpoint.host} after {self.settings.max_attempts} attempts: {trouble}; "
+                        "run the same command again to go on") from trouble
+        return Verdict(question.prompt.perspective, None, error=f"gave up after {self.settings.max_attempts} attempts: {trouble}")
+
+    async def wait(self, trouble: TryAgain, attempts: int) -> None:
+        """As long as the server asked, or twice as long each time. A throttled run holds back all requests, not this one alone."""
+        backoff = min(60.0, 2.0 ** (attempts - 1)) * random.uniform(0.5, 1.0)
+        pause = trouble.wait if trouble.wait is not None else backoff
+        if trouble.is_throttled and trouble.wait is not None:
+            self.paused_until = max(self.paused_until, time.monotonic() + pause)
+        await asyncio.sleep(pause)
+
+    async def request(self, question: Question, addresses: tuple[str, str], asked: int) -> StoredAnswer:
+        """Send one request and return its reply, verdict or not. Raises TryAgain, Unanswered, Fatal or _Stopped."""
+        async with self.calls:
+            while (pause := self.paused_until - time.monotonic()) > 0:
+                await asyncio.sleep(pause)
+            ticket = await self.ticket(question)
+            used = (0, 0)
+            started = time.perf_counter()
+            try:
+                self.tally.calls += 1
+                completion = await self.client.chat.completions.create(
+                    **self.judge.body(question, addresses, asked), extra_headers={"Idempotency-Key": f"{question.key[:48]}-{asked}"})
+                stored, used = self.read(question, completion, time.perf_counter() - started)
+            except JudgeError:
+                raise
+            except Exception as error:
+                meaning = meaning_of(error, self.judge.endpoint, self.settings.model, self.has_answered)
+                raise meaning from (None if meaning is error else error)
+            finally:
+                async with self.money:
+                    self.budget.settle(ticket, *used)
+                    self.money.notify_all()
+        self.has_answered, self.lost_in_a_row = True, 0
+        self.tally.builds[stored.build] += 1
+        self.tally.input_tokens += used[0]
+        self.tally.output_tokens += used[1]
+        if self.tally.cost_usd is not None:
+            self.tally.cost_usd += stored.cost_usd or 0.0
+        return stored
+
+    async def ticket(self, question: Question) -> int:
+        """A place in the budget. What is in flight may turn out cheaper than its reserve, so wait for it before giving up."""
+        tokens = self.judge.expected_tokens(question.prompt, question.instruction)
+        async with self.money:
+            while True:
+                if self.stopped or self.fatal:
+                    raise _Stopped
+                if (ticket := self.budget.reserve(int(tokens * 1.2), self.settings.max_reply_tokens)) is not None:
+                    return ticket
+                if not self.budget.in_flight:
+                    self.stopped = self.budget.reason()
+                    self.money.notify_all()
+                    raise _Stopped
+                await self.money.wait()
+
+    def read(self, question: Question, completion: Any, seconds: float) -> tuple[StoredAnswer, tuple[int, int]]:
+        """The reply of a completion, with what it used. Raises ValueError for something that is no completion."""
+        try:
+            choice = completion.choices[0]
+            message, build = choice.message, str(completion.model or "")
+            usage = completion.usage
+            tokens = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
+        except (AttributeError, IndexError, TypeError) as error:
+            raise ValueError("no completion in it") from error
+        return self.judge.stored(question, message.content, message.refusal, choice.finish_reason, build, tokens, seconds), tokens
+
