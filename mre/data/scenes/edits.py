@@ -9,7 +9,7 @@ import numpy as np
 from mre.data.scenes import wordings
 from mre.data.scenes.looks import GLOBAL_LOOKS, OPPOSITES, STYLE_LOOKS
 from mre.data.scenes.world import (
-    BACKDROPS, COLOURED_TEXTURES, GROUND_KINDS, GROUND_SLOTS, SKY_KINDS, SKY_SLOTS, Scene, Thing, colours_of, draw_scene, edited_backdrop,
+    BACKDROPS, GROUND_KINDS, GROUND_SLOTS, SKY_KINDS, SKY_SLOTS, Scene, Thing, colours_of, draw_scene, edited_backdrop,
     pick, standard_thing, textures_of)
 
 FREE_ORDER = ("middle", "left", "right")      # where a single thing goes when no place is named
@@ -176,7 +176,6 @@ def _texture(rng: np.random.Generator, split: str, photo: bool) -> Edit:
         text = pick(rng, wordings.UNTEXTURE).format(it=it, pattern=pattern)
     else:
         text = wordings.worded(rng, "texture", split, it=it, adjective=pick(rng, adjectives), pattern=pick(rng, patterns))
-        text = text.replace(" a one ", " one ")
     return Edit("texture", texture, wordings.typed(rng, text), scene, after, wrong, None, it, adjectives[0])
 
 
@@ -198,7 +197,7 @@ def _look(rng: np.random.Generator, split: str, photo: bool, edit_type: str) -> 
         text = pick(rng, wordings.SAYINGS[look])
     elif edit_type == "global":
         text = wordings.worded(rng, "look", split, adjective=pick(rng, wordings.ADJECTIVES[look]))
-        text = text.replace("look look", "look").replace("i want it look", "i want it to look").replace("be look", "look").replace("to look", "look")
+        text = wordings.smoothed(text)
     else:
         text = wordings.worded(rng, "style", split, noun=pick(rng, wordings.STYLE_NOUNS[look]))
     return Edit(edit_type, look, wordings.typed(rng, text), scene, replace(scene, look=look), replace(scene, look=OPPOSITES[look]), None,
@@ -207,7 +206,3 @@ def _look(rng: np.random.Generator, split: str, photo: bool, edit_type: str) -> 
 
 DRAW = {"local": _local, "remove": _remove, "add": _add, "texture": _texture, "background": _background,
         "global": lambda rng, split, photo: _look(rng, split, photo, "global"), "style": lambda rng, split, photo: _look(rng, split, photo, "style")}
-
-
-def visible_colour(thing: Thing) -> bool:
-    return thing.texture in COLOURED_TEXTURES

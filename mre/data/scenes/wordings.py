@@ -40,10 +40,10 @@ TEXTURE_HELDOUT = ("please give {it} {pattern}", "could you make {it} look {adje
                    "i would like {it} to be {adjective}", "change the surface of {it} to {pattern}")
 BACKGROUND = (
     "change the background to {scene}", "replace the background with {scene}", "make the background {scene}", "set the background to {scene}",
-    "put everything {where}", "move everything {where}", "can you change the background to {scene}", "please put it {where}",
+    "put everything {where}", "show everything {where}", "can you change the background to {scene}", "please put it {where}",
     "could you make the background {scene}", "i want it to be {where}", "let it be {where}", "turn the background into {scene}", "make it look like it is {where}",
     "use {scene} as the background", "place everything {where}", "the background should be {scene}", "swap the background for {scene}")
-BACKGROUND_HELDOUT = ("please change the background into {scene}", "could you move everything {where}", "i would like the background to be {scene}",
+BACKGROUND_HELDOUT = ("please change the background into {scene}", "could you place everything {where}", "i would like the background to be {scene}",
                       "can you put everything {where}", "please use {scene} as the background", "let the background be {scene}")
 LOOK = (
     "make it {adjective}", "make the picture {adjective}", "make the photo {adjective}", "make the image {adjective}", "please make it {adjective}",
@@ -122,7 +122,7 @@ PLACES = {
     "left": (" on the left", " on the left side", " to the left"), "middle": (" in the middle", " in the centre"),
     "right": (" on the right", " on the right side", " to the right"), "sky": (" in the middle of the sky", " in the sky in the middle"),
     "sky left": (" in the sky on the left", " on the left of the sky"), "sky right": (" in the sky on the right", " on the right of the sky")}
-NOWHERE = ("", "", " to the picture", " to the scene")
+NOWHERE = ("", "", "", " in the picture", " in the scene")
 
 
 def article(phrase: str) -> str:
@@ -176,6 +176,12 @@ def typed(rng: np.random.Generator, text: str) -> str:
 
 def american(text: str) -> str:
     return text.replace("colour", "color").replace("grey", "gray").replace("centre", "center")
+
+
+def smoothed(text: str) -> str:
+    """Mend what filling "look like winter" into "it should be ..." or "make it look ..." leaves."""
+    text = re.sub(r"\b(?:be|to|look) look\b", "look", text)
+    return re.sub(r"\bi want it look\b", "i want it to look", text)
 
 
 def words_in(text: str) -> list[str]:
