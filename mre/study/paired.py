@@ -1,0 +1,128 @@
+"""Two columns of scores of the same edits: which is higher, how surely, by how much; and how many edits it takes to see it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import optimize, stats
+
+from mre.study.agreement import Figure, rounded, undefined, wilson_interval
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """First minus second, edit by edit. `ties` are differences of exactly 0 (after rounding)."""
+
+    n: int
+    wins: int
+    ties: int
+    losses: int
+    mean_first: Figure
+    mean_second: Figure
+    mean_difference: Figure             # with the 95 % t interval; p of the paired t-test
+    sd_difference: Figure
+    t: Figure
+    wilcoxon: Figure                    # smaller rank sum; zeros dropped, normal approximation without continuity correction
+    wilcoxon_pratt: Figure              # smaller rank sum; zeros ranked (Pratt)
+    sign: Figure                        # share of wins among decided; p of the exact sign test, Wilson interval
+    win_rate: Figure                    # ties count half
+    rank_biserial: Figure               # matched rank-biserial correlation
+    cohen_dz: Figure
+    edits_for_80_percent: Figure        # how many edits a paired t-test needs at this d_z
+
+
+def paired_test(first: Sequence[float], second: Sequence[float]) -> PairedTest:
+    """All paired figures of two columns; edits that lack a side are left out."""
+    first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    both = ~(np.isnan(first) | np.isnan(second))
+    first, second = first[both], second[both]
+    difference = rounded(first - second)            # not of rounded scores: 2/3 - 1/3 and 1/3 - 0 must tie
+    n = len(difference)
+    wins, losses = int((difference > 0).sum()), int((difference < 0).sum())
+    decided = wins + losses
+    few = undefined(n, f"{n} edits that both sides have, at least 2 are needed")
+    same = undefined(n, "all differences are equal")
+    none_decided = undefined(n, "all differences are 0")
+
+    mean = few if n < 2 else Figure(float(difference.mean()), n)
+    sd = few if n < 2 else Figure(float(difference.std(ddof=1)), n)
+    t = dz = needed = few if n < 2 else same
+    if n >= 2 and sd.value > 0:
+        test = stats.ttest_rel(first, second)
+        interval = test.confidence_interval()
+        t = Figure(float(test.statistic), n, p=float(test.pvalue), note=f"df {n - 1}")
+        mean = Figure(mean.value, n, float(interval.low), float(interval.high), float(test.pvalue))
+        dz = Figure(mean.value / sd.value, n)
+        needed = none_decided if dz.value == 0 else Figure(paired_t_size(dz.value), n)
+    wilcoxon = pratt = biserial = sign = none_decided if n else few
+    if decided:
+        wilcoxon, pratt = (_wilcoxon(difference, zeros) for zeros in ("wilcox", "pratt"))
+        ranks = stats.rankdata(np.abs(difference[difference != 0]))
+        signs = np.sign(difference[difference != 0])
+        biserial = Figure(float((ranks * signs).sum() / ranks.sum()), decided)
+        sign = Figure(wins / decided, decided, *wilson_interval(wins, decided), p=float(stats.binomtest(wins, decided).pvalue))
+    return PairedTest(
+        n=n, wins=wins, ties=n - decided, losses=losses,
+        mean_first=Figure(float(first.mean()), n) if n else few, mean_second=Figure(float(second.mean()), n) if n else few,
+        mean_difference=mean, sd_difference=sd, t=t, wilcoxon=wilcoxon, wilcoxon_pratt=pratt, sign=sign,
+        win_rate=Figure((wins + (n - decided) / 2) / n, n) if n else few, rank_biserial=biserial, cohen_dz=dz, edits_for_80_percent=needed)
+
+
+def _wilcoxon(difference: np.ndarray, zeros: str) -> Figure:
+    test = stats.wilcoxon(difference, zero_method=zeros, correction=False, method="asymptotic")
+    used = int((difference != 0).sum()) if zeros == "wilcox" else len(difference)
+    return Figure(float(test.statistic), used, p=float(test.pvalue))
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Holm's step-down adjustment of a family of p-values; missing ones stay missing and do not count."""
+    given = [(p, i) for i, p in enumerate(p_values) if p is not None and not math.isnan(p)]
+    adjusted: list[float | None] = [None] * len(p_values)
+    largest = 0.0
+    for rank, (p, i) in enumerate(sorted(given)):
+        largest = max(largest, min(1.0, (len(given) - rank) * p))
+        adjusted[i] = largest
+    return adjusted
+
+
+# Size and power ------------------------------------------------------------------------------------------------------------------------
+
+
+def paired_t_power(dz: float, n: float, alpha: float = 0.05) -> float:
+    """Chance that a two-sided paired t-test of `n` independent edits finds a true standardised mean difference `dz`."""
+    freedom = n - 1
+    critical = stats.t.isf(alpha / 2, freedom)
+    shift = abs(dz) * math.sqrt(n)
+    wrong_side = stats.nct.cdf(-critical, freedom, shift)
+    return float(stats.nct.sf(critical, freedom, shift) + (0.0 if np.isnan(wrong_side) else wrong_side))     # NaN: too small to compute
+
+
+def paired_t_size(dz: float, power: float = 0.8, alpha: float = 0.05) -> float:
+    """How many independent edits give a two-sided paired t-test this power; round up. 2 when even two suffice."""
+    if dz == 0:
+        raise ValueError("no number of edits finds a difference of 0")
+    if paired_t_power(dz, 2, alpha) >= power:
+        return 2.0
+    highest = 10 + 20 / dz**2
+    return float(optimize.brentq(lambda n: paired_t_power(dz, n, alpha) - power, 2, highest, xtol=1e-10))
+
+
+def detectable_dz(n: int, power: float = 0.8, alpha: float = 0.05) -> float:
+    """The smallest d_z that `n` independent edits find with this power."""
+    return float(optimize.brentq(lambda dz: paired_t_power(dz, n, alpha) - power, 1e-6, 20, xtol=1e-10))
+
+
+def sign_test_size(win_rate: float, power: float = 0.8, alpha: float = 0.05) -> int:
+    """Decided pairs that a two-sided sign test needs at a true win rate (normal approximation)."""
+    if win_rate == 0.5:
+        raise ValueError("no number of pairs tells a win rate of 0.5 from 0.5")
+    spread = stats.norm.isf(alpha / 2) * 0.5 + stats.norm.ppf(power) * math.sqrt(win_rate * (1 - win_rate))
+    return math.ceil((spread / (win_rate - 0.5)) ** 2)
+
+
+def design_effect(ratings_per_cluster: float, icc: float) -> float:
+    """How many times wider intervals become when ratings of one cluster agree by `icc`: sqrt(1 + (k - 1) ICC)."""
+    return math.sqrt(1 + (ratings_per_cluster - 1) * icc)

@@ -1,0 +1,296 @@
+"""Which method is better: do judge and people order methods alike, pair by pair and over all; ratings from votes (Bradley-Terry)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from mre.study.agreement import DECIMALS, Figure, kendall_tau_b, rounded, spearman, undefined, vote_agreement
+
+BASE, SCALE, OFFSET = 10.0, 400.0, 1000.0           # P(a beats b) = 1 / (1 + 10^((R_b - R_a) / 400)); mean rating 1000
+
+
+# Order of methods by their means ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class RankConsistency:
+    """Ranks by people's and by the judge's means (1 = best, ties share their middle), and how far they agree."""
+
+    human_rank: pd.Series
+    judge_rank: pd.Series
+    spearman: Figure
+    kendall_tau_b: Figure
+    footrule: float                     # sum of rank differences
+    same_order: bool | None             # None: fewer than two methods, or equal means
+    judge_above: int                    # methods that the judge scores higher than people do
+
+
+def rank_consistency(human_means: Mapping[str, float], judge_means: Mapping[str, float]) -> RankConsistency:
+    """Do both sides order the methods alike? Methods that lack a side are left out."""
+    human = pd.Series(human_means, dtype=float)
+    both = pd.DataFrame({"human": human, "judge": pd.Series(judge_means, dtype=float).reindex(human.index)}).dropna()
+    human, judge = rounded(both["human"]), rounded(both["judge"])
+    human_rank, judge_rank = stats.rankdata(-human), stats.rankdata(-judge)
+    rho, tau = (f(human, judge) for f in (spearman, kendall_tau_b))
+    if len(both) == 2 and human[0] != human[1] and judge[0] != judge[1]:        # two methods: 1 or -1, by definition
+        agree = 1.0 if (human_rank == judge_rank).all() else -1.0
+        rho = tau = Figure(agree, 2, note="two methods: only 1 or -1 is possible")
+    distinct = len(both) > 1 and len(set(human)) == len(both) == len(set(judge))
+    return RankConsistency(pd.Series(human_rank, both.index), pd.Series(judge_rank, both.index), rho, tau,
+                           float(np.abs(human_rank - judge_rank).sum()),
+                           bool((human_rank == judge_rank).all()) if distinct else None, int((judge > human).sum()))
+
+
+# Order of methods on one edit ------------------------------------------------------------------------------------------------------------
+
+
+def method_pairs(scores: pd.DataFrame, methods: Sequence[str] | None = None) -> pd.DataFrame:
+    """All pairs of methods on all items that both have, from rows `item, method, human, judge`.
+
+    Returns `item, first, second, human_difference, judge_difference`; scores are rounded, and their differences again. Pairs come in the
+    order of `methods`, then of items.
+    """
+    methods = sorted(scores["method"].unique()) if methods is None else list(methods)
+    sides = [scores.pivot(index="item", columns="method", values=side).reindex(columns=methods) for side in ("human", "judge")]
+    items, human, judge = sides[0].index.to_numpy(), *(rounded(side.to_numpy(dtype=float)) for side in sides)
+    parts = []
+    for a, b in combinations(range(len(methods)), 2):
+        part = pd.DataFrame({"item": items, "first": methods[a], "second": methods[b], "human_difference": human[:, a] - human[:, b],
+                             "judge_difference": judge[:, a] - judge[:, b]})
+        parts.append(part.dropna())
+    if not parts:
+        return pd.DataFrame(columns=["item", "first", "second", "human_difference", "judge_difference"])
+    pairs = pd.concat(parts, ignore_index=True)
+    for column in ("human_difference", "judge_difference"):
+        pairs[column] = rounded(pairs[column])
+    return pairs
+
+
+@dataclass(frozen=True)
+class OrderCounts:
+    """How the judge's order of two methods on one item compares with people's."""
+
+    concordant: int
+    discordant: int
+    tie_judge_only: int
+    tie_human_only: int
+    tie_both: int
+
+    @classmethod
+    def of(cls, pairs: pd.DataFrame) -> OrderCounts:
+        human, judge = np.sign(pairs["human_difference"].to_numpy()), np.sign(pairs["judge_difference"].to_numpy())
+        decided = (human != 0) & (judge != 0)
+        kinds = (decided & (human == judge), decided & (human != judge), (human != 0) & (judge == 0), (human == 0) & (judge != 0),
+                 (human == 0) & (judge == 0))
+        return cls(*(int(kind.sum()) for kind in kinds))
+
+    @property
+    def n(self) -> int:
+        return self.concordant + self.discordant + self.tie_judge_only + self.tie_human_only + self.tie_both
+
+    @property
+    def three_way(self) -> Figure:
+        """(C + both tied) / n: ties are an answer like the others."""
+        return _share(self.concordant + self.tie_both, self.n, "no pair of methods on a common item")
+
+    @property
+    def no_human_ties(self) -> Figure:
+        """C / (C + D + judge ties): pairs that people decided; a judge's tie is an error."""
+        return _share(self.concordant, self.concordant + self.discordant + self.tie_judge_only, "people decided no pair")
+
+    @property
+    def half_judge_ties(self) -> Figure:
+        """As `no_human_ties`, a judge's tie counting half."""
+        return _share(self.concordant + self.tie_judge_only / 2, self.concordant + self.discordant + self.tie_judge_only,
+                      "people decided no pair")
+
+    @property
+    def decided(self) -> Figure:
+        """C / (C + D): pairs that both decided."""
+        return _share(self.concordant, self.concordant + self.discordant, "no pair was decided by both")
+
+
+def _share(part: float, whole: int, reason: str) -> Figure:
+    return Figure(part / whole, int(whole)) if whole else undefined(0, reason)
+
+
+def order_confusion(pairs: pd.DataFrame) -> np.ndarray:
+    """Counts (3, 3): rows people, columns judge, each first better / second better / tie."""
+    codes = [np.array([2, 0, 1])[np.sign(pairs[side].to_numpy()).astype(int)] for side in ("human_difference", "judge_difference")]
+    return np.bincount(codes[0] * 3 + codes[1], minlength=9).reshape(3, 3)
+
+
+def order_kappa(pairs: pd.DataFrame) -> Figure:
+    """Cohen's kappa of the three-way answers."""
+    if not len(pairs):
+        return undefined(0, "no pair of methods on a common item")
+    value = vote_agreement(order_confusion(pairs))["cohen_kappa"]
+    return undefined(len(pairs), "only one answer occurs") if math.isnan(value) else Figure(value, len(pairs))
+
+
+def calibrated_ties(pairs: pd.DataFrame) -> tuple[Figure, float]:
+    """The best three-way accuracy when judge differences up to eps count as ties, and that eps (-1: only equal scores are ties).
+
+    Every threshold that the data can tell apart is tried on whole groups of equal differences; of equally good ones the smallest is kept.
+    It is tuned on the very pairs it is scored on: an upper bound, not a forecast.
+    """
+    if not len(pairs):
+        return undefined(0, "no pair of methods on a common item"), -1.0
+    size, right_if_tie, right_if_decided = _tie_columns(pairs)
+    order = np.argsort(size, kind="stable")
+    ends = np.append(np.nonzero(np.diff(size[order]))[0], len(size) - 1)                # last row of each group of equal differences
+    gained = np.cumsum(right_if_tie[order]) + right_if_decided.sum() - np.cumsum(right_if_decided[order])
+    right = np.append(right_if_decided.sum(), gained[ends])
+    best = int(np.argmax(right))
+    return Figure(float(right[best] / len(size)), len(size)), -1.0 if best == 0 else float(size[order][ends[best - 1]])
+
+
+def swept_ties(pairs: pd.DataFrame, order: str = "file") -> Figure:
+    """Tie calibration as older scripts do it: thresholds cut groups of equal differences, so that the answer depends on the order of rows.
+
+    `order` of equal differences: `file`, `human ties first` (the highest answer possible) or `human ties last` (the lowest). Shown beside
+    `calibrated_ties` to tell by how much such a figure can be off.
+    """
+    if not len(pairs):
+        return undefined(0, "no pair of methods on a common item")
+    size, right_if_tie, right_if_decided = _tie_columns(pairs)
+    second = {"file": np.zeros(len(size)), "human ties first": 1 - right_if_tie, "human ties last": right_if_tie}[order]
+    rows = np.lexsort((np.arange(len(size)), second, size))
+    right = np.cumsum(right_if_tie[rows]) + right_if_decided.sum() - np.cumsum(right_if_decided[rows])
+    return Figure(float(right.max() / len(size)), len(size))
+
+
+def _tie_columns(pairs: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Size of the judge's difference; 1 where calling it a tie is right; 1 where deciding by its sign is right."""
+    human, judge = pairs["human_difference"].to_numpy(), pairs["judge_difference"].to_numpy()
+    return np.abs(judge), (human == 0).astype(float), (np.sign(human) == np.sign(judge)).astype(float)
+
+
+# Ratings from votes ----------------------------------------------------------------------------------------------------------------------
+
+
+def votes_of_pairs(pairs: pd.DataFrame, side: str = "human_difference") -> pd.DataFrame:
+    """Each pair of methods on each item as a vote, counted: `model_a, model_b, wins_a, wins_b, ties`."""
+    signs = np.sign(pairs[side])
+    votes = pairs.assign(wins_a=signs > 0, wins_b=signs < 0, ties=signs == 0).rename(columns={"first": "model_a", "second": "model_b"})
+    return votes.groupby(["model_a", "model_b"], sort=False)[["wins_a", "wins_b", "ties"]].sum().reset_index()
+
+
+def vote_models(votes: pd.DataFrame) -> list[str]:
+    """The models that occur, in order of first appearance."""
+    return list(dict.fromkeys([*votes["model_a"], *votes["model_b"]]))
+
+
+def battles(votes: pd.DataFrame) -> pd.Series:
+    """Votes in which each model took part, ties included."""
+    totals = votes["wins_a"] + votes["wins_b"] + votes["ties"]
+    return pd.Series({model: int(totals[(votes["model_a"] == model) | (votes["model_b"] == model)].sum()) for model in vote_models(votes)})
+
+
+def bradley_terry(votes: pd.DataFrame, penalty: float | None = None, models: Sequence[str] | None = None) -> pd.Series:
+    """Bradley-Terry ratings with mean 1000; a tie is half a win for each.
+
+    `penalty` None: maximum likelihood; NaN for all when a group of models never won against, or never met, the rest (no finite maximum).
+    With a number: the ridge-penalised fit of public arenas (strength C = `penalty`, each vote entered twice), which shrinks small boards.
+    """
+    models = vote_models(votes) if models is None else list(models)
+    wins = _win_matrix(votes, models)
+    if penalty is None and not _connected(wins):
+        return pd.Series(np.nan, index=models)
+    counts = wins if penalty is None else 2 * penalty * wins          # a tie entered twice is one win each
+    beta = _fit(counts, ridge=0.0 if penalty is None else 1.0 / math.log(BASE) ** 2)
+    return pd.Series(SCALE / math.log(BASE) * beta + OFFSET, index=models)
+
+
+def _win_matrix(votes: pd.DataFrame, models: Sequence[str]) -> np.ndarray:
+    """(M, M) wins of row over column, ties as half."""
+    position = {model: i for i, model in enumerate(models)}
+    wins = np.zeros((len(models), len(models)))
+    a, b = votes["model_a"].map(position).to_numpy(), votes["model_b"].map(position).to_numpy()
+    ties = votes["ties"].to_numpy(dtype=float) / 2
+    np.add.at(wins, (a, b), votes["wins_a"].to_numpy(dtype=float) + ties)
+    np.add.at(wins, (b, a), votes["wins_b"].to_numpy(dtype=float) + ties)
+    return wins
+
+
+def _connected(wins: np.ndarray) -> bool:
+    return len(wins) > 0 and connected_components(coo_matrix(wins), directed=True, connection="strong")[0] == 1
+
+
+def _fit(wins: np.ndarray, ridge: float) -> np.ndarray:
+    """Log-strengths by Newton's method on the concave log-likelihood, mean 0."""
+    beta = np.zeros(len(wins))
+    total = wins + wins.T
+
+    def loss(strengths: np.ndarray) -> float:
+        return float((wins * np.logaddexp(0, strengths[None, :] - strengths[:, None])).sum() + ridge / 2 * (strengths**2).sum())
+
+    for _ in range(200):
+        expected = 1 / (1 + np.exp(beta[None, :] - beta[:, None]))                      # P(row beats column)
+        gradient = (wins - total * expected).sum(axis=1) - ridge * beta
+        weight = total * expected * expected.T
+        curvature = np.diag(weight.sum(axis=1)) - weight + ridge * np.eye(len(beta))
+        step = np.linalg.lstsq(curvature, gradient, rcond=None)[0]
+        now, size = loss(beta), 1.0
+        while size > 1e-6 and loss(beta + size * step) > now + 1e-12:
+            size /= 2
+        beta = beta + size * step
+        beta -= beta.mean()
+        if np.abs(step).max() < 1e-12:
+            break
+    return beta
+
+
+def bradley_terry_intervals(votes: pd.DataFrame, draws: int = 1000, seed: int = 0, penalty: float | None = None) -> pd.DataFrame:
+    """Ratings with battles and 95 % percentile intervals from resampled votes: `rating, low, high, variance, battles`.
+
+    Draws in which a rating has no finite maximum are left out; when they are more than one in ten, there is no interval.
+    """
+    models = vote_models(votes)
+    cells = votes[["wins_a", "wins_b", "ties"]].to_numpy(dtype=float)
+    generator = np.random.default_rng(seed)
+    total = int(cells.sum())
+    table = pd.DataFrame({"rating": bradley_terry(votes, penalty, models), "battles": battles(votes)})
+    if not total or not draws:
+        return table.assign(low=np.nan, high=np.nan, variance=np.nan)
+    sampled = np.array([bradley_terry(votes.assign(**dict(zip(("wins_a", "wins_b", "ties"), counts.reshape(cells.shape).T, strict=True))),
+                                      penalty, models).to_numpy()
+                        for counts in generator.multinomial(total, cells.ravel() / total, size=draws)])
+    return table.join(rating_limits(pd.DataFrame(sampled, columns=models)))
+
+
+def rating_limits(draws: pd.DataFrame) -> pd.DataFrame:
+    """Per column of bootstrap ratings: 2.5 % and 97.5 % percentiles (linear interpolation) and variance (ddof 1)."""
+    usable = draws.dropna()
+    if len(usable) < max(2, 0.9 * len(draws)):
+        return pd.DataFrame({"low": np.nan, "high": np.nan, "variance": np.nan}, index=draws.columns)
+    low, high = np.percentile(usable.to_numpy(), [2.5, 97.5], axis=0)
+    return pd.DataFrame({"low": low, "high": high, "variance": usable.var(ddof=1).to_numpy()}, index=draws.columns)
+
+
+def online_elo(votes: pd.DataFrame, k: float = 4.0, start: float = OFFSET) -> pd.Series:
+    """Elo updated vote by vote, pairs in file order, in each wins of a, wins of b, ties. Another order gives other ratings:
+    shown only beside Bradley-Terry, never as the result."""
+    rating = dict.fromkeys(vote_models(votes), start)
+    for row in votes.itertuples(index=False):
+        for outcome, count in ((1.0, row.wins_a), (0.0, row.wins_b), (0.5, row.ties)):
+            for _ in range(int(count)):
+                expected = 1 / (1 + BASE ** ((rating[row.model_b] - rating[row.model_a]) / SCALE))
+                rating[row.model_a] += k * (outcome - expected)
+                rating[row.model_b] -= k * (outcome - expected)
+    return pd.Series(rating)
+
+
+def rounded_means(scores: pd.DataFrame, side: str) -> pd.Series:
+    """Mean of `side` per method, rounded."""
+    means = scores.groupby("method", observed=True)[side].mean()
+    return means.round(DECIMALS)
