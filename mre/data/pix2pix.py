@@ -1,0 +1,205 @@
+"""InstructPix2Pix triplets: the tree of folders and the Parquet form of the hub. No torch here.
+
+A file's role comes from its name (`SEED_0.jpg` original, `SEED_1.jpg` edited, `prompt.json`), never from the order of a listing. A triplet
+that is not whole is a DataError that names its folder: nothing stands in for a missing or unreadable side.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from tqdm.auto import tqdm
+
+from mre.errors import DataError
+from mre.imaging import open_image
+
+PROMPTS, SEEDS = "prompt.json", "seeds.json"
+SIDES = ("original", "edited")                                           # of SEED_0 and SEED_1
+_PICTURE = re.compile(r"(?P<seed>\d+)_(?P<side>[01])\.(jpg|jpeg|png|webp)", re.IGNORECASE)
+_COLUMNS = ("original_image", "edit_prompt", "edited_image")
+_GROUPS_IN_MEMORY = 2                                                    # row groups of Parquet files that stay decoded
+
+
+@dataclass(frozen=True)
+class Triplet:
+    """One triplet: `folder/SEED`, or `file.parquet#row`. An instruction may be worded in several ways."""
+
+    id: str
+    instructions: tuple[str, ...]
+    original: Path | bytes
+    edited: Path | bytes
+
+    @property
+    def folder(self) -> str:
+        """The id without its seed: what RewardEdit's released form uses as a key."""
+        return self.id.rpartition("/")[0] or self.id
+
+    def open(self) -> tuple[Image.Image, Image.Image]:
+        """Original and edited picture, RGB. Raises ImageError for one that cannot be read, DataError where their shapes differ."""
+        original, edited = (open_image(side, name=f"{self.id} ({name})" if isinstance(side, bytes) else None)
+                            for name, side in zip(SIDES, (self.original, self.edited), strict=True))
+        if original.size != edited.size:
+            raise DataError(f"{self.id}: original is {original.width}x{original.height}, edited {edited.width}x{edited.height}")
+        return original, edited
+
+
+def open_pix2pix(path: str | Path, only: Collection[str] | None = None) -> Sequence[Triplet]:
+    """The triplets of a tree or of a folder of Parquet files, in a fixed order.
+
+    only: folders (or folder/SEED) to read; a tree is then not searched, which matters when it holds hundreds of thousands.
+    Raises DataError for a folder that is neither, and for a triplet that is not whole.
+    """
+    path = Path(path)
+    if path.is_file() and path.suffix == ".parquet":
+        return ParquetTriplets([path])
+    if not path.is_dir():
+        raise DataError(f"{path}: no such folder of triplets")
+    files = sorted(path.glob("*.parquet")) or sorted(path.glob("data/*.parquet"))
+    return ParquetTriplets(files) if files else read_tree(path, only)
+
+
+def read_tree(root: Path, only: Collection[str] | None = None) -> list[Triplet]:
+    """All seed pairs of a tree: those in `seeds.json` where there is one, else all that are there."""
+    wanted = _wanted(root, only)
+    triplets = []
+    for folder, seeds in tqdm(wanted.items(), desc=f"reading {root.name}", unit="folder", delay=2, disable=None):
+        triplets += _folder_triplets(root / folder, folder, seeds)
+    if not triplets:
+        raise DataError(f"{root}: holds no triplets (shard-xx/ID/ with SEED_0.jpg, SEED_1.jpg and {PROMPTS}; or *.parquet)")
+    return triplets
+
+
+def _wanted(root: Path, only: Collection[str] | None) -> dict[str, set[str] | None]:
+    """Folder -> its seeds, None for all that are there."""
+    if only is not None:
+        wanted: dict[str, set[str] | None] = {}
+        for name in only:
+            folder, seed = (name, None) if (root / name).is_dir() else (name.rpartition("/")[0], name.rpartition("/")[2])
+            if not (root / folder).is_dir() or not folder:
+                raise DataError(f"{root / name}: no such triplet folder")
+            if not (root / folder).resolve().is_relative_to(root.resolve()):
+                raise DataError(f"{name}: lies outside {root}")
+            known = wanted.setdefault(folder, None if seed is None else set())
+            if seed is not None and known is not None:
+                known.add(seed)
+        return wanted
+    listing = root / SEEDS
+    if listing.exists():
+        content = _json(listing)
+        try:
+            return {str(folder): {str(seed) for seed in seeds} for folder, seeds in content}
+        except (TypeError, ValueError) as error:
+            raise DataError(f"{listing}: must be a list of [folder, [seeds]]") from error
+    folders = {path.parent for path in root.glob(f"*/*/{PROMPTS}")} | {path for path in root.glob("shard-*/*") if path.is_dir()}
+    return {folder.relative_to(root).as_posix(): None for folder in sorted(folders)}
+
+
+def _folder_triplets(folder: Path, name: str, seeds: set[str] | None) -> list[Triplet]:
+    try:
+        found = {(match["seed"], int(match["side"])): path for path in folder.iterdir() if (match := _PICTURE.fullmatch(path.name))}
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be read: {error.strerror}") from error
+    there = {seed for seed, _ in found}
+    if not there:
+        raise DataError(f"{folder}: no pictures (SEED_0.jpg and SEED_1.jpg)")
+    instructions = _instructions(folder / PROMPTS)
+    triplets = []
+    for seed in sorted(there if seeds is None else seeds, key=lambda text: (len(text), text)):
+        for side, role in enumerate(SIDES):
+            if (seed, side) not in found:
+                raise DataError(f"{folder}: {seed}_{side}.jpg ({role}) is missing")
+        triplets.append(Triplet(f"{name}/{seed}", instructions, found[seed, 0], found[seed, 1]))
+    return triplets
+
+
+def _instructions(path: Path) -> tuple[str, ...]:
+    content = _json(path)
+    edit: Any = content.get("edit") if isinstance(content, dict) else None
+    edits = [edit] if isinstance(edit, str) else edit
+    if not isinstance(edits, list) or not edits or not all(isinstance(text, str) and text.strip() for text in edits):
+        raise DataError(f"{path}: has no instruction: 'edit' must be text or a list of texts, got {edit!r}")
+    return tuple(" ".join(text.split()) for text in edits)
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError as error:
+        raise DataError(f"{path.parent}: {path.name} is missing") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path}: cannot be read as JSON: {error}") from error
+
+
+class ParquetTriplets(Sequence[Triplet]):
+    """Rows of Parquet files with the columns original_image, edit_prompt and edited_image. Rows are read a row group at a time:
+    `groups` tells which rows lie together, so that a reader can shuffle without reading each group again for each row."""
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        from pyarrow import ArrowInvalid, parquet
+
+        self.files = list(files)
+        self.groups: list[tuple[Path, int, int, int]] = []        # file, row group, first row in the file, rows
+        for file in self.files:
+            try:
+                opened = parquet.ParquetFile(file)
+            except (OSError, ArrowInvalid) as error:
+                raise DataError(f"{file}: not a Parquet file: {error}") from error
+            missing = [name for name in _COLUMNS if name not in opened.schema_arrow.names]
+            if missing:
+                raise DataError(f"{file}: has no column {missing[0]!r}; its columns are {', '.join(opened.schema_arrow.names)}")
+            first = 0
+            for group in range(opened.num_row_groups):
+                rows = opened.metadata.row_group(group).num_rows
+                self.groups.append((file, group, first, rows))
+                first += rows
+        self._starts: list[int] = []
+        total = 0
+        for *_, rows in self.groups:
+            self._starts.append(total)
+            total += rows
+        self._length = total
+        self._read: OrderedDict[int, dict[str, list]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return [self[one] for one in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        index %= len(self)
+        group = bisect_right(self._starts, index) - 1
+        file, _, first, _ = self.groups[group]
+        row = index - self._starts[group]
+        columns = self._rows(group)
+        where = f"{file.name}#{first + row}"
+        original, instruction, edited = (columns[name][row] for name in _COLUMNS)
+        if not isinstance(instruction, str) or not instruction.strip():
+            raise DataError(f"{where}: edit_prompt is empty")
+        for role, side in zip(SIDES, (original, edited), strict=True):
+            if not isinstance(side, dict) or not side.get("bytes"):
+                raise DataError(f"{where}: the {role} picture is missing")
+        return Triplet(where, (" ".join(instruction.split()),), original["bytes"], edited["bytes"])
+
+    def _rows(self, group: int) -> dict[str, list]:
+        if group not in self._read:
+            from pyarrow import ArrowInvalid, parquet
+
+            file, number, _, _ = self.groups[group]
+            try:
+                self._read[group] = parquet.ParquetFile(file).read_row_group(number, columns=list(_COLUMNS)).to_pydict()
+            except (OSError, ArrowInvalid) as error:
+                raise DataError(f"{file}: row group {number} cannot be read: {error}") from error
+            while len(self._read) > _GROUPS_IN_MEMORY:
+                self._read.popitem(last=False)
+        self._read.move_to_end(group)
+        return self._read[group]
