@@ -106,14 +106,14 @@ def find_endpoint(base_url: str | None = None, key_file: str | Path | None = Non
     return Endpoint(url.rstrip("/"), key, version)
 
 
-def meaning_of(error: Exception, endpoint: Endpoint, model: str, has_answered: bool) -> Exception:
+def meaning_of(error: Exception, endpoint: Endpoint, model: str) -> Exception:
     """What to do about a client's error: Fatal, TryAgain or Unanswered. A fault in the code itself comes back as it is."""
     import openai
 
     if isinstance(error, openai.APITimeoutError):
         return TryAgain("timed out")
     if isinstance(error, openai.APIStatusError):
-        return _meaning_of_status(error, endpoint, model, has_answered)
+        return _meaning_of_status(error, endpoint, model)
     if isinstance(error, openai.APIConnectionError):
         cause = endpoint.clean(str(error.__cause__ or error)) or type(error.__cause__).__name__
         return TryAgain(f"connection failed: {cause}")
@@ -122,7 +122,7 @@ def meaning_of(error: Exception, endpoint: Endpoint, model: str, has_answered: b
     return error
 
 
-def _meaning_of_status(error, endpoint: Endpoint, model: str, has_answered: bool) -> Exception:
+def _meaning_of_status(error, endpoint: Endpoint, model: str) -> Exception:
     status, said = error.status_code, endpoint.clean(_what_it_said(error))
     if status in (401, 403):
         return Fatal(f"{endpoint.host} refused the key ({status}): {said}")
@@ -134,9 +134,7 @@ def _meaning_of_status(error, endpoint: Endpoint, model: str, has_answered: bool
         return TryAgain(f"rate limit (429): {said}", _asked_wait(error.response.headers), is_throttled=True)
     if status in (408, 409) or status >= 500:
         return TryAgain(f"server error ({status}): {said}", _asked_wait(error.response.headers))
-    if has_answered or error.code in ("content_filter", "content_policy_violation"):
-        return Unanswered(f"refused ({status}): {said}")
-    return Fatal(f"{endpoint.host} does not take this question for {model!r} ({status}): {said} (does the model take pictures?)")
+    return Unanswered(f"refused ({status}): {said}")
 
 
 def _what_it_said(error) -> str:

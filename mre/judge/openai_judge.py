@@ -225,7 +225,7 @@ class _Run:
         self.calls = asyncio.Semaphore(self.settings.concurrency)
         self.money = asyncio.Condition()
         self.paused_until = 0.0
-        self.lost_in_a_row = 0
+        self.lost_in_a_row = self.refused = 0
         self.has_answered = False
         self.fatal: Exception | None = None
         self.stopped: str | None = None
@@ -316,6 +316,10 @@ class _Run:
                 self.tally.retries += 1
                 continue
             except Unanswered as refusal:
+                self.refused += 1
+                if not self.has_answered and self.refused >= len(PERSPECTIVES):
+                    raise Fatal(f"{self.judge.endpoint.host} takes no question for {self.settings.model!r}: {refusal} "
+                                "(does the model take pictures?)") from refusal
                 return Verdict(question.prompt.perspective, None, error=str(refusal))
             asked += 1
             paid.append(stored)
@@ -360,7 +364,7 @@ class _Run:
             except JudgeError:
                 raise
             except Exception as error:
-                meaning = meaning_of(error, self.judge.endpoint, self.settings.model, self.has_answered)
+                meaning = meaning_of(error, self.judge.endpoint, self.settings.model)
                 raise meaning from (None if meaning is error else error)
             finally:
                 async with self.money:
