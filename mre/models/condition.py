@@ -1,0 +1,116 @@
+"""Multi-Reward Condition (MRC): three scores and a reward text become what the U-Net can read (paper section 4.3, Eq. 5-6)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from diffusers.models.embeddings import TimestepEmbedding, get_timestep_embedding
+from torch import Tensor, nn
+
+from mre.rewards import PERSPECTIVES
+
+VARIANTS = ("released", "paper")
+INITS = ("zero", "released")
+TYPES = ("score", "text")       # rows of the paper's type embedding
+
+
+@dataclass(frozen=True)
+class RewardSignal:
+    """What a condition module hands to the U-Net. A part that the config switches off is None."""
+
+    tokens: Tensor | None = None        # (B, N, C): keys and values of the reward encoder (Eq. 2)
+    token_mask: Tensor | None = None    # (B, N) bool, False for padding
+    term: Tensor | None = None          # (B, D): what is added for every block (Eq. 3)
+    present: Tensor | None = None       # (B,) bool, False for a sample that is read without any reward
+
+
+def score_sinusoid(scores: Tensor, channels: int) -> Tensor:
+    """Sinusoids of raw scores, always in float32: (B, P) -> (B, P * channels); per score, cosines first."""
+    flat = get_timestep_embedding(scores.float().flatten(), channels, flip_sin_to_cos=True, downscale_freq_shift=0)
+    return flat.reshape(scores.shape[0], -1)
+
+
+def perspective_columns(perspectives: Sequence[str]) -> list[int]:
+    """Columns of `reward_scores` that belong to these perspectives (Table 10)."""
+    return [PERSPECTIVES.index(name) for name in PERSPECTIVES if name in perspectives]
+
+
+class ReleasedCondition(nn.Module):
+    """The condition as the released code computes it: one token for the scores, one for the pooled reward text, told apart by their
+    separate maps alone; and a second pair of maps for the term that joins the time embedding."""
+
+    def __init__(self, *, use_score: bool, use_text: bool, use_attention: bool, use_addition: bool, perspectives: Sequence[str],
+                 text_dim: int, sinusoid_channels: int, token_dim: int, term_dim: int, zero_init: bool) -> None:
+        super().__init__()
+        self.columns = perspective_columns(perspectives)
+        self.sinusoid_channels = sinusoid_channels
+        score_dim = len(self.columns) * sinusoid_channels
+        self.score_time = TimestepEmbedding(score_dim, term_dim) if use_score and use_addition else None
+        self.score_token = TimestepEmbedding(score_dim, token_dim) if use_score and use_attention else None
+        self.text_time = nn.Linear(text_dim, term_dim) if use_text and use_addition else None
+        self.text_token = nn.Linear(text_dim, token_dim) if use_text and use_attention else None
+        if zero_init:
+            for last in (self.score_time and self.score_time.linear_2, self.text_time):
+                if last is not None:
+                    nn.init.zeros_(last.weight)
+                    nn.init.zeros_(last.bias)
+
+    def forward(self, scores: Tensor | None, text: Tensor | None, dtype: torch.dtype, text_mask: Tensor | None = None) -> RewardSignal:
+        """
+        scores: (B, 3) in [0, 5], ordered as PERSPECTIVES
+        text:   (B, text_dim), pooled state of the reward text
+        returns tokens (B, 1 or 2, token_dim) and term (B, term_dim)
+        """
+        tokens, term = [], None
+        if self.score_time is not None or self.score_token is not None:
+            sinusoid = score_sinusoid(scores[:, self.columns], self.sinusoid_channels).to(dtype)       # (B, P F)
+            if self.score_token is not None:
+                tokens.append(self.score_token(sinusoid))
+            if self.score_time is not None:
+                term = self.score_time(sinusoid)
+        if self.text_token is not None:
+            tokens.append(self.text_token(text.to(dtype)))
+        if self.text_time is not None:
+            text_term = self.text_time(text.to(dtype))
+            term = text_term if term is None else term + text_term
+        return RewardSignal(torch.stack(tokens, dim=1) if tokens else None, None, term)
+
+
+class PaperCondition(nn.Module):
+    """The condition as the paper writes it: c_R = [score embedding + its type, states of the reward text + their type] (Eq. 5-6);
+    Linear_1 makes keys and values of it (Eq. 2), and its mean over the tokens is what each block's own Linear_2 reads (Eq. 3)."""
+
+    def __init__(self, *, use_score: bool, use_text: bool, use_attention: bool, use_addition: bool, perspectives: Sequence[str],
+                 text_dim: int, sinusoid_channels: int, token_dim: int) -> None:
+        super().__init__()
+        self.columns = perspective_columns(perspectives)
+        self.sinusoid_channels = sinusoid_channels
+        self.use_addition = use_addition
+        self.score_mlp = TimestepEmbedding(len(self.columns) * sinusoid_channels, text_dim) if use_score else None
+        self.use_text = use_text
+        self.type_embedding = nn.Embedding(len(TYPES), text_dim)
+        self.linear_1 = nn.Linear(text_dim, token_dim) if use_attention else None
+
+    def forward(self, scores: Tensor | None, text: Tensor | None, dtype: torch.dtype, text_mask: Tensor | None = None) -> RewardSignal:
+        """
+        scores:    (B, 3) in [0, 5], ordered as PERSPECTIVES
+        text:      (B, T, text_dim), states of the reward text's tokens
+        text_mask: (B, T), true for tokens that are not padding; none = all
+        returns tokens (B, 1 + T, token_dim) and term (B, text_dim)
+        """
+        parts, masks = [], []
+        kinds = self.type_embedding.weight.to(dtype)                                                   # (2, text_dim)
+        if self.score_mlp is not None:
+            sinusoid = score_sinusoid(scores[:, self.columns], self.sinusoid_channels).to(dtype)
+            parts.append((self.score_mlp(sinusoid) + kinds[0])[:, None])                               # (B, 1, text_dim)
+            masks.append(torch.ones(scores.shape[0], 1, dtype=torch.bool, device=parts[0].device))
+        if self.use_text:
+            parts.append(text.to(dtype) + kinds[1])                                                    # (B, T, text_dim)
+            masks.append(torch.ones(text.shape[:2], dtype=torch.bool, device=text.device) if text_mask is None else text_mask.bool())
+        condition, mask = torch.cat(parts, dim=1), torch.cat(masks, dim=1)                             # c_R and its (B, 1 + T)
+        tokens = self.linear_1(condition) if self.linear_1 is not None else None
+        weight = mask.to(dtype)[..., None]
+        term = (condition * weight).sum(dim=1) / weight.sum(dim=1) if self.use_addition else None
+        return RewardSignal(tokens, mask, term)

@@ -1,0 +1,166 @@
+"""The reward-conditioned U-Net (paper Eq. 2-3): a subclass of the stock one, whose forward does the rest."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from diffusers import UNet2DConditionModel
+from diffusers.configuration_utils import register_to_config
+from torch import Tensor, nn
+
+from mre.errors import RewardError
+from mre.models.condition import INITS, VARIANTS, PaperCondition, ReleasedCondition, RewardSignal
+from mre.models.encoder import RewardEncoder
+from mre.rewards import PERSPECTIVES
+
+REWARD_INPUTS = ("reward_scores", "reward_text", "reward_text_mask", "reward_present")
+
+
+def keeps_settings_of(parent: type) -> Callable:
+    """For an `__init__(self, *, own, settings, **rest)` that hands `rest` to `parent`: lists the parent's settings in its signature,
+    because diffusers saves and reads back only what is listed there. A setting of the same name replaces the parent's."""
+    def decorate(init: Callable) -> Callable:
+        own = [p for p in inspect.signature(init).parameters.values() if p.kind is not p.VAR_KEYWORD]
+        inherited = [p.replace(kind=p.KEYWORD_ONLY) for name, p in inspect.signature(parent.__init__).parameters.items()
+                     if name not in {p.name for p in own}]
+        init.__signature__ = inspect.Signature([*own, *inherited])
+        return init
+    return decorate
+
+
+class InputConvolution(nn.Conv2d):
+    """The input convolution under its stock name. The reward U-Net runs `apply_to`, then the reward encoder; the parent's forward,
+    which comes after, calls the module and gets its input back."""
+
+    def apply_to(self, sample: Tensor) -> Tensor:
+        return super().forward(sample)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return hidden
+
+
+class RewardUNet2DConditionModel(UNet2DConditionModel):
+    """A U-Net that reads scores and a reward text beside the instruction.
+
+    use_score, use_text         what the condition is made of (Table 4)
+    use_attention               the reward encoder between input convolution and first block (Eq. 2, Table 5)
+    use_addition                a term for every block (Eq. 3, Table 5): in the time embedding ("released"), after each block ("paper")
+    perspectives                scores that count (Table 10)
+    variant                     "released" reads a pooled reward text, "paper" its tokens
+    reward_text_dim             width of the text encoder's states
+    reward_sinusoid_channels    width of the sinusoid of one score
+    reward_num_heads, reward_dropout    of the reward encoder
+    reward_init                 "zero": an untrained model equals its parent exactly; "released": new layers start at random
+
+    With nothing to read or nowhere to use it, this is the parent and has the parent's parameters alone.
+    """
+
+    @register_to_config
+    @keeps_settings_of(UNet2DConditionModel)
+    def __init__(self, *, use_score: bool = True, use_text: bool = True, use_attention: bool = True, use_addition: bool = True,
+                 perspectives: tuple[str, ...] = PERSPECTIVES, variant: str = "released", reward_text_dim: int = 768,
+                 reward_sinusoid_channels: int = 256, reward_num_heads: int = 8, reward_dropout: float = 0.1,
+                 reward_init: str = "zero", **unet: Any) -> None:
+        super().__init__(**unet)
+        _check_settings(perspectives, variant, reward_init, self.config)
+        plain = self.conv_in
+        self.conv_in = InputConvolution(plain.in_channels, plain.out_channels, plain.kernel_size, padding=plain.padding)
+        self.reset_reward_layers()
+
+    @property
+    def conditioned(self) -> bool:
+        """Whether this model reads rewards at all."""
+        config = self.config
+        return (config.use_score or config.use_text) and (config.use_attention or config.use_addition)
+
+    def reset_reward_layers(self) -> None:
+        """Make the layers of the reward condition anew, as the config says."""
+        self.reward_condition = self.reward_encoder = None
+        if not self.conditioned:
+            return
+        config = self.config
+        width, zero_init = config.block_out_channels[0], config.reward_init == "zero"
+        settings = {name: config[name] for name in ("use_score", "use_text", "use_attention", "use_addition", "perspectives")}
+        settings |= {"text_dim": config.reward_text_dim, "sinusoid_channels": config.reward_sinusoid_channels, "token_dim": width}
+        if config.variant == "paper":
+            self.reward_condition = PaperCondition(**settings)
+        else:
+            term_dim = self.time_embedding.linear_2.out_features
+            self.reward_condition = ReleasedCondition(**settings, term_dim=term_dim, zero_init=zero_init)
+        if config.use_attention:
+            self.reward_encoder = RewardEncoder(width, config.reward_num_heads, config.norm_num_groups, config.reward_dropout, zero_init)
+
+    def forward(self, sample: Tensor, timestep: Tensor | float | int, encoder_hidden_states: Tensor, *args: Any,
+                cross_attention_kwargs: dict[str, Any] | None = None, added_cond_kwargs: dict[str, Any] | None = None, **kwargs: Any):
+        """The parent's forward, with the reward in `added_cond_kwargs` or, as one dictionary, in `cross_attention_kwargs["reward"]`:
+
+        reward_scores:    (B, 3) in [0, 5], ordered as PERSPECTIVES
+        reward_text:      (B, D) pooled state of the reward text; (B, T, D) states of its tokens in the paper variant
+        reward_text_mask: (B, T), true where a token is not padding; optional, paper variant
+        reward_present:   (B,) bool, false for samples to be read without any reward; optional
+
+        Raises RewardError when the model needs a reward and there is none, or one of another shape.
+        """
+        if cross_attention_kwargs and "reward" in cross_attention_kwargs:
+            cross_attention_kwargs = dict(cross_attention_kwargs)
+            added_cond_kwargs = {**(added_cond_kwargs or {}), **cross_attention_kwargs.pop("reward")}
+        signal = self.reward_signal(sample, added_cond_kwargs or {})
+        hidden = self.latent_in(sample, signal)
+        if signal is not None:
+            added_cond_kwargs = {**added_cond_kwargs, "reward_signal": signal}
+        return super().forward(hidden, timestep, encoder_hidden_states, *args, cross_attention_kwargs=cross_attention_kwargs or None,
+                               added_cond_kwargs=added_cond_kwargs, **kwargs)
+
+    def reward_signal(self, sample: Tensor, inputs: dict[str, Any]) -> RewardSignal | None:
+        """The reward condition of a batch (Eq. 5-6); none for a model without it."""
+        if self.reward_condition is None:
+            return None
+        scores, text = inputs.get("reward_scores"), inputs.get("reward_text")
+        batch, dim, paper = sample.shape[0], self.config.reward_text_dim, self.config.variant == "paper"
+        if self.config.use_score:
+            _check_shape("reward_scores", scores, scores is not None and scores.shape == (batch, len(PERSPECTIVES)),
+                         f"({batch}, {len(PERSPECTIVES)})")
+        if self.config.use_text:
+            fits = text is not None and text.shape[0] == batch and text.shape[-1] == dim and text.ndim == (3 if paper else 2)
+            _check_shape("reward_text", text, fits, f"({batch}, tokens, {dim})" if paper else f"({batch}, {dim})")
+        signal = self.reward_condition(scores, text, sample.dtype, inputs.get("reward_text_mask"))
+        present = inputs.get("reward_present")
+        if present is None:
+            return signal
+        term = None if signal.term is None else signal.term * present.to(signal.term)[:, None]
+        return RewardSignal(signal.tokens, signal.token_mask, term, present)
+
+    def latent_in(self, sample: Tensor, signal: RewardSignal | None) -> Tensor:
+        """(B, in_channels, h, w) -> (B, C, h, w): input convolution, then the reward encoder (Eq. 2)."""
+        hidden = self.conv_in.apply_to(sample)
+        if self.reward_encoder is None:
+            return hidden
+        return self.reward_encoder(hidden, signal.tokens, signal.token_mask, signal.present)
+
+    def get_aug_embed(self, emb: Tensor, encoder_hidden_states: Tensor, added_cond_kwargs: dict[str, Any]) -> Tensor | None:
+        """What joins the time embedding, which every block receives: the parent's, and the reward's term (Eq. 3, released form)."""
+        added = super().get_aug_embed(emb, encoder_hidden_states, added_cond_kwargs)
+        signal = (added_cond_kwargs or {}).get("reward_signal")
+        if signal is None or signal.term is None:
+            return added
+        return signal.term if added is None else added + signal.term
+
+
+def _check_settings(perspectives: tuple[str, ...], variant: str, reward_init: str, config: Any) -> None:
+    if not perspectives or not set(perspectives) <= set(PERSPECTIVES):
+        raise ValueError(f"perspectives must be some of {', '.join(PERSPECTIVES)}, got {perspectives}")
+    if variant not in VARIANTS:
+        raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, got {variant!r}")
+    if reward_init not in INITS:
+        raise ValueError(f"reward_init must be one of {', '.join(INITS)}, got {reward_init!r}")
+    if config.center_input_sample or config.addition_embed_type == "image_hint":
+        raise ValueError("center_input_sample and addition_embed_type='image_hint' change what the input convolution reads; "
+                         "the reward U-Net does not support them")
+
+
+def _check_shape(name: str, value: Tensor | None, fits: bool, expected: str) -> None:
+    if not fits:
+        given = "none was given" if value is None else f"got {tuple(value.shape)}"
+        raise RewardError(f"this model reads a reward: {name} must be {expected}, {given}")
