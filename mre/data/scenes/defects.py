@@ -26,7 +26,7 @@ QUALITY_KINDS = ("blurred", "blocky", "banded", "ghosted", "noisy")
 QUALITY_ODDS = (0.28, 0.26, 0.20, 0.20, 0.06)
 BLUR = (0.0, 0.0055, 0.0095, 0.0145, 0.021, 0.030)   # sigma
 BLOCKS = (0.0, 0.35, 0.55, 0.72, 0.87, 1.0)          # share of the block means; blocks are 1/16 of the side
-BANDS = (0, 9, 7, 5, 4, 3)                           # levels per channel
+BANDS = (24, 9, 7, 5, 4, 3)                           # levels per channel
 GHOST, GHOST_AWAY = (0.0, 0.15, 0.23, 0.31, 0.39, 0.48), (1 / 32, 3 / 64)    # share of the second image; how far down and right it is
 NOISE = (0.0, 0.035, 0.065, 0.10, 0.14, 0.20)        # standard deviation
 
@@ -122,27 +122,27 @@ def damaged(scene: Scene, spoiling: Spoiling) -> Scene:
     return replace(scene, things=tuple(replace(t, colour=options[0], texture="plain") if t == other else t for t in scene.things))
 
 
-def spoil_outside(picture: Array, kind: str, score: int, outside: Array) -> Array:
+def strength(table: tuple, level: float) -> float:
+    """Strength at a level from 0 (nothing wrong) to 5 (score 0), between the table's steps too."""
+    low = min(int(level), 4)
+    return table[low] + (table[low + 1] - table[low]) * (level - low)
+
+
+def spoil_outside(picture: Array, kind: str, level: float, outside: Array) -> Array:
     """Tint, fade or darken where `outside`, (H, W) in [0, 1], says."""
-    level = 5 - score
     if kind == "tinted":
-        return picture + (GREENISH - picture) * (TINT[level] * outside)[..., None]
+        return picture + (GREENISH - picture) * (np.float32(strength(TINT, level)) * outside)[..., None]
     if kind == "faded":
-        return picture + (PALE - picture) * (FADE[level] * outside)[..., None]
-    if kind == "darkened":
-        return picture * (1 - DARK[level] * outside)[..., None]
-    return picture
+        return picture + (PALE - picture) * (np.float32(strength(FADE, level)) * outside)[..., None]
+    return picture * (1 - np.float32(strength(DARK, level)) * outside)[..., None]
 
 
-def move(picture: Array, kind: str, score: float) -> Array:
+def move(picture: Array, kind: str, level: float) -> Array:
     """Shift to the right and half as far down, or zoom in on the middle."""
-    level, size = 5 - score, len(picture)
     if kind == "shifted":
-        right = round(SHIFT[level] * size)
+        right = round(strength(SHIFT, level) * len(picture))
         return shifted(picture, right // 2, right)
-    if kind == "zoomed":
-        return zoomed(picture, ZOOM[level])
-    return picture
+    return zoomed(picture, strength(ZOOM, level))
 
 
 def shifted(picture: Array, down: int, right: int) -> Array:
@@ -164,22 +164,20 @@ def zoomed(picture: Array, factor: float) -> Array:
     return picture
 
 
-def lower_quality(picture: Array, kind: str, score: int, rng: np.random.Generator) -> Array:
-    """Blur, blocks, bands, a ghost or noise over all of the picture."""
-    level, size = 5 - score, len(picture)
+def lower_quality(picture: Array, kind: str, level: float, rng: np.random.Generator | None = None) -> Array:
+    """Blur, blocks, bands, a ghost or (with `rng`) noise over all of the picture."""
+    size = len(picture)
     if kind == "blurred":
-        return blurred(picture, BLUR[level] * size)
+        return blurred(picture, strength(BLUR, level) * size)
     if kind == "blocky":
-        return picture + (blocks(picture, max(2, size // 16)) - picture) * np.float32(BLOCKS[level])
+        return picture + (blocks(picture, max(2, size // 16)) - picture) * np.float32(strength(BLOCKS, level))
     if kind == "banded":
-        steps = np.float32(BANDS[level] - 1)
-        return np.round(picture * steps) / steps
+        steps = np.float32(strength(BANDS, level) - 1)
+        return np.minimum(np.round(picture * steps) / steps, 1)
     if kind == "ghosted":
         down, right = (round(part * size) for part in GHOST_AWAY)
-        return picture + (shifted(picture, down, right) - picture) * np.float32(GHOST[level])
-    if kind == "noisy":
-        return clipped(picture + rng.standard_normal(picture.shape, np.float32) * np.float32(NOISE[level]))
-    return picture
+        return picture + (shifted(picture, down, right) - picture) * np.float32(strength(GHOST, level))
+    return clipped(picture + rng.standard_normal(picture.shape, np.float32) * np.float32(strength(NOISE, level)))
 
 
 def grown(mask: Array, reach: int) -> Array:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mre.data.scenes.defects import AMOUNT, CLEAN, PHOTOMETRIC, Spoiling, damaged, draw_spoiling, grown, lower_quality, move, spoil_outside
+from mre.data.scenes.defects import AMOUNT, CLEAN, GEOMETRIC, PHOTOMETRIC, Spoiling, damaged, draw_spoiling, grown, lower_quality, move, spoil_outside
 from mre.data.scenes.edits import Edit, draw_edit
 from mre.data.scenes.looks import Array
 from mre.data.scenes.render import render
@@ -89,11 +89,11 @@ def spoil(edit: Edit, spoiling: Spoiling, before: Array, after: Array, wrong: Ar
     else:
         picture = before + (after - before) * np.float32(AMOUNT[following])
     if damage in PHOTOMETRIC:
-        picture = spoil_outside(picture, damage, preserving, outside_of(mask))
-    elif damage:
-        picture = move(picture, damage, preserving)
+        picture = spoil_outside(picture, damage, 5 - preserving, outside_of(mask))
+    elif damage in GEOMETRIC:
+        picture = move(picture, damage, 5 - preserving)
     if artefact:
-        picture = lower_quality(picture, artefact, quality, rng)
+        picture = lower_quality(picture, artefact, 5 - quality, rng)
     return picture
 
 
