@@ -83,10 +83,9 @@ def _wanted(root: Path, only: Collection[str] | None) -> dict[str, set[str] | No
         wanted: dict[str, set[str] | None] = {}
         for name in only:
             folder, seed = (name, None) if (root / name).is_dir() else (name.rpartition("/")[0], name.rpartition("/")[2])
-            if not (root / folder).is_dir() or not folder:
+            inside = (root / folder).resolve().is_relative_to(root.resolve())
+            if not inside or not folder or (seed is not None and not (root / folder / PROMPTS).is_file()):
                 raise DataError(f"{root / name}: no such triplet folder")
-            if not (root / folder).resolve().is_relative_to(root.resolve()):
-                raise DataError(f"{name}: lies outside {root}")
             known = wanted.setdefault(folder, None if seed is None else set())
             if seed is not None and known is not None:
                 known.add(seed)
@@ -140,7 +139,7 @@ def _json(path: Path) -> Any:
 
 class ParquetTriplets(Sequence[Triplet]):
     """Rows of Parquet files with the columns original_image, edit_prompt and edited_image. Rows are read a row group at a time:
-    `groups` tells which rows lie together, so that a reader can shuffle without reading each group again for each row."""
+    `spans` tells which rows lie together, so that a reader can shuffle without reading each group again for each row."""
 
     def __init__(self, files: Sequence[Path]) -> None:
         from pyarrow import ArrowInvalid, parquet
@@ -167,6 +166,11 @@ class ParquetTriplets(Sequence[Triplet]):
             total += rows
         self._length = total
         self._read: OrderedDict[int, dict[str, list]] = OrderedDict()
+
+    @property
+    def spans(self) -> list[tuple[int, int]]:
+        """First row and number of rows of each row group."""
+        return [(start, rows) for start, (*_, rows) in zip(self._starts, self.groups, strict=True)]
 
     def __len__(self) -> int:
         return self._length

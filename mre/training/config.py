@@ -45,7 +45,8 @@ class TrainConfig:
     use_attention: bool = setting(True, "reward encoder after the input convolution (Table 5)")
     use_addition: bool = setting(True, "reward added to every block (Table 5)")
     perspectives: tuple[str, ...] = setting(PERSPECTIVES, "perspectives that the condition sees (Table 10)", choices=PERSPECTIVES)
-    zero_init: bool = setting(True, "new reward layers start without effect; the released code starts them at random")
+    reward_init: str = setting("zero", "how new reward layers start: without effect, or at random as in the released code",
+                               choices=("zero", "released"))
     width: tuple[int, ...] = setting((), "channels of the U-Net's levels of a fresh embedded model; empty = its own default", low=1)
 
     # The data
@@ -53,6 +54,8 @@ class TrainConfig:
                         choices=("scenes", "pix2pix"))
     data_dir: str = setting("", "the InstructPix2Pix tree or Parquet folder")
     rewards: str = setting("", "RewardEdit file (released JSON, or our JSONL) that scores the triplets of data_dir")
+    several_pairs: str = setting("refuse", "a reward whose folder holds several seed pairs: refuse, or take the first",
+                                 choices=("refuse", "first"))
     photos: str = setting("", "folder of photographs behind drawn scenes")
     resolution: int = setting(256, "pixels: shorter side, then a random square crop of it", low=8)
     flip: bool = setting(True, "mirror half of the triplets, swapping left and right in the instruction (not for drawn scenes)")

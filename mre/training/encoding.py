@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from mre.rewards import NOTHING_WRONG, PERSPECTIVES, TEXT_SEPARATOR
+from mre.models.condition import reward_text
+from mre.rewards import Reward
 from mre.training.config import TrainConfig
 from mre.training.objective import Batch, Draws, changed_mask, dropped
-
-NO_FAULT = TEXT_SEPARATOR.join([NOTHING_WRONG] * len(PERSPECTIVES))
 
 
 @dataclass(frozen=True)
@@ -23,8 +22,7 @@ class Triplets:
     original: Tensor                # (B, 3, H, W) uint8
     edited: Tensor                  # (B, 3, H, W) uint8
     instructions: tuple[str, ...]
-    scores: Tensor                  # (B, 3)
-    reward_texts: tuple[str, ...]
+    rewards: tuple[Reward, ...]
 
 
 def to_pixels(pictures: Tensor, device: torch.device) -> Tensor:
@@ -32,24 +30,38 @@ def to_pixels(pictures: Tensor, device: torch.device) -> Tensor:
     return pictures.to(device, non_blocking=True).float().div_(127.5).sub_(1)
 
 
+def fitting_text(reward: Reward, perspectives: Sequence[str], tokenizer) -> str:
+    """The reward text, such that the tokenizer does not cut it. The released code cuts what is beyond 77 tokens, so that the third
+    perspective is the first to be lost; here the longest text gives way, word by word, until all fit."""
+    texts = list(reward.texts)
+    while True:
+        joined = reward_text(replace(reward, texts=tuple(texts)), perspectives)
+        if len(tokenizer(joined, truncation=False, verbose=False).input_ids) <= tokenizer.model_max_length:
+            return joined
+        longest = max(range(len(texts)), key=lambda index: len(texts[index]))
+        texts[longest] = texts[longest].rpartition(" ")[0] or texts[longest][:len(texts[longest]) // 2]
+
+
 class TextReader:
     """Texts to states, each different text of a batch once. The instruction is padded to the tokenizer's full length, as at inference,
-    where the U-Net attends to the padding too; a pooled state does not depend on padding (the encoder is causal), so it needs none."""
+    where the U-Net attends to the padding too. States of what comes before padding do not depend on it (the encoder is causal), so the reward
+    text, whose padding nothing reads, needs none."""
 
     def __init__(self, tokenizer, text_encoder: nn.Module) -> None:
         self.tokenizer = tokenizer
         self.text_encoder = text_encoder
 
-    def states(self, texts: Sequence[str], padding: str = "max_length") -> tuple[Tensor, Tensor]:
-        """Token states (B, T, D) and pooled states (B, D) of B texts."""
-        unique = list(dict.fromkeys(texts))
-        ids = self.tokenizer(unique, padding=padding, max_length=self.tokenizer.model_max_length, truncation=True, return_tensors="pt").input_ids
-        output = self.text_encoder(ids.to(self.text_encoder.device))
-        tokens, pooled = output[0], output[1]
+    def states(self, texts: Sequence[str], padding: str = "max_length") -> tuple[Tensor, Tensor, Tensor]:
+        """Token states (B, T, D), pooled states (B, D), and (B, T) bool, true for tokens that are not padding, of B texts."""
+        unique = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+        read = self.tokenizer(list(unique), padding=padding, max_length=self.tokenizer.model_max_length, truncation=True, return_tensors="pt")
+        device = self.text_encoder.device
+        output = self.text_encoder(read.input_ids.to(device))
+        states = output[0], output[1], read.attention_mask.to(device).bool()
         if len(unique) == len(texts):
-            return tokens, pooled
-        rows = torch.tensor([unique.index(text) for text in texts], device=tokens.device)
-        return tokens[rows], pooled[rows]
+            return states
+        rows = torch.tensor([unique[text] for text in texts], device=device)
+        return tuple(part[rows] for part in states)
 
 
 class Learner(nn.Module):
@@ -112,11 +124,18 @@ class Learner(nn.Module):
         """added_cond_kwargs of the U-Net; empty for a model without rewards."""
         if not self.config.conditioned:
             return {}
-        conditions = {"reward_scores": triplets.scores.to(draws.noise.device)}
+        scores = torch.tensor([reward.scores for reward in triplets.rewards], dtype=torch.float32)
+        conditions = {"reward_scores": scores.to(draws.noise.device)}
         if self.config.use_text:
             silent = (draws.reward_text < self.config.reward_text_dropout).tolist()
-            texts = [NO_FAULT if gone else text for gone, text in zip(silent, triplets.reward_texts, strict=True)]
+            rewards = [Reward.best() if gone else reward for gone, reward in zip(silent, triplets.rewards, strict=True)]
+            texts = [fitting_text(reward, self.config.perspectives, self.reader.tokenizer) for reward in rewards]
             with torch.set_grad_enabled(self.config.train_text_encoder and torch.is_grad_enabled()):
-                paper = self.config.variant == "paper"
-                conditions["reward_text"] = self.reader.states(texts, "max_length" if paper else "longest")[0 if paper else 1]
+                tokens, pooled, read = self.reader.states(texts, padding="longest")
+            if self.config.variant == "paper":
+                conditions |= {"reward_text": tokens, "reward_text_mask": read}
+            else:
+                conditions["reward_text"] = pooled
+        if self.config.reward_dropout:
+            conditions["reward_present"] = draws.reward >= self.config.reward_dropout
         return conditions

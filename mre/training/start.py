@@ -8,8 +8,9 @@ import torch
 from diffusers.models.attention_processor import AttnProcessor
 
 from mre.errors import SettingsError
-from mre.models import zoo
 from mre.training.config import EMBEDDED, TrainConfig
+
+SWITCHES = ("use_score", "use_text", "use_attention", "use_addition", "perspectives", "variant", "reward_init")
 
 
 def starting_pipeline(config: TrainConfig):
@@ -17,8 +18,16 @@ def starting_pipeline(config: TrainConfig):
     if config.init_from == EMBEDDED:
         from mre.models.embedded import build_pipeline
 
-        return build_pipeline(config)
+        size = {"width": config.width} if config.width else {}
+        return build_pipeline(native_size=config.resolution, **size, **switches(config))
+    from mre.models import zoo
+
     return zoo.load_pipeline(config.init_from)
+
+
+def switches(config: TrainConfig) -> dict[str, object]:
+    """The settings of the reward condition, as the U-Net takes them."""
+    return {name: getattr(config, name) for name in SWITCHES}
 
 
 def prepare_models(pipeline, config: TrainConfig, device: torch.device) -> None:

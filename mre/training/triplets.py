@@ -15,22 +15,26 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from mre.data.scenes import draw_triplet
+from mre.errors import DataError
+from mre.imaging import open_image
 from mre.rewards import EDIT_TYPES, Reward
 from mre.training.config import TrainConfig
 from mre.training.encoding import Triplets
 
 DATA_STREAM = 1         # keeps the draws of data apart from those of noise, for the same sample
+PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+PHOTO_SIDE = 1024       # pixels, longer side, of photographs kept in memory
 
 
 @dataclass(frozen=True)
 class Example:
-    """One triplet at training size. `target` is the edit as it should be, where that is known."""
+    """One triplet at training size."""
 
     instruction: str
     original: np.ndarray            # (H, W, 3) uint8
     edited: np.ndarray              # (H, W, 3) uint8
     reward: Reward
-    target: np.ndarray | None = None
 
 
 class TripletSource(Protocol):
@@ -56,11 +60,8 @@ class DrawnTriplets:
     """Triplets drawn on the fly; every sample is a new scene."""
 
     def __init__(self, config: TrainConfig) -> None:
-        from mre.data import scenes
-
-        self._draw = scenes.draw_triplet
         self.config = config
-        self.photos = scenes.load_photos(Path(config.photos)) if config.photos else None
+        self.photos = read_photos(Path(config.photos)) if config.photos else None
         weights = np.array(config.edit_type_weights or [1.0] * len(EDIT_TYPES))
         self._edges = np.cumsum(weights / weights.sum())
 
@@ -68,16 +69,28 @@ class DrawnTriplets:
         """A spoiled triplet with its oracle reward, or, for a `clean_share` of samples, the true edit with the best one."""
         kind, clean = np.random.default_rng((self.config.seed, sample, DATA_STREAM)).random(2)
         edit_type = EDIT_TYPES[min(int(np.searchsorted(self._edges, kind, side="right")), len(EDIT_TYPES) - 1)]
-        return self._example(sample, edit_type, "train", clean < self.config.clean_share)
+        triplet = draw_triplet(self.config.seed, sample, "train", self.config.resolution, self.photos, edit_type=edit_type,
+                               spoiled=clean >= self.config.clean_share)
+        return Example(triplet.instruction, triplet.original, triplet.edited, triplet.reward)
 
     def held_out(self, index: int) -> Example:
         """Clean, of each edit type in turn, with objects, wordings and backgrounds that training never draws."""
-        return self._example(index, EDIT_TYPES[index % len(EDIT_TYPES)], "heldout", True)
+        triplet = draw_triplet(self.config.seed, index, "heldout", self.config.resolution, edit_type=EDIT_TYPES[index % len(EDIT_TYPES)],
+                               spoiled=False)
+        return Example(triplet.instruction, triplet.original, triplet.target, triplet.reward)
 
-    def _example(self, index: int, edit_type: str, split: str, clean: bool) -> Example:
-        triplet = self._draw(self.config.seed, index, split=split, size=self.config.resolution, photos=self.photos, edit_type=edit_type)
-        edited, reward = (triplet.target, Reward.best()) if clean else (triplet.edited, triplet.reward)
-        return Example(triplet.instruction, triplet.original, edited, reward, triplet.target)
+
+def read_photos(folder: Path) -> list[np.ndarray]:
+    """The pictures of a folder, small enough to keep in memory. Raises DataError for a folder without any, ImageError for a bad one."""
+    paths = [path for path in sorted(folder.glob("*")) if path.suffix.lower() in PHOTO_SUFFIXES]
+    if not paths:
+        raise DataError(f"{folder}: no photographs ({', '.join(PHOTO_SUFFIXES)}) there")
+    photos = []
+    for path in paths:
+        photo = open_image(path)
+        photo.thumbnail((PHOTO_SIDE, PHOTO_SIDE))
+        photos.append(np.asarray(photo))
+    return photos
 
 
 class Numbers(Sampler[list[int]]):
@@ -109,8 +122,7 @@ def collate(items: list[tuple[int, Example]]) -> Triplets:
         original=pictures([example.original for example in examples]),
         edited=pictures([example.edited for example in examples]),
         instructions=tuple(example.instruction for example in examples),
-        scores=torch.tensor([example.reward.scores for example in examples], dtype=torch.float32),
-        reward_texts=tuple(example.reward.text for example in examples))
+        rewards=tuple(example.reward for example in examples))
 
 
 def pictures(arrays: list[np.ndarray]) -> torch.Tensor:

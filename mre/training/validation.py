@@ -16,7 +16,7 @@ CAPTION = 14                    # pixels above each row, for its instruction
 
 @torch.no_grad()
 def sample_sheet(pipeline, source: TripletSource, config: TrainConfig) -> Image.Image:
-    """One row per held-out triplet: original, edit as it should be, and the model's edits at 5/5/5, 3/3/3 and 0/0/0."""
+    """One row per held-out triplet: original, edit in the data, and the model's edits at 5/5/5, 3/3/3 and 0/0/0."""
     examples = [source.held_out(index) for index in range(config.validation_samples)]
     asked = ASKED if config.conditioned else ASKED[:1]
     columns = [edits(pipeline, examples, Reward(score, score, score), config) for score in asked]
@@ -25,9 +25,9 @@ def sample_sheet(pipeline, source: TripletSource, config: TrainConfig) -> Image.
     draw = ImageDraw.Draw(sheet)
     for row, example in enumerate(examples):
         top = row * (side + CAPTION)
-        draw.text((2, top + 1), f"{example.instruction}   [original, target, {', '.join(f'{score:g}/{score:g}/{score:g}' for score in asked)}]",
+        draw.text((2, top + 1), f"{example.instruction}   [original, data, {', '.join(f'{score:g}/{score:g}/{score:g}' for score in asked)}]",
                   fill="black", font_size=10)
-        known = [example.original, example.target if example.target is not None else example.edited]
+        known = [example.original, example.edited]
         for column, picture in enumerate([*map(Image.fromarray, known), *(edited[row] for edited in columns)]):
             sheet.paste(picture, (column * side, top + CAPTION))
     return sheet

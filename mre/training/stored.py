@@ -1,0 +1,118 @@
+"""Stored triplets as training samples: order, resize, crop and mirror, from a tree or Parquet files and their rewards."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from mre.data.pix2pix import ParquetTriplets, Triplet, open_pix2pix
+from mre.data.rewardedit import read_rewards
+from mre.errors import DataError
+from mre.rewards import Reward
+from mre.training.config import TrainConfig
+from mre.training.triplets import DATA_STREAM, Example
+
+ORDER_STREAM = 2            # keeps the order of an epoch apart from draws of samples
+HELD_OUT = 16               # triplets never trained on, to look at; none of a set smaller than twenty times that
+_SIDES = {"left": "right", "right": "left", "leftmost": "rightmost", "rightmost": "leftmost", "leftwards": "rightwards",
+          "rightwards": "leftwards", "leftward": "rightward", "rightward": "leftward", "lefthand": "righthand", "righthand": "lefthand"}
+_SIDE_WORD = re.compile(rf"\b({'|'.join(_SIDES)})\b", re.IGNORECASE)
+
+
+class StoredTriplets:
+    """Every triplet once an epoch, each epoch in another order; with rewards, only the triplets that have one.
+
+    Raises DataError for a triplet that is not whole, a reward without its triplet, or one whose triplet is not clear.
+    """
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.config = config
+        root = Path(config.data_dir)
+        rewards = {key: row.reward for key, row in read_rewards(config.rewards).items()} if config.rewards else None
+        triplets = open_pix2pix(root, rewards)
+        self.rewards = rewards
+        self.triplets = triplets if rewards is None else rewarded(triplets, rewards, root, config.several_pairs)
+        count = len(self.triplets)
+        held = HELD_OUT if count >= 20 * HELD_OUT else 0
+        self._order = lru_cache(maxsize=2)(self._draw_order)
+        self._held_out = range(count - held, count) if held else range(count)
+        self.count = count - held
+
+    def training(self, sample: int) -> Example:
+        """The triplet of a sample: cropped at random, mirrored with probability 1/2 where the config says so."""
+        epoch, place = divmod(sample, self.count)
+        return self.example(int(self._order(epoch)[place]), np.random.default_rng((self.config.seed, sample, DATA_STREAM)))
+
+    def held_out(self, index: int) -> Example:
+        """A triplet from the end, which training leaves out; centre crop, as it is."""
+        return self.example(self._held_out[index % len(self._held_out)], None)
+
+    def example(self, index: int, rng: np.random.Generator | None) -> Example:
+        """Triplet `index` at training size. Without `rng`: first wording, centre crop, not mirrored."""
+        triplet = self.triplets[index]
+        wording, across, down, mirror = rng.random(4) if rng is not None else (0.0, 0.5, 0.5, 1.0)
+        instruction = triplet.instructions[int(wording * len(triplet.instructions))]
+        pictures = [square(picture, self.config.resolution, across, down) for picture in triplet.open()]
+        if self.config.flip and mirror < 0.5:
+            pictures = [np.ascontiguousarray(picture[:, ::-1]) for picture in pictures]
+            instruction = swap_sides(instruction)
+        return Example(instruction, *pictures, reward_of(triplet, self.rewards))
+
+    def _draw_order(self, epoch: int) -> np.ndarray:
+        rng = np.random.default_rng((self.config.seed, epoch, ORDER_STREAM))
+        if isinstance(self.triplets, ParquetTriplets):            # rows of a group stay together: a group is read as a whole
+            groups = [rng.permutation(np.arange(start, start + rows)) for start, rows in self.triplets.spans]
+            order = np.concatenate([groups[one] for one in rng.permutation(len(groups))])
+            return order[order < self.count]
+        return rng.permutation(self.count)
+
+
+def rewarded(triplets: list[Triplet], rewards: dict[str, Reward], root: Path, several: str) -> list[Triplet]:
+    """One triplet for each reward. A key that names a folder of several seed pairs does not say which pair was scored:
+    that is an error, unless `several` is "first": the pair with the smallest seed."""
+    chosen: dict[str, Triplet] = {}
+    for triplet in triplets:
+        if triplet.id in rewards:
+            chosen[triplet.id] = triplet
+        elif triplet.folder in rewards:
+            if triplet.folder not in chosen:
+                chosen[triplet.folder] = triplet
+            elif several != "first":
+                raise DataError(f"{root / triplet.folder}: holds several seed pairs, and its reward does not say which it is for; "
+                                "name it as FOLDER/SEED, or set several_pairs to first")
+    for key in rewards:
+        if key not in chosen:
+            raise DataError(f"{root}: has no triplet {key!r}, which has a reward")
+    return list(chosen.values())
+
+
+def reward_of(triplet: Triplet, rewards: dict[str, Reward] | None) -> Reward:
+    """The reward of a triplet; the best one where there are none, which a model without rewards does not see."""
+    if rewards is None:
+        return Reward.best()
+    return rewards[triplet.id] if triplet.id in rewards else rewards[triplet.folder]
+
+
+def square(picture: Image.Image, side: int, across: float, down: float) -> np.ndarray:
+    """The shorter side resized to `side`, the aspect kept, then a square crop at `across`, `down` (0..1) of the room there is.
+
+    The paper resizes to 256 and crops; its released code squeezes both pictures into a square instead.
+    """
+    width, height = picture.size
+    short = min(width, height)
+    left, top = (width - short) * across, (height - short) * down
+    resized = picture.resize((side, side), Image.Resampling.LANCZOS, box=(left, top, left + short, top + short), reducing_gap=3.0)
+    return np.asarray(resized)
+
+
+def swap_sides(instruction: str) -> str:
+    """The instruction for the mirrored picture: left becomes right, and right left."""
+    def swapped(match: re.Match) -> str:
+        word = _SIDES[match[0].lower()]
+        return word.upper() if match[0].isupper() else word.capitalize() if match[0][0].isupper() else word
+
+    return _SIDE_WORD.sub(swapped, instruction)
