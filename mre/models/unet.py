@@ -133,8 +133,11 @@ class RewardUNet2DConditionModel(UNet2DConditionModel):
         return RewardSignal(signal.tokens, signal.token_mask, term, present)
 
     def latent_in(self, sample: Tensor, signal: RewardSignal | None) -> Tensor:
-        """(B, in_channels, h, w) -> (B, C, h, w): input convolution, then the reward encoder (Eq. 2)."""
-        hidden = self.conv_in.apply_to(sample)
+        """(B, in_channels, h, w) -> (B, C, h, w): what the parent's first block receives."""
+        return self.read_reward(self.conv_in.apply_to(sample), signal)
+
+    def read_reward(self, hidden: Tensor, signal: RewardSignal | None) -> Tensor:
+        """(B, C, h, w) -> (B, C, h, w): the reward encoder (Eq. 2), where there is one."""
         if self.reward_encoder is None:
             return hidden
         return self.reward_encoder(hidden, signal.tokens, signal.token_mask, signal.present)

@@ -1,0 +1,174 @@
+"""RewardEditPipeline: the stock InstructPix2Pix pipeline, with a reward beside the instruction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import torch
+from diffusers import StableDiffusionInstructPix2PixPipeline
+from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
+from torch import Tensor
+
+from mre.errors import MreError, RewardError
+from mre.models.condition import reward_text
+from mre.rewards import Reward
+
+Rewards = Reward | Sequence[Reward]
+BRANCHES = 3        # of the guided prediction: instruction and image; image alone; neither
+
+
+class EditInterrupted(MreError):
+    """Raised out of a call at the end of the step in which someone set `pipeline._interrupt`."""
+
+
+class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
+    """Edits pictures by an instruction, towards the reward asked for.
+
+    The stock denoising loop runs as it is. The reward is encoded here, repeated over the branches of guidance, and travels to the U-Net
+    in `cross_attention_kwargs["reward"]`. The U-Net may also be a plain one, or one with its reward condition switched off: then this is
+    InstructPix2Pix. What a model was made for stands in the pipeline's own config: `default_steps`, `default_guidance_scale`,
+    `default_image_guidance_scale` (the released evaluation's unless the model brings its own) and `native_size`, in pixels.
+    """
+
+    def __init__(self, vae, text_encoder, tokenizer, unet, scheduler, safety_checker=None, feature_extractor=None, image_encoder=None,
+                 requires_safety_checker: bool = False, default_steps: int = 30, default_guidance_scale: float = 7.5,
+                 default_image_guidance_scale: float = 1.5, native_size: int = 512) -> None:
+        super().__init__(vae, text_encoder, tokenizer, unet, scheduler, safety_checker, feature_extractor, image_encoder,
+                         requires_safety_checker)
+        self.register_to_config(default_steps=default_steps, default_guidance_scale=default_guidance_scale,
+                                default_image_guidance_scale=default_image_guidance_scale, native_size=native_size)
+        if tokenizer is not None and text_encoder is not None:      # a tokenizer without a limit of its own would overrun the encoder
+            tokenizer.model_max_length = min(tokenizer.model_max_length, text_encoder.config.max_position_embeddings)
+
+    @property
+    def conditioned(self) -> bool:
+        """Whether the model reads rewards."""
+        return bool(getattr(self.unet, "conditioned", False))
+
+    @property
+    def interrupt(self) -> bool:
+        """Whether someone has asked to stop, by setting `_interrupt`, as in diffusers."""
+        return getattr(self, "_interrupt", False)
+
+    @torch.no_grad()
+    def __call__(self, prompt: str | list[str] | None = None, image: Any = None, reward: Rewards | None = None, *,
+                 negative_reward: Rewards | None = None, num_inference_steps: int | None = None, guidance_scale: float | None = None,
+                 image_guidance_scale: float | None = None, num_images_per_prompt: int = 1, generator: Any = None,
+                 callback_on_step_end: Callable | None = None, cross_attention_kwargs: dict[str, Any] | None = None, **stock: Any):
+        """Edit one picture or a batch. Returns a StableDiffusionPipelineOutput with `.images`.
+
+        prompt           instruction, or one for each picture
+        image            PIL picture, list of them, or tensor (B, 3, H, W) in [0, 1]; sides are cut to multiples of the autoencoder's factor
+        reward           what the edit should score; one, or one for each picture; none means the best
+        negative_reward  reward of the two guidance branches without the instruction; none means the same as `reward`.
+                         A lower one makes guidance lead away from it. Or a pair: one for each of the two branches, image alone and neither
+        num_inference_steps, guidance_scale, image_guidance_scale     none means the model's own defaults
+        stock            everything else that the stock pipeline takes: latents, output_type, callback_on_step_end_tensor_inputs, ...
+
+        Raises RewardError for rewards that do not fit the batch, EditInterrupted when `_interrupt` was set during a step.
+        """
+        config = self.config
+        steps = config.default_steps if num_inference_steps is None else num_inference_steps
+        self._guidance_scale = config.default_guidance_scale if guidance_scale is None else guidance_scale
+        self._image_guidance_scale = config.default_image_guidance_scale if image_guidance_scale is None else image_guidance_scale
+        prompt, image, batch = self._paired(prompt, image, stock.get("prompt_embeds"), num_images_per_prompt)
+        if self.conditioned:
+            condition = self._encode_reward(reward, negative_reward, batch, num_images_per_prompt)
+            cross_attention_kwargs = {**(cross_attention_kwargs or {}), "reward": condition}
+        elif reward is not None or negative_reward is not None:
+            self._rewards_of(reward, batch), self._rewards_of(negative_reward, batch)       # a wrong one is refused all the same
+        if isinstance(callback_on_step_end, (PipelineCallback, MultiPipelineCallbacks)):
+            stock["callback_on_step_end_tensor_inputs"] = callback_on_step_end.tensor_inputs
+        self._interrupt = False
+        try:
+            return super().__call__(
+                prompt, image, steps, self._guidance_scale, self._image_guidance_scale, num_images_per_prompt=num_images_per_prompt,
+                generator=generator, callback_on_step_end=self._interruptible(callback_on_step_end),
+                cross_attention_kwargs=cross_attention_kwargs, **stock)
+        except EditInterrupted:
+            self.maybe_free_model_hooks()
+            raise
+
+    def _paired(self, prompt: Any, image: Any, prompt_embeds: Tensor | None, copies: int) -> tuple[Any, Any, int]:
+        """One instruction for each picture and one picture for each result, so that nothing is paired by accident; and how many pairs."""
+        pictures = _pictures(image)
+        if isinstance(prompt, str):
+            prompt = [prompt] * len(pictures)
+        batch = len(prompt_embeds) if prompt is None and prompt_embeds is not None else len(prompt or [])
+        if batch % len(pictures):
+            raise ValueError(f"{batch} instructions cannot be shared out over {len(pictures)} pictures")
+        rows = [row % len(pictures) for row in range(batch) for _ in range(copies)]
+        return prompt, pictures[rows] if isinstance(pictures, (Tensor, np.ndarray)) else [pictures[row] for row in rows], batch
+
+    def _encode_reward(self, reward: Rewards | None, negative: Rewards | None, batch: int, copies: int) -> dict[str, Tensor]:
+        """What the U-Net reads, for each guidance branch in the stock order."""
+        guided = self.do_classifier_free_guidance
+        branches = [self._rewards_of(reward, batch)] * (BRANCHES if guided else 1)
+        if negative is not None:
+            if not guided:
+                raise RewardError("negative_reward needs guidance: guidance_scale above 1 and image_guidance_scale at least 1")
+            pair = negative if isinstance(negative, tuple) else (negative, negative)
+            if len(pair) != BRANCHES - 1:
+                raise RewardError(f"negative_reward must be one reward, a list with one for each picture, or a pair; got {len(pair)}")
+            branches[1:] = [self._rewards_of(one, batch) for one in pair]
+        rewards = [one for branch in branches for one in branch for _ in range(copies)]
+        return self.encode_rewards(rewards)
+
+    def _rewards_of(self, reward: Rewards | None, batch: int) -> list[Reward]:
+        rewards = [Reward.best() if reward is None else reward] if reward is None or isinstance(reward, Reward) else list(reward)
+        for one in rewards:
+            if not isinstance(one, Reward):
+                raise RewardError(f"reward must be a mre.Reward, got {one!r}")
+        if len(rewards) not in (1, batch):
+            raise RewardError(f"reward must be one, or one for each of {batch} pictures, got {len(rewards)}")
+        return rewards * batch if len(rewards) == 1 else rewards
+
+    @torch.no_grad()
+    def encode_rewards(self, rewards: Sequence[Reward]) -> dict[str, Tensor]:
+        """The inputs of the U-Net for B rewards: scores (B, 3), and the reward text, pooled (B, D) or in tokens (B, T, D) with its mask."""
+        device, config = self._execution_device, self.unet.config
+        condition = {"reward_scores": torch.tensor([one.scores for one in rewards], dtype=torch.float32, device=device)}
+        if not config.use_text:
+            return condition
+        texts = [reward_text(one, config.perspectives) for one in rewards]
+        unique = list(dict.fromkeys(texts))
+        tokens = self.tokenizer(unique, padding="max_length", max_length=self.tokenizer.model_max_length, truncation=True,
+                                return_tensors="pt")
+        states = self.text_encoder(tokens.input_ids.to(device))
+        rows = [unique.index(text) for text in texts]
+        if config.variant == "paper":
+            return condition | {"reward_text": states[0][rows], "reward_text_mask": tokens.attention_mask.to(device)[rows].bool()}
+        return condition | {"reward_text": states[1][rows]}
+
+    def _interruptible(self, callback: Callable | None) -> Callable:
+        def at_step_end(pipeline, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+            outputs = callback(pipeline, step, timestep, tensors) if callback is not None else {}
+            if self.interrupt:
+                raise EditInterrupted(f"stopped after step {step + 1}")
+            return outputs or {}
+        return at_step_end
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> RewardEditPipeline:
+        """Read a folder or hub id in any of the three layouts. See `mre.models.released.read_pipeline` for what it takes and raises."""
+        from mre.models.released import read_pipeline
+
+        return read_pipeline(cls, pretrained_model_name_or_path, **kwargs)
+
+
+def _pictures(image: Any) -> Any:
+    """What was given as `image`, as something with a length: an array or tensor (B, ...), or a list of pictures of one size."""
+    if image is None:
+        raise ValueError("image is missing")
+    if isinstance(image, (Tensor, np.ndarray)):
+        return image if image.ndim == 4 else image[None]
+    pictures = [picture.convert("RGB") if isinstance(picture, PIL.Image.Image) else picture
+                for picture in (image if isinstance(image, (list, tuple)) else [image])]
+    sizes = {picture.size for picture in pictures if isinstance(picture, PIL.Image.Image)}
+    if len(sizes) > 1:
+        raise ValueError(f"pictures of one batch must have one size, got {sorted(sizes)}")
+    return pictures
