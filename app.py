@@ -1,24 +1,84 @@
-"""python app.py: the studio in a browser. `python app.py --help` lists the flags."""
+"""python app.py: the studio in a browser.
+
+The page is up before the model is loaded; the first model loads in the background. On a laptop:
+
+  python app.py
+  python app.py --model tiny --judge gpt-4o --port 8000
+"""
 
 from __future__ import annotations
 
 import argparse
+import os
+import socket
 import sys
 from pathlib import Path
 
+FIRST_PORT, LAST_PORT = 7860, 7899
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python app.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", action="append", metavar="NAME|DIR|HUB_ID",
+                        help="a model to edit with; may be given more than once, the first is shown first (default: tiny, tiny-baseline)")
+    parser.add_argument("--judge", metavar="NAME", help="who scores edits, such as gpt-4o (default: nobody)")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the study database and its pictures (default: %(default)s)")
+    parser.add_argument("--database", metavar="URL", help="SQLAlchemy URL of the study database (default: SQLite under --data)")
+    parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=_port_of_environment(),
+                        help=f"port to listen on; without it the first free one from {FIRST_PORT}")
+    parser.add_argument("--share", action="store_true", help="also open a public address through Gradio's tunnel; never without this flag")
+    parser.add_argument("--auth", type=Path, metavar="FILE", help="accounts and roles; without it every tab is open to whoever reaches the page")
+    return parser.parse_args(argv)
+
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=7860)
-    parser.add_argument("--data", type=Path, default=Path("data"))
-    args = parser.parse_args(argv)
-    import uvicorn
+    args = parse(argv)
+    if args.port is not None and not 0 <= args.port <= 65535:
+        print(f"error: --port must be between 0 and 65535, got {args.port}", file=sys.stderr)
+        return 1
+    try:
+        server = listen(args.host, args.port)
+    except OSError as error:
+        where = args.port if args.port is not None else f"{FIRST_PORT} to {LAST_PORT}"
+        print(f"error: --host {args.host}, port {where}: cannot listen ({error.strerror or error})", file=sys.stderr)
+        return 1
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    from mre.errors import MreError
+    from ui.serve import serve
+    from ui.studio import EMBEDDED, StudioSettings
 
-    from ui.app import build_app
-    from ui.studio import StudioSettings
-    uvicorn.run(build_app(StudioSettings(host=args.host, port=args.port, data=args.data)), host=args.host, port=args.port, log_level="warning")
-    return 0
+    port = server.getsockname()[1]
+    try:
+        return serve(StudioSettings(models=tuple(dict.fromkeys(args.model or EMBEDDED)), judge=args.judge, data=args.data, database=args.database,
+                                    host=args.host, port=port, share=args.share, auth=args.auth), server)
+    except MreError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    finally:
+        server.close()
+
+
+def listen(host: str, port: int | None) -> socket.socket:
+    """A socket bound to the port asked for, or to the first free one. Bound here, so that nobody else takes it meanwhile."""
+    family = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][0]
+    ports = [port] if port is not None else range(FIRST_PORT, LAST_PORT + 1)
+    for number in ports:
+        server = socket.socket(family, socket.SOCK_STREAM)
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            server.bind((host, number))
+            server.listen(2048)
+            return server
+        except OSError as error:
+            server.close()
+            failure = error
+    raise failure
+
+
+def _port_of_environment() -> int | None:
+    text = os.environ.get("GRADIO_SERVER_PORT") or os.environ.get("PORT") or ""
+    return int(text) if text.isdecimal() else None
 
 
 if __name__ == "__main__":

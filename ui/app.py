@@ -5,20 +5,31 @@ from __future__ import annotations
 import gradio as gr
 from fastapi import FastAPI
 
+from mre.imaging import MAX_BYTES
+from ui import edit_tab, pictures, texts, theme
 from ui.studio import Studio, StudioSettings
 
-TABS: tuple = ()     # modules with `title`, `build(studio)` and, where they have own routes, `add_routes(app, studio)`
+TABS: tuple = (edit_tab,)     # modules with `title`, `build(studio)` and, where they have own routes, `add_routes(app, studio)`
+
+UPLOAD_SECONDS = 2 * 3600     # uploads go when their tab closes; this is for those whose tab never said so
+MASTHEAD = """<header class="masthead"><h1><b>MRE</b> Studio</h1><p>{tagline}</p></header>"""
 
 
 def build_app(settings: StudioSettings | None = None) -> FastAPI:
-    """A FastAPI application with the page at `/` and the tabs' own routes beside it. Loads no model."""
+    """A FastAPI application with the page at `/` and the tabs' own routes beside it. Loads no model. `app.state.studio` is its studio."""
     studio = Studio(settings or StudioSettings())
-    with gr.Blocks(title="MRE Studio", analytics_enabled=False) as page:
-        for tab in TABS:
-            with gr.Tab(tab.title):
-                tab.build(studio)
-    app = FastAPI(title="MRE Studio", docs_url=None, redoc_url=None)
+    with gr.Blocks(title="MRE Studio", analytics_enabled=False, delete_cache=(600, UPLOAD_SECONDS)) as page:
+        gr.HTML(MASTHEAD.format(tagline="Say what to change, and how good the change shall be."))
+        with gr.Tabs():
+            for tab in TABS:
+                with gr.Tab(tab.title):
+                    tab.build(studio)
+    page.queue(max_size=200)
+    app = FastAPI(title="MRE Studio", docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.studio = studio
+    pictures.add_routes(app, studio.shelf)
     for tab in TABS:
         if add_routes := getattr(tab, "add_routes", None):
             add_routes(app, studio)
-    return gr.mount_gradio_app(app, page, path="/", footer_links=["api"], run_history=False)
+    return gr.mount_gradio_app(app, page, path="/", footer_links=["api", "settings"], run_history=False, show_error=False,
+                               max_file_size=MAX_BYTES, theme=theme.theme(), css=theme.css(), head=theme.head(), i18n=texts.translations())

@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+import html
+import logging
+import re
+import secrets
+import weakref
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+import mre
+from mre.editing import Editor, Turns
+from mre.errors import MreError, SettingsError
+from ui.pictures import PictureShelf
+
+if TYPE_CHECKING:
+    from ui.edit_visit import Visit
+
+EMBEDDED = ("tiny", "tiny-baseline")
+UNTRAINED = "tiny-untrained"
+log = logging.getLogger("mre.studio")
 
 
 @dataclass(frozen=True)
 class StudioSettings:
     """Flags of `python app.py`."""
 
-    models: tuple[str, ...] = ("tiny", "tiny-baseline")     # names, folders or hub ids; the first is shown first
+    models: tuple[str, ...] = EMBEDDED  # names, folders or hub ids; the first is shown first
     judge: str | None = None            # name of a judge for "judge my edit" and the research tab
     data: Path = Path("data")           # where the SQLite file and study pictures live
     database: str | None = None         # SQLAlchemy URL; None: SQLite under `data`
@@ -25,3 +46,54 @@ class Studio:
 
     def __init__(self, settings: StudioSettings) -> None:
         self.settings = settings
+        self.turns = Turns()                               # one edit at a time on the device, whichever model
+        self.shelf = PictureShelf()
+        self.visits: weakref.WeakValueDictionary[str, Visit] = weakref.WeakValueDictionary()    # only to end them when a tab closes
+
+    @cached_property
+    def models(self) -> tuple[str, ...]:
+        """Names of the models that can be chosen. The embedded ones are left out while their weights are not shipped."""
+        assets = Path(mre.__file__).parent / "assets"
+        there = tuple(name for name in self.settings.models if name not in EMBEDDED or (assets / name / "model_index.json").is_file())
+        return there or (UNTRAINED,)
+
+    @cached_property
+    def editors(self) -> dict[str, Editor]:
+        """An editor for each model; they load on first use or when `warm` is called, and share one line of waiting edits."""
+        return {name: Editor(name, turns=self.turns) for name in self.models}
+
+    def editor(self, name: str | None = None) -> Editor:
+        """The editor of a model by name; without one, the first. Only models that this studio was started with can be named."""
+        if name and name not in self.editors:
+            raise SettingsError(f"there is no model {str(name)[:60]!r} here; choose one of {', '.join(self.models)}")
+        return self.editors[name or self.models[0]]
+
+    def warm(self) -> None:
+        """Load the first model in the background."""
+        self.editor().warm()
+
+    @cached_property
+    def judge(self) -> Any:
+        """The judge that edits can be shown to, or None when none is configured."""
+        if not self.settings.judge:
+            return None
+        from mre.judge import make_judge
+        return make_judge(self.settings.judge)
+
+    def trouble(self, error: Exception) -> str:
+        """An error as one line for the page, with an id under which the log has the whole of it. No path, no stack."""
+        ticket = secrets.token_hex(3)
+        if isinstance(error, MreError):
+            log.info("[%s] %s: %s", ticket, type(error).__name__, error)
+            return f"{without_paths(str(error))} (id {ticket})"
+        log.error("[%s] unexpected", ticket, exc_info=error)
+        return f"Something went wrong here that should not; the log has it under id {ticket}."
+
+    def error(self, error: Exception) -> gr.Error:
+        """The same as an error that Gradio shows; its text may come from a visitor, so it is escaped."""
+        return gr.Error(html.escape(self.trouble(error), quote=False), duration=8, print_exception=False)
+
+
+def without_paths(text: str) -> str:
+    """The text with folders taken off file paths: the server's own are nobody's business."""
+    return re.sub(r"(?<![\w:/])(?:[A-Za-z]:)?[/\\](?:[^\s/\\'\":,]+[/\\])+([^\s/\\'\":,]*)", r"\1", text)

@@ -1,0 +1,182 @@
+"""The form of the Edit tab: its fields, in one order for every handler, and their values as settings."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.data_classes import ImageData
+
+from mre.editing import MAX_INSTRUCTION_CHARS, MAX_SEED, SCHEDULERS, EditSettings
+from mre.errors import ImageError
+from mre.imaging import open_image
+from mre.rewards import NOTHING_WRONG, PERSPECTIVES, Reward
+from ui.studio import Studio
+from ui.texts import add_texts, t
+
+TEXTS = {
+    "photo": ("Photo", "照片"),
+    "instruction": ("Instruction", "编辑指令"),
+    "instruction_hint": ("What should change? For example: make it look like sunset", "想改什么？例如：make it look like sunset"),
+    "run": ("Run", "运行"), "stop": ("Stop", "停止"),
+    "reward_title": ("How good shall the edit be?", "希望编辑有多好？"),
+    "reward_about": ("The model was trained on edits scored 0–5. Ask for 5 to get its best; ask for less to see what it learned to avoid.",
+                     "模型学习过带有 0–5 分评价的编辑。要求 5 分得到最好结果；要求低分可以看到它学会避免的东西。"),
+    "following": ("Following the instruction", "遵循指令"), "preserving": ("Preserving the rest", "保留其余部分"),
+    "quality": ("Image quality", "图像质量"),
+    "together": ("Move together", "一起移动"), "preset": ("Presets", "预设"),
+    "texts_title": ("What is wrong with the edit (reward texts)", "编辑的问题（奖励文本）"),
+    "texts_about": ("Empty means that nothing is wrong, which the model reads as “None”.", "留空表示没有问题，模型读到的是 “None”。"),
+    "text_following": ("Following", "遵循"), "text_preserving": ("Preserving", "保留"), "text_quality": ("Quality", "质量"),
+    "more": ("More settings", "更多设置"),
+    "model": ("Model", "模型"), "steps": ("Steps", "步数"),
+    "guidance": ("Instruction guidance", "指令引导"), "image_guidance": ("Photo guidance", "照片引导"),
+    "default_hint": ("Empty: the model's own. Paper: {0}", "留空：用模型的默认值。论文：{0}"),
+    "steps_hint": ("Empty: the model's own (paper: 30)", "留空：模型默认（论文：30）"),
+    "guidance_hint": ("Empty: the model's own (paper: 7.5)", "留空：模型默认（论文：7.5）"),
+    "image_guidance_hint": ("Empty: the model's own (paper: 1.5)", "留空：模型默认（论文：1.5）"),
+    "seed": ("Seed", "随机种子"), "seed_random": ("A new seed each run", "每次换新种子"),
+    "seed_hint": ("The same seed gives the same picture", "相同的种子得到相同的图片"),
+    "reuse": ("Reuse last run's settings", "使用上次的全部设置"),
+    "scheduler": ("Scheduler", "采样器"),
+    "negative": ("Move away from a low reward", "远离低奖励"),
+    "negative_hint": ("Off in the paper", "论文中关闭"),
+    "negative_off": ("off", "关闭"),
+    "way_back": ("Back to the photo's size", "恢复到照片尺寸"),
+    "way_auto": ("the model's own way", "模型默认方式"), "way_guided": ("keep the photo's detail", "保留照片细节"),
+    "way_replace": ("plain enlargement", "直接放大"),
+    "preview": ("Show the picture while it is made", "显示生成过程"),
+}
+add_texts(TEXTS)
+
+
+class PhotoInput(gr.Image):
+    """An image field whose handlers get the path of the file as it was sent: `mre.imaging.open_image` is the one that reads it."""
+
+    is_template = True
+
+    def preprocess(self, payload: ImageData | None) -> str | None:
+        return payload.path if payload else None
+
+
+@dataclass(frozen=True)
+class Form:
+    """The components, and the order in which handlers get their values."""
+
+    photo: PhotoInput
+    instruction: gr.Textbox
+    scores: tuple[gr.Slider, gr.Slider, gr.Slider]
+    texts: tuple[gr.Textbox, gr.Textbox, gr.Textbox]
+    model: gr.Dropdown
+    steps: gr.Number
+    guidance_scale: gr.Number
+    image_guidance_scale: gr.Number
+    seed: gr.Number
+    scheduler: gr.Dropdown
+    negative: gr.Dropdown
+    way_back: gr.Dropdown
+    random_seed: gr.Checkbox
+    previews: gr.Checkbox
+
+    @property
+    def settings(self) -> list[Any]:
+        """Fields that make the settings; their values go to `settings_of` in this order."""
+        return [self.instruction, *self.scores, *self.texts, self.steps, self.guidance_scale, self.image_guidance_scale, self.seed,
+                self.scheduler, self.negative, self.way_back]
+
+    @property
+    def all(self) -> list[Any]:
+        """Photo, model and the settings: what a run needs."""
+        return [self.photo, self.model, *self.settings]
+
+    def fill(self, settings: EditSettings, model: str | None) -> dict[Any, Any]:
+        """Updates that show the given settings in the form."""
+        worst = settings.negative_reward
+        return {self.instruction: settings.instruction,
+                **dict(zip(self.scores, settings.reward.scores, strict=True)),
+                **{box: "" if text == NOTHING_WRONG else text for box, text in zip(self.texts, settings.reward.texts, strict=True)},
+                self.steps: settings.steps, self.guidance_scale: settings.guidance_scale,
+                self.image_guidance_scale: settings.image_guidance_scale, self.seed: settings.seed, self.scheduler: settings.scheduler,
+                self.negative: "off" if worst is None else ",".join(f"{score:g}" for score in worst.scores),
+                self.way_back: settings.way_back or "auto", self.random_seed: False, **({self.model: model} if model else {})}
+
+
+def settings_of(instruction: str, following: float, preserving: float, quality: float, text_following: str, text_preserving: str,
+                text_quality: str, steps: float | None, guidance_scale: float | None, image_guidance_scale: float | None,
+                seed: float | None, scheduler: str, negative: str, way_back: str) -> EditSettings:
+    """The values of `Form.settings` as checked settings. Raises MreError naming the field."""
+    return EditSettings(
+        instruction or "", Reward.of((following, preserving, quality), (text_following or "", text_preserving or "", text_quality or "")),
+        42 if seed is None else seed, steps or None, guidance_scale, image_guidance_scale, scheduler or "default",
+        None if negative in (None, "", "off") else Reward.parse(negative), None if way_back in (None, "", "auto") else way_back)
+
+
+def photo_of(path: str | None) -> Any:
+    """The uploaded photo. Raises ImageError, which names the file but no folder."""
+    if not path:
+        raise ImageError("choose a picture first: upload one, paste one, or take an example")
+    return open_image(path, name=Path(path).name)
+
+
+def new_seed() -> int:
+    """A seed that nobody could have guessed, small enough to read out."""
+    return secrets.randbelow(min(MAX_SEED, 10**9))
+
+
+def build_photo() -> PhotoInput:
+    """The photo field."""
+    return PhotoInput(label=t("photo"), type="filepath", format="png", image_mode=None, sources=["upload", "clipboard", "webcam"], height=300,
+                      elem_id="photo", buttons=["fullscreen"], webcam_options=gr.WebcamOptions(mirror=False))
+
+
+def build_instruction() -> gr.Textbox:
+    """The instruction field. Its limit is checked on the server too."""
+    return gr.Textbox(label=t("instruction"), placeholder=t("instruction_hint"), lines=1, max_lines=4, max_length=MAX_INSTRUCTION_CHARS + 200,
+                      elem_id="instruction", submit_btn=False, autofocus=False)
+
+
+def build_scores() -> tuple[tuple[gr.Slider, ...], gr.Checkbox, tuple[gr.Button, ...]]:
+    """Three sliders, their lock and their presets."""
+    with gr.Column(elem_classes="section rewards", elem_id="rewards"):
+        gr.Markdown(t("reward_title"), elem_classes="heading")
+        gr.Markdown(t("reward_about"), elem_classes="muted small")
+        sliders = tuple(gr.Slider(0, 5, value=5, step=1, label=t(name), elem_id=f"score-{name}", buttons=["reset"], interactive=True)
+                        for name in PERSPECTIVES)
+        with gr.Row(elem_classes="presets"):
+            presets = tuple(gr.Button(f"{score} / {score} / {score}", size="sm", elem_id=f"preset-{score}", min_width=70)
+                            for score in (0, 3, 5))
+            together = gr.Checkbox(False, label=t("together"), elem_id="together", container=False, min_width=110)
+    for button, score in zip(presets, (0, 3, 5), strict=True):
+        button.click(lambda score=score: [score] * 3, None, list(sliders), queue=False, api_visibility="private", show_progress="hidden")
+    for place, slider in enumerate(sliders):
+        others = [other for other in sliders if other is not slider]
+        slider.input(lambda value, lock: [value if lock else gr.skip()] * 2, [sliders[place], together], others, queue=False,
+                     api_visibility="private", show_progress="hidden", trigger_mode="always_last")
+    return sliders, together, presets
+
+
+def build_settings(studio: Studio) -> dict[str, Any]:
+    """Everything that has a good default."""
+    with gr.Row():
+        fields = {"model": gr.Dropdown(list(studio.models), value=studio.models[0], label=t("model"), elem_id="model", filterable=False),
+                  "steps": gr.Number(None, label=t("steps"), info=t("steps_hint"), precision=0, minimum=1, maximum=200, elem_id="steps")}
+    with gr.Row():
+        fields |= {"guidance_scale": gr.Number(None, label=t("guidance"), info=t("guidance_hint"), minimum=0, maximum=30, step=0.1,
+                                               elem_id="guidance-scale"),
+                   "image_guidance_scale": gr.Number(None, label=t("image_guidance"), info=t("image_guidance_hint"), minimum=0, maximum=30,
+                                                     step=0.1, elem_id="image-guidance-scale")}
+    with gr.Row():
+        fields |= {"seed": gr.Number(42, label=t("seed"), info=t("seed_hint"), precision=0, minimum=0, maximum=MAX_SEED, elem_id="seed"),
+                   "scheduler": gr.Dropdown(list(SCHEDULERS), value="default", label=t("scheduler"), elem_id="scheduler", filterable=False)}
+    with gr.Row():
+        fields |= {"negative": gr.Dropdown([(t("negative_off"), "off"), "0,0,0", "1,1,1", "2,2,2", "3,3,3"], value="off", label=t("negative"),
+                                           info=t("negative_hint"), elem_id="negative-reward", filterable=False, allow_custom_value=False),
+                   "way_back": gr.Dropdown([(t("way_auto"), "auto"), (t("way_guided"), "guided"), (t("way_replace"), "replace")], value="auto",
+                                           label=t("way_back"), elem_id="way-back", filterable=False)}
+    with gr.Row():
+        fields |= {"random_seed": gr.Checkbox(False, label=t("seed_random"), elem_id="random-seed", container=False),
+                   "previews": gr.Checkbox(True, label=t("preview"), elem_id="previews", container=False)}
+    return fields

@@ -1,0 +1,82 @@
+"""What one visitor is doing in the Edit tab. It lives in `gr.State`, and ends with the tab."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mre.editing import EditResult
+from mre.recipes import Recipe
+from ui.pictures import PictureShelf
+
+MOST_ENTRIES = 24
+_uploads: dict[str, set[str]] = {}       # file -> visits that use it: equal uploads of two visitors are one file in Gradio's cache
+_uploads_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One edit of the visit: tokens of its files on the shelf, and how it was made."""
+
+    photo: str
+    picture: str
+    thumb: str
+    file_name: str
+    recipe: Recipe
+    model: str
+    seconds: float
+    size: tuple[int, int]
+
+
+@dataclass(eq=False)
+class Visit:
+    """The session's edits, the one that runs, and the files to remove when the tab closes."""
+
+    shelf: PictureShelf
+    id: str = field(default_factory=lambda: secrets.token_urlsafe(12))
+    entries: list[Entry] = field(default_factory=list)          # oldest first
+    earlier: list[str] = field(default_factory=list)            # tokens of the photos that `use as input` replaced, for undo
+    shown: Entry | None = None
+    sweep: object | None = None                                 # the last sweep's cells, for its downloads
+    busy: threading.Lock = field(default_factory=threading.Lock)
+    stop: threading.Event = field(default_factory=threading.Event)
+    closed: bool = False
+
+    def add(self, entry: Entry) -> Entry:
+        """Keep an edit; the oldest makes room."""
+        self.entries.append(entry)
+        self.shown = entry
+        while len(self.entries) > MOST_ENTRIES:
+            gone = self.entries.pop(0)
+            kept = {token for e in self.entries for token in (e.photo, e.picture, e.thumb)} | set(self.earlier)
+            self.shelf.drop(*({gone.photo, gone.picture, gone.thumb} - kept))
+        return entry
+
+    def uses(self, upload: str) -> None:
+        """Remember an upload, to delete it when the visit ends."""
+        with _uploads_lock:
+            _uploads.setdefault(upload, set()).add(self.id)
+
+    def close(self) -> None:
+        """Stop what runs and delete what was uploaded and made."""
+        self.closed = True
+        self.stop.set()
+        self.shelf.drop_owner(self.id)
+        with _uploads_lock:
+            for upload in [file for file, visits in _uploads.items() if self.id in visits]:
+                _uploads[upload].discard(self.id)
+                if not _uploads[upload]:
+                    del _uploads[upload]
+                    with suppress(OSError):
+                        Path(upload).unlink(missing_ok=True)
+                        Path(upload).parent.rmdir()
+
+
+def file_name(result: EditResult) -> str:
+    """A name that says when and how: date, seed, scores."""
+    from datetime import datetime
+    scores = "-".join(f"{score:g}" for score in result.settings.reward.scores)
+    return f"{datetime.now():%Y%m%d-%H%M%S}-seed{result.settings.seed}-reward{scores}.png"

@@ -1,0 +1,106 @@
+"""Pictures on their way to a browser: each under a random address that only its visitor is told, gone with the visit.
+
+Gradio's own cache is common to all visitors and keeps what it is given; a visitor's photos do not go there.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import tempfile
+import threading
+import weakref
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from fastapi import FastAPI, Response
+from fastapi.responses import FileResponse
+
+from mre.imaging import open_image
+from mre.recipes import png_bytes
+
+MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".csv": "text/csv; charset=utf-8"}
+MAX_BYTES = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A file on the shelf. `owner` is the visit that it goes with."""
+
+    file: Path
+    name: str
+    owner: str
+    size: int
+
+
+class PictureShelf:
+    """Files of visitors in a folder of their own, at most `max_bytes` in all: the oldest give way first."""
+
+    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+        self.max_bytes = max_bytes
+        self.folder = Path(tempfile.mkdtemp(prefix="mre-studio-"))
+        self._pictures: OrderedDict[str, Picture] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+        weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+
+    def put(self, data: bytes, name: str, owner: str) -> str:
+        """Keep a file for its owner. Returns the token of its address."""
+        token = secrets.token_urlsafe(24)
+        file = self.folder / token
+        file.write_bytes(data)
+        with self._lock:
+            self._pictures[token] = Picture(file, name, owner, len(data))
+            self._bytes += len(data)
+            while self._bytes > self.max_bytes and len(self._pictures) > 1:
+                self._remove(next(iter(self._pictures)))
+        return token
+
+    def get(self, token: str) -> Picture | None:
+        """The file of a token, or None when it is gone."""
+        with self._lock:
+            return self._pictures.get(token)
+
+    def drop(self, *tokens: str) -> None:
+        """Remove files that are not needed any more."""
+        with self._lock:
+            for token in tokens:
+                self._remove(token)
+
+    def drop_owner(self, owner: str) -> None:
+        """Remove all files of a visit."""
+        with self._lock:
+            for token in [token for token, picture in self._pictures.items() if picture.owner == owner]:
+                self._remove(token)
+
+    @property
+    def bytes_used(self) -> int:
+        return self._bytes
+
+    def _remove(self, token: str) -> None:
+        if picture := self._pictures.pop(token, None):
+            self._bytes -= picture.size
+            picture.file.unlink(missing_ok=True)
+
+
+def address(token: str, name: str = "picture.png", *, plain: bool = False) -> str:
+    """Where a browser finds a file of the shelf; `plain`: without the recipe inside."""
+    return f"/pictures/{token}/{quote(name)}" + ("?plain=1" if plain else "")
+
+
+def add_routes(app: FastAPI, shelf: PictureShelf) -> None:
+    """Serve the shelf."""
+    @app.get("/pictures/{token}/{name}", include_in_schema=False)
+    def picture(token: str, name: str, plain: int = 0) -> Response:
+        headers = {"Cache-Control": "private, max-age=3600", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+        if (found := shelf.get(token)) is None:
+            return Response("This picture is gone: pictures are deleted when their tab closes.", status_code=404, media_type="text/plain")
+        media = MEDIA_TYPES.get(Path(found.name).suffix, "application/octet-stream")
+        try:
+            if plain and media == "image/png":
+                return Response(png_bytes(open_image(found.file)), media_type=media, headers=headers)
+            return FileResponse(found.file, media_type=media, headers=headers)
+        except OSError:
+            return Response("This picture is gone.", status_code=404, media_type="text/plain")

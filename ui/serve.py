@@ -1,0 +1,47 @@
+"""The web application on a socket, until it is stopped."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+
+import uvicorn
+
+from ui.app import build_app
+from ui.studio import StudioSettings
+
+log = logging.getLogger("mre.studio")
+
+
+def serve(settings: StudioSettings, server: socket.socket) -> int:
+    """Serve the studio on a bound socket and print its address once it answers. Returns the exit code."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
+    log.setLevel(logging.INFO)
+    app = build_app(settings)
+    runner = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2))
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
+    url = f"http://{'[' + host + ']' if ':' in host else host}:{settings.port}/"
+
+    def announce() -> None:
+        while not runner.started:
+            threading.Event().wait(0.05)
+        print(f"MRE Studio is at {url}", flush=True)
+        app.state.studio.warm()
+        if settings.share:
+            print(f"public address: {_tunnel(settings)}", flush=True)
+
+    threading.Thread(target=announce, daemon=True).start()
+    runner.run(sockets=[server])
+    return 0
+
+
+def _tunnel(settings: StudioSettings) -> str:
+    """A public address for this server, through Gradio's tunnel."""
+    import secrets
+
+    from gradio.networking import setup_tunnel
+    try:
+        return setup_tunnel(settings.host, settings.port, secrets.token_urlsafe(32), None, None)
+    except (OSError, RuntimeError, ValueError) as error:
+        return f"none, the tunnel could not be opened ({error})"
