@@ -1,0 +1,117 @@
+"""What a study is: its settings, its items and methods. Values check themselves; a started study's are frozen."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass, field, fields
+
+from mre.errors import StudyError
+
+LANGUAGES = ("en", "zh")
+MAX_INSTRUCTION_CHARS = 4000
+ORIGINAL = "original"               # what exports call the original when an attention check shows it as an edit
+
+
+@dataclass(frozen=True)
+class StudyDesign:
+    """Settings of one study. Where the paper is silent (overlap, repeats, checks) the default is a plain choice of ours."""
+
+    title: str = "Image editing study"      # what annotators see; the study's name may tell too much
+    per_pair: int = 3                       # annotators who score each pair; the paper had 10
+    repeats: float = 5.0                    # hidden repeats, per cent of an annotator's pairs
+    repeat_gap: int = 10                    # screens between a pair and its repeat, at least
+    checks: float = 2.0                     # attention checks, per cent of an annotator's pairs
+    max_screens: int = 0                    # pairs for one annotator; 0: as many as there are
+    lease_minutes: float = 30.0             # a screen left alone this long goes to somebody else
+    min_seconds: float = 0.0                # a screen cannot be submitted earlier
+    seed: int = 0
+    pairs: tuple[tuple[str, str], ...] = ()  # method pairs to compare; empty: all
+    languages: tuple[str, ...] = LANGUAGES
+    consent: str = ""                       # replaces the page's own consent text
+    instructions: str = ""                  # is shown below the page's own instructions
+    completion_code: str = ""               # empty: each annotator gets their own
+    allow_flip: bool = True
+    allow_phone: bool = True
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("per_pair", 1, 1000), ("repeats", 0, 100), ("repeat_gap", 1, 10_000), ("checks", 0, 100),
+                                ("max_screens", 0, 1_000_000), ("lease_minutes", 0.05, 7 * 24 * 60), ("min_seconds", 0, 600),
+                                ("seed", 0, 2**53)):
+            value = getattr(self, name)
+            whole = name in ("per_pair", "repeat_gap", "max_screens", "seed")
+            if isinstance(value, bool) or not isinstance(value, int if whole else int | float) or not low <= value <= high:
+                raise StudyError(f"{name} must be a {'whole ' if whole else ''}number from {low} to {high}, got {value!r}")
+        if not self.title.strip() or len(self.title) > 200:
+            raise StudyError(f"title must have 1 to 200 characters, got {len(self.title)}")
+        if not self.languages or not set(self.languages) <= set(LANGUAGES):
+            raise StudyError(f"languages must be some of {', '.join(LANGUAGES)}, got {', '.join(self.languages) or 'none'}")
+        for pair in self.pairs:
+            if len(pair) != 2 or pair[0] == pair[1]:
+                raise StudyError(f"pairs must be of two different methods, got {' and '.join(pair)}")
+        if len(self.completion_code) > 40:
+            raise StudyError("completion_code must have at most 40 characters")
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), ensure_ascii=False, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> StudyDesign:
+        data = json.loads(text)
+        known = {entry.name for entry in fields(cls)}
+        data = {name: value for name, value in data.items() if name in known}
+        data["pairs"] = tuple(tuple(pair) for pair in data.get("pairs", ()))
+        data["languages"] = tuple(data.get("languages", LANGUAGES))
+        return cls(**data)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture rebuilt from pixels: nothing of its file is left but the digest of what it was made from."""
+
+    digest: str                 # of size and pixels
+    width: int
+    height: int
+    png: bytes = field(repr=False)
+    source: str = ""            # where it came from; stays on the server
+    source_digest: str = ""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.width, self.height
+
+
+@dataclass(frozen=True)
+class Item:
+    """One original with its instruction, and one edit per method, all of one size."""
+
+    name: str
+    edit_type: str
+    instruction: str
+    original: Picture
+    edits: dict[str, Picture]
+    details: dict[str, dict[str, str]] = field(default_factory=dict)     # per method: seed, model, seconds
+
+    def __post_init__(self) -> None:
+        if not self.instruction.strip():
+            raise StudyError(f"item {self.name}: instruction is empty")
+        if len(self.instruction) > MAX_INSTRUCTION_CHARS:
+            raise StudyError(f"item {self.name}: instruction has {len(self.instruction)} characters, at most {MAX_INSTRUCTION_CHARS}")
+        sizes = {picture.size for picture in (self.original, *self.edits.values())}
+        if len(sizes) != 1:
+            shown = ", ".join(f"{width}x{height}" for width, height in sorted(sizes))
+            raise StudyError(f"item {self.name}: pictures differ in size ({shown})")
+
+
+def content_digest(design: StudyDesign, items: list[tuple], edits: list[tuple]) -> str:
+    """SHA-256 over everything that decides what annotators see: two studies with one digest are the same study."""
+    text = json.dumps([design.to_json(), sorted(items), sorted(edits)], ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def checked_name(name: str) -> str:
+    """A study's name: letters, digits, `-`, `_`, `.`. Raises StudyError."""
+    if not re.fullmatch(r"[\w][\w.\-]{0,99}", name):
+        raise StudyError(f"a study's name is letters, digits, '-', '_' or '.', at most 100; got {name!r}")
+    return name

@@ -1,0 +1,249 @@
+"""Edits from outside into items of a study: a folder `OUT/METHOD/ITEM.png` with its `edits.csv`, a CSV, or a JSONL.
+
+Every fault is found before anything is made, and each names its file and row.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mre.errors import DataError, ImageError, StudyError
+from mre.study.design import MAX_INSTRUCTION_CHARS, ORIGINAL, Item, Picture
+from mre.study.images import rebuild
+
+REQUIRED = ("item", "edit_type", "instruction", "original", "method", "edited")
+DETAILS = ("seed", "model", "seconds")
+MAX_TABLE_BYTES = 200_000_000
+MAX_NAME_CHARS = 200
+
+
+class StudyFaults(StudyError):
+    """Faults in what a study is made from; `faults` has one line for each, with its file and row."""
+
+    def __init__(self, what: str, faults: list[str]) -> None:
+        self.faults = faults
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        super().__init__(f"{what}: {faults[0]}{more}")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table of edits: where it stands, what it says, and the folder that its paths start from."""
+
+    place: str
+    folder: Path
+    values: dict[str, str]
+
+    def __getitem__(self, name: str) -> str:
+        return self.values.get(name) or ""
+
+
+@dataclass
+class _Draft:
+    """An item while its rows come in."""
+
+    first: Row
+    edits: dict[str, Row] = field(default_factory=dict)
+
+
+# ---------------------------------------------------------------------------------------------------------------- tables
+
+def read_table(path: Path) -> list[tuple[str, dict[str, str]]]:
+    """Rows of a CSV (UTF-8 with or without a byte-order mark, or UTF-16; commas, semicolons or tabs) or of a JSONL, each with
+    its place `FILE: row N`, counted as a text editor counts lines. Raises DataError."""
+    try:
+        if path.stat().st_size > MAX_TABLE_BYTES:
+            raise DataError(f"{path}: larger than {MAX_TABLE_BYTES // 1_000_000} MB")
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    text = decode_text(data, str(path))
+    return list(_jsonl_rows(text, path) if path.suffix.lower() in (".jsonl", ".ndjson") else csv_rows(text, str(path)))
+
+
+def decode_text(data: bytes, name: str) -> str:
+    """UTF-8 or UTF-16 text without its byte-order mark. Raises DataError."""
+    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = data[:error.start].count(b"\n") + 1
+        raise DataError(f"{name}: row {line}: not {encoding.removesuffix('-sig').upper()} text; save it as UTF-8") from error
+
+
+def csv_rows(text: str, name: str) -> Iterable[tuple[str, dict[str, str]]]:
+    """Rows of a CSV with their places. Raises DataError for a header without names, or a row with more cells than it."""
+    header_line = text.split("\n", 1)[0]
+    delimiter = max(",;\t", key=header_line.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        header = [cell.strip() for cell in next(reader, [])]
+        if not any(header):
+            raise DataError(f"{name}: empty")
+        repeated = {column for column in header if header.count(column) > 1}
+        if repeated:
+            raise DataError(f"{name}: column {sorted(repeated)[0]!r} is there twice")
+        line = reader.line_num + 1
+        for cells in reader:
+            if any(cells):
+                if len(cells) > len(header):
+                    raise DataError(f"{name}: row {line}: {len(cells)} cells under {len(header)} columns")
+                yield f"{name}: row {line}", dict(zip(header, cells + [""] * (len(header) - len(cells)), strict=True))
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(f"{name}: row {reader.line_num}: {error}") from error
+
+
+def _jsonl_rows(text: str, path: Path) -> Iterable[tuple[str, dict[str, str]]]:
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise DataError(f"{path}: row {number}: not JSON ({error})") from error
+        if not isinstance(row, dict):
+            raise DataError(f"{path}: row {number}: must be an object with the columns as keys")
+        yield f"{path}: row {number}", {str(key): "" if value is None else str(value) for key, value in row.items()}
+
+
+def _rows_of(source: Path) -> list[Row]:
+    if source.is_dir():
+        table = source / "edits.csv"
+        if not table.is_file():
+            raise DataError(f"{source}: has no edits.csv, the table that names items, instructions and originals")
+    else:
+        table = source
+    rows = read_table(table)
+    missing = [name for name in REQUIRED if not rows or name not in rows[0][1]]
+    if missing:
+        raise DataError(f"{table}: {'no rows' if not rows else 'no column ' + ', '.join(missing)}; needed are {', '.join(REQUIRED)}")
+    return [Row(place, table.parent, {key: value.strip() for key, value in values.items()}) for place, values in rows]
+
+
+# ----------------------------------------------------------------------------------------------------------------- items
+
+def read_items(sources: list[Path], *, methods: tuple[str, ...] = (), fit: bool = False, inside: Path | None = None,
+               keep: Callable[[Picture], None] | None = None,
+               on_item: Callable[[int, int], None] | None = None) -> tuple[list[str], list[Item]]:
+    """Methods (in order of appearance, or as chosen) and items of one or more tables of edits.
+
+    fit:    resize edits that differ from their original to its size, instead of refusing them
+    inside: refuse pictures outside this folder (for tables that came over the network)
+    keep:   is handed every picture as it is read; items then hold pictures without their bytes
+    Raises StudyFaults with every fault.
+    """
+    faults: list[str] = []
+    drafts: dict[str, _Draft] = {}
+    found: dict[str, None] = {}
+    for row in [row for source in sources for row in _rows_of(source)]:
+        if fault := _fault_of(row, drafts, methods):
+            faults.append(f"{row.place}: {fault}")
+            continue
+        if methods and row["method"] not in methods:
+            continue
+        drafts.setdefault(row["item"], _Draft(row)).edits[row["method"]] = row
+        found.setdefault(row["method"])
+    names = list(methods or found)
+    what = ", ".join(str(source) for source in sources)
+    faults += _faults_across(drafts, names, found)
+    if faults:
+        raise StudyFaults(what, faults)
+    items, cache = [], {}
+    for number, (name, draft) in enumerate(drafts.items(), 1):
+        item = _item(name, draft, names, fit, inside, cache, keep, faults)
+        if item:
+            items.append(item)
+        if on_item:
+            on_item(number, len(drafts))
+    if faults:
+        raise StudyFaults(what, faults)
+    return names, items
+
+
+def _fault_of(row: Row, drafts: dict[str, _Draft], methods: tuple[str, ...]) -> str | None:
+    for name in REQUIRED:
+        if not row[name]:
+            return f"{name} is empty"
+    for name in ("item", "method", "edit_type"):
+        if len(row[name]) > MAX_NAME_CHARS or not row[name].isprintable():
+            return f"{name} must be printable and at most {MAX_NAME_CHARS} characters, got {row[name][:40]!r}"
+    if len(row["instruction"]) > MAX_INSTRUCTION_CHARS:
+        return f"instruction has {len(row['instruction'])} characters, at most {MAX_INSTRUCTION_CHARS} are shown"
+    if row["method"].casefold() == ORIGINAL:
+        return f"method must not be called {row['method']!r}: exports use that name for the original"
+    draft = drafts.get(row["item"])
+    if draft:
+        for name in ("instruction", "edit_type"):
+            if row[name] != draft.first[name]:
+                return f"{name} of item {row['item']!r} differs from the one at {draft.first.place}"
+        if row["method"] in draft.edits:
+            return f"item {row['item']!r} has a second edit by {row['method']!r}, the first is at {draft.edits[row['method']].place}"
+    return None
+
+
+def _faults_across(drafts: dict[str, _Draft], names: list[str], found: dict[str, None]) -> list[str]:
+    faults = [f"no row has the method {name!r}; there are {', '.join(found)}" for name in names if name not in found]
+    for what, values in (("items", drafts), ("methods", names)):
+        folded: dict[str, str] = {}
+        for value in values:
+            twin = folded.setdefault(value.casefold(), value)
+            if twin != value:
+                place = drafts[value].first.place + ": " if value in drafts else ""
+                faults.append(f"{place}{what} {twin!r} and {value!r} differ only in case")
+    for name, draft in drafts.items():
+        lacking = [method for method in names if method in found and method not in draft.edits]
+        if lacking:
+            faults.append(f"{draft.first.place}: item {name!r} has no edit by {', '.join(lacking)}")
+    if len(names) < 2 and not faults:
+        faults.append(f"a study compares two methods or more, got {', '.join(names) or 'none'}")
+    return faults
+
+
+def _item(name: str, draft: _Draft, methods: list[str], fit: bool, inside: Path | None, cache: dict[Path, Picture],
+          keep: Callable[[Picture], None] | None, faults: list[str]) -> Item | None:
+    """The item with its pictures, or None after adding its faults."""
+    before = len(faults)
+    original = None
+    try:
+        path = _inside(draft.first, "original", inside)
+        if path not in cache:                       # the seven instructions of a photo come one after another
+            cache.clear()
+            cache[path] = _kept(rebuild(path), keep)
+        original = cache[path]
+    except (ImageError, StudyError) as error:
+        faults.append(f"{draft.first.place}: original: {error}")
+    edits = {}
+    for method in methods:
+        row = draft.edits[method]
+        try:
+            picture = rebuild(_inside(row, "edited", inside), size=original.size if fit and original else None)
+            if original and picture.size != original.size:
+                raise StudyError(f"{row['edited']} is {picture.width}x{picture.height}, the original is "
+                                 f"{original.width}x{original.height}; make them equal, or ask for edits to be fitted")
+            edits[method] = _kept(picture, keep)
+        except (ImageError, StudyError) as error:
+            faults.append(f"{row.place}: edited: {error}")
+    if len(faults) > before:
+        return None
+    details = {method: {key: row[key] for key in DETAILS if row[key]} for method, row in draft.edits.items()}
+    return Item(name, draft.first["edit_type"], draft.first["instruction"], original, edits, details)
+
+
+def _inside(row: Row, column: str, inside: Path | None) -> Path:
+    path = row.folder / row[column]
+    if inside and not path.resolve().is_relative_to(inside.resolve()):
+        raise StudyError(f"{row[column]} lies outside the folder of the table")
+    return path
+
+
+def _kept(picture: Picture, keep: Callable[[Picture], None] | None) -> Picture:
+    if not keep:
+        return picture
+    keep(picture)
+    return Picture(picture.digest, picture.width, picture.height, b"", picture.source, picture.source_digest)

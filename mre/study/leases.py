@@ -1,0 +1,273 @@
+"""Which screen an annotator gets next, and for how long: the rules of `assignment` over the rows of the store.
+
+All functions run inside a transaction that holds the study's lock, so that no two annotators are given one slot.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import statistics
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from mre.study import assignment, events
+from mre.study.schema import CHECKS, annotators, answers, assignments, edits, images, items, pairs, picture_tokens
+from mre.study.schema import events as event_rows
+from mre.study.studies import Study
+
+if TYPE_CHECKING:
+    from mre.study.visit import Annotator
+
+CANDIDATES = 8          # looked at for one whose photo was not on the screen before
+
+
+def lease_ms(study: Study) -> int:
+    return int(study.design.lease_minutes * 60_000)
+
+
+# ---------------------------------------------------------------------------------------------------------------- holding
+
+def renew(connection: Connection, study: Study, annotator_id: int, now: int) -> list[int]:
+    """Ids of the screens that the annotator holds, in their order; their leases begin anew."""
+    mine = sa.and_(assignments.c.annotator_id == annotator_id, assignments.c.state == "leased")
+    held = list(connection.execute(sa.select(assignments.c.id).where(mine).order_by(assignments.c.screen)).scalars())
+    if held:
+        connection.execute(assignments.update().where(mine).values(lease_expires_at=now + lease_ms(study)))
+    return held
+
+
+def give_back(connection: Connection, ids: list[int]) -> None:
+    """Make the slots behind these screens free for others; repeats and checks, which are nobody else's, go."""
+    if not ids:
+        return
+    connection.execute(picture_tokens.delete().where(picture_tokens.c.assignment_id.in_(ids)))
+    connection.execute(assignments.delete().where(assignments.c.id.in_(ids), assignments.c.kind != "main"))
+    connection.execute(assignments.update().where(assignments.c.id.in_(ids)).values(
+        annotator_id=None, screen=None, state="open", token=None, leased_at=None, lease_expires_at=None, first_shown_at=None, revision=0,
+        draft=None))
+
+
+def take_expired(connection: Connection, study: Study, annotator_id: int, now: int) -> bool:
+    """Free the screens that others have left alone for longer than a lease. True when there were any."""
+    rows = connection.execute(
+        sa.select(assignments.c.id, assignments.c.token, assignments.c.screen, annotators.c.label)
+        .join(annotators, annotators.c.id == assignments.c.annotator_id)
+        .where(assignments.c.study_id == study.id, assignments.c.state == "leased", assignments.c.lease_expires_at <= now,
+               assignments.c.annotator_id != annotator_id)).all()
+    give_back(connection, [row.id for row in rows])
+    for row in rows:
+        events.record(connection, study.id, now, row.label, "lease expired", {"screen": row.screen, "token": _token_digest(row.token)})
+    return bool(rows)
+
+
+def was_taken_from(connection: Connection, annotator: Annotator, token: str) -> bool:
+    """Whether this screen token was the annotator's until its lease expired."""
+    return connection.execute(sa.select(event_rows.c.id).where(
+        event_rows.c.study_id == annotator.study.id, event_rows.c.actor == annotator.label, event_rows.c.kind == "lease expired",
+        event_rows.c.details.contains(_token_digest(token)))).first() is not None
+
+
+def _token_digest(token: str) -> str:
+    return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()[:32]
+
+
+# --------------------------------------------------------------------------------------------------------------- claiming
+
+def claim(connection: Connection, study: Study, annotator_id: int, label: str, now: int) -> int | None:
+    """Give the annotator their next screen and return its id; None when there is nothing (more) for them."""
+    seen = _seen(connection, annotator_id)
+    design = study.design
+    finished = bool(design.max_screens) and seen["main"] >= design.max_screens
+    for what, give, given in (("repeat", _give_repeat, seen["repeat"]), ("check", _give_check, seen["identical"] + seen["original"])):
+        per_cent = design.repeats if what == "repeat" else design.checks
+        if assignment.due(design.seed, label, what, per_cent, seen["main"], given) and (
+                found := give(connection, study, annotator_id, label, seen, now)):
+            return found
+    if not finished:
+        found = _give_main(connection, study, annotator_id, label, seen, now)
+        if found is None and take_expired(connection, study, annotator_id, now):
+            found = _give_main(connection, study, annotator_id, label, seen, now)
+        if found is not None:
+            return found
+    if assignment.due(design.seed, label, "repeat", design.repeats, seen["main"], seen["repeat"], finished=True):
+        return _give_repeat(connection, study, annotator_id, label, seen, now)
+    return None
+
+
+def _seen(connection: Connection, annotator_id: int) -> dict[str, int]:
+    """What the annotator has been shown: screens of each kind, their last number, and swapped minus plain side orders."""
+    seen = {"main": 0, "repeat": 0, "identical": 0, "original": 0, "last": 0, "balance": 0}
+    for kind, order, count, last in connection.execute(
+            sa.select(assignments.c.kind, assignments.c.side_order, sa.func.count(), sa.func.max(assignments.c.screen))
+            .where(assignments.c.annotator_id == annotator_id).group_by(assignments.c.kind, assignments.c.side_order)):
+        seen[kind] += count
+        seen["last"] = max(seen["last"], last)
+        seen["balance"] += count if order else -count
+    return seen
+
+
+def _give_main(connection: Connection, study: Study, annotator_id: int, label: str, seen: dict[str, int], now: int) -> int | None:
+    """A pair that the annotator has not seen and that still wants somebody, with a side order that keeps them balanced."""
+    wanted = assignment.side_order(study.design.seed, label, seen["last"] + 1)
+    allowed = assignment.allowed_orders(wanted, seen["balance"])
+    free: dict[int, dict[int, int]] = {}
+    for slot, order, count in connection.execute(
+            sa.select(assignments.c.slot, assignments.c.side_order, sa.func.count()).where(_open_to(study, annotator_id))
+            .group_by(assignments.c.slot, assignments.c.side_order)):
+        free.setdefault(slot, {0: 0, 1: 0})[order] = count
+    if not free:
+        return None
+    home = _home(connection, study, annotator_id, free, now)
+    if seen["balance"] == 0 and free[home][1 - wanted] - free[home][wanted] >= assignment.MAX_IMBALANCE:
+        allowed = [1 - wanted, wanted]              # others have left more of the other order behind
+    choices = [(home, order) for order in allowed]
+    choices += [(slot, order) for order in allowed for slot in sorted(free, key=lambda slot: -sum(free[slot].values())) if slot != home]
+    for slot, order in choices:
+        if free[slot][order]:
+            return _lease_open(connection, study, annotator_id, label, slot, order, seen, now)
+    return None
+
+
+def _open_to(study: Study, annotator_id: int) -> sa.ColumnElement[bool]:
+    mine = sa.select(assignments.c.pair_id).where(assignments.c.annotator_id == annotator_id, assignments.c.kind == "main")
+    return sa.and_(assignments.c.study_id == study.id, assignments.c.state == "open", assignments.c.pair_id.not_in(mine))
+
+
+def _home(connection: Connection, study: Study, annotator_id: int, free: dict[int, dict[int, int]], now: int) -> int:
+    """The slot number that the annotator works through; a new one, with few others in it, when the old one has nothing left."""
+    home = connection.execute(sa.select(annotators.c.home_slot).where(annotators.c.id == annotator_id)).scalar()
+    if home in free:
+        return home
+    others = dict(connection.execute(
+        sa.select(annotators.c.home_slot, sa.func.count(sa.distinct(annotators.c.id)))
+        .join(assignments, sa.and_(assignments.c.annotator_id == annotators.c.id, assignments.c.state == "leased",
+                                   assignments.c.lease_expires_at > now))
+        .where(annotators.c.study_id == study.id, annotators.c.id != annotator_id).group_by(annotators.c.home_slot)).all())
+    home = max(free, key=lambda slot: (sum(free[slot].values()) / (1 + others.get(slot, 0)), -slot))
+    connection.execute(annotators.update().where(annotators.c.id == annotator_id).values(home_slot=home))
+    return home
+
+
+def _lease_open(connection: Connection, study: Study, annotator_id: int, label: str, slot: int, order: int, seen: dict[str, int],
+                now: int) -> int:
+    rank = _own_order(study, label)
+    candidates = connection.execute(
+        sa.select(assignments.c.id, items.c.original)
+        .join(pairs, pairs.c.id == assignments.c.pair_id).join(items, items.c.id == pairs.c.item_id)
+        .where(_open_to(study, annotator_id), assignments.c.slot == slot, assignments.c.side_order == order)
+        .order_by(rank, assignments.c.id).limit(CANDIDATES)).all()
+    before = connection.execute(
+        sa.select(items.c.original).join(pairs, pairs.c.item_id == items.c.id).join(assignments, assignments.c.pair_id == pairs.c.id)
+        .where(assignments.c.annotator_id == annotator_id, assignments.c.screen == seen["last"])).scalar()
+    chosen = next((row.id for row in candidates if row.original != before), candidates[0].id)
+    connection.execute(assignments.update().where(assignments.c.id == chosen).values(
+        **_lease_values(study, annotator_id, label, order, seen, now)))
+    mint_pictures(connection, study, label, chosen)
+    return chosen
+
+
+def _give_repeat(connection: Connection, study: Study, annotator_id: int, label: str, seen: dict[str, int], now: int) -> int | None:
+    """One of the annotator's earlier pairs with its sides swapped, at least `repeat_gap` screens after it."""
+    wanted = assignment.side_order(study.design.seed, label, seen["last"] + 1)
+    repeated = sa.select(assignments.c.pair_id).where(assignments.c.annotator_id == annotator_id, assignments.c.kind == "repeat")
+    for order in assignment.allowed_orders(wanted, seen["balance"]):
+        screen = assignment.next_screen_with(study.design.seed, label, seen["last"] + 1, order)
+        source = connection.execute(
+            sa.select(assignments.c.pair_id, assignments.c.shuffle_key)
+            .where(assignments.c.annotator_id == annotator_id, assignments.c.kind == "main", assignments.c.state == "done",
+                   assignments.c.side_order == 1 - order, assignments.c.screen <= screen - study.design.repeat_gap,
+                   assignments.c.pair_id.not_in(repeated))
+            .order_by(_own_order(study, label + "/repeat"), assignments.c.id).limit(1)).first()
+        if source:
+            return _give_extra(connection, study, annotator_id, label, "repeat", source, order, seen, now)
+    return None
+
+
+def _give_check(connection: Connection, study: Study, annotator_id: int, label: str, seen: dict[str, int], now: int) -> int | None:
+    """An attention check: one edit shown twice, or the original shown as an edit; not of a pair seen within `repeat_gap` screens."""
+    order = assignment.allowed_orders(assignment.side_order(study.design.seed, label, seen["last"] + 1), seen["balance"])[0]
+    kind = CHECKS[(seen["identical"] + seen["original"]) % len(CHECKS)]
+    recent = sa.select(assignments.c.pair_id).where(assignments.c.annotator_id == annotator_id, sa.or_(
+        assignments.c.screen > seen["last"] - study.design.repeat_gap, assignments.c.kind == kind))
+    source = connection.execute(
+        sa.select(assignments.c.pair_id, assignments.c.shuffle_key)
+        .where(assignments.c.study_id == study.id, assignments.c.slot == 0, assignments.c.pair_id.not_in(recent))
+        .order_by(_own_order(study, label + "/check"), assignments.c.id).limit(1)).first()
+    return _give_extra(connection, study, annotator_id, label, kind, source, order, seen, now) if source else None
+
+
+def _give_extra(connection: Connection, study: Study, annotator_id: int, label: str, kind: str, source: sa.Row, order: int,
+                seen: dict[str, int], now: int) -> int:
+    found = connection.execute(assignments.insert().values(
+        study_id=study.id, pair_id=source.pair_id, kind=kind, slot=None, side_order=order, shuffle_key=source.shuffle_key, revision=0,
+        **_lease_values(study, annotator_id, label, order, seen, now))).inserted_primary_key[0]
+    mint_pictures(connection, study, label, found)
+    return found
+
+
+def _lease_values(study: Study, annotator_id: int, label: str, order: int, seen: dict[str, int], now: int) -> dict:
+    return {"annotator_id": annotator_id, "screen": assignment.next_screen_with(study.design.seed, label, seen["last"] + 1, order),
+            "state": "leased", "token": secrets.token_urlsafe(32), "leased_at": now, "lease_expires_at": now + lease_ms(study)}
+
+
+def _own_order(study: Study, label: str) -> sa.ColumnElement[int]:
+    return (assignments.c.shuffle_key * assignment.order_multiplier(study.design.seed, label)) % assignment.SHUFFLE_PRIME
+
+
+# ---------------------------------------------------------------------------------------------------------------- showing
+
+def shown_methods(study_seed: int, label: str, row: sa.Row) -> tuple[int | None, int | None]:
+    """Method ids of Edited Image 1 and 2 (None: the original) on a screen; `row` has its kind, side order, number and pair."""
+    first, second = row.first_method, row.second_method
+    if row.kind in CHECKS:
+        chosen = (first, second)[assignment.check_choice(study_seed, label, row.screen)]
+        first, second = (chosen, chosen) if row.kind == "identical" else (None, chosen)
+    return (second, first) if row.side_order else (first, second)
+
+
+def mint_pictures(connection: Connection, study: Study, label: str, assignment_id: int, expires_at: int | None = None) -> None:
+    """New tokens for a screen's three pictures (original, 1, 2); older ones stop working. They live as long as the lease, or until
+    `expires_at`."""
+    row = screen_row(connection, assignment_id)
+    by_method = dict(connection.execute(sa.select(edits.c.method_id, edits.c.image).where(edits.c.item_id == row.item_id)).all())
+    sides = shown_methods(study.design.seed, label, row)
+    shown = [row.original, *(row.original if method is None else by_method[method] for method in sides)]
+    connection.execute(picture_tokens.delete().where(picture_tokens.c.assignment_id == assignment_id))
+    connection.execute(picture_tokens.insert(), [
+        {"token": secrets.token_urlsafe(32), "assignment_id": assignment_id, "annotator_id": row.annotator_id, "place": place,
+         "image": digest, "wire_bytes": row.wire_bytes, "expires_at": expires_at} for place, digest in enumerate(shown)])
+
+
+def screen_row(connection: Connection, assignment_id: int) -> sa.Row:
+    """A screen with its pair, item and picture size."""
+    return connection.execute(
+        sa.select(assignments, *pair_columns, items.c.instruction, items.c.original, items.c.wire_bytes, images.c.width, images.c.height)
+        .join(pairs, pairs.c.id == assignments.c.pair_id).join(items, items.c.id == pairs.c.item_id)
+        .join(images, images.c.digest == items.c.original).where(assignments.c.id == assignment_id)).one()
+
+
+def progress(connection: Connection, study: Study, annotator_id: int) -> dict:
+    """Screens done, screens in all as far as can be told now, and minutes left at the annotator's own pace (None: not known yet)."""
+    states = dict(connection.execute(sa.select(assignments.c.state, sa.func.count()).where(assignments.c.annotator_id == annotator_id)
+                                     .group_by(assignments.c.state)).all())
+    kinds = dict(connection.execute(sa.select(assignments.c.kind, sa.func.count()).where(assignments.c.annotator_id == annotator_id)
+                                    .group_by(assignments.c.kind)).all())
+    done = states.get("done", 0) + states.get("skipped", 0)
+    free = sa.select(sa.func.count(sa.distinct(assignments.c.pair_id))).where(_open_to(study, annotator_id))
+    mains = kinds.get("main", 0) + connection.execute(free).scalar_one()
+    if study.design.max_screens:
+        mains = min(mains, study.design.max_screens)
+    owed = int(mains * study.design.repeats / 100) + int(mains * study.design.checks / 100)
+    extras = max(sum(kinds.values()) - kinds.get("main", 0), owed)
+    total = max(done + states.get("leased", 0), mains + extras)
+    paces = connection.execute(sa.select(answers.c.active_ms).join(assignments, assignments.c.id == answers.c.assignment_id)
+                               .where(assignments.c.annotator_id == annotator_id, answers.c.active_ms.is_not(None), answers.c.revision == 1)
+                               .order_by(answers.c.id.desc()).limit(20)).scalars().all()
+    minutes = round(statistics.median(paces) * (total - done) / 60_000, 1) if len(paces) >= 3 else None
+    return {"done": done, "total": total, "minutes_left": minutes}
+
+
+pair_columns = (pairs.c.item_id, pairs.c.first_method, pairs.c.second_method)

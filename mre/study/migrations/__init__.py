@@ -1,0 +1,1 @@
+"""Steps from one shape of the study database to the next, run by Alembic whenever a store is opened."""

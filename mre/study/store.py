@@ -1,0 +1,192 @@
+"""Where studies live: SQLite in one file by default, PostgreSQL by URL. Opening a store brings its tables up to date.
+
+Every change runs in one transaction (`Store.write`), whole or absent. On SQLite it takes the write lock at its start, in WAL mode with
+`synchronous=FULL`: once a change is acknowledged, neither kill -9 nor a power cut takes it back. On PostgreSQL, changes of one study
+queue up behind a lock on the study's row.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, event
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
+
+from mre.errors import SettingsError, StudyError
+from mre.study.schema import store_settings
+
+DATABASE_NAME = "studies.db"
+BUSY_SECONDS = 10.0
+
+
+class StoreUnavailable(StudyError):
+    """The database cannot be written or reached just now. Nothing was saved, nothing is lost; the same call may be made again."""
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Store:
+    """An open study database. One per process; safe to use from many threads."""
+
+    def __init__(self, url: str | sa.URL, clock: Callable[[], int] = now_ms) -> None:
+        """Raises SettingsError for a URL of a database we do not speak, StoreUnavailable when it cannot be opened."""
+        try:
+            self.url = sa.make_url(url)
+        except SQLAlchemyError as error:
+            raise SettingsError(f"database must be a URL such as postgresql+psycopg://user@host/name, got {_shown(url)}") from error
+        backend = self.url.get_backend_name()
+        if backend not in ("sqlite", "postgresql"):
+            raise SettingsError(f"database must be sqlite or postgresql, got {backend}")
+        if backend == "postgresql":
+            self.url = self.url.set(drivername="postgresql+psycopg")
+        self.clock = clock
+        self.is_sqlite = backend == "sqlite"
+        self._turn = threading.RLock()          # SQLite has one writer; a fair queue here beats its polling
+        self.engine = self._make_engine()
+        self._migrate()
+        self.secret = self._own_secret()
+
+    @classmethod
+    def open(cls, data: Path | str, database: str | None = None, clock: Callable[[], int] = now_ms) -> Store:
+        """The store under the folder `data`, or the one at the URL `database`."""
+        if database:
+            return cls(database, clock)
+        folder = Path(data)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreUnavailable(f"{folder}: cannot make this folder ({error.strerror})") from error
+        return cls(sa.URL.create("sqlite", database=str(folder / DATABASE_NAME)), clock)
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    # ------------------------------------------------------------------------------------------------------- transactions
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One transaction that changes things: all of it, or none. Raises StoreUnavailable when the database cannot."""
+        with (self._turn if self.is_sqlite else nullcontext(), self._named_errors(),
+              self.engine.connect().execution_options(mre_write=True) as connection, connection.begin()):
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A consistent view that changes nothing."""
+        with self._named_errors(), self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    def lock(self, connection: Connection, table: sa.Table, row_id: int) -> None:
+        """Queue up behind every other change that locks this row (SQLite: the transaction already does)."""
+        if not self.is_sqlite:
+            connection.execute(sa.select(table.c.id).where(table.c.id == row_id).with_for_update())
+
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except IntegrityError as error:
+            raise StudyError(f"refused by the database: {_first_line(error)}") from error
+        except (OperationalError, sa.exc.TimeoutError, sa.exc.InterfaceError) as error:
+            raise StoreUnavailable(_plain_reason(error)) from error
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise StoreUnavailable(_plain_reason(error)) from error
+            raise
+
+    # ------------------------------------------------------------------------------------------------------------ opening
+
+    def _make_engine(self) -> sa.Engine:
+        if not self.is_sqlite:
+            return sa.create_engine(self.url, pool_pre_ping=True, pool_size=10, max_overflow=20, pool_timeout=BUSY_SECONDS,
+                                    connect_args={"connect_timeout": int(BUSY_SECONDS)})
+        engine = sa.create_engine(self.url, connect_args={"timeout": BUSY_SECONDS}, pool_size=10, max_overflow=40,
+                                  pool_timeout=BUSY_SECONDS)
+
+        @event.listens_for(engine, "connect")
+        def _settle(connection, _record) -> None:
+            connection.isolation_level = None        # we say BEGIN ourselves, see below
+            for setting in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-32000", "temp_store=MEMORY"):
+                connection.execute(f"PRAGMA {setting}")
+
+        @event.listens_for(engine, "begin")
+        def _begin(connection) -> None:
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("mre_write") else "BEGIN")
+
+        return engine
+
+    def _migrate(self) -> None:
+        """Bring the tables up to date; several processes may try at once."""
+        from alembic import command
+        from alembic.config import Config
+        from alembic.script.revision import ResolutionError
+        from alembic.util import CommandError
+
+        config = Config()
+        config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+        try:
+            with self.write() as connection:
+                if not self.is_sqlite:
+                    connection.execute(sa.text("select pg_advisory_xact_lock(24111304713)"))
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+        except (CommandError, ResolutionError) as error:
+            raise StudyError(f"{_shown(self.url)}: made by a newer version of this program ({error})") from error
+        except DBAPIError as error:
+            raise StudyError(f"{_shown(self.url)}: not a study database ({_first_line(error)})") from error
+
+    def _own_secret(self) -> str:
+        """The secret behind pseudonyms, made when the store is first opened."""
+        query = sa.select(store_settings.c.value).where(store_settings.c.name == "secret")
+        with self.read() as connection:
+            if secret := connection.execute(query).scalar():
+                return secret
+        with self.write() as connection:
+            if not self.is_sqlite:
+                connection.execute(sa.text("select pg_advisory_xact_lock(24111304713)"))
+            if not (secret := connection.execute(query).scalar()):
+                secret = secrets.token_hex(32)
+                connection.execute(store_settings.insert().values(name="secret", value=secret))
+            return secret
+
+    # ------------------------------------------------------------------------------------------------------------- backup
+
+    def backup(self, target: Path) -> None:
+        """A copy of the whole SQLite store as it is now, taken while people go on working."""
+        if not self.is_sqlite:
+            raise StudyError("backup copies the SQLite store; for PostgreSQL use pg_dump")
+        if target.exists():
+            raise StudyError(f"{target}: exists already")
+        try:
+            with self.engine.connect() as connection:
+                raw = connection.connection.dbapi_connection
+                raw.execute("VACUUM INTO ?", (str(target),))
+        except Exception as error:
+            raise StoreUnavailable(f"{target}: cannot be written ({_first_line(error)})") from error
+
+
+def _shown(url: object) -> str:
+    """A database URL without its password."""
+    return url.render_as_string(hide_password=True) if isinstance(url, sa.URL) else repr(str(url).split("@")[-1])
+
+
+def _first_line(error: BaseException) -> str:
+    return str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+
+
+def _plain_reason(error: BaseException) -> str:
+    reason = _first_line(error)
+    for sign, meaning in (("locked", "the study database is busy"), ("timeout", "the study database is busy"),
+                          ("full", "the disk is full"), ("disk I/O", "the disk does not answer"),
+                          ("readonly", "the study database is read-only"), ("unable to open", "the study database cannot be opened")):
+        if sign in reason:
+            return f"{meaning}: nothing was saved, please try again ({reason})"
+    return f"the study database cannot be reached: nothing was saved, please try again ({reason})"

@@ -1,0 +1,301 @@
+"""A study's life: created from edits, started (from then on frozen), paused, closed; a change makes a new version."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from mre.errors import StudyError
+from mre.study import assignment, events
+from mre.study.design import Item, Picture, StudyDesign, checked_name, content_digest
+from mre.study.images import wire_bytes
+from mre.study.intake import read_items
+from mre.study.schema import annotators, assignments, edits, exclusions, images, items, methods, pairs, studies
+from mre.study.store import Store
+
+CHUNK = 500          # rows per insert
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study as the store has it."""
+
+    id: int
+    name: str
+    public_id: str
+    version: int
+    state: str
+    design: StudyDesign
+    digest: str | None
+    created_at: int
+    started_at: int | None
+    closed_at: int | None
+
+    @classmethod
+    def of(cls, row: sa.Row) -> Study:
+        values = {key: value for key, value in row._mapping.items() if key != "design"}
+        return cls(design=StudyDesign.from_json(row.design), **values)
+
+
+def all_studies(store: Store) -> list[Study]:
+    with store.read() as connection:
+        return [Study.of(row) for row in connection.execute(sa.select(studies).order_by(studies.c.id))]
+
+
+def find_study(store: Store, name: str) -> Study:
+    """The study of this name. Raises StudyError, naming the studies there are."""
+    with store.read() as connection:
+        return _find(connection, name)
+
+
+def _find(connection: Connection, name: str) -> Study:
+    row = connection.execute(sa.select(studies).where(studies.c.name == name)).first()
+    if row is None:
+        known = connection.execute(sa.select(studies.c.name).order_by(studies.c.id)).scalars().all()
+        raise StudyError(f"no study is called {name!r}; there {'are ' + ', '.join(known) if known else 'is none yet'}")
+    return Study.of(row)
+
+
+# -------------------------------------------------------------------------------------------------------------- creating
+
+def add_picture(store: Store, picture: Picture) -> None:
+    """Store a picture's pixels once, whoever shows them."""
+    with store.write() as connection:
+        if connection.execute(sa.select(images.c.digest).where(images.c.digest == picture.digest)).first() is None:
+            connection.execute(images.insert().values(digest=picture.digest, width=picture.width, height=picture.height, png=picture.png))
+
+
+def create_from_edits(store: Store, name: str, sources: list[Path], design: StudyDesign, *, methods: tuple[str, ...] = (),
+                      fit: bool = False, inside: Path | None = None, by: str = "researcher",
+                      on_item: Callable[[int, int], None] | None = None) -> Study:
+    """A draft study from folders or tables of edits. Raises StudyFaults with every fault found, and makes nothing then."""
+    checked_name(name)
+    with store.read() as connection:
+        _refuse_taken(connection, name)
+    try:
+        names, found = read_items(sources, methods=methods, fit=fit, inside=inside, keep=lambda picture: add_picture(store, picture),
+                                  on_item=on_item)
+        return create_study(store, name, design, found, names, by=by)
+    except StudyError:
+        drop_unused_pictures(store)
+        raise
+
+
+def create_study(store: Store, name: str, design: StudyDesign, found: Iterable[Item], method_names: list[str], *,
+                 by: str = "researcher") -> Study:
+    """A draft study from items. Their pictures come with them, or are in the store already (`add_picture`)."""
+    checked_name(name)
+    assignment.method_pairs(method_names, design.pairs)          # refuses what could not be laid out later
+    found = list(found)
+    if not found:
+        raise StudyError("a study needs at least one item")
+    for item in found:
+        for picture in (item.original, *item.edits.values()):
+            if picture.png:
+                add_picture(store, picture)
+    with store.write() as connection:
+        _refuse_taken(connection, name)
+        study_id = _insert_study(connection, name, 1, design, store.clock())
+        method_ids = _insert_methods(connection, study_id, method_names)
+        sizes = _png_sizes(connection, found)
+        connection.execute(items.insert(), [
+            {"study_id": study_id, "position": position, "name": item.name, "edit_type": item.edit_type, "instruction": item.instruction,
+             "original": item.original.digest,
+             "wire_bytes": wire_bytes([sizes[picture.digest] for picture in (item.original, *item.edits.values())])}
+            for position, item in enumerate(found)])
+        item_ids = dict(connection.execute(sa.select(items.c.name, items.c.id).where(items.c.study_id == study_id)).all())
+        connection.execute(edits.insert(), [
+            {"item_id": item_ids[item.name], "method_id": method_ids[method], "image": picture.digest, "source": picture.source,
+             "source_digest": picture.source_digest, "details": json.dumps(item.details.get(method, {}), sort_keys=True)}
+            for item in found for method, picture in item.edits.items()])
+        events.record(connection, study_id, store.clock(), by, "create", {"items": len(found), "methods": method_names})
+        return _find(connection, name)
+
+
+def revise(store: Store, name: str, by: str = "researcher", **changes: object) -> Study:
+    """A new draft version of a study, NAME@2 and so on, with the same items and another design."""
+    with store.write() as connection:
+        old = _find(connection, name)
+        base = old.name.rsplit("@", 1)[0]
+        version = 1 + connection.execute(sa.select(sa.func.max(studies.c.version)).where(
+            sa.or_(studies.c.name == base, studies.c.name.like(base.replace("_", r"\_") + "@%", escape="\\")))).scalar_one()
+        new_name = f"{base}@{version}"
+        new_id = _insert_study(connection, new_name, version, replace(old.design, **changes), store.clock())
+        names = _method_names(connection, old.id)
+        new_methods = _insert_methods(connection, new_id, names)
+        assignment.method_pairs(names, replace(old.design, **changes).pairs)
+        kept = [dict(row._mapping) for row in connection.execute(sa.select(items).where(items.c.study_id == old.id))]
+        connection.execute(items.insert(), [{**{k: v for k, v in row.items() if k != "id"}, "study_id": new_id} for row in kept])
+        new_items = dict(connection.execute(sa.select(items.c.name, items.c.id).where(items.c.study_id == new_id)).all())
+        query = (sa.select(edits, items.c.name.label("item"), methods.c.name.label("method"))
+                 .join(items, items.c.id == edits.c.item_id).join(methods, methods.c.id == edits.c.method_id)
+                 .where(items.c.study_id == old.id))
+        rows = [{"item_id": new_items[row.item], "method_id": new_methods[row.method], "image": row.image, "source": row.source,
+                 "source_digest": row.source_digest, "details": row.details} for row in connection.execute(query)]
+        if rows:
+            connection.execute(edits.insert(), rows)
+        events.record(connection, new_id, store.clock(), by, "create", {"version_of": old.name})
+        return _find(connection, new_name)
+
+
+def drop_unused_pictures(store: Store) -> None:
+    """Remove pictures that no study shows (left behind when a study's edits had faults)."""
+    used = sa.union(sa.select(items.c.original).where(items.c.original.is_not(None)), sa.select(edits.c.image))
+    with store.write() as connection:
+        connection.execute(images.delete().where(images.c.digest.not_in(used)))
+
+
+def _refuse_taken(connection: Connection, name: str) -> None:
+    if connection.execute(sa.select(studies.c.id).where(studies.c.name == name)).first():
+        raise StudyError(f"a study called {name!r} is there already; choose another name, or make a new version with `study revise {name}`")
+
+
+def _insert_study(connection: Connection, name: str, version: int, design: StudyDesign, now: int) -> int:
+    return connection.execute(studies.insert().values(
+        name=name, public_id=secrets.token_urlsafe(9), version=version, state="draft", design=design.to_json(),
+        created_at=now)).inserted_primary_key[0]
+
+
+def _insert_methods(connection: Connection, study_id: int, names: list[str]) -> dict[str, int]:
+    rows = [{"study_id": study_id, "position": position, "name": name} for position, name in enumerate(names)]
+    connection.execute(methods.insert(), rows)
+    return dict(connection.execute(sa.select(methods.c.name, methods.c.id).where(methods.c.study_id == study_id)).all())
+
+
+def _png_sizes(connection: Connection, found: list[Item]) -> dict[str, int]:
+    digests = sorted({picture.digest for item in found for picture in (item.original, *item.edits.values())})
+    sizes = {}
+    for start in range(0, len(digests), CHUNK):
+        part = digests[start:start + CHUNK]
+        sizes |= dict(connection.execute(sa.select(images.c.digest, sa.func.length(images.c.png)).where(images.c.digest.in_(part))).all())
+    return sizes
+
+
+# --------------------------------------------------------------------------------------------------------------- running
+
+def start(store: Store, name: str, by: str = "researcher") -> Study:
+    """Open a draft or paused study to annotators. The first start lays out its pairs and freezes it."""
+    with store.write() as connection:
+        study = _locked(store, connection, name)
+        if study.state == "running":
+            return study
+        if study.state == "closed":
+            raise StudyError(f"study {name} is closed; `study revise {name}` makes a new version of it")
+        now = store.clock()
+        values: dict[str, object] = {"state": "running"}
+        if study.state == "draft":
+            values |= {"started_at": now, "digest": _lay_out(connection, study)}
+        connection.execute(studies.update().where(studies.c.id == study.id).values(**values))
+        events.record(connection, study.id, now, by, "start", {"digest": values.get("digest", study.digest)})
+        return _find(connection, name)
+
+
+def pause(store: Store, name: str, by: str = "researcher") -> Study:
+    """Hand out nothing new; what is on annotators' screens can still be submitted."""
+    return _move(store, name, "paused", ("running",), by)
+
+
+def close(store: Store, name: str, by: str = "researcher") -> Study:
+    """End a study for good."""
+    return _move(store, name, "closed", ("running", "paused", "draft"), by)
+
+
+def change_design(store: Store, name: str, by: str = "researcher", **changes: object) -> Study:
+    """Another design for a draft. Raises StudyError once the study has started: from then on a change is a new version."""
+    with store.write() as connection:
+        study = _locked(store, connection, name)
+        if study.state != "draft":
+            raise StudyError(f"study {name} has started and is frozen; `study revise {name}` makes a new version of it")
+        design = replace(study.design, **changes)
+        assignment.method_pairs(_method_names(connection, study.id), design.pairs)
+        connection.execute(studies.update().where(studies.c.id == study.id).values(design=design.to_json()))
+        events.record(connection, study.id, store.clock(), by, "design", {name: str(value) for name, value in changes.items()})
+        return _find(connection, name)
+
+
+def _move(store: Store, name: str, state: str, allowed: tuple[str, ...], by: str) -> Study:
+    with store.write() as connection:
+        study = _locked(store, connection, name)
+        if study.state == state:
+            return study
+        if study.state not in allowed:
+            raise StudyError(f"study {name} is {study.state}; only a {' or '.join(allowed)} study can be {state}")
+        now = store.clock()
+        connection.execute(studies.update().where(studies.c.id == study.id).values(
+            state=state, **({"closed_at": now} if state == "closed" else {})))
+        events.record(connection, study.id, now, by, {"paused": "pause", "closed": "close"}[state], {})
+        return _find(connection, name)
+
+
+def _locked(store: Store, connection: Connection, name: str) -> Study:
+    store.lock(connection, studies, _find(connection, name).id)
+    return _find(connection, name)
+
+
+def _method_names(connection: Connection, study_id: int) -> list[str]:
+    return list(connection.execute(sa.select(methods.c.name).where(methods.c.study_id == study_id).order_by(methods.c.position)).scalars())
+
+
+def _lay_out(connection: Connection, study: Study) -> str:
+    """Make the pairs and their slots. Returns the digest of all that annotators will see."""
+    method_ids = dict(connection.execute(sa.select(methods.c.name, methods.c.id).where(methods.c.study_id == study.id)).all())
+    chosen = assignment.method_pairs(_method_names(connection, study.id), study.design.pairs)
+    found = connection.execute(sa.select(items).where(items.c.study_id == study.id).order_by(items.c.position)).all()
+    shown = connection.execute(sa.select(items.c.name, methods.c.name, edits.c.image).join(items, items.c.id == edits.c.item_id)
+                               .join(methods, methods.c.id == edits.c.method_id).where(items.c.study_id == study.id)).all()
+    if not shown:
+        raise StudyError(f"study {study.name} came from a CSV without pictures; it cannot be shown to annotators")
+    connection.execute(pairs.insert(), [
+        {"study_id": study.id, "item_id": item.id, "first_method": method_ids[first], "second_method": method_ids[second]}
+        for item in found for first, second in chosen])
+    pair_ids = connection.execute(sa.select(pairs.c.id).where(pairs.c.study_id == study.id).order_by(pairs.c.id)).scalars().all()
+    rows = [{"study_id": study.id, "pair_id": pair_ids[pair], "kind": "main", "slot": slot, "side_order": order, "shuffle_key": key,
+             "state": "open", "revision": 0}
+            for pair, slot, order, key in assignment.lay_out(study.design.seed, len(pair_ids), study.design.per_pair)]
+    connection.execute(assignments.insert(), rows)
+    return content_digest(study.design, [(item.name, item.edit_type, item.instruction, item.original) for item in found],
+                          [tuple(row) for row in shown])
+
+
+# ---------------------------------------------------------------------------------------------------------------- people
+
+def exclude(store: Store, name: str, label: str, reason: str, by: str = "researcher") -> None:
+    """Leave an annotator out of the analysis, with a reason. A recorded choice: nothing is deleted, `include` lifts it."""
+    if not reason.strip():
+        raise StudyError("an exclusion needs a reason")
+    with store.write() as connection:
+        study, annotator_id = _annotator(store, connection, name, label)
+        standing = sa.and_(exclusions.c.annotator_id == annotator_id, exclusions.c.lifted_at.is_(None))
+        if connection.execute(sa.select(exclusions.c.id).where(standing)).first():
+            raise StudyError(f"annotator {label} is excluded already")
+        now = store.clock()
+        connection.execute(exclusions.insert().values(study_id=study.id, annotator_id=annotator_id, reason=reason, decided_by=by,
+                                                      decided_at=now))
+        events.record(connection, study.id, now, by, "exclude", {"annotator": label, "reason": reason})
+
+
+def include(store: Store, name: str, label: str, by: str = "researcher") -> None:
+    """Lift an exclusion."""
+    with store.write() as connection:
+        study, annotator_id = _annotator(store, connection, name, label)
+        now = store.clock()
+        lifted = connection.execute(exclusions.update().where(exclusions.c.annotator_id == annotator_id, exclusions.c.lifted_at.is_(None))
+                                    .values(lifted_at=now)).rowcount
+        if not lifted:
+            raise StudyError(f"annotator {label} is not excluded")
+        events.record(connection, study.id, now, by, "include", {"annotator": label})
+
+
+def _annotator(store: Store, connection: Connection, name: str, label: str) -> tuple[Study, int]:
+    study = _locked(store, connection, name)
+    query = sa.select(annotators.c.id).where(annotators.c.study_id == study.id, annotators.c.label == label)
+    annotator_id = connection.execute(query).scalar()
+    if annotator_id is None:
+        raise StudyError(f"study {name} has no annotator {label!r}")
+    return study, annotator_id
