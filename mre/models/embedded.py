@@ -1,0 +1,46 @@
+"""A fresh embedded editor: every part made here, nothing fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from diffusers import DDIMScheduler
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from mre.data.scenes import vocabulary
+from mre.models.gated import GatedRewardUNet
+from mre.models.patch_autoencoder import PatchAutoencoder
+from mre.models.words import word_tokenizer
+from mre.pipeline import RewardEditPipeline
+
+NATIVE_SIZE = 128           # pixels of the longer side that it is trained at
+PATCH_SIZE = 8
+WIDTH = (80, 128, 192)      # channels of the U-Net's levels, at 16, 8 and 4 cells a side
+TEXT_WIDTH, TEXT_LAYERS, TEXT_TOKENS = 160, 3, 40
+HEADS = 4
+STEPS = 4                   # more add nothing: the network predicts the picture itself
+LATENT_SCALE = 2.0          # pixels in [-1, 1] have a standard deviation near 1/2
+
+
+def build_pipeline(*, width: Sequence[int] = WIDTH, words: Iterable[str] | None = None, native_size: int = NATIVE_SIZE,
+                   **switches: object) -> RewardEditPipeline:
+    """An untrained embedded editor, its weights drawn from torch's default generator. It gives every picture back unchanged.
+
+    width:    channels of the U-Net's three levels
+    words:    what its tokenizer knows whole; those of drawn scenes when not given
+    switches: settings of the reward condition, as in RewardUNet2DConditionModel
+    """
+    tokenizer = word_tokenizer(vocabulary() if words is None else words, TEXT_TOKENS)
+    text_encoder = CLIPTextModel(CLIPTextConfig(
+        vocab_size=len(tokenizer), hidden_size=TEXT_WIDTH, intermediate_size=3 * TEXT_WIDTH, num_hidden_layers=TEXT_LAYERS,
+        num_attention_heads=HEADS, max_position_embeddings=TEXT_TOKENS, bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id))
+    unet = GatedRewardUNet(
+        patch_size=PATCH_SIZE, latent_scale=LATENT_SCALE, sample_size=native_size // PATCH_SIZE, block_out_channels=tuple(width),
+        layers_per_block=1, down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"), cross_attention_dim=TEXT_WIDTH, attention_head_dim=HEADS,
+        norm_num_groups=16, reward_text_dim=TEXT_WIDTH, reward_sinusoid_channels=32, reward_num_heads=HEADS, reward_dropout=0.0, **switches)
+    scheduler = DDIMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type="sample", clip_sample=False, set_alpha_to_one=True,
+                              timestep_spacing="trailing")      # trailing: the first step sees pure noise, as in training
+    return RewardEditPipeline(vae=PatchAutoencoder(PATCH_SIZE, LATENT_SCALE), text_encoder=text_encoder, tokenizer=tokenizer, unet=unet,
+                              scheduler=scheduler, safety_checker=None, feature_extractor=None, requires_safety_checker=False)

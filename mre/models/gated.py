@@ -1,0 +1,79 @@
+"""The U-Net of the embedded editor: the reward U-Net, with a gated change on top of the original as its output.
+
+Three things that the full size does not need, each measured to matter at this one: the instruction as a whole joins the time embedding (beside
+cross-attention), the network knows where in the picture it is, and it says what to change instead of painting everything anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from diffusers.configuration_utils import register_to_config
+from diffusers.utils import BaseOutput
+from torch import Tensor, nn
+
+from mre.models.edit_head import EditHead
+from mre.models.unet import InputConvolution, RewardUNet2DConditionModel, keeps_settings_of
+
+
+@dataclass
+class GatedOutput(BaseOutput):
+    """sample: (B, 3 f^2, h, w), the edited picture's scaled latents; mask_logits: (B, 1, h f, w f), where the picture is changed."""
+
+    sample: Tensor
+    mask_logits: Tensor | None = None
+
+
+class PlacedConvolution(InputConvolution):
+    """An input convolution whose output also tells each cell where in the picture it is; other sizes take the places stretched."""
+
+    def __init__(self, side: int, *convolution: Any, **settings: Any) -> None:
+        super().__init__(*convolution, **settings)
+        self.place = nn.Parameter(torch.zeros(1, self.out_channels, side, side))
+
+    def apply_to(self, sample: Tensor) -> Tensor:
+        hidden = super().apply_to(sample)
+        return hidden + F.interpolate(self.place, hidden.shape[-2:], mode="bilinear", align_corners=False).to(hidden.dtype)
+
+
+class GatedRewardUNet(RewardUNet2DConditionModel):
+    """Predicts the edited picture ("sample" prediction) as a gated change of the original, whose patch latents are its second half of input.
+
+    patch_size      side of a patch, f: the autoencoder's, with 3 f^2 latent channels
+    latent_scale    the autoencoder's scaling factor
+    """
+
+    @register_to_config
+    @keeps_settings_of(RewardUNet2DConditionModel)
+    def __init__(self, *, patch_size: int = 8, latent_scale: float = 2.0, **unet: Any) -> None:
+        head = EditHead(patch_size)
+        unet |= {"in_channels": 2 * 3 * patch_size**2, "out_channels": head.channels}
+        super().__init__(**unet)
+        self.head = head
+        plain, time_width = self.conv_in, self.time_embedding.linear_2.out_features
+        self.conv_in = PlacedConvolution(self.config.sample_size, plain.in_channels, plain.out_channels, plain.kernel_size, padding=plain.padding)
+        self.instruction = nn.Sequential(nn.Linear(2 * self.config.cross_attention_dim, time_width), nn.SiLU(), nn.Linear(time_width, time_width))
+        nn.init.zeros_(self.conv_out.weight)        # an untrained model gives the original back
+        nn.init.zeros_(self.conv_out.bias)
+
+    def get_aug_embed(self, emb: Tensor, encoder_hidden_states: Tensor, added_cond_kwargs: dict[str, Any]) -> Tensor:
+        """What joins the time embedding: the reward's term, and the instruction as a whole.
+
+        The mean of its token states, and the last one, which has read them all (the text encoder is causal, and padded to one length).
+        """
+        added = super().get_aug_embed(emb, encoder_hidden_states, added_cond_kwargs)
+        whole = torch.cat([encoder_hidden_states.mean(dim=1), encoder_hidden_states[:, -1]], dim=1)
+        term = self.instruction(whole)
+        return term if added is None else added + term
+
+    def forward(self, sample: Tensor, *args: Any, return_dict: bool = True, **kwargs: Any) -> GatedOutput | tuple[Tensor]:
+        """As the parent's; `sample` is (B, 6 f^2, h, w): noisy latents, then the original's unscaled latents."""
+        features = super().forward(sample, *args, return_dict=False, **kwargs)[0]
+        size = self.config.patch_size
+        original = F.pixel_shuffle(sample[:, sample.shape[1] // 2:], size)
+        picture, mask_logits = self.head.compose(features, original)
+        latents = (F.pixel_unshuffle(picture, size) * self.config.latent_scale).to(features.dtype)
+        return GatedOutput(latents, mask_logits) if return_dict else (latents,)
