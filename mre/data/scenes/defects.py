@@ -48,7 +48,8 @@ PRESERVING_TEXTS = {
     "shifted": ("the picture is {degree} shifted", "everything moved to the right", "the layout moved", "the objects are no longer where they were"),
     "zoomed": ("the picture is {degree} zoomed in", "everything became larger", "the picture was cropped and enlarged", "the framing changed"),
     "recoloured": ("{other} changed its colour too", "the colour of another object changed", "{other} should have kept its colour"),
-    "removed": ("{other} disappeared", "another object was removed", "{other} is missing")}
+    "removed": ("{other} disappeared", "another object was removed", "{other} is missing"),
+    "changed": ("the rest of the picture is {degree} changed",)}      # said by the oracle of pictures that no known damage explains
 QUALITY_TEXTS = {
     "blurred": ("the picture is {degree} blurry", "details are blurred", "everything looks {degree} out of focus", "the image lacks sharpness"),
     "blocky": ("the picture is {degree} blocky", "blocky artefacts everywhere", "there are visible blocks", "compression blocks cover the image"),

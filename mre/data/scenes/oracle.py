@@ -1,6 +1,16 @@
-"""The oracle: scores any picture as an edit of a drawn scene, by finding which known faults explain it best.
+"""The oracle: scores any picture as an edit of a drawn scene.
 
-TODO
+It knows the scene, so it can draw every edit of it with every known fault, and looks for the *explanation* that comes closest to the
+picture: how far along the way from the original to the target (or to a wrong edit) it is, which damage outside the edit it has and how
+strong (as if it were 0..5 points), and which artefact and how strong. The search starts from small, soft pictures, where artefacts hardly
+show, and ends at full size; strengths lie anywhere between the steps at which scenes are spoiled. Then, in every docstring exactly:
+
+* following: `Oracle.following_score`, from what remains to be done inside the edit, after the explanation's damage and artefact are allowed for;
+* preserving: `Oracle.preserving_score`, from the damage found, and from what else differs outside the edit;
+* quality: `Oracle.quality_score`, from the artefact found, from noise, and from how much sharpness is missing inside the edit.
+
+On spoiled triplets this gives the true scores back; on a model's pictures, which no explanation meets exactly, what stays unexplained counts
+against the perspective to which it belongs.
 """
 
 from __future__ import annotations
@@ -21,7 +31,10 @@ from mre.rewards import Reward
 LEVELS = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0)
 ARTEFACTS = ("blurred", "blocky", "banded", "ghosted")     # noise is what no other kind explains
 COARSE = 32
-STARTS = 5
+NOTHING_FROM = 4.75      # from this score on nothing is wrong
+UNEXPLAINED = 0.042     # mean difference that costs a point: what the weakest tint makes
+STARTS, REFINED = 5, 3       # how many explanations of the soft pictures, and of the full ones, are followed up
+DONE = ((0.015, 5.0), (0.22, 4.0), (0.45, 3.0), (0.65, 2.0), (1.0, 0.0))     # share of the edit that is missing -> following
 
 
 @dataclass(frozen=True)
@@ -108,18 +121,19 @@ class Oracle:
 
     def candidate(self, e: Explanation) -> Array:
         picture = self.along(e.way, e.amount, e.damage, e.other, e.damage_level)
-        return defects.lower_quality(picture, e.artefact, e.artefact_level) if e.artefact and e.artefact_level > 0 else picture
+        if not e.artefact or e.artefact_level <= 0:
+            return picture
+        if e.artefact == "noisy":
+            return mean_under_noise(picture, defects.strength(defects.NOISE, e.artefact_level))
+        return defects.lower_quality(picture, e.artefact, e.artefact_level)
 
     # -- the search
 
     def explain(self, picture: Array) -> Explanation:
         """The best explanation of a picture, (size, size, 3) float32 in [0, 1]."""
-        best: list[Explanation] = []
-        for start in self.starts(soft(picture)):
-            found = self.with_artefact(picture, start)
-            best.append(found)
-        best.sort(key=lambda e: e.error)
-        refined = [self.refined(picture, e) for e in best[:2]]
+        found = [e for start in self.starts(soft(picture)) for e in self.with_artefacts(picture, start)]
+        found.sort(key=lambda e: e.error)
+        refined = [self.refined(picture, e) for e in found[:REFINED]]
         return min(refined, key=lambda e: e.error)
 
     def starts(self, small: Array) -> list[Explanation]:
@@ -144,22 +158,30 @@ class Oracle:
             return (first, error) if error <= after else (1 + second, after)
         return segment(small, bases[0], bases[1 if way == "edit" else 2])
 
-    def with_artefact(self, picture: Array, start: Explanation) -> Explanation:
-        """The start with the kind and level of artefact that bring it closest."""
+    def with_artefacts(self, picture: Array, start: Explanation) -> list[Explanation]:
+        """The start without an artefact, and with each kind at the level that brings it closest."""
         clean = self.along(start.way, start.amount, start.damage, start.other, start.damage_level)
-        best = replace(start, error=distance(picture, clean))
+        found = [replace(start, error=distance(picture, clean))]
         for kind in ARTEFACTS:
-            for level in LEVELS[1:] if kind == "banded" else (1.0, 3.0, 5.0):
-                error = distance(picture, defects.lower_quality(clean, kind, level))
-                if error < best.error:
-                    best = replace(start, artefact=kind, artefact_level=level, error=error)
-        return best
+            levels = LEVELS[1:] if kind == "banded" else (1.0, 3.0, 5.0)
+            errors = [distance(picture, defects.lower_quality(clean, kind, level)) for level in levels]
+            nearest = int(np.argmin(errors))
+            found.append(replace(start, artefact=kind, artefact_level=levels[nearest], error=errors[nearest]))
+        level = noise_level(picture - clean)
+        if level > 0.5:
+            noisy = replace(start, artefact="noisy", artefact_level=level)
+            found.append(replace(noisy, error=distance(picture, self.candidate(noisy))))
+        return found
 
     def refined(self, picture: Array, e: Explanation) -> Explanation:
         """Amount, damage and artefact moved in turn to where the picture is closest."""
+        amounts = {"edit": (0.0, 0.35, 0.55, 0.78, 1.0), "wrong": (0.0, 1.0), "half": (0.0, 1.0, 2.0)}[e.way]
+        if e.artefact == "banded":      # bands move colours so far that one thing at a time would miss
+            tries = [replace(e, amount=amount, artefact_level=level) for amount in (*amounts, e.amount) for level in LEVELS[1:]]
+            e = min((replace(t, error=distance(picture, self.candidate(t))) for t in tries), key=lambda t: t.error)
         for _ in range(2):
-            e = self.best_of_path(picture, e, "artefact_level", LEVELS) if e.artefact else e
-            amounts = {"edit": (0.0, 0.35, 0.55, 0.78, 1.0), "wrong": (0.0, 1.0), "half": (0.0, 1.0, 2.0)}[e.way]
+            if e.artefact and e.artefact != "noisy":
+                e = self.best_of_path(picture, e, "artefact_level", LEVELS)
             e = self.best_of_path(picture, e, "amount", amounts)
             if e.damage:
                 e = self.best_of_path(picture, e, "damage_level", (0.0, 1.0) if e.damage in OBJECTS else LEVELS)
@@ -177,6 +199,76 @@ class Oracle:
                 if error < best:
                     best, where = error, values[low] + part * (values[low + 1] - values[low])
         return replace(e, **{field: where}, error=best)
+
+    # -- scores
+
+    def score(self, picture: Array) -> Reward:
+        """Scores and texts of a picture, (size, size, 3) uint8."""
+        if picture.shape != self.triplet.original.shape or picture.dtype != np.uint8:
+            raise DataError(f"picture must be uint8 {self.triplet.original.shape} as the scene is, got {picture.dtype} {picture.shape}")
+        picture = picture.astype(np.float32) * np.float32(1 / 255)
+        e = self.explain(picture)
+        residual = picture - self.candidate(e)
+        scores = (self.following_score(picture, e), self.preserving_score(residual, e), self.quality_score(residual, e))
+        return Reward.of((round(score, 1) for score in scores), self.texts(e, scores))
+
+    def following_score(self, picture: Array, e: Explanation) -> float:
+        """The error to the target inside the edit, as a share of the original's own error there, read off DONE.
+
+        Both target and original are taken with the damage and the artefact that the explanation found, and everything is made soft, so that
+        neither counts here. A share of 1 and more means that the edit is not there: 0 when nothing changed inside the edit, rising to 1
+        when something else happened there or when the wrong edit is what explains the picture.
+        """
+        done, start = (soft(self.candidate(replace(e, way="edit", amount=amount))) for amount in (1.0, 0.0))
+        inside = soft(np.repeat(self.triplet.target_mask[..., None], 3, axis=2).astype(np.float32)) ** 0.5
+        small = soft(picture)
+        whole = max(norm((done - start) * inside), 1e-3)
+        missing = norm((small - done) * inside) / whole
+        if e.way == "wrong":
+            return float(min(max(e.amount, 0.0), 1.0))
+        score = float(np.interp(missing, *zip(*DONE, strict=True)))
+        if score < 1:
+            score = max(score, min(1.0, norm((small - start) * inside) / whole - 0.25))
+        return max(score, 0.0)
+
+    def preserving_score(self, residual: Array, e: Explanation) -> float:
+        """5 less the damage found, less one point for each UNEXPLAINED of mean difference outside the edit that nothing explains."""
+        cost = {"recoloured": 2.0, "removed": 4.0}.get(e.damage, 1.0) * e.damage_level if e.damage else 0.0
+        if not self.by_structure:
+            rest = np.abs(soft(residual)).mean(axis=2)
+            outside = soft(np.repeat(self.outside[..., None], 3, axis=2))[..., 0] > 0.99
+            if outside.any():
+                cost += max(float(rest[outside].mean()) - 0.006, 0.0) / UNEXPLAINED
+        return float(min(max(5.0 - cost, 0.0), 5.0))
+
+    def quality_score(self, residual: Array, e: Explanation) -> float:
+        """5 less the artefact found, less the level of noise: the typical size of what is left after taking away a blur of it."""
+        cost = e.artefact_level if e.artefact and e.artefact != "noisy" else 0.0
+        return float(min(max(5.0 - cost - noise_level(residual), 0.0), 5.0))
+
+    def texts(self, e: Explanation, scores: tuple[float, float, float]) -> tuple[str, str, str]:
+        """What is wrong, in the words of the reward texts: the kind that was found, or that something unexplained was."""
+        edit = self.triplet.edit
+        following, preserving, quality = ("None",) * 3
+        if scores[0] < NOTHING_FROM:
+            kind = "half" if e.way == "half" and abs(e.amount - 1) < 0.3 else min(round(scores[0]), 4)
+            following = defects.FOLLOWING_TEXTS[kind][0].format(it=edit.named, asked=edit.asked)
+        if scores[1] < NOTHING_FROM:
+            degree = defects.DEGREES[min(round(scores[1]), 4)]
+            if e.damage and e.damage_level > 0.25:
+                other = f"the {self.others[e.other].colour} {self.others[e.other].kind}" if e.damage in OBJECTS else ""
+                preserving = defects.PRESERVING_TEXTS[e.damage][0].format(degree=degree, other=other)
+            else:
+                preserving = defects.PRESERVING_TEXTS["changed"][0].format(degree=degree)
+        if scores[2] < NOTHING_FROM:
+            kind = e.artefact if e.artefact and e.artefact_level > 0.25 else "noisy"
+            quality = defects.QUALITY_TEXTS[kind][0].format(degree=defects.DEGREES[min(round(scores[2]), 4)])
+        return following, preserving, quality
+
+
+def score(triplet: SceneTriplet, picture: Array) -> Reward:
+    """Scores and texts of any picture, (size, size, 3) uint8, as an edit of the triplet's scene. Raises DataError for another shape."""
+    return Oracle(triplet).score(picture)
 
 
 def soft(picture: Array) -> Array:
