@@ -18,11 +18,12 @@ def make_judge(name: str, *, cache: str | Path | None = None, base_url: str | No
 
     `settings` are fields of JudgeSettings. Raises JudgeError when the judge cannot be asked for want of a key or address.
     """
+    from mre.judge.cache import AnswerCache
+
     if name == "oracle":
         from mre.judge.oracle import OracleJudge
-        return OracleJudge()
+        return OracleJudge(AnswerCache(cache), settings.get("concurrency", 1))
     from mre.judge.budget import Limits
-    from mre.judge.cache import AnswerCache
     from mre.judge.connection import find_endpoint
     from mre.judge.openai_judge import JudgeSettings, OpenAIJudge
     from mre.judge.prompts import load_prompts

@@ -2,71 +2,151 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
+import multiprocessing
+import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import numpy as np
 
 from mre.errors import ImageError, JudgeError
 from mre.imaging import open_image
+from mre.judge.cache import AnswerCache, StoredAnswer, answer_key, utc_now
+from mre.judge.pictures import JudgePicture
 from mre.judge.verdicts import Ask, PictureSource, Tally, Verdict, Verdicts, checked_task
 from mre.rewards import PERSPECTIVES
 
 ACCEPTED_FROM = 4.0         # an oracle score that counts as "yes" in the tables of accuracy
+FEW = 8                     # scenes; from there on other processes are worth their start
+_Answer = tuple[list[float], list[str], float]      # scores, texts, seconds
 
 
 class OracleJudge:
-    """Scores an edit of a drawn scene by comparing it with the scene's known target, mask and defects."""
+    """Scores an edit of a drawn scene by finding which known faults explain it best."""
 
     name = "oracle"
     is_paid = False
 
-    def __init__(self) -> None:
-        self.version = _oracle_version()
+    def __init__(self, cache: AnswerCache | None = None, workers: int = 1) -> None:
+        self.cache = cache if cache is not None else AnswerCache(None)
+        self.workers = max(1, min(workers, os.cpu_count() or 1))
+        self.version = oracle_version()
 
     def score(self, original: PictureSource, edited: PictureSource, instruction: str, task: str = "evaluate",
               scene: Any = None) -> Verdicts:
         """Score an edit of `scene`. Raises JudgeError for a picture that is no drawn scene: the oracle knows nothing else."""
-        from mre.data.scenes import oracle
-
-        checked_task(task)
-        if scene is None:
-            raise JudgeError("the oracle judges drawn scenes only; for photos name a model, such as --judge gpt-4o-2024-08-06")
-        started = time.perf_counter()
-        reward = oracle.score(scene, _as_array(edited))
-        seconds = (time.perf_counter() - started) / len(PERSPECTIVES)
-        facts = {"judge_version": self.version, "seconds": seconds, "cost_usd": 0.0}
-        verdicts = tuple(Verdict(name, score, accepted=score >= ACCEPTED_FROM, text=text, **facts)
-                         for name, score, text in zip(PERSPECTIVES, reward.scores, reward.texts, strict=True))
-        return Verdicts(self.name, task, verdicts)
+        heard: list[Verdicts] = []
+        self.score_all([Ask("the edit", instruction, original, edited, scene=scene)], task, lambda _, verdicts: heard.append(verdicts))
+        return heard[0]
 
     def score_all(self, asks: Iterable[Ask], task: str, on_verdicts: Callable[[Ask, Verdicts], None]) -> Tally:
-        """Score many, one after the other. A picture that cannot be read fails, and the rest goes on."""
+        """Score many, a scene's pictures together and scenes on `workers` processes; reported in order.
+
+        Answers are kept as a model's are, so that a cut run goes on. A picture that cannot be read fails, and the rest goes on.
+        """
         checked_task(task)
-        tally = Tally()
-        for ask in asks:
+        asks, tally = list(asks), Tally()
+        if any(ask.scene is None for ask in asks):
+            raise JudgeError("the oracle judges drawn scenes only; for photos name a model, such as --judge gpt-4o-2024-08-06")
+        found: dict[int, _Answer | str] = {}
+        missing: dict[str, list[tuple[int, str]]] = {}
+        for number, ask in enumerate(asks):
             try:
-                verdicts = self.score(ask.original, ask.edited, ask.instruction, task, ask.scene)
+                key = self._key(ask)
             except ImageError as error:
-                verdicts = Verdicts(self.name, task, tuple(Verdict(name, None, error=f"{ask.item}: {error}") for name in PERSPECTIVES))
-            tally.edits += 1
-            tally.failed += len(verdicts.errors)
-            tally.builds[self.version] += len(PERSPECTIVES) - len(verdicts.errors)
-            on_verdicts(ask, verdicts)
+                found[number] = str(error)
+                continue
+            if (kept := self.cache.get(key)) is not None:
+                found[number] = tuple(json.loads(kept.raw))
+                tally.cached += len(PERSPECTIVES)
+            else:
+                missing.setdefault(ask.item, []).append((number, key))
+        jobs = [(asks[group[0][0]].scene, [asks[number].edited for number, _ in group]) for group in missing.values()]
+        reported = 0
+        with self._map(jobs) as answers:
+            for group, results in zip(missing.values(), answers, strict=True):
+                for (number, key), answer in zip(group, results, strict=True):
+                    found[number] = answer
+                    if not isinstance(answer, str):
+                        self.cache.put(key, StoredAnswer(self.name, self.version, task, "all", json.dumps(answer), self.version,
+                                                         0, 0, 0.0, answer[2], utc_now()))
+                while reported in found:
+                    self._report(asks[reported], found[reported], task, tally, on_verdicts)
+                    reported += 1
+        for number in range(reported, len(asks)):
+            self._report(asks[number], found[number], task, tally, on_verdicts)
         return tally
 
+    def _key(self, ask: Ask) -> str:
+        return answer_key(version=1, judge=self.version, scene=ask.item, edited=JudgePicture(ask.edited, ask.item).digest,
+                          original=JudgePicture(ask.original, ask.item).digest)
 
-def _as_array(picture: PictureSource | np.ndarray) -> np.ndarray:
+    @contextlib.contextmanager
+    def _map(self, jobs: list[tuple[Any, list[PictureSource]]]) -> Iterator[Iterable[list[_Answer | str]]]:
+        if self.workers == 1 or len(jobs) < FEW:
+            yield map(score_scene, jobs)
+            return
+        with ProcessPoolExecutor(self.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+            try:
+                yield pool.map(score_scene, jobs, chunksize=1)
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+
+    def _report(self, ask: Ask, answer: _Answer | str, task: str, tally: Tally, on_verdicts: Callable[[Ask, Verdicts], None]) -> None:
+        if isinstance(answer, str):
+            verdicts = tuple(Verdict(name, None, judge_version=self.version, error=f"{ask.item}: {answer}") for name in PERSPECTIVES)
+        else:
+            scores, texts, seconds = answer
+            verdicts = tuple(Verdict(name, score, accepted=score >= ACCEPTED_FROM, text=text, judge_version=self.version,
+                                     seconds=seconds / len(PERSPECTIVES), cost_usd=0.0)
+                             for name, score, text in zip(PERSPECTIVES, scores, texts, strict=True))
+            tally.builds[self.version] += len(PERSPECTIVES)
+        tally.edits += 1
+        tally.failed += len(PERSPECTIVES) * isinstance(answer, str)
+        on_verdicts(ask, Verdicts(self.name, task, verdicts))
+
+
+def score_scene(job: tuple[Any, list[PictureSource]]) -> list[_Answer | str]:
+    """Scores, texts and seconds of some pictures as edits of one scene; the reason for a picture that cannot be read."""
+    from mre.data.scenes import oracle
+
+    scene, pictures = job
+    triplet = scene() if callable(scene) else scene
+    knower = oracle.Oracle(triplet)
+    answers: list[_Answer | str] = []
+    for picture in pictures:
+        started = time.perf_counter()
+        try:
+            reward = knower.score(as_array(picture))
+        except ImageError as error:
+            answers.append(str(error))
+            continue
+        answers.append((list(reward.scores), list(reward.texts), time.perf_counter() - started))
+    return answers
+
+
+def as_array(picture: PictureSource | np.ndarray) -> np.ndarray:
     """Pixels as (H, W, 3) uint8."""
     if isinstance(picture, np.ndarray):
         return picture
     if callable(picture):
-        return _as_array(picture())
-    image = picture.convert("RGB") if hasattr(picture, "convert") else open_image(picture)
-    return np.asarray(image)
+        return as_array(picture())
+    return np.asarray(picture.convert("RGB") if hasattr(picture, "convert") else open_image(picture))
 
 
-def _oracle_version() -> str:
-    from mre.data.scenes import oracle
-    return f"oracle-{getattr(oracle, 'VERSION', 1)}"
+def oracle_version() -> str:
+    """The oracle's name for the tables: a digest of the code that draws and scores, so that another oracle is another build."""
+    from pathlib import Path
+
+    from mre.data import scenes
+
+    digest = hashlib.sha256()
+    for path in sorted(Path(scenes.__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return f"oracle-{digest.hexdigest()[:8]}"

@@ -1,0 +1,152 @@
+"""Triplets and a judge make RewardEdit data: one JSON line a triplet as it is answered, the rest after any cut, then the released form."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mre.data.rewardedit import read_rewards, write_released
+from mre.data.triplets import SourceTriplet
+from mre.errors import DataError, MreError
+from mre.judge.verdicts import Ask, Judge, Tally, Verdicts
+
+
+@dataclass
+class RewardRun:
+    """What a run made: its tally, and the triplets that have no reward with the reason."""
+
+    tally: Tally
+    failed: dict[str, str]
+    kept: int                   # rewards from earlier runs
+
+
+class RewardFile:
+    """A JSONL file of rewards that only grows by whole lines. A line that a cut left unfinished is taken back on opening."""
+
+    def __init__(self, path: Path, judge: str) -> None:
+        self.path = path
+        self.done: set[str] = set()
+        self.failures = path.with_suffix(".failed.jsonl")
+        if path.is_dir():
+            raise DataError(f"{path}: is a folder; --out names a file")
+        if path.exists():
+            self._read(judge)
+
+    def _read(self, judge: str) -> None:
+        whole = 0
+        with self.path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                if not line.endswith(b"\n"):
+                    break
+                try:
+                    row = json.loads(line)
+                    name, by = row["id"], row["judge"]
+                except (ValueError, KeyError, TypeError) as error:
+                    raise DataError(f"{self.path}: line {number}: not a reward; name another --out") from error
+                if by != judge:
+                    raise DataError(f"{self.path}: line {number}: was judged by {by!r}, not by {judge!r}; name another --out")
+                self.done.add(name)
+                whole += len(line)
+        if whole < self.path.stat().st_size:
+            with self.path.open("r+b") as file:
+                file.truncate(whole)
+
+    def __enter__(self) -> RewardFile:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self.path.open("a", encoding="utf-8", newline="\n")
+        self._failed = self.failures.open("w", encoding="utf-8", newline="\n")
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._file.close()
+        self._failed.close()
+        if not self.failures.stat().st_size:
+            self.failures.unlink()
+
+    def add(self, triplet: SourceTriplet, verdicts: Verdicts) -> None:
+        """One whole line. What was written survives a killed process."""
+        row = {"id": triplet.id, "instruction": triplet.instruction, "original": triplet.original_name, "edited": triplet.edited_name,
+               "judge": verdicts.judge, "judge_version": verdicts.judge_version}
+        row |= {verdict.perspective: {"score": verdict.score, "text": verdict.text or "None"} for verdict in verdicts}
+        row |= {"raw": {verdict.perspective: verdict.raw for verdict in verdicts}, "seconds": round(verdicts.seconds, 3)}
+        if triplet.key != triplet.id:
+            row["key"] = triplet.key
+        self._write(self._file, row)
+        self.done.add(triplet.id)
+
+    def add_failure(self, name: str, errors: dict[str, str], raw: dict[str, str]) -> None:
+        """A triplet without a reward, with what is known of why."""
+        self._write(self._failed, {"id": name, "errors": errors, "raw": raw})
+
+    @staticmethod
+    def _write(file, row: dict) -> None:
+        file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        file.flush()
+
+
+class LazyAsks(Sequence):
+    """Questions about triplets, made when they are looked at; a triplet that is not whole is told to `on_fault` and left out."""
+
+    def __init__(self, triplets: Sequence[SourceTriplet], skip: set[str], on_fault: Callable[[str, MreError], None]) -> None:
+        self.triplets, self.skip, self.on_fault = triplets, skip, on_fault
+        self.by_id: dict[str, SourceTriplet] = {}
+
+    def __len__(self) -> int:
+        return len(self.triplets)
+
+    def __getitem__(self, index):
+        return self.triplets[index]
+
+    def __iter__(self) -> Iterator[Ask]:
+        for index in range(len(self.triplets)):
+            try:
+                triplet = self.triplets[index]
+            except MreError as error:
+                self.on_fault(f"triplet {index}", error)
+                continue
+            if triplet.id in self.skip:
+                continue
+            self.by_id[triplet.id] = triplet
+            yield Ask(triplet.id, triplet.instruction, triplet.original, triplet.edited, scene=triplet.scene)
+
+
+def make_rewards(triplets: Sequence[SourceTriplet], judge: Judge, out: Path,
+                 on_progress: Callable[[int], None] = lambda done: None) -> RewardRun:
+    """Judge all triplets that `out` does not hold yet. The lines of `out` are in the order of the source, run by run.
+
+    Raises DataError when `out` holds another judge's rewards, JudgeError when asking is useless.
+    """
+    with RewardFile(out, judge.name) as file:
+        kept, failed = len(file.done), {}
+
+        def fault(name: str, error: MreError) -> None:
+            failed[name] = str(error)
+            file.add_failure(name, {"triplet": str(error)}, {})
+
+        asks = LazyAsks(triplets, set(file.done), fault)
+
+        def heard(ask: Ask, verdicts: Verdicts) -> None:
+            triplet = asks.by_id.pop(ask.item)
+            if verdicts.errors:
+                failed[ask.item] = "; ".join(dict.fromkeys(verdicts.errors.values()))
+                file.add_failure(ask.item, verdicts.errors, {verdict.perspective: verdict.raw for verdict in verdicts})
+            else:
+                file.add(triplet, verdicts)
+            on_progress(1)
+
+        tally = judge.score_all(asks, "reward", heard)
+    return RewardRun(tally, failed, kept)
+
+
+def write_released_form(rewards: Path, out: Path) -> int:
+    """The released JSON form of a JSONL file: its keys are triplet folders, and folder/SEED where a folder holds several pairs."""
+    keys: dict[str, str] = {}
+    with rewards.open(encoding="utf-8") as file:
+        for line in file:
+            row = json.loads(line)
+            keys[row["id"]] = row.get("key", row["id"])
+    found = read_rewards(rewards)
+    write_released(out, {keys[name]: row.reward for name, row in found.items()})
+    return len(found)
