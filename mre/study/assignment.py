@@ -4,10 +4,11 @@ Main screens. A study with k annotators per pair is laid out as k *slots* per pa
 (x_p + j) mod 2, with x_p half 0 and half 1 over the pairs: so the k screens of a pair differ by at most one between the two orders, and
 so do the pairs of one slot number. Each slot is given to one annotator; a slot that comes back keeps its order.
 
-Annotators. Which side order an annotator's n-th screen has is fixed by (study seed, annotator, n) alone: `side_order`. Consecutive
-screens come in twos, one of each order, so an annotator who stops anywhere has seen the two orders at most one apart. The free choice is
-which pair to show: one that still has an open slot with that order. Where none is left, a number is left out and the other order is taken,
-as long as the annotator's two orders stay at most two apart; otherwise the slot waits for somebody else.
+Annotators. Which side order an annotator's screen number n has is fixed by (study seed, annotator, n) alone: `side_order`. Numbers come
+in twos, one of each order. The free choice is which pair to show: one that still has an open slot with the order wanted. Where the other
+order is wanted (the annotator's pairs would drift apart, or none is left), numbers are left out, at most three. An annotator's two orders
+never differ by more than two; a slot that would break this waits for somebody else. Repeats and checks are balanced among themselves, so
+that they do not use up the pairs' room.
 """
 
 from __future__ import annotations
@@ -91,6 +92,13 @@ def due(study_seed: int, annotator: str, what: str, per_cent: float, pairs_seen:
     return pairs_seen >= (given + offset) * every
 
 
-def allowed_orders(wanted: int, swapped_minus_plain: int) -> list[int]:
-    """Side orders that keep the annotator's balance within MAX_IMBALANCE, the wanted one first."""
-    return [order for order in (wanted, 1 - wanted) if abs(swapped_minus_plain + (1 if order else -1)) <= MAX_IMBALANCE]
+def allowed_orders(natural: int, balance: int, others: int, limit: int) -> list[int]:
+    """Side orders that may come next, best first.
+
+    natural: order of the next screen number, taken when nothing else decides
+    balance: swapped minus plain orders so far among screens of this sort (pairs, or extras); stays within `limit`
+    others:  the same among the annotator's other screens; the sum of both stays within MAX_IMBALANCE
+    """
+    after = {order: balance + (1 if order else -1) for order in (natural, 1 - natural)}
+    allowed = [order for order, value in after.items() if abs(value) <= limit and abs(value + others) <= MAX_IMBALANCE]
+    return sorted(allowed, key=lambda order: abs(after[order]))

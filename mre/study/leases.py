@@ -98,21 +98,21 @@ def claim(connection: Connection, study: Study, annotator_id: int, label: str, n
 
 
 def _seen(connection: Connection, annotator_id: int) -> dict[str, int]:
-    """What the annotator has been shown: screens of each kind, their last number, and swapped minus plain side orders."""
-    seen = {"main": 0, "repeat": 0, "identical": 0, "original": 0, "last": 0, "balance": 0}
+    """What the annotator has been shown: screens of each kind, their last number, and swapped minus plain side orders of pairs and extras."""
+    seen = {"main": 0, "repeat": 0, "identical": 0, "original": 0, "last": 0, "pairs balance": 0, "extras balance": 0}
     for kind, order, count, last in connection.execute(
             sa.select(assignments.c.kind, assignments.c.side_order, sa.func.count(), sa.func.max(assignments.c.screen))
             .where(assignments.c.annotator_id == annotator_id).group_by(assignments.c.kind, assignments.c.side_order)):
         seen[kind] += count
         seen["last"] = max(seen["last"], last)
-        seen["balance"] += count if order else -count
+        seen["pairs balance" if kind == "main" else "extras balance"] += count if order else -count
     return seen
 
 
 def _give_main(connection: Connection, study: Study, annotator_id: int, label: str, seen: dict[str, int], now: int) -> int | None:
     """A pair that the annotator has not seen and that still wants somebody, with a side order that keeps them balanced."""
-    wanted = assignment.side_order(study.design.seed, label, seen["last"] + 1)
-    allowed = assignment.allowed_orders(wanted, seen["balance"])
+    natural = assignment.side_order(study.design.seed, label, seen["last"] + 1)
+    allowed = assignment.allowed_orders(natural, seen["pairs balance"], seen["extras balance"], limit=assignment.MAX_IMBALANCE)
     free: dict[int, dict[int, int]] = {}
     for slot, order, count in connection.execute(
             sa.select(assignments.c.slot, assignments.c.side_order, sa.func.count()).where(_open_to(study, annotator_id))
@@ -121,8 +121,8 @@ def _give_main(connection: Connection, study: Study, annotator_id: int, label: s
     if not free:
         return None
     home = _home(connection, study, annotator_id, free, now)
-    if seen["balance"] == 0 and free[home][1 - wanted] - free[home][wanted] >= assignment.MAX_IMBALANCE:
-        allowed = [1 - wanted, wanted]              # others have left more of the other order behind
+    if seen["pairs balance"] == 0 and abs(free[home][0] - free[home][1]) >= assignment.MAX_IMBALANCE:
+        allowed.sort(key=lambda order: -free[home][order])      # others have left more of one order behind
     choices = [(home, order) for order in allowed]
     choices += [(slot, order) for order in allowed for slot in sorted(free, key=lambda slot: -sum(free[slot].values())) if slot != home]
     for slot, order in choices:
@@ -171,9 +171,8 @@ def _lease_open(connection: Connection, study: Study, annotator_id: int, label: 
 
 def _give_repeat(connection: Connection, study: Study, annotator_id: int, label: str, seen: dict[str, int], now: int) -> int | None:
     """One of the annotator's earlier pairs with its sides swapped, at least `repeat_gap` screens after it."""
-    wanted = assignment.side_order(study.design.seed, label, seen["last"] + 1)
     repeated = sa.select(assignments.c.pair_id).where(assignments.c.annotator_id == annotator_id, assignments.c.kind == "repeat")
-    for order in assignment.allowed_orders(wanted, seen["balance"]):
+    for order in _extra_orders(study, label, seen):
         screen = assignment.next_screen_with(study.design.seed, label, seen["last"] + 1, order)
         source = connection.execute(
             sa.select(assignments.c.pair_id, assignments.c.shuffle_key)
@@ -188,7 +187,9 @@ def _give_repeat(connection: Connection, study: Study, annotator_id: int, label:
 
 def _give_check(connection: Connection, study: Study, annotator_id: int, label: str, seen: dict[str, int], now: int) -> int | None:
     """An attention check: one edit shown twice, or the original shown as an edit; not of a pair seen within `repeat_gap` screens."""
-    order = assignment.allowed_orders(assignment.side_order(study.design.seed, label, seen["last"] + 1), seen["balance"])[0]
+    order = next(iter(_extra_orders(study, label, seen)), None)
+    if order is None:
+        return None
     kind = CHECKS[(seen["identical"] + seen["original"]) % len(CHECKS)]
     recent = sa.select(assignments.c.pair_id).where(assignments.c.annotator_id == annotator_id, sa.or_(
         assignments.c.screen > seen["last"] - study.design.repeat_gap, assignments.c.kind == kind))
@@ -197,6 +198,11 @@ def _give_check(connection: Connection, study: Study, annotator_id: int, label: 
         .where(assignments.c.study_id == study.id, assignments.c.slot == 0, assignments.c.pair_id.not_in(recent))
         .order_by(_own_order(study, label + "/check"), assignments.c.id).limit(1)).first()
     return _give_extra(connection, study, annotator_id, label, kind, source, order, seen, now) if source else None
+
+
+def _extra_orders(study: Study, label: str, seen: dict[str, int]) -> list[int]:
+    natural = assignment.side_order(study.design.seed, label, seen["last"] + 1)
+    return assignment.allowed_orders(natural, seen["extras balance"], seen["pairs balance"], limit=1)
 
 
 def _give_extra(connection: Connection, study: Study, annotator_id: int, label: str, kind: str, source: sa.Row, order: int,
