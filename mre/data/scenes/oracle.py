@@ -271,6 +271,29 @@ def score(triplet: SceneTriplet, picture: Array) -> Reward:
     return Oracle(triplet).score(picture)
 
 
+def noise_level(residual: Array) -> float:
+    """Level 0..5 of noise that what is left shows: the typical size of its fine part, where most of the picture agrees on it."""
+    fine = residual - blurred(residual, 1.5 * len(residual) / 128)
+    typical = 1.4826 * float(np.median(np.abs(fine))) * 1.04
+    return float(np.interp(max(typical - 0.004, 0.0) / 0.92, defects.NOISE, LEVELS))
+
+
+BELL = np.linspace(-6, 6, 241)
+_DENSITY = np.exp(-BELL ** 2 / 2) / np.sqrt(2 * np.pi)
+RAMP = BELL * np.cumsum(_DENSITY) * (BELL[1] - BELL[0]) + _DENSITY      # mean of max(0, z + n) over normal n
+
+
+def mean_under_noise(picture: Array, deviation: float) -> Array:
+    """What a picture becomes on average when noise is added and cut at black and white."""
+    def lifted(values: Array) -> Array:
+        return np.where(values > 6, values, np.interp(values, BELL, RAMP)).astype(np.float32)
+    return deviation * (lifted(picture / deviation) - lifted((picture - 1) / deviation))
+
+
+def norm(a: Array) -> float:
+    return float(np.sqrt((a * a).sum()))
+
+
 def soft(picture: Array) -> Array:
     """Means over squares, COARSE on a side, a little blurred: what artefacts hardly touch."""
     factor = max(1, len(picture) // COARSE)
