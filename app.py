@@ -22,13 +22,16 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--model", action="append", metavar="NAME|DIR|HUB_ID",
                         help="a model to edit with; may be given more than once, the first is shown first (default: tiny, tiny-baseline)")
     parser.add_argument("--judge", metavar="NAME", help="who scores edits, such as gpt-4o (default: nobody)")
-    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the study database and its pictures (default: %(default)s)")
+    parser.add_argument("--data", type=Path, default=Path("data"),
+                        help="folder of the study database and its pictures (default: %(default)s)")
     parser.add_argument("--database", metavar="URL", help="SQLAlchemy URL of the study database (default: SQLite under --data)")
-    parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), help="address to listen on (default: %(default)s)")
+    parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
+                        help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=_port_of_environment(),
                         help=f"port to listen on; without it the first free one from {FIRST_PORT}")
     parser.add_argument("--share", action="store_true", help="also open a public address through Gradio's tunnel; never without this flag")
-    parser.add_argument("--auth", type=Path, metavar="FILE", help="accounts and roles; without it every tab is open to whoever reaches the page")
+    parser.add_argument("--auth", type=Path, metavar="FILE",
+                        help="accounts and roles; without it all tabs are open to whoever reaches the page")
     return parser.parse_args(argv)
 
 
@@ -50,8 +53,9 @@ def main(argv: list[str] | None = None) -> int:
 
     port = server.getsockname()[1]
     try:
-        return serve(StudioSettings(models=tuple(dict.fromkeys(args.model or EMBEDDED)), judge=args.judge, data=args.data, database=args.database,
-                                    host=args.host, port=port, share=args.share, auth=args.auth), server)
+        settings = StudioSettings(models=tuple(dict.fromkeys(args.model or EMBEDDED)), judge=args.judge, data=args.data,
+                                  database=args.database, host=args.host, port=port, share=args.share, auth=args.auth)
+        return serve(settings, server)
     except MreError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

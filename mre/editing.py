@@ -197,7 +197,8 @@ class Editor:
     """
 
     def __init__(self, name: str, *, turns: Turns | None = None, device: str | None = None,
-                 load: Callable[[str, str | None], Any] | None = None) -> None:
+                 load: Callable[[str, str | None], Any] | None = None, info: ModelInfo | None = None) -> None:
+        """`load(name, device)` makes the pipeline and `info` describes it, where they do not come from the zoo."""
         self.name = name
         self.turns = turns or Turns()
         self.device = device
@@ -205,7 +206,7 @@ class Editor:
         self._pipeline: Any = None
         self._failure: ModelError | None = None
         self._loading = threading.Lock()
-        self._info: ModelInfo | None = None
+        self._info = info
 
     @property
     def info(self) -> ModelInfo:

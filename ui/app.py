@@ -5,6 +5,7 @@ from __future__ import annotations
 import gradio as gr
 from fastapi import FastAPI
 
+from mre.editing import Editor
 from mre.imaging import MAX_BYTES
 from ui import edit_tab, pictures, texts, theme
 from ui.studio import Studio, StudioSettings
@@ -15,9 +16,10 @@ UPLOAD_SECONDS = 2 * 3600     # uploads go when their tab closes; this is for th
 MASTHEAD = """<header class="masthead"><h1><b>MRE</b> Studio</h1><p>{tagline}</p></header>"""
 
 
-def build_app(settings: StudioSettings | None = None) -> FastAPI:
-    """A FastAPI application with the page at `/` and the tabs' own routes beside it. Loads no model. `app.state.studio` is its studio."""
-    studio = Studio(settings or StudioSettings())
+def build_app(settings: StudioSettings | None = None, editors: dict[str, Editor] | None = None) -> FastAPI:
+    """A FastAPI application with the page at `/` and the tabs' own routes beside it. Loads no model. `app.state.studio` is its studio;
+    `editors` stand in for those that the settings name."""
+    studio = Studio(settings or StudioSettings(), editors)
     with gr.Blocks(title="MRE Studio", analytics_enabled=False, delete_cache=(600, UPLOAD_SECONDS)) as page:
         gr.HTML(MASTHEAD.format(tagline="Say what to change, and how good the change shall be."))
         with gr.Tabs():

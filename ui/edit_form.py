@@ -128,14 +128,14 @@ def new_seed() -> int:
 
 def build_photo() -> PhotoInput:
     """The photo field."""
-    return PhotoInput(label=t("photo"), type="filepath", format="png", image_mode=None, sources=["upload", "clipboard", "webcam"], height=300,
-                      elem_id="photo", buttons=["fullscreen"], webcam_options=gr.WebcamOptions(mirror=False))
+    return PhotoInput(label=t("photo"), type="filepath", format="png", image_mode=None, sources=["upload", "clipboard", "webcam"],
+                      height=300, elem_id="photo", buttons=["fullscreen"], webcam_options=gr.WebcamOptions(mirror=False))
 
 
 def build_instruction() -> gr.Textbox:
     """The instruction field. Its limit is checked on the server too."""
-    return gr.Textbox(label=t("instruction"), placeholder=t("instruction_hint"), lines=1, max_lines=4, max_length=MAX_INSTRUCTION_CHARS + 200,
-                      elem_id="instruction", submit_btn=False, autofocus=False)
+    return gr.Textbox(label=t("instruction"), placeholder=t("instruction_hint"), lines=1, max_lines=4,
+                      max_length=MAX_INSTRUCTION_CHARS + 200, elem_id="instruction")
 
 
 def build_scores() -> tuple[tuple[gr.Slider, ...], gr.Checkbox, tuple[gr.Button, ...]]:
@@ -172,10 +172,10 @@ def build_settings(studio: Studio) -> dict[str, Any]:
         fields |= {"seed": gr.Number(42, label=t("seed"), info=t("seed_hint"), precision=0, minimum=0, maximum=MAX_SEED, elem_id="seed"),
                    "scheduler": gr.Dropdown(list(SCHEDULERS), value="default", label=t("scheduler"), elem_id="scheduler", filterable=False)}
     with gr.Row():
-        fields |= {"negative": gr.Dropdown([(t("negative_off"), "off"), "0,0,0", "1,1,1", "2,2,2", "3,3,3"], value="off", label=t("negative"),
-                                           info=t("negative_hint"), elem_id="negative-reward", filterable=False, allow_custom_value=False),
-                   "way_back": gr.Dropdown([(t("way_auto"), "auto"), (t("way_guided"), "guided"), (t("way_replace"), "replace")], value="auto",
-                                           label=t("way_back"), elem_id="way-back", filterable=False)}
+        ways = [(t("way_auto"), "auto"), (t("way_guided"), "guided"), (t("way_replace"), "replace")]
+        fields |= {"negative": gr.Dropdown([(t("negative_off"), "off"), "0,0,0", "1,1,1", "2,2,2", "3,3,3"], value="off",
+                                           label=t("negative"), info=t("negative_hint"), elem_id="negative-reward", filterable=False),
+                   "way_back": gr.Dropdown(ways, value="auto", label=t("way_back"), elem_id="way-back", filterable=False)}
     with gr.Row():
         fields |= {"random_seed": gr.Checkbox(False, label=t("seed_random"), elem_id="random-seed", container=False),
                    "previews": gr.Checkbox(True, label=t("preview"), elem_id="previews", container=False)}

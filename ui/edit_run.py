@@ -155,8 +155,9 @@ def bar(words: str, share: float | None, picture: Image.Image | None = None) -> 
     value = f'aria-valuenow="{round(100 * share)}"' if share is not None else ""
     width = f"{100 * share:.0f}%" if share is not None else "100%"
     image = f'<img src="{data_address(picture)}" alt="">' if picture else ""
-    return (f'<div class="progress" role="status"><p>{html.escape(words)}</p><div class="track {"" if share is not None else "waiting"}" '
-            f'role="progressbar" aria-label="{html.escape(words)}" aria-valuemin="0" aria-valuemax="100" {value}><i style="width:{width}"></i></div>'
+    kind = "track" if share is not None else "track waiting"
+    return (f'<div class="progress" role="status"><p>{html.escape(words)}</p><div class="{kind}" role="progressbar" '
+            f'aria-label="{html.escape(words)}" aria-valuemin="0" aria-valuemax="100" {value}><i style="width:{width}"></i></div>'
             f'{image}</div>')
 
 

@@ -27,7 +27,8 @@ TEXTS = {
     "download": ("Download PNG (recipe inside)", "下载 PNG（含配方）"), "download_plain": ("without recipe", "不含配方"),
     "privacy": ("Your pictures stay on this server only while this tab is open: they are deleted when it closes.",
                 "图片只在本页面打开期间保存在服务器上，关闭页面后即删除。"),
-    "ready": ("ready", "就绪"), "loading": ("loading", "加载中"), "cold": ("loads on first use", "首次使用时加载"), "failed": ("failed", "加载失败"),
+    "ready": ("ready", "就绪"), "loading": ("loading", "加载中"),
+    "cold": ("loads on first use", "首次使用时加载"), "failed": ("failed", "加载失败"),
     "need_photo": ("Choose a picture first.", "请先选择图片。"), "need_instruction": ("Say what to change.", "请写下要改什么。"),
     "instruction_long": ("At most {most} characters.", "最多 {most} 个字符。"),
     "cannot": ("What it can edit", "它能编辑什么"),
@@ -71,11 +72,10 @@ def build(studio: Studio) -> None:
     page.unload(on_close(studio))
     ticks = gr.Timer(1.0)
     ticks.tick(on_tick(studio), form.model, [status, ticks], **quiet)
-    form.model.change(lambda name, request: status_html(studio, name, language_of(request)), form.model, status, **quiet)
+    form.model.change(on_tick(studio), form.model, [status, ticks], **quiet)
     outputs = [visit, progress, look, downloads, form.seed, as_input, undo]
-    start = gr.on([run.click, instruction.submit], on_run(studio), [visit, form.previews, form.random_seed, *form.all], outputs,
+    gr.on([run.click, instruction.submit], on_run(studio), [visit, form.previews, form.random_seed, *form.all], outputs,
                   validator=check_form, api_visibility="private", show_progress="hidden", concurrency_limit=40, trigger_mode="once")
-    start.then(lambda: None, None, None, **quiet)
     stop.click(on_stop, visit, progress, **quiet)
     as_input.click(on_use_as_input(studio), [visit, photo], [photo, undo], **quiet)
     undo.click(on_undo(studio), visit, [photo, undo], **quiet)
@@ -112,20 +112,20 @@ def on_tick(studio: Studio) -> Callable:
     return tick
 
 
-def check_form(visit: Any, previews: bool, random_seed: bool, photo: str | None, model: str, instruction: str, *rest: Any,
-               request: gr.Request = None) -> list[dict]:
+def check_form(request: gr.Request, visit: Any, previews: bool, random_seed: bool, photo: str | None, model: str, instruction: str,
+               *rest: Any) -> list[dict]:
     """What can be said before anything starts, beside the field it is about."""
     language = language_of(request)
     fine = gr.validate(True, "")
     text = (instruction or "").strip()
-    about_text = (gr.validate(False, say("need_instruction", language)) if not text else
-                  gr.validate(False, say("instruction_long", language, most=MAX_INSTRUCTION_CHARS)) if len(text) > MAX_INSTRUCTION_CHARS else fine)
+    wrong = "need_instruction" if not text else "instruction_long" if len(text) > MAX_INSTRUCTION_CHARS else None
+    about_text = gr.validate(False, say(wrong, language, most=MAX_INSTRUCTION_CHARS)) if wrong else fine
     about_photo = fine if photo else gr.validate(False, say("need_photo", language))
     return [fine, fine, fine, about_photo, fine, about_text, *[fine] * len(rest)]
 
 
 def on_run(studio: Studio) -> Callable:
-    def run(visit: Visit | None, previews: bool, random_seed: bool, *values: Any, request: gr.Request) -> Iterator[list]:
+    def run(request: gr.Request, visit: Visit | None, previews: bool, random_seed: bool, *values: Any) -> Iterator[list]:
         language = language_of(request)
         visit = visit_of(studio, visit, request)
         keep = gr.skip()

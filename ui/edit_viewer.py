@@ -22,10 +22,12 @@ TEXTS = {
     "viewer_reset": ("Reset zoom", "重置缩放"),
     "viewer_hint": ("Wheel or pinch to zoom, drag to move; both pictures move together.", "滚轮或双指缩放，拖动平移；两张图同步移动。"),
     "viewer_position": ("Position of the divider", "分隔线位置"),
-    "viewer_changed": ("{percent} of pixels changed (by more than {levels} of 255 levels)", "{percent} 的像素有变化（超过 {levels}/255 级）"),
+    "viewer_changed": ("{percent} of pixels changed (by more than {levels} of 255 levels)",
+                       "{percent} 的像素有变化（超过 {levels}/255 级）"),
     "viewer_scale": ("Colour of the difference map: change of a pixel, in levels of 255", "差异图颜色：像素变化的大小（0–255 级）"),
     "viewer_empty": ("Your edit will appear here.", "编辑结果会显示在这里。"),
-    "viewer_empty_how": ("Choose a picture or an example, say what to change, and press Run.", "选择图片或示例，写下要改什么，然后点“运行”。"),
+    "viewer_empty_how": ("Choose a picture or an example, say what to change, and press Run.",
+                         "选择图片或示例，写下要改什么，然后点“运行”。"),
 }
 add_texts(TEXTS)
 
@@ -51,7 +53,7 @@ def difference(before: Image.Image, after: Image.Image) -> Difference:
     return Difference(Image.fromarray(colours.round().astype(np.uint8)), float((change > CHANGED_LEVELS).mean()), top)
 
 
-SCALE = ((12, 12, 20), (66, 22, 94), (156, 42, 96), (226, 92, 52), (250, 178, 58), (252, 250, 190))     # dark to light: readable in grey too
+SCALE = ((12, 12, 20), (66, 22, 94), (156, 42, 96), (226, 92, 52), (250, 178, 58), (252, 250, 190))   # dark to light
 
 
 def viewer(before: str, after: str, difference_map: str, *, changed: float, top: int, size: tuple[int, int], language: str,

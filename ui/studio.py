@@ -44,10 +44,13 @@ class StudioSettings:
 class Studio:
     """Settings and the parts that are opened on first use, once, and shared by all visitors."""
 
-    def __init__(self, settings: StudioSettings) -> None:
+    def __init__(self, settings: StudioSettings, editors: dict[str, Editor] | None = None) -> None:
+        """`editors` stand in for those that the settings name."""
         self.settings = settings
         self.turns = Turns()                               # one edit at a time on the device, whichever model
         self.shelf = PictureShelf()
+        if editors is not None:
+            self.editors, self.models = editors, tuple(editors)
         self.visits: weakref.WeakValueDictionary[str, Visit] = weakref.WeakValueDictionary()    # only to end them when a tab closes
 
     @cached_property
