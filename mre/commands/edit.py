@@ -1,0 +1,216 @@
+"""Edit a picture with an instruction, or many: a folder of pictures, or a CSV of jobs.
+
+A job's PNG carries its recipe, so that a second run of the same command skips what is done and does the rest; the same recipe gives the
+same bytes here, on the page and through the API. Columns of a CSV: image and instruction, and where they differ from the flags
+following, preserving, quality, text_following, text_preserving, text_quality, seed, steps, guidance_scale, image_guidance_scale,
+scheduler, out (a name under --out). Paths are relative to the CSV.
+
+  python -m mre edit photo.jpg "make it black and white" --out out.png
+  python -m mre edit photos/ "make it look like sunset" --out edited/
+  python -m mre edit jobs.csv --out edited/
+  python -m mre edit photo.jpg --recipe edited/photo.png --out again.png
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mre.errors import DataError, MreError, SettingsError
+from mre.rewards import PERSPECTIVES, Reward
+
+if TYPE_CHECKING:
+    from mre.editing import Editor, EditSettings
+
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+NUMBERS = ("seed", "steps", "guidance_scale", "image_guidance_scale")
+TEXT_COLUMNS = tuple(f"text_{name}" for name in PERSPECTIVES)
+COLUMNS = ("image", "instruction", *PERSPECTIVES, *TEXT_COLUMNS, *NUMBERS, "scheduler", "out")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture to make, and what messages call it."""
+
+    image: Path
+    out: Path
+    settings: EditSettings
+    label: str
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("image", type=Path, help="a picture, a folder of pictures, or a .csv of jobs")
+    parser.add_argument("instruction", nargs="?", help="what to change (for a CSV: where a row says nothing)")
+    parser.add_argument("--out", type=Path, required=True, help="the PNG to write; a folder for a folder or a CSV")
+    parser.add_argument("--model", help="name, folder or hub id (default: tiny)")
+    parser.add_argument("--scores", metavar="5,5,5", help="following, preserving, quality, each 0 to 5 (default: 5,5,5)")
+    parser.add_argument("--reward-text", metavar='"a; b; c"', help="what is wrong, for each of the three (default: None; None; None)")
+    parser.add_argument("--negative-scores", metavar="0,0,0", help="a lower reward to move away from (default: off)")
+    parser.add_argument("--seed", help="start noise, a whole number (default: 42)")
+    parser.add_argument("--steps", help="denoising steps (default: the model's)")
+    parser.add_argument("--guidance-scale", help="how strongly the instruction is followed (default: the model's)")
+    parser.add_argument("--image-guidance-scale", help="how strongly the picture is kept (default: the model's)")
+    parser.add_argument("--scheduler", help="default, ddim, dpm-solver, unipc, euler or euler-ancestral")
+    parser.add_argument("--way-back", choices=("guided", "replace"), help="how the model's picture returns to the photo's size")
+    parser.add_argument("--recipe", type=Path, metavar="PNG", help="take all settings from a PNG that was made here; other flags override")
+    parser.add_argument("--no-recipe", action="store_true", help="write PNGs that carry nothing but pixels (a second run makes them anew)")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: the best there is)")
+
+
+def run(args: argparse.Namespace) -> int:
+    from mre.editing import Editor
+    model, settings = _asked(args)
+    jobs = _jobs(args, settings)
+    editor = Editor(model, device=args.device)
+    if len(jobs) == 1 and not (args.image.is_dir() or _is_table(args.image)):
+        _make(editor, jobs[0], keep_recipe=not args.no_recipe)
+        return 0
+    return _make_all(editor, jobs, keep_recipe=not args.no_recipe)
+
+
+def _asked(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    """The model and the settings that the flags ask for, on top of those of --recipe."""
+    from mre.editing import EditSettings
+    from mre.recipes import read_recipe
+    given: dict[str, Any] = {name: getattr(args, name) for name in (*NUMBERS, "scheduler", "way_back") if getattr(args, name) is not None}
+    base: dict[str, Any] = {}
+    model = args.model
+    if args.recipe:
+        recipe = read_recipe(args.recipe, name=str(args.recipe))
+        base = dict(vars(EditSettings.from_recipe(recipe)))
+        model = model or _known_model(recipe.made_with.get("model", ""), args.recipe)
+    if args.instruction is not None:
+        base["instruction"] = args.instruction
+    if args.scores or args.reward_text is not None:
+        reward = base.get("reward", Reward.best())
+        base["reward"] = Reward.parse(args.scores or ",".join(map(str, reward.scores)),
+                                      reward.text if args.reward_text is None else args.reward_text)
+    if args.negative_scores:
+        base["negative_reward"] = Reward.parse(args.negative_scores)
+    return model or "tiny", {**base, **given}
+
+
+def _known_model(name: str, source: Path) -> str:
+    """A recipe may name a model of the zoo; a folder or hub id that it names is not opened on its word."""
+    from mre.models import zoo
+    if name not in zoo.NAMES:
+        raise SettingsError(f"{source} was made with the model {name[:60]!r}, which is no model known by name; say which one with --model")
+    return name
+
+
+def _is_table(path: Path) -> bool:
+    return path.suffix.lower() == ".csv"
+
+
+def _jobs(args: argparse.Namespace, asked: dict[str, Any]) -> list[Job]:
+    from mre.editing import EditSettings
+    if _is_table(args.image):
+        return _table_jobs(args.image, args.out, asked)
+    if args.image.is_dir():
+        files = sorted(path for path in args.image.iterdir() if path.suffix.lower() in PICTURES)
+        if not files:
+            raise DataError(f"{args.image}: no pictures in this folder ({', '.join(PICTURES)})")
+        stems = [path.stem for path in files]
+        names = [path.stem if stems.count(path.stem) == 1 else path.name for path in files]
+        settings = EditSettings(**{"instruction": "", **asked})
+        return [Job(path, args.out / f"{name}.png", settings, str(path)) for path, name in zip(files, names, strict=True)]
+    if args.out.suffix.lower() != ".png":
+        raise SettingsError(f"--out must be a .png file, got {args.out}: other formats lose pixels or the recipe")
+    return [Job(args.image, args.out, EditSettings(**{"instruction": "", **asked}), str(args.image))]
+
+
+def _table_jobs(table: Path, out: Path, asked: dict[str, Any]) -> list[Job]:
+    """The rows of a CSV as jobs; a fault names file and row."""
+    from mre.editing import EditSettings
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            columns = reader.fieldnames or []
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{table}: cannot be read as a CSV ({error})") from error
+    if "image" not in columns:
+        raise DataError(f"{table}: no column image; columns are {', '.join(COLUMNS)}")
+    if unknown := [column for column in columns if column not in COLUMNS]:
+        raise DataError(f"{table}: unknown column {unknown[0]}; columns are {', '.join(COLUMNS)}")
+    jobs, taken = [], {}
+    for number, row in enumerate(rows, start=2):
+        label = f"{table}, row {number}"
+        values = {name: text.strip() for name, text in row.items() if name and isinstance(text, str) and text.strip()}
+        try:
+            if "image" not in values:
+                raise DataError("no image")
+            settings = EditSettings(**{"instruction": "", **asked, "reward": _row_reward(values, asked.get("reward", Reward.best())),
+                                       **{name: values[name] for name in (*NUMBERS, "scheduler", "instruction") if name in values}})
+            target = out / (values.get("out") or f"{number - 1:04d}-{Path(values['image']).stem}.png")
+            if target.suffix.lower() != ".png" or not target.resolve().is_relative_to(out.resolve()):
+                raise DataError(f"out must be a .png under --out, got {values.get('out')}")
+            if target in taken:
+                raise DataError(f"out is the same as that of row {taken[target]}: {values.get('out')}")
+        except MreError as error:
+            raise DataError(f"{label}: {error}") from error
+        taken[target] = number
+        jobs.append(Job(table.parent / values["image"], target, settings, label))
+    if not jobs:
+        raise DataError(f"{table}: no rows")
+    return jobs
+
+
+def _row_reward(values: dict[str, str], reward: Reward) -> Reward:
+    scores = (values.get(name, score) for name, score in zip(PERSPECTIVES, reward.scores, strict=True))
+    return Reward.of(scores, (values.get(name, text) for name, text in zip(TEXT_COLUMNS, reward.texts, strict=True)))
+
+
+def _make(editor: Editor, job: Job, *, keep_recipe: bool, progress: Any = None) -> bool:
+    """Make one picture, whole or not at all. Returns False when it is there already, made by the same recipe."""
+    from mre.imaging import open_image
+    photo = open_image(job.image)
+    if keep_recipe and _is_made(editor, photo, job):
+        return False
+    result = editor.edit(photo, job.settings, on_step=progress)
+    job.out.parent.mkdir(parents=True, exist_ok=True)
+    part = job.out.with_name(job.out.name + ".part")
+    try:
+        part.write_bytes(result.png(keep_recipe))
+        part.replace(job.out)
+    except OSError as error:
+        raise DataError(f"{job.out}: cannot be written ({error.strerror})") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return True
+
+
+def _is_made(editor: Editor, photo: Any, job: Job) -> bool:
+    from mre.recipes import RecipeError, read_recipe
+    if not job.out.is_file():
+        return False
+    try:
+        there = read_recipe(job.out)
+    except RecipeError:
+        return False
+    editor.pipeline()                            # the recipe names the kind of device that the model is on
+    return not there.differences(editor.recipe(photo, job.settings))
+
+
+def _make_all(editor: Editor, jobs: list[Job], *, keep_recipe: bool) -> int:
+    """Make all jobs; those that cannot be made are named and counted, and do not keep the others from being made."""
+    from tqdm import tqdm
+    editor.pipeline()                            # a model that cannot be loaded is one error, not one a picture
+    made = skipped = failed = 0
+    with tqdm(jobs, unit="picture", file=sys.stderr) as rows:
+        for job in rows:
+            try:
+                if _make(editor, job, keep_recipe=keep_recipe):
+                    made += 1
+                else:
+                    skipped += 1
+            except MreError as error:
+                failed += 1
+                text = str(error)
+                rows.write("error: " + (text if text.startswith(job.label) else f"{job.label}: {text}"), file=sys.stderr)
+    print(f"{made} made, {skipped} already there, {failed} failed")
+    return 1 if failed else 0

@@ -1,0 +1,212 @@
+"""A sweep: one photo and instruction over a grid of settings, every cell from the same start noise (the paper's Table 6 in one go)."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from PIL import Image, ImageDraw, ImageFont
+
+from mre.editing import Editor, EditResult, EditSettings
+from mre.errors import MreError, SettingsError
+from mre.rewards import NOTHING_WRONG, PERSPECTIVES, Reward
+
+AXES = ("scores", *PERSPECTIVES, "reward_text", "seed", "steps", "guidance_scale", "image_guidance_scale", "model")
+MOST_CELLS = 100
+MOST_VALUES = 40
+
+
+class SweepError(MreError):
+    """Axes that make no grid, or too large a one."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What varies along one side of the grid, and its values."""
+
+    name: str
+    values: tuple[Any, ...]
+
+    @classmethod
+    def parse(cls, name: str, text: str) -> Axis:
+        """An axis from what is typed: numbers with commas between, or a range such as `0-5`; for texts and models one per `|` or line."""
+        if name not in AXES:
+            raise SweepError(f"an axis must be one of {', '.join(AXES)}, got {str(name)[:40]!r}")
+        if len(text or "") > 4000:
+            raise SweepError(f"the values of {name} are too long a text")
+        if name in ("reward_text", "model"):
+            values: list[Any] = [part.strip() for line in (text or "").splitlines() for part in line.split("|") if part.strip()]
+        else:
+            values = [number for part in (text or "").split(",") if part.strip() for number in _numbers(part.strip(), name)]
+        if not values:
+            raise SweepError(f"give values for {name}, such as {'tiny | tiny-baseline' if name == 'model' else '0, 3, 5'}")
+        if len(values) > MOST_VALUES:
+            raise SweepError(f"{name} has {len(values)} values; at most {MOST_VALUES} are accepted on an axis")
+        return cls(name, tuple(dict.fromkeys(values)))
+
+    def label(self, value: Any) -> str:
+        """How a value of this axis is named on the sheet."""
+        shown = f"{value:g}" if isinstance(value, float) else str(value)
+        return f"{self.name.replace('_', ' ')} {shown}" if self.name != "scores" else f"{shown} / {shown} / {shown}"
+
+    def apply(self, settings: EditSettings, model: str, value: Any) -> tuple[EditSettings, str]:
+        """The settings and model with this axis at `value`. Raises MreError naming the field."""
+        if self.name == "model":
+            return settings, value
+        if self.name == "scores":
+            return replace(settings, reward=Reward.of((value,) * 3, settings.reward.texts)), model
+        if self.name == "reward_text":
+            texts = [part.strip() or NOTHING_WRONG for part in value.split(";")]
+            texts = texts * 3 if texts == [NOTHING_WRONG] else texts
+            return replace(settings, reward=Reward.of(settings.reward.scores, texts)), model
+        if self.name in PERSPECTIVES:
+            return replace(settings, reward=settings.reward.with_score(self.name, value)), model
+        return replace(settings, **{self.name: value}), model
+
+
+def _numbers(part: str, name: str) -> list[float]:
+    """`3` or the whole numbers of `0-5`."""
+    low, dash, high = part.partition("-")
+    try:
+        if not dash or not low:
+            return [float(part)]
+        first, last = int(low), int(high)
+    except ValueError as error:
+        raise SweepError(f"{name}: {part[:40]!r} is neither a number nor a range such as 0-5") from error
+    if not 0 <= last - first < MOST_VALUES:
+        raise SweepError(f"{name}: the range {part[:40]} has no values or too many")
+    return [float(number) for number in range(first, last + 1)]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One edit of the grid: place on each axis, settings and model."""
+
+    place: tuple[int, int, int]          # on x, y, z
+    settings: EditSettings
+    model: str
+    labels: tuple[str, ...]              # one for each axis given
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A checked grid. Raises SweepError, SettingsError or RewardError before anything is made."""
+
+    cells: tuple[Cell, ...]
+    axes: tuple[Axis, ...]               # x, then y, then z where given
+
+    @classmethod
+    def plan(cls, settings: EditSettings, model: str, axes: list[Axis], models: tuple[str, ...]) -> Sweep:
+        """All combinations, z slowest and x fastest. `models` are those that may be named."""
+        if not 1 <= len(axes) <= 3:
+            raise SweepError("a sweep needs one, two or three axes")
+        if len({axis.name for axis in axes}) < len(axes):
+            raise SweepError(f"{axes[0].name if len(axes) == 2 else 'an axis'} is given twice; choose different axes")
+        overlap = {"scores"} & {axis.name for axis in axes} and set(PERSPECTIVES) & {axis.name for axis in axes}
+        if overlap:
+            raise SweepError(f"scores moves all three scores, so {min(overlap)} cannot be an axis beside it")
+        count = 1
+        for axis in axes:
+            count *= len(axis.values)
+        if count > MOST_CELLS:
+            raise SweepError(f"this sweep has {count:,} cells; at most {MOST_CELLS} are accepted")
+        padded = [*axes, *[None] * (3 - len(axes))]
+        cells = []
+        for z, y, x in itertools.product(*(range(len(axis.values)) if axis else (0,) for axis in reversed(padded))):
+            cell_settings, cell_model, labels = settings, model, []
+            for axis, place in zip(padded, (x, y, z), strict=True):
+                if axis:
+                    cell_settings, cell_model = axis.apply(cell_settings, cell_model, axis.values[place])
+                    labels.append(axis.label(axis.values[place]))
+            if cell_model not in models:
+                raise SettingsError(f"there is no model {str(cell_model)[:60]!r} here; choose from {', '.join(models)}")
+            cells.append(Cell((x, y, z), cell_settings, cell_model, tuple(labels)))
+        return cls(tuple(cells), tuple(axes))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Cells along x, y and z."""
+        lengths = [len(axis.values) for axis in self.axes] + [1, 1]
+        return lengths[0], lengths[1], lengths[2]
+
+    def total_steps(self, default: int) -> int:
+        """Denoising steps of all cells together: what the time goes with."""
+        return sum(cell.settings.steps or default for cell in self.cells)
+
+    def run(self, photo: Image.Image, editors: dict[str, Editor], **hooks: Callable) -> Iterator[tuple[Cell, EditResult]]:
+        """Make the cells one after another; between two of them whoever else waits for the device has a turn.
+
+        The start noise of a cell depends on its seed and the photo's size alone, so it is the same in all cells that differ in other things.
+        `hooks` are those of Editor.edit. Raises what Editor.edit raises; cells made before that are kept by whoever took them.
+        """
+        for cell in self.cells:
+            yield cell, editors[cell.model].edit(photo, cell.settings, **hooks)
+
+
+# -------------------------------------------------------------------------------------------------------- to take away
+
+def contact_sheet(sweep: Sweep, pictures: dict[tuple[int, int, int], Image.Image], title: str, *, side: int = 224) -> Image.Image:
+    """The grid as one labelled picture; cells that were not made stay empty. One block of rows for each value of z."""
+    columns, rows, layers = sweep.shape
+    first = next(iter(pictures.values()), Image.new("RGB", (side, side)))
+    scale = side / max(first.size)
+    width, height = (max(1, round(length * scale)) for length in first.size)
+    font, bold = ImageFont.load_default(13), ImageFont.load_default(15)
+    left = 12 + max([0, *(int(font.getlength(label)) for axis in sweep.axes[1:2] for label in map(axis.label, axis.values))]) + 10
+    top, line, gap = 40, 26, 6
+    block = line + rows * (height + gap) + (line if layers > 1 else 0)
+    sheet = Image.new("RGB", (max(left + columns * (width + gap) + 12, 320), top + layers * block + 12), "white")
+    draw = ImageDraw.Draw(sheet)
+    draw.text((12, 12), _fitted(title, bold, sheet.width - 24), "black", bold)
+    for z in range(layers):
+        y0 = top + z * block
+        if layers > 1:
+            draw.text((12, y0 + 4), sweep.axes[2].label(sweep.axes[2].values[z]), "black", bold)
+            y0 += line
+        for x in range(columns):
+            label = _fitted(sweep.axes[0].label(sweep.axes[0].values[x]), font, width)
+            draw.text((left + x * (width + gap), y0 + 5), label, "#333333", font)
+        for y in range(rows):
+            y1 = y0 + line + y * (height + gap)
+            if len(sweep.axes) > 1:
+                draw.text((12, y1 + height // 2 - 8), sweep.axes[1].label(sweep.axes[1].values[y]), "#333333", font)
+            for x in range(columns):
+                box = (left + x * (width + gap), y1)
+                if (picture := pictures.get((x, y, z))) is not None:
+                    sheet.paste(picture.convert("RGB").resize((width, height), Image.Resampling.LANCZOS), box)
+                else:
+                    draw.rectangle((*box, box[0] + width, box[1] + height), outline="#cccccc")
+    return sheet
+
+
+def _fitted(text: str, font: Any, width: int) -> str:
+    text = text.encode("latin-1", "replace").decode("latin-1")      # what the built-in font has
+    while text and font.getlength(text) > width:
+        text = text[:-2] + "…" if len(text) > 2 else ""
+        text = text.replace("……", "…")
+    return text.replace("…", "...") if font.getlength(text.replace("…", "...")) <= width else text.rstrip("…")
+
+
+CSV_COLUMNS = ("x", "y", "z", "model", "instruction", *PERSPECTIVES, *(f"text_{name}" for name in PERSPECTIVES), "seed", "steps",
+               "guidance_scale", "image_guidance_scale", "scheduler", "seconds", "file")
+
+
+def to_csv(rows: list[tuple[Cell, EditResult, str]]) -> str:
+    """A row for each cell made: what was asked, how long it took, which file it is. Formulas cannot be smuggled into a spreadsheet."""
+    file = io.StringIO(newline="")
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for cell, result, name in rows:
+        asked = result.settings
+        writer.writerow([*cell.place, cell.model, _neutral(asked.instruction), *(f"{score:g}" for score in asked.reward.scores),
+                         *map(_neutral, asked.reward.texts), asked.seed, asked.steps, asked.guidance_scale, asked.image_guidance_scale,
+                         asked.scheduler, f"{result.seconds:.3f}", name])
+    return file.getvalue()
+
+
+def _neutral(text: str) -> str:
+    return "'" + text if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
