@@ -30,7 +30,7 @@ from mre.rewards import Reward
 
 LEVELS = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0)
 ARTEFACTS = ("blurred", "blocky", "banded", "ghosted")     # noise is what no other kind explains
-COARSE = 32
+TOLERATED = 0.025        # root of the mean squared difference that is let pass when it does not lead back to the original
 NOTHING_FROM = 4.75      # from this score on nothing is wrong
 UNEXPLAINED = 0.042     # mean difference that costs a point: what the weakest tint makes
 STARTS, REFINED = 5, 3       # how many explanations of the soft pictures, and of the full ones, are followed up
@@ -209,27 +209,39 @@ class Oracle:
         picture = picture.astype(np.float32) * np.float32(1 / 255)
         e = self.explain(picture)
         residual = picture - self.candidate(e)
-        scores = (self.following_score(picture, e), self.preserving_score(residual, e), self.quality_score(residual, e))
+        scores = (self.following_score(picture, e), self.preserving_score(residual, e), self.quality_score(picture, residual, e))
         return Reward.of((round(score, 1) for score in scores), self.texts(e, scores))
 
     def following_score(self, picture: Array, e: Explanation) -> float:
-        """The error to the target inside the edit, as a share of the original's own error there, read off DONE.
+        """What is missing of the edit, as a share of all of it, read off DONE.
 
-        Both target and original are taken with the damage and the artefact that the explanation found, and everything is made soft, so that
-        neither counts here. A share of 1 and more means that the edit is not there: 0 when nothing changed inside the edit, rising to 1
-        when something else happened there or when the wrong edit is what explains the picture.
+        The share is |picture - target| / |original - target| inside the edit, where target and original are taken with the damage and the
+        artefact that the explanation found, and all are made half as sharp, so that neither counts here; what differs by TOLERATED or less
+        but not towards the original is let pass. A wrong edit (when that is what
+        explains the picture) gets 0..1. So does a picture whose share is near 1 or more: 0 when nothing changed inside the edit, 1 when
+        something else happened there. Where one of two things was done, the score starts from 3.
         """
-        done, start = (soft(self.candidate(replace(e, way="edit", amount=amount))) for amount in (1.0, 0.0))
-        inside = soft(np.repeat(self.triplet.target_mask[..., None], 3, axis=2).astype(np.float32)) ** 0.5
-        small = soft(picture)
-        whole = max(norm((done - start) * inside), 1e-3)
-        missing = norm((small - done) * inside) / whole
         if e.way == "wrong":
-            return float(min(max(e.amount, 0.0), 1.0))
-        score = float(np.interp(missing, *zip(*DONE, strict=True)))
+            return min(max(e.amount, 0.0), 1.0)
+        small = halved(picture)
+        done, start = (halved(self.candidate(replace(e, way="edit", amount=amount))) for amount in (1.0, 0.0))
+        inside = self.inside
+        whole = max(norm((done - start) * inside), 1e-3)
+        if e.way == "half" and e.amount < 1.9:
+            rest = norm((small - halved(self.candidate(e))) * inside) / whole
+            return max(float(np.interp(e.amount, (0, 1, 2), (0, 3, 5))) - 5 + float(np.interp(rest, *zip(*DONE, strict=True))), 0.0)
+        way, off = (start - done) * inside, (small - done) * inside
+        along = float((off * way).sum()) / whole ** 2
+        aside = max(norm(off - along * way) / whole - TOLERATED * np.sqrt(3 * inside.sum()) / whole, 0.0)
+        score = float(np.interp(np.hypot(along, aside), *zip(*DONE, strict=True)))
         if score < 1:
-            score = max(score, min(1.0, norm((small - start) * inside) / whole - 0.25))
-        return max(score, 0.0)
+            score = max(score, min(1.0, norm((small - start) * inside) / whole - 0.25), 0.0)
+        return score
+
+    @cached_property
+    def inside(self) -> Array:
+        """Where the edit belongs, for pictures of half the sharpness: (h, w, 1) in [0, 1]."""
+        return halved(np.repeat(self.triplet.target_mask[..., None], 3, axis=2).astype(np.float32))[..., :1] ** 0.5
 
     def preserving_score(self, residual: Array, e: Explanation) -> float:
         """5 less the damage found, less one point for each UNEXPLAINED of mean difference outside the edit that nothing explains."""
@@ -241,10 +253,27 @@ class Oracle:
                 cost += max(float(rest[outside].mean()) - 0.006, 0.0) / UNEXPLAINED
         return float(min(max(5.0 - cost, 0.0), 5.0))
 
-    def quality_score(self, residual: Array, e: Explanation) -> float:
-        """5 less the artefact found, less the level of noise: the typical size of what is left after taking away a blur of it."""
+    def quality_score(self, picture: Array, residual: Array, e: Explanation) -> float:
+        """5 less the artefact found, less the level of noise, less half the level of blur inside the edit alone.
+
+        Noise is the typical fine part of what is left unexplained; a few places where something else stands do not count as noise.
+        """
         cost = e.artefact_level if e.artefact and e.artefact != "noisy" else 0.0
-        return float(min(max(5.0 - cost - noise_level(residual), 0.0), 5.0))
+        return float(min(max(5.0 - cost - noise_level(residual) - 0.5 * self.blur_inside(picture, e), 0.0), 5.0))
+
+    def blur_inside(self, picture: Array, e: Explanation) -> float:
+        """Level of blur that brings the explanation closer inside the edit, beyond the blur found everywhere; 0 for edits of the whole picture."""
+        if self.by_structure or e.way == "wrong" or not self.triplet.target_mask.any() or noise_level(picture - self.candidate(e)) > 1:
+            return 0.0
+        inside = np.nonzero(self.triplet.target_mask)
+        clean = self.candidate(e)
+        points = [(clean if level == 0 else defects.lower_quality(clean, "blurred", level))[inside] for level in LEVELS]
+        best, where = distance(picture[inside], points[0]), 0.0
+        for low in range(5):
+            part, error = segment(picture[inside], points[low], points[low + 1])
+            if error < 0.8 * best:
+                best, where = error, low + part
+        return where if best < 0.01 else where / 2
 
     def texts(self, e: Explanation, scores: tuple[float, float, float]) -> tuple[str, str, str]:
         """What is wrong, in the words of the reward texts: the kind that was found, or that something unexplained was."""
@@ -294,12 +323,21 @@ def norm(a: Array) -> float:
     return float(np.sqrt((a * a).sum()))
 
 
-def soft(picture: Array) -> Array:
-    """Means over squares, COARSE on a side, a little blurred: what artefacts hardly touch."""
-    factor = max(1, len(picture) // COARSE)
+def shrunk(picture: Array, side: int) -> Array:
+    """Means over squares, about `side` of them along an edge."""
+    factor = max(1, len(picture) // side)
     side = len(picture) // factor
-    small = picture[:side * factor, :side * factor].reshape(side, factor, side, factor, 3).mean((1, 3))
-    return blurred(small, 1.0)
+    return picture[:side * factor, :side * factor].reshape(side, factor, side, factor, 3).mean((1, 3))
+
+
+def halved(picture: Array) -> Array:
+    """Means over 64 x 64 squares, a little blurred."""
+    return blurred(shrunk(picture, 64), 0.6)
+
+
+def soft(picture: Array) -> Array:
+    """Means over 32 x 32 squares, a little blurred: what artefacts hardly touch."""
+    return blurred(shrunk(picture, 32), 1.0)
 
 
 def distance(a: Array, b: Array) -> float:
