@@ -22,10 +22,12 @@ def word_tokenizer(words: Iterable[str], max_length: int) -> CLIPTokenizer:
     learner = Tokenizer(models.BPE(end_of_word_suffix=END_OF_WORD))
     learner.normalizer, learner.pre_tokenizer = reader.normalizer, reader.pre_tokenizer
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    trainer = trainers.BpeTrainer(vocab_size=50_000, min_frequency=1, initial_alphabet=alphabet,
-                                  end_of_word_suffix=END_OF_WORD, show_progress=False)
+    last_letters = [symbol + END_OF_WORD for symbol in alphabet]
+    trainer = trainers.BpeTrainer(vocab_size=50_000, min_frequency=1, initial_alphabet=alphabet, end_of_word_suffix=END_OF_WORD,
+                                  special_tokens=last_letters,      # numbered in order: else ties fall differently at each run
+                                  show_progress=False)
     learner.train_from_iterator(sorted({word.lower() for word in words}), trainer)
     merges = [tuple(pair) for pair in json.loads(learner.to_str())["model"]["merges"]]
-    tokens = [*alphabet, *(symbol + END_OF_WORD for symbol in alphabet), *("".join(pair) for pair in merges), *SPECIAL_TOKENS]
+    tokens = [*alphabet, *last_letters, *("".join(pair) for pair in merges), *SPECIAL_TOKENS]
     vocabulary = {token: index for index, token in enumerate(dict.fromkeys(tokens))}
     return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=max_length)
