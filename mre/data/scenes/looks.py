@@ -139,8 +139,13 @@ def blocks(p: Array, side: int) -> Array:
     height, width = p.shape[:2]
     rows, columns = -height % side, -width % side
     wide = np.pad(p, ((0, rows), (0, columns), (0, 0)), mode="edge") if rows or columns else p
-    means = wide.reshape(wide.shape[0] // side, side, wide.shape[1] // side, side, 3).mean((1, 3))
-    return means.repeat(side, 0).repeat(side, 1)[:height, :width]
+    return block_means(wide, side).repeat(side, 0).repeat(side, 1)[:height, :width]
+
+
+def block_means(p: Array, side: int) -> Array:
+    """(H / side, W / side, C) means over squares; H and W are multiples of side."""
+    rows = p.reshape(len(p) // side, side, -1).sum(1).reshape(len(p) // side, p.shape[1], -1)
+    return sum(rows[:, number::side] for number in range(side)) * np.float32(1 / side ** 2)
 
 
 def watercolour(p: Array) -> Array:

@@ -22,15 +22,17 @@ import numpy as np
 
 from mre.data.scenes import defects
 from mre.data.scenes.defects import GEOMETRIC, OBJECTS, PHOTOMETRIC, Spoiling
-from mre.data.scenes.looks import Array, blurred
-from mre.data.scenes.render import render
+from mre.data.scenes.looks import Array, block_means, blurred
+from mre.data.scenes.render import render, window
 from mre.data.scenes.triplets import SceneTriplet, outside_of
+from mre.data.scenes.world import GROUND_SLOTS, Scene, Thing, standard_thing
 from mre.errors import DataError
 from mre.rewards import Reward
 
 LEVELS = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0)
 ARTEFACTS = ("blurred", "blocky", "banded", "ghosted")     # noise is what no other kind explains
 TOLERATED = 0.025        # root of the mean squared difference that is let pass when it does not lead back to the original
+STRANGE = 0.12           # root of the mean squared difference from which an empty slot is no longer empty
 NOTHING_FROM = 4.75      # from this score on nothing is wrong
 UNEXPLAINED = 0.042     # mean difference that costs a point: what the weakest tint makes
 STARTS, REFINED = 5, 3       # how many explanations of the soft pictures, and of the full ones, are followed up
@@ -204,9 +206,7 @@ class Oracle:
 
     def score(self, picture: Array) -> Reward:
         """Scores and texts of a picture, (size, size, 3) uint8."""
-        if picture.shape != self.triplet.original.shape or picture.dtype != np.uint8:
-            raise DataError(f"picture must be uint8 {self.triplet.original.shape} as the scene is, got {picture.dtype} {picture.shape}")
-        picture = picture.astype(np.float32) * np.float32(1 / 255)
+        picture = checked(self.triplet, picture)
         e = self.explain(picture)
         residual = picture - self.candidate(e)
         scores = (self.following_score(picture, e), self.preserving_score(residual, e), self.quality_score(picture, residual, e))
@@ -323,11 +323,46 @@ def norm(a: Array) -> float:
     return float(np.sqrt((a * a).sum()))
 
 
+def counts_right(triplet: SceneTriplet, picture: Array) -> bool:
+    """Whether exactly the things are there that should be: every one of the target's is nearer to being there than halfway, every one that
+    was to be removed is nearer to being gone, and no slot on the ground that should be empty shows anything new. (size, size, 3) uint8."""
+    picture = checked(triplet, picture)
+    size, after = len(picture), triplet.edit.after
+    target, small = halved(render(after, size, triplet.photo)), halved(picture)
+
+    def near(scene: Scene, thing: Thing) -> bool:
+        other = after.without(thing) if thing in scene.things else after.with_added(thing)
+        difference = halved(render(other, size, triplet.photo)) - target
+        where = np.abs(difference).max(axis=2) > 0.08
+        return not where.any() or norm((small - target)[where]) < 0.5 * norm(difference[where])
+
+    if not all(near(after, thing) for thing in set(after.things) | set(triplet.edit.before.things)):
+        return False
+    taken = [(thing.x, thing.y) for thing in after.things]
+    scale = len(target) / size
+    for slot in after.free_slots(GROUND_SLOTS):
+        thing = standard_thing("ball", "red", slot)
+        if any(abs(thing.x - x) < 0.2 and abs(thing.y - y) < 0.3 for x, y in taken):
+            continue
+        rows, columns = window(size, thing.x - thing.radius, thing.y - 2 * thing.radius, thing.x + thing.radius, thing.y)
+        box = tuple(slice(int(part.start * scale), int(part.stop * scale)) for part in (rows, columns))
+        if np.sqrt(np.mean((small[box] - target[box]) ** 2)) > STRANGE:
+            return False
+    return True
+
+
+def checked(triplet: SceneTriplet, picture: Array) -> Array:
+    """uint8 as float32 in [0, 1]. Raises DataError for a picture that is not of the scene's size."""
+    if picture.shape != triplet.original.shape or picture.dtype != np.uint8:
+        raise DataError(f"picture must be uint8 {triplet.original.shape} as the scene is, got {picture.dtype} {picture.shape}")
+    return picture.astype(np.float32) * np.float32(1 / 255)
+
+
 def shrunk(picture: Array, side: int) -> Array:
     """Means over squares, about `side` of them along an edge."""
     factor = max(1, len(picture) // side)
     side = len(picture) // factor
-    return picture[:side * factor, :side * factor].reshape(side, factor, side, factor, 3).mean((1, 3))
+    return block_means(picture[:side * factor, :side * factor], factor)
 
 
 def halved(picture: Array) -> Array:
