@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 _LAZY = {
     "RewardEditPipeline": "mre.pipeline",
     "RewardUNet2DConditionModel": "mre.models.unet",
+    "GatedRewardUNet": "mre.models.gated",
     "PatchAutoencoder": "mre.models.patch_autoencoder",
 }
 __all__ = ["EDIT_TYPES", "PERSPECTIVES", "Reward", "__version__", *_LAZY]

@@ -31,16 +31,17 @@ class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
     The stock denoising loop runs as it is. The reward is encoded here, repeated over the branches of guidance, and travels to the U-Net
     in `cross_attention_kwargs["reward"]`. The U-Net may also be a plain one, or one with its reward condition switched off: then this is
     InstructPix2Pix. What a model was made for stands in the pipeline's own config: `default_steps`, `default_guidance_scale`,
-    `default_image_guidance_scale` (the released evaluation's unless the model brings its own) and `native_size`, in pixels.
+    `default_image_guidance_scale` (the released evaluation's unless the model brings its own), `native_size` in pixels, and
+    `size_rule`, which `mre.imaging.fit_size` reads.
     """
 
     def __init__(self, vae, text_encoder, tokenizer, unet, scheduler, safety_checker=None, feature_extractor=None, image_encoder=None,
                  requires_safety_checker: bool = False, default_steps: int = 30, default_guidance_scale: float = 7.5,
-                 default_image_guidance_scale: float = 1.5, native_size: int = 512) -> None:
+                 default_image_guidance_scale: float = 1.5, native_size: int = 512, size_rule: str = "released") -> None:
         super().__init__(vae, text_encoder, tokenizer, unet, scheduler, safety_checker, feature_extractor, image_encoder,
                          requires_safety_checker)
         self.register_to_config(default_steps=default_steps, default_guidance_scale=default_guidance_scale,
-                                default_image_guidance_scale=default_image_guidance_scale, native_size=native_size)
+                                default_image_guidance_scale=default_image_guidance_scale, native_size=native_size, size_rule=size_rule)
         if tokenizer is not None and text_encoder is not None:      # a tokenizer without a limit of its own would overrun the encoder
             tokenizer.model_max_length = min(tokenizer.model_max_length, text_encoder.config.max_position_embeddings)
 
@@ -89,7 +90,7 @@ class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
                 prompt, image, steps, self._guidance_scale, self._image_guidance_scale, num_images_per_prompt=num_images_per_prompt,
                 generator=generator, callback_on_step_end=self._interruptible(callback_on_step_end),
                 cross_attention_kwargs=cross_attention_kwargs, **stock)
-        except EditInterrupted:
+        except MreError:                        # raised by a callback: whatever was placed for the call goes back
             self.maybe_free_model_hooks()
             raise
 
@@ -154,8 +155,8 @@ class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> RewardEditPipeline:
-        """Read a folder or hub id in any of the three layouts. See `mre.models.released.read_pipeline` for what it takes and raises."""
-        from mre.models.released import read_pipeline
+        """Read a folder or hub id in any of the three layouts. See `mre.models.folders.read_pipeline` for what it takes and raises."""
+        from mre.models.folders import read_pipeline
 
         return read_pipeline(cls, pretrained_model_name_or_path, **kwargs)
 

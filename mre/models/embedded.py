@@ -19,6 +19,7 @@ WIDTH = (80, 128, 192)      # channels of the U-Net's levels, at 16, 8 and 4 cel
 TEXT_WIDTH, TEXT_LAYERS, TEXT_TOKENS = 160, 3, 40
 HEADS = 4
 STEPS = 4                   # more add nothing: the network predicts the picture itself
+SETTINGS = {"default_steps": STEPS, "default_guidance_scale": 1.5, "default_image_guidance_scale": 1.0, "size_rule": "fit"}
 LATENT_SCALE = 2.0          # pixels in [-1, 1] have a standard deviation near 1/2
 
 
@@ -43,4 +44,4 @@ def build_pipeline(*, width: Sequence[int] = WIDTH, words: Iterable[str] | None 
     scheduler = DDIMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type="sample", clip_sample=False, set_alpha_to_one=True,
                               timestep_spacing="trailing")      # trailing: the first step sees pure noise, as in training
     return RewardEditPipeline(vae=PatchAutoencoder(PATCH_SIZE, LATENT_SCALE), text_encoder=text_encoder, tokenizer=tokenizer, unet=unet,
-                              scheduler=scheduler, safety_checker=None, feature_extractor=None, requires_safety_checker=False)
+                              scheduler=scheduler, native_size=native_size, **SETTINGS)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from diffusers import UNet2DConditionModel
@@ -11,11 +13,12 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
 from mre.errors import RewardError
+from mre.models.block_terms import BlockTerms, let_blocks_add_terms
 from mre.models.condition import INITS, VARIANTS, PaperCondition, ReleasedCondition, RewardSignal
 from mre.models.encoder import RewardEncoder
 from mre.rewards import PERSPECTIVES
 
-REWARD_INPUTS = ("reward_scores", "reward_text", "reward_text_mask", "reward_present")
+HUB_SETTINGS = ("subfolder", "revision", "token", "cache_dir", "local_files_only")
 
 
 def keeps_settings_of(parent: type) -> Callable:
@@ -68,16 +71,23 @@ class RewardUNet2DConditionModel(UNet2DConditionModel):
         plain = self.conv_in
         self.conv_in = InputConvolution(plain.in_channels, plain.out_channels, plain.kernel_size, padding=plain.padding)
         self.reset_reward_layers()
+        if self.reward_terms is not None:
+            let_blocks_add_terms([block for block in (*self.down_blocks, self.mid_block, *self.up_blocks) if block is not None])
+
+    @staticmethod
+    def is_conditioned(config: Mapping[str, Any]) -> bool:
+        """Whether a model of this config reads rewards at all."""
+        return any(config.get(name, True) for name in ("use_score", "use_text")) and \
+            any(config.get(name, True) for name in ("use_attention", "use_addition"))
 
     @property
     def conditioned(self) -> bool:
         """Whether this model reads rewards at all."""
-        config = self.config
-        return (config.use_score or config.use_text) and (config.use_attention or config.use_addition)
+        return self.is_conditioned(self.config)
 
     def reset_reward_layers(self) -> None:
         """Make the layers of the reward condition anew, as the config says."""
-        self.reward_condition = self.reward_encoder = None
+        self.reward_condition = self.reward_encoder = self.reward_terms = None
         if not self.conditioned:
             return
         config = self.config
@@ -86,6 +96,12 @@ class RewardUNet2DConditionModel(UNet2DConditionModel):
         settings |= {"text_dim": config.reward_text_dim, "sinusoid_channels": config.reward_sinusoid_channels, "token_dim": width}
         if config.variant == "paper":
             self.reward_condition = PaperCondition(**settings)
+            if config.use_addition:
+                middle = [] if self.mid_block is None else [config.block_out_channels[-1]]
+                widths = [*config.block_out_channels, *middle, *reversed(config.block_out_channels)]
+                if max(widths) > self.time_embedding.linear_2.out_features:
+                    raise ValueError("the paper variant needs block_out_channels at most as wide as the time embedding")
+                self.reward_terms = BlockTerms(config.reward_text_dim, widths, zero_init)
         else:
             term_dim = self.time_embedding.linear_2.out_features
             self.reward_condition = ReleasedCondition(**settings, term_dim=term_dim, zero_init=zero_init)
@@ -113,6 +129,14 @@ class RewardUNet2DConditionModel(UNet2DConditionModel):
         return super().forward(hidden, timestep, encoder_hidden_states, *args, cross_attention_kwargs=cross_attention_kwargs or None,
                                added_cond_kwargs=added_cond_kwargs, **kwargs)
 
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> RewardUNet2DConditionModel:
+        """Read a folder or hub id in any of the three layouts. See `mre.models.folders.read_unet` for what it takes and raises."""
+        from mre.models.folders import find_folder, read_unet
+
+        where = {name: kwargs.pop(name) for name in HUB_SETTINGS if name in kwargs}
+        return read_unet(cls, find_folder(pretrained_model_name_or_path, **where), **kwargs)
+
     def reward_signal(self, sample: Tensor, inputs: dict[str, Any]) -> RewardSignal | None:
         """The reward condition of a batch (Eq. 5-6); none for a model without it."""
         if self.reward_condition is None:
@@ -126,11 +150,7 @@ class RewardUNet2DConditionModel(UNet2DConditionModel):
             fits = text is not None and text.shape[0] == batch and text.shape[-1] == dim and text.ndim == (3 if paper else 2)
             _check_shape("reward_text", text, fits, f"({batch}, tokens, {dim})" if paper else f"({batch}, {dim})")
         signal = self.reward_condition(scores, text, sample.dtype, inputs.get("reward_text_mask"))
-        present = inputs.get("reward_present")
-        if present is None:
-            return signal
-        term = None if signal.term is None else signal.term * present.to(signal.term)[:, None]
-        return RewardSignal(signal.tokens, signal.token_mask, term, present)
+        return replace(signal, present=inputs.get("reward_present"))
 
     def latent_in(self, sample: Tensor, signal: RewardSignal | None) -> Tensor:
         """(B, in_channels, h, w) -> (B, C, h, w): what the parent's first block receives."""
@@ -143,12 +163,16 @@ class RewardUNet2DConditionModel(UNet2DConditionModel):
         return self.reward_encoder(hidden, signal.tokens, signal.token_mask, signal.present)
 
     def get_aug_embed(self, emb: Tensor, encoder_hidden_states: Tensor, added_cond_kwargs: dict[str, Any]) -> Tensor | None:
-        """What joins the time embedding, which every block receives: the parent's, and the reward's term (Eq. 3, released form)."""
+        """What joins the time embedding, which every block receives: the parent's, and the reward's term (Eq. 3, released form).
+        In the paper's form it carries each block's own term beside it (see `block_terms`)."""
         added = super().get_aug_embed(emb, encoder_hidden_states, added_cond_kwargs)
         signal = (added_cond_kwargs or {}).get("reward_signal")
         if signal is None or signal.term is None:
             return added
-        return signal.term if added is None else added + signal.term
+        term = signal.term if self.reward_terms is None else self.reward_terms(signal.term, emb.shape[-1])
+        if signal.present is not None:
+            term = term * signal.present.to(term)[:, None]
+        return term if added is None else added + term
 
 
 def _check_settings(perspectives: tuple[str, ...], variant: str, reward_init: str, config: Any) -> None:
@@ -161,6 +185,8 @@ def _check_settings(perspectives: tuple[str, ...], variant: str, reward_init: st
     if config.center_input_sample or config.addition_embed_type == "image_hint":
         raise ValueError("center_input_sample and addition_embed_type='image_hint' change what the input convolution reads; "
                          "the reward U-Net does not support them")
+    if variant == "paper" and config.time_embedding_act_fn is not None:
+        raise ValueError("the paper variant hands each block's term over beside the time embedding, which time_embedding_act_fn would bend")
 
 
 def _check_shape(name: str, value: Tensor | None, fits: bool, expected: str) -> None:

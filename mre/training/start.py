@@ -22,7 +22,7 @@ def starting_pipeline(config: TrainConfig):
         return build_pipeline(native_size=config.resolution, **size, **switches(config))
     from mre.models import zoo
 
-    return zoo.load_pipeline(config.init_from)
+    return zoo.load_starting_pipeline(config.init_from, **switches(config))
 
 
 def switches(config: TrainConfig) -> dict[str, object]:

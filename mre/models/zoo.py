@@ -1,0 +1,193 @@
+"""Names -> weights: the embedded models, the public ones, any folder, any hub id. Importing this loads no torch.
+
+Nothing is fetched unless a public model is asked for by its name or hub id and is not on this machine yet.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mre.errors import ModelError
+from mre.rewards import Reward
+
+if TYPE_CHECKING:
+    import torch
+
+    from mre.pipeline import RewardEditPipeline
+
+ASSETS = Path(__file__).resolve().parent.parent / "assets"
+UNTRAINED, UNTRAINED_SEED = {"native_size": 64}, 0
+LEARNED = "Learned from drawn scenes and from photos with drawn edits, in English."
+ANY_PHOTO = "Made for photographs of any kind, at 512 pixels; its safety checker is not loaded."
+
+
+@dataclass(frozen=True)
+class Known:
+    """Where a short name leads, and what to say of it."""
+
+    title: str
+    limits: str
+    folder: str = ""            # of the embedded models, in the assets
+    hub_id: str = ""
+    subfolder: str | None = None
+
+
+KNOWN = {
+    "tiny": Known("MRE tiny (embedded)", LEARNED + " It knows lighting, colour and style edits of any photo, and objects that it can draw "
+                  "itself; it does not know what is in your photo.", folder="tiny"),
+    "tiny-baseline": Known("MRE tiny without reward (embedded)", LEARNED + " Trained like tiny, but blind to rewards: the sliders have no "
+                           "effect.", folder="tiny-baseline"),
+    "tiny-untrained": Known("Untrained (for tests)", "Random weights: what it makes means nothing."),
+    "insp2p": Known("InstructPix2Pix", ANY_PHOTO + " It knows no rewards: the sliders have no effect.",
+                    hub_id="timbrooks/instruct-pix2pix"),
+    "reward-insp2p": Known("Reward-InstructPix2Pix", ANY_PHOTO,
+                           hub_id="Gstar666/Reward-InsPix2Pix", subfolder="stage2_reward_instruct_pix2pix"),
+}
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What is known of a model without loading it."""
+
+    name: str                       # without the folders that lead to it
+    title: str
+    native_size: int                # pixels
+    size_rule: str                  # see mre.imaging.fit_size
+    steps: int                      # this and the next three: its defaults
+    guidance_scale: float
+    image_guidance_scale: float
+    negative_reward: Reward | None
+    conditioned: bool               # whether it reads rewards
+    limits: str                     # what it can edit, and what not
+    digest: str | None              # of its weights; none while they are not on this machine
+
+
+def load_pipeline(name: str, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> RewardEditPipeline:
+    """The model behind a short name, a folder or a hub id, in float32 unless told otherwise, on `device` (a GPU where there is one).
+
+    Raises ModelError in one line that names what is missing or wrong.
+    """
+    from mre.models.quiet import quiet_libraries
+
+    with quiet_libraries():
+        import torch
+
+        pipeline = _untrained_pipeline() if name == "tiny-untrained" else _read(name, dtype)
+    if dtype is not None:
+        pipeline.to(dtype)
+    return pipeline.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def load_starting_pipeline(name: str, **condition: Any) -> RewardEditPipeline:
+    """What a fine-tuning starts from: an editor, or a Stable Diffusion model, whose U-Net is given this reward condition.
+
+    `condition` holds settings of RewardUNet2DConditionModel. A U-Net that has a reward condition already must have the same switches.
+    """
+    from mre.models.quiet import quiet_libraries
+
+    with quiet_libraries():
+        return _read(name, None, widen=True, condition=condition)
+
+
+def describe(name: str) -> ModelInfo:
+    """What is known of a model: its defaults and limits, and the digest of its weights. Loads nothing, fetches nothing.
+
+    Raises ModelError for a name that leads nowhere; public weights that are not here yet are described by what is published of them.
+    """
+    known = KNOWN.get(name)
+    if name == "tiny-untrained":
+        from mre.models.embedded import SETTINGS
+
+        return _info(name, known, SETTINGS | UNTRAINED, True, f"untrained-{UNTRAINED_SEED}")
+    folder = _local_folder(name)
+    if folder is None:
+        return _info(name, known, {}, name != "insp2p", None)
+    from mre.models.folders import INDEX, read_json, reads_rewards
+
+    try:
+        return _info(name, known, read_json(folder / INDEX), reads_rewards(folder / "unet"), weight_digest(folder))
+    except ModelError as error:
+        raise _shortened(error, folder, name) from None
+
+
+def weight_digest(folder: Path) -> str:
+    """SHA-256 of all safetensors files of a model folder, in the order of their names."""
+    files = sorted(folder.glob("*/*.safetensors"))
+    return _digest(tuple((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files))
+
+
+@lru_cache(maxsize=32)
+def _digest(files: tuple[tuple[str, int, int], ...]) -> str:
+    digest = hashlib.sha256()
+    for path, _, size in files:
+        digest.update(f"{Path(path).parent.name}/{Path(path).name} {size}\n".encode())
+        with open(path, "rb") as file:
+            while block := file.read(1 << 22):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _read(name: str, dtype: torch.dtype | None, **start: Any) -> RewardEditPipeline:
+    from diffusers import EulerAncestralDiscreteScheduler
+
+    from mre.models.folders import INDEX, find_folder, read_json, read_pipeline
+    from mre.pipeline import RewardEditPipeline
+
+    known = KNOWN.get(name, Known(name, ""))
+    if known.folder and not (ASSETS / known.folder / INDEX).is_file():
+        raise ModelError(f"the embedded model {name} is not in this copy of the program")
+    folder = ASSETS / known.folder if known.folder else find_folder(known.hub_id or name, subfolder=known.subfolder)
+    try:
+        pipeline = read_pipeline(RewardEditPipeline, folder, dtype=dtype, **start)
+        foreign = read_json(folder / INDEX)["_class_name"] != RewardEditPipeline.__name__
+    except ModelError as error:
+        raise _shortened(error, folder, name) from error.__cause__
+    if foreign and not start:        # saved by others: the sampler of the released evaluation, from the settings that the weights bring
+        pipeline.scheduler = EulerAncestralDiscreteScheduler.from_config(pipeline.scheduler.config)
+    return pipeline
+
+
+def _local_folder(name: str) -> Path | None:
+    """The folder of a model that is on this machine; none for public weights that are not."""
+    from mre.models.folders import find_folder
+
+    known = KNOWN.get(name)
+    if known is not None and known.folder:
+        return ASSETS / known.folder
+    try:
+        return find_folder(known.hub_id if known else name, subfolder=known.subfolder if known else None, local_files_only=True)
+    except ModelError:
+        if known is None:
+            raise
+        return None
+
+
+def _shortened(error: ModelError, folder: Path, name: str) -> ModelError:
+    """The same error with the model's name in place of the folder's whole path, which may be nobody's business."""
+    return ModelError(str(error).replace(str(folder), Path(name).name or name))
+
+
+def _untrained_pipeline() -> RewardEditPipeline:
+    """A small embedded editor with random weights, the same each time, in which instruction, reward and seed all leave a trace."""
+    import torch
+
+    from mre.models.embedded import build_pipeline
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(UNTRAINED_SEED)
+        pipeline = build_pipeline(width=(32, 48, 64), reward_init="released", **UNTRAINED)
+        torch.nn.init.normal_(pipeline.unet.conv_out.weight, std=0.05)       # zero otherwise: it would give every picture back
+    pipeline.unet.eval(), pipeline.text_encoder.eval(), pipeline.vae.eval()
+    return pipeline
+
+
+def _info(name: str, known: Known | None, index: dict[str, Any], conditioned: bool, digest: str | None) -> ModelInfo:
+    return ModelInfo(
+        name=name if known else Path(name).name, title=known.title if known else Path(name).name,
+        native_size=index.get("native_size", 512), size_rule=index.get("size_rule", "released"), steps=index.get("default_steps", 30),
+        guidance_scale=index.get("default_guidance_scale", 7.5), image_guidance_scale=index.get("default_image_guidance_scale", 1.5),
+        negative_reward=None, conditioned=conditioned, limits=known.limits if known else "", digest=digest)
