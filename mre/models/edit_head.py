@@ -52,7 +52,7 @@ class EditHead:
     def _compose(self, features: Tensor, original: Tensor) -> tuple[Tensor, Tensor]:
         gate, paint, weights = features.split(self._sections, dim=1)
         logits = F.pixel_shuffle(gate, self.patch_size) + GATE_BIAS                             # (B, 1, H, W)
-        weights = F.interpolate(weights * MIX_GAIN, scale_factor=self.patch_size, mode="bilinear", align_corners=False)
+        weights = _smoothly(weights * MIX_GAIN, self.patch_size)
         matrix, offset, ink, views, finish = weights.split([9, 3, 3 * DRAWINGS, VIEWS, FINISH_VIEWS], dim=1)
         change = F.pixel_shuffle(paint * PAINT_GAIN, self.patch_size) + offset                               # (B, 3, H, W)
         for channel, column in enumerate(matrix.chunk(3, dim=1)):
@@ -77,6 +77,18 @@ class EditHead:
         """The picture half a cell to the right, its left edge repeated: what a double image adds."""
         step = self.patch_size // 2
         return F.pad(picture, (step, 0, 0, 0), mode="replicate")[..., :-step]
+
+
+def _smoothly(cells: Tensor, size: int) -> Tensor:
+    """(B, C, h, w) -> (B, C, h size, w size), bilinear between the middles of cells, as products with one matrix per axis."""
+    height, width = cells.shape[-2:]
+    return _between(height, size, cells) @ cells @ _between(width, size, cells).T
+
+
+def _between(cells: int, size: int, like: Tensor) -> Tensor:
+    """(cells size, cells): row i holds the weights of the cells that pixel i lies between."""
+    unit = torch.eye(cells, device=like.device, dtype=like.dtype)
+    return F.interpolate(unit[None], scale_factor=size, mode="linear", align_corners=False)[0].T
 
 
 def _blur(picture: Tensor, sigma: float) -> Tensor:
