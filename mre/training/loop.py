@@ -32,6 +32,7 @@ from mre.training.checkpoints import (
 from mre.training.config import TrainConfig, differing
 from mre.training.encoding import Learner
 from mre.training.logs import RunLog
+from mre.training.memory import keep_freed_memory
 from mre.training.objective import Draws, NoisePrediction, stream
 from mre.training.optimizer import build_optimizer, load_optimizer_tensors, optimizer_tensors, set_learning_rate
 from mre.training.start import latent_shape, prepare_models, save_editor, starting_pipeline
@@ -59,6 +60,8 @@ class Run:
         self.accelerator = Accelerator(mixed_precision=config.mixed_precision, gradient_accumulation_steps=config.accumulation,
                                        cpu=not torch.accelerator.is_available())        # lets processes on CPUs find each other too
         self.device = self.accelerator.device
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self.world, self.rank = self.accelerator.num_processes, self.accelerator.process_index
         self.main = self.accelerator.is_main_process
         self.local = config.local_sgd_steps > 0 and self.world > 1          # parameters are averaged, not gradients

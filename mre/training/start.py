@@ -40,6 +40,7 @@ def prepare_models(pipeline, config: TrainConfig, device: torch.device) -> None:
         model.requires_grad_(True).to(device, torch.float32)
     if config.plain_attention:
         pipeline.unet.set_attn_processor(AttnProcessor())
+        pipeline.text_encoder.set_attn_implementation("eager")
     if config.gradient_checkpointing:
         pipeline.unet.enable_gradient_checkpointing()
     if config.channels_last:
