@@ -20,6 +20,7 @@ from mre.errors import MreError, SettingsError
 from ui.pictures import PictureShelf
 
 if TYPE_CHECKING:
+    from mre.study.store import Store
     from ui.edit_visit import Visit
 
 EMBEDDED = ("tiny", "tiny-baseline")
@@ -74,6 +75,12 @@ class Studio:
     def warm(self) -> None:
         """Load the first model in the background."""
         self.editor().warm()
+
+    @cached_property
+    def store(self) -> Store:
+        """The database of human-evaluation studies."""
+        from mre.study.store import Store
+        return Store.open(self.settings.data, self.settings.database)
 
     @cached_property
     def judge(self) -> Any:

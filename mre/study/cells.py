@@ -1,0 +1,43 @@
+"""Cells of our CSV files: times and numbers as text, and text that a spreadsheet would run made harmless and restored again."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from mre.errors import DataError
+
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")     # spreadsheets run the wide forms in some locales
+
+
+def safe(text: str) -> str:
+    """The text with `'` in front where a spreadsheet would take it for a formula. `restored` undoes it, whatever the text was."""
+    return "'" + text if text.lstrip("'").startswith(FORMULA_STARTS) else text
+
+
+def restored(text: str) -> str:
+    return text[1:] if text.startswith("'") and text.lstrip("'").startswith(FORMULA_STARTS) else text
+
+
+def time_cell(milliseconds: int | None) -> str:
+    """ISO 8601 UTC with milliseconds, such as 2026-11-21T03:40:00.123Z; empty for None."""
+    if milliseconds is None:
+        return ""
+    seconds, rest = divmod(milliseconds, 1000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:03d}Z"
+
+
+def time_of(cell: str) -> int | None:
+    """The milliseconds behind a time cell. Raises DataError."""
+    if not cell:
+        return None
+    try:
+        moment = datetime.fromisoformat(cell)
+    except ValueError as error:
+        raise DataError(f"{cell!r} is not an ISO 8601 time") from error
+    if moment.tzinfo is None:
+        raise DataError(f"{cell!r} has no time zone; write Z for UTC")
+    return round(moment.timestamp() * 1000)
+
+
+def seconds_cell(milliseconds: int | None) -> str:
+    return "" if milliseconds is None else f"{milliseconds // 1000}.{milliseconds % 1000:03d}"

@@ -1,0 +1,23 @@
+"""The Study tab: the annotator's own pages, shown in a frame, with a link to open them alone."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from ui.study_pages.routes import add_routes
+from ui.texts import add_texts, t
+
+__all__ = ["add_routes", "build", "title"]
+
+add_texts({
+    "tab_study": ("Study", "人工评测"),
+    "study_open": ("Open in a window of its own", "在单独的窗口中打开"),
+})
+title = t("tab_study")
+FRAME = '<iframe src="/study/" title="Human-evaluation studies" class="study-frame" style="width:100%;height:min(1100px,92vh);border:0"></iframe>'
+
+
+def build(studio) -> None:
+    """Draw the tab. The frame's pages hold a visit of their own, apart from Gradio's session."""
+    gr.HTML(FRAME, padding=False)
+    gr.Button(t("study_open"), link="/study/", size="sm", variant="secondary")
