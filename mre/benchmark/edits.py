@@ -1,0 +1,227 @@
+"""Edits of a benchmark on disk, `OUT/METHOD/ITEM.png` and `OUT/edits.csv`: each whole, made once, by any number of processes."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from mre.benchmark.items import Benchmark, Item
+from mre.data.realedit import file_safe
+from mre.errors import DataError, SettingsError
+from mre.rewards import Reward
+
+if TYPE_CHECKING:
+    from mre.editing import Editor
+
+COLUMNS = ("item", "edit_type", "instruction", "original", "method", "edited", "seed", "model", "seconds")
+ORIGINALS = "original"
+RESERVED = {ORIGINALS, "tables", "sheets"}
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to edit every item: a model with a reward, or pictures that are there already (`make`)."""
+
+    name: str
+    model: str
+    reward: Reward | None = None                # None: the model reads none, or its default
+    negative_reward: Reward | None = None
+    steps: int | None = None
+    guidance_scale: float | None = None
+    image_guidance_scale: float | None = None
+    make: Callable[[Item], Image.Image] | None = None
+
+    def __post_init__(self) -> None:
+        if self.name != file_safe(self.name) or self.name.lower() in RESERVED:
+            raise SettingsError(f"a method cannot be called {self.name!r}")
+
+    def identity(self, weights: str, seed: int) -> dict[str, Any]:
+        """What must be equal for its edits to be the same."""
+        def plain(reward: Reward | None) -> list | None:
+            return None if reward is None else [*reward.scores, *reward.texts]
+        return {"model": self.model, "weights": weights, "reward": plain(self.reward), "negative_reward": plain(self.negative_reward),
+                "steps": self.steps, "guidance_scale": self.guidance_scale, "image_guidance_scale": self.image_guidance_scale, "seed": seed}
+
+
+def item_seed(seed: int, item: str) -> int:
+    """An item's own seed: the same for every method, whatever was edited before it and by whichever process."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {item}".encode()).digest()[:4], "big")
+
+
+def method_name(model: str, reward: Reward | None) -> str:
+    """`tiny@5-5-5`; a model that reads no reward goes by its name, a folder by its last part."""
+    label = file_safe(Path(model).name if "/" in model or "\\" in model else model)
+    return label if reward is None else f"{label}@{'-'.join(f'{score:g}' for score in reward.scores)}"
+
+
+class ResultsFolder:
+    """The folder of one benchmark's results. Raises DataError when it holds another benchmark's, or a method with other settings."""
+
+    def __init__(self, path: Path, benchmark: Benchmark) -> None:
+        self.path, self.benchmark = path, benchmark
+        if path.exists() and not path.is_dir():
+            raise DataError(f"{path}: is a file; --out names a folder")
+        path.mkdir(parents=True, exist_ok=True)
+        self._check_or_write(path / "benchmark.json", {"benchmark": benchmark.kind, **benchmark.identity}, "benchmark")
+
+    def claim(self, methods: Sequence[Method], weights: Callable[[str], str], seed: int) -> None:
+        """Note what each method is, so that its edits are never mixed with those of other settings."""
+        (self.path / "methods").mkdir(exist_ok=True)
+        for method in methods:
+            identity = method.identity(weights(method.model) if method.make is None else "", seed)
+            self._check_or_write(self.path / "methods" / f"{method.name}.json", identity, f"method {method.name}")
+
+    def _check_or_write(self, file: Path, identity: dict[str, Any], what: str) -> None:
+        if file.exists():
+            try:
+                there = json.loads(file.read_text(encoding="utf-8"))
+            except (OSError, ValueError) as error:
+                raise DataError(f"{file}: cannot be read as JSON") from error
+            if there != identity:
+                other = next(name for name in {**identity, **(there if isinstance(there, dict) else {})}
+                             if not isinstance(there, dict) or there.get(name) != identity.get(name))
+                raise DataError(f"{self.path}: holds another {what}: {other} is {there.get(other) if isinstance(there, dict) else there!r} "
+                                f"there, {identity.get(other)!r} here; name another --out")
+            return
+        write_whole(file, json.dumps(identity, indent=1).encode() + b"\n")
+
+    # -- pictures and rows
+
+    def edited(self, method: str, item: str) -> Path:
+        return self.path / method / f"{item}.png"
+
+    def original(self, item: Item) -> Path:
+        return self.path / ORIGINALS / f"{file_safe(item.group)}.png"
+
+    def add(self, method: Method, item: Item, image: Image.Image, row: dict[str, Any], rank: int) -> None:
+        """One edit, picture first, then its row: an edit without a row is edited again."""
+        write_whole(self.edited(method.name, item.item), png(image))
+        with self._part(rank).open("a", encoding="utf-8", newline="\n") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def rows(self) -> dict[tuple[str, str], dict[str, str]]:
+        """(method, item) -> row of every edit that is whole, from edits.csv and from parts that are not merged yet."""
+        rows: dict[tuple[str, str], dict[str, str]] = {}
+        if (self.path / "edits.csv").exists():
+            with (self.path / "edits.csv").open(encoding="utf-8", newline="") as file:
+                for row in csv.DictReader(file):
+                    rows[row["method"], row["item"]] = row
+        for part in sorted(self.path.glob("edits.part-*.jsonl")):
+            for line in part.read_text(encoding="utf-8").splitlines():
+                try:
+                    row = json.loads(line)
+                except ValueError:          # a line that a cut left unfinished
+                    continue
+                rows[row["method"], row["item"]] = {name: str(row[name]) for name in COLUMNS}
+        return {key: row for key, row in rows.items() if self.edited(*key).is_file()}
+
+    def merge(self) -> None:
+        """All rows into edits.csv, in the order of methods and items; the parts go."""
+        rows = self.rows()
+        order = {item.item: number for number, item in enumerate(self.benchmark.items)}
+        ranked = sorted(rows.values(), key=lambda row: (row["method"], order.get(row["item"], len(order)), row["item"]))
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n", extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(ranked)
+        write_whole(self.path / "edits.csv", text.getvalue().encode())
+        for part in self.path.glob("edits.part-*.jsonl"):
+            part.unlink()
+
+    def _part(self, rank: int) -> Path:
+        return self.path / f"edits.part-{rank:04d}.jsonl"
+
+
+def write_edits(folder: ResultsFolder, methods: Sequence[Method], editor: Callable[[str], Editor], seed: int = 0, *, batch: int = 1,
+                items: Sequence[Item] | None = None, rank: int = 0, processes: int = 1,
+                on_progress: Callable[[int], None] = lambda done: None) -> int:
+    """Edit what is missing of this process's share. Returns how many edits were made.
+
+    Items go in fixed groups of `batch`, the same whatever is there already and however many processes share the work, so that a
+    picture does not depend on either. `items`: only these of the benchmark.
+    """
+    items = list(folder.benchmark.items if items is None else items)
+    groups = [items[start:start + batch] for start in range(0, len(items), batch)][rank::processes]
+    done, made = folder.rows(), 0
+    for method in methods:
+        for group in groups:
+            missing = [item for item in group if (method.name, item.item) not in done]
+            if not missing:
+                on_progress(len(group))
+                continue
+            started = time.perf_counter()
+            images = [method.make(item) for item in group] if method.make else edit_group(editor(method.model), method, group, seed)
+            seconds = (time.perf_counter() - started) / len(group)
+            for item, image in zip(group, images, strict=True):
+                if item not in missing:
+                    continue
+                if not folder.original(item).exists():
+                    write_whole(folder.original(item), png(item.open()))
+                row = {"item": item.item, "edit_type": item.edit_type, "instruction": item.instruction,
+                       "original": folder.original(item).relative_to(folder.path).as_posix(), "method": method.name,
+                       "edited": f"{method.name}/{item.item}.png", "seed": item_seed(seed, item.item), "model": method.model,
+                       "seconds": round(seconds, 3)}
+                folder.add(method, item, image, row, rank)
+                made += 1
+            on_progress(len(group))
+    return made
+
+
+def edit_group(editor: Editor, method: Method, group: Sequence[Item], seed: int) -> list[Image.Image]:
+    """The edits of a group: in one batch where all pictures have the model's size already, else one by one, each to its photo's size."""
+    from mre.editing import EditSettings
+    from mre.imaging import fit_size
+
+    settings = [EditSettings(item.instruction, method.reward or Reward.best(), item_seed(seed, item.item), method.steps,
+                             method.guidance_scale, method.image_guidance_scale, negative_reward=method.negative_reward) for item in group]
+    pictures = [item.open() for item in group]
+    info = editor.info
+    if len(group) > 1 and all(fit_size(picture.size, info.size_rule, info.native_size).seen == picture.size for picture in pictures):
+        return _edit_batch(editor, pictures, [each.resolved(info) for each in settings])
+    return [editor.edit(picture, each).image for picture, each in zip(pictures, settings, strict=True)]
+
+
+def _edit_batch(editor: Editor, pictures: list[Image.Image], settings: list) -> list[Image.Image]:
+    import torch
+
+    first = settings[0]
+    negative = None if first.negative_reward is None else [each.negative_reward for each in settings]
+    with torch.inference_mode():
+        return editor.pipeline()(
+            [each.instruction for each in settings], image=pictures, reward=[each.reward for each in settings], negative_reward=negative,
+            num_inference_steps=first.steps, guidance_scale=first.guidance_scale, image_guidance_scale=first.image_guidance_scale,
+            generator=[torch.Generator("cpu").manual_seed(each.seed) for each in settings]).images
+
+
+def png(image: Image.Image) -> bytes:
+    """Lossless, without anything but pixels."""
+    image = image.convert("RGB")
+    buffer = io.BytesIO()
+    Image.frombytes("RGB", image.size, image.tobytes()).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """A file that is either all there or not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_bytes(data)
+    partial.replace(path)
+
+
+def read_edits(folder: Path) -> Iterable[dict[str, str]]:
+    """The rows of a results folder's edits.csv. Raises DataError when it is none."""
+    from mre.data.triplets import csv_rows
+
+    for _, row in csv_rows(folder / "edits.csv", COLUMNS[:6]):
+        yield row

@@ -1,0 +1,137 @@
+"""What is edited in a benchmark: Real-Edit, MagicBrush, items of one's own, or drawn scenes."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from mre.data.magicbrush import read_magicbrush
+from mre.data.realedit import PhotoEdit, photos_in, read_items_csv, read_real_edit
+from mre.errors import DataError
+from mre.imaging import open_image
+from mre.rewards import EDIT_TYPES
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture with one instruction. Items of one `group` share a picture, so intervals are drawn over groups."""
+
+    item: str
+    edit_type: str
+    instruction: str
+    group: str
+    open: Callable[[], Image.Image]
+    open_target: Callable[[], Image.Image] | None = None
+    caption: str | None = None
+    scene: Callable[[], Any] | None = None          # draws the scene, for the oracle
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Named items. `identity` is what must be equal for two results folders to be of the same benchmark."""
+
+    kind: str
+    items: tuple[Item, ...]
+    identity: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class SceneSet:
+    """Held-out drawn scenes, equally many of each edit type. More of them begin with the same ones."""
+
+    per_type: int = 80
+    seed: int = 0
+    split: str = "heldout"
+    size: int = 128
+    photos: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.per_type <= 100_000:
+            raise DataError(f"--per-type must be between 1 and 100000, got {self.per_type}")
+        if self.photos is not None and not any(photos_in(self.photos)):
+            raise DataError(f"{self.photos}: holds no photos")
+
+    def draw(self, index: int):
+        """Scene `index`; its edit type goes round the seven."""
+        return _draw(self.seed, self.split, self.size, self.photos, index)
+
+    def benchmark(self) -> Benchmark:
+        """The items: pictures are drawn when they are asked for."""
+        items = []
+        for index in range(self.per_type * len(EDIT_TYPES)):
+            scene = functools.partial(_draw, self.seed, self.split, self.size, self.photos, index)
+            triplet = scene()
+            items.append(Item(triplet.id, triplet.edit_type, triplet.instruction, triplet.id, functools.partial(_side, scene, "original"),
+                              functools.partial(_side, scene, "target"), scene=scene))
+        return Benchmark("scenes", tuple(items), {"seed": self.seed, "split": self.split, "size": self.size,
+                                                  "photos": _digest_of(photos_in(self.photos)) if self.photos else None})
+
+
+@functools.lru_cache(maxsize=32)
+def _draw(seed: int, split: str, size: int, photos: Path | None, index: int):
+    from mre.data.scenes import draw_triplet
+
+    return draw_triplet(seed, index, split, size, _photos(photos), edit_type=EDIT_TYPES[index % len(EDIT_TYPES)])
+
+
+@functools.cache
+def _photos(folder: Path | None):
+    import numpy as np
+
+    return [np.asarray(open_image(path)) for path in photos_in(folder)] if folder else None
+
+
+def _side(scene: Callable[[], Any], side: str) -> Image.Image:
+    return Image.fromarray(getattr(scene(), side))
+
+
+def open_benchmark(path: Path) -> Benchmark:
+    """A benchmark on disk: a MagicBrush folder, a Real-Edit folder or its JSON, or a CSV of one's own."""
+    if path.suffix.lower() == ".csv":
+        return _of_photos("items", read_items_csv(path), path)
+    if path.suffix.lower() == ".json":
+        return _of_photos("real-edit", read_real_edit(_photo_folder(path), path), path)
+    if not path.is_dir():
+        raise DataError(f"{path}: no such benchmark: scenes, a folder (Real-Edit or MagicBrush), a .json or a .csv")
+    if (path / "edit_turns.json").exists():
+        items = tuple(Item(turn.item, "", turn.instruction, turn.item.split("-")[0], functools.partial(open_image, turn.original),
+                           functools.partial(open_image, turn.target), turn.caption) for turn in read_magicbrush(path))
+        return Benchmark("magicbrush", items, {"items": _digest([(item.item, item.instruction) for item in items])})
+    tables = sorted(path.glob("*.csv"))
+    if len(tables) == 1 and not list(path.glob("*.json")):
+        return _of_photos("items", read_items_csv(tables[0]), tables[0])
+    return _of_photos("real-edit", read_real_edit(path), path)
+
+
+def _photo_folder(listing: Path) -> Path:
+    """Where the photos of a listing lie: beside it, or in the one folder beside it that holds pictures."""
+    if not listing.is_file():
+        raise DataError(f"{listing}: no such file")
+    folders = [path for path in (listing.parent, *sorted(listing.parent.iterdir())) if path.is_dir() and any(photos_in(path))]
+    if not folders:
+        raise DataError(f"{listing}: there are no photos beside it")
+    return folders[0]
+
+
+def _of_photos(kind: str, edits: list[PhotoEdit], source: Path) -> Benchmark:
+    items = tuple(Item(edit.item, edit.edit_type, edit.instruction, edit.photo.stem, functools.partial(open_image, edit.photo))
+                  for edit in edits)
+    return Benchmark(kind, items, {"items": _digest([(edit.item, edit.edit_type, edit.instruction) for edit in edits]),
+                                   "photos": _digest_of(sorted({edit.photo for edit in edits}))})
+
+
+def _digest(values: object) -> str:
+    return hashlib.sha256(repr(values).encode()).hexdigest()[:16]
+
+
+def _digest_of(paths) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]

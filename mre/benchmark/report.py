@@ -1,0 +1,140 @@
+"""The tables of any benchmark: accuracy and score (the paper's Table 1), asked scores (Table 6), edit types, stability (D.3)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from mre.benchmark.items import Item
+from mre.benchmark.scores import Answer
+from mre.benchmark.tables import Cell, Table, gain_cell, mean_cell
+from mre.rewards import EDIT_TYPES, PERSPECTIVES
+
+Key = tuple[str, int]       # item, repeat
+
+
+class Scores:
+    """Answers by method and perspective. What was never asked (no edit, budget used up) is missing like what failed."""
+
+    def __init__(self, answers: Sequence[Answer], items: Sequence[Item]) -> None:
+        self.items = list(items)
+        self.groups = {item.item: item.group for item in items}
+        self.repeats = max((answer.repeat for answer in answers), default=0) + 1
+        self.judges = Counter((answer.judge, answer.judge_version) for answer in answers if answer.score is not None)
+        self._answers = {(answer.method, answer.perspective, answer.item, answer.repeat): answer for answer in answers}
+
+    def keys(self, items: Sequence[Item] | None = None) -> list[Key]:
+        return [(item.item, repeat) for item in (self.items if items is None else items) for repeat in range(self.repeats)]
+
+    def answers(self, method: str, perspective: str, keys: Sequence[Key]) -> list[Answer | None]:
+        return [self._answers.get((method, perspective, *key)) for key in keys]
+
+    def values(self, method: str, perspective: str, keys: Sequence[Key]) -> list[float | None]:
+        """Scores in the order of `keys`; None where there is none."""
+        return [answer.score if answer else None for answer in self.answers(method, perspective, keys)]
+
+    def accepted(self, method: str, perspective: str, keys: Sequence[Key]) -> list[float | None]:
+        """Yes as 1, no as 0; None where the answer is missing, score and yes/no together or not at all."""
+        return [None if answer is None or answer.score is None or answer.accepted is None else float(answer.accepted)
+                for answer in self.answers(method, perspective, keys)]
+
+    def of(self, keys: Sequence[Key]) -> list[str]:
+        return [self.groups[item] for item, _ in keys]
+
+    def mean(self, method: str, perspective: str, items: Sequence[Item] | None = None) -> Cell:
+        """Mean score with its interval over pictures."""
+        keys = self.keys(items)
+        return mean_cell(self.values(method, perspective, keys), self.of(keys))
+
+    def accuracy(self, method: str, perspective: str, items: Sequence[Item] | None = None) -> Cell:
+        """Share of yes."""
+        keys = self.keys(items)
+        return mean_cell(self.accepted(method, perspective, keys), self.of(keys), percent=True)
+
+    def gain(self, method: str, against: str, perspective: str, items: Sequence[Item] | None = None) -> Cell:
+        """Mean difference of scores on the same items."""
+        keys = self.keys(items)
+        return gain_cell(self.values(method, perspective, keys), self.values(against, perspective, keys), self.of(keys))
+
+    def judge_note(self) -> str:
+        """Who judged, in which builds."""
+        builds = ", ".join(f"{version} x {count}" for (_, version), count in self.judges.most_common())
+        return f"Judge: {', '.join(sorted({judge for judge, _ in self.judges})) or 'none'}; builds: {builds or 'none'}."
+
+
+def table_1(scores: Scores, methods: Sequence[str]) -> Table:
+    """Accuracy and score of each method."""
+    title = "Accuracy (yes) and score, 0-5, per perspective (form of Table 1)"
+    columns = ["method", *(f"{name} {what}" for name in PERSPECTIVES for what in ("acc", "score"))]
+    rows = [[method, *(cell for name in PERSPECTIVES for cell in (scores.accuracy(method, name), scores.mean(method, name)))]
+            for method in methods]
+    return Table("table_1", title, columns, rows, [INTERVALS, scores.judge_note()])
+
+
+def table_6(scores: Scores, sweeps: dict[str, list[tuple[str, str]]]) -> Table:
+    """Scores asked for against scores obtained; `sweeps`: model -> (asked, method) from the lowest."""
+    columns = ["model", "asked", *(f"{name} {what}" for name in PERSPECTIVES for what in ("acc", "score"))]
+    rows = []
+    for model, sweep in sweeps.items():
+        rows += [[model, asked, *(cell for name in PERSPECTIVES for cell in (scores.accuracy(method, name), scores.mean(method, name)))]
+                 for asked, method in sweep]
+        if len(sweep) > 1:
+            low, high = sweep[0], sweep[-1]
+            spread = [cell for name in PERSPECTIVES for cell in ("", scores.gain(high[1], low[1], name))]
+            rows.append([model, f"{high[0]} minus {low[0]}", *spread])
+    return Table("table_6", "Asked scores and what they give (form of Table 6)", columns, rows, [INTERVALS, scores.judge_note()])
+
+
+def table_of_types(scores: Scores, methods: Sequence[str], perspective: str = "following") -> Table:
+    """One perspective's mean score per edit type."""
+    types = [name for name in EDIT_TYPES if any(item.edit_type == name for item in scores.items)]
+    of_type = {name: [item for item in scores.items if item.edit_type == name] for name in types}
+    rows = [[method, *(scores.mean(method, perspective, of_type[name]) for name in types)] for method in methods]
+    return Table(f"types_{perspective}", f"Score of {perspective} per edit type", ["method", *types], rows,
+                 [INTERVALS, scores.judge_note()])
+
+
+def table_of_stability(scores: Scores, methods: Sequence[str]) -> Table:
+    """How much a judge's answers move between repeats, in the mean and item by item (form of Appendix D.3).
+
+    flips: items whose yes/no is not the same in all repeats; moved: items whose score is not.
+    """
+    columns = ["method", "perspective", "acc range (points)", "score range", "items that flip", "items that move", "mean item range",
+               "n", "missing"]
+    rows = []
+    for method in methods:
+        for name in PERSPECTIVES:
+            by_repeat = [[(item.item, repeat) for item in scores.items] for repeat in range(scores.repeats)]
+            accuracies = [mean_of(scores.accepted(method, name, keys)) for keys in by_repeat]
+            means = [mean_of(scores.values(method, name, keys)) for keys in by_repeat]
+            yes = list(zip(*(scores.accepted(method, name, keys) for keys in by_repeat), strict=True))
+            value = list(zip(*(scores.values(method, name, keys) for keys in by_repeat), strict=True))
+            whole = [number for number, scored in enumerate(value) if None not in scored]
+            flips = [len({*yes[number]}) > 1 for number in whole if None not in yes[number]]
+            ranges = [max(value[number]) - min(value[number]) for number in whole]
+            missing = sum(scored is None for item in value for scored in item)
+            rows.append([method, name, range_text(accuracies, 100), range_text(means, 1), share_text(flips),
+                         share_text([width > 0 for width in ranges]), f"{sum(ranges) / len(ranges):.3f}" if ranges else "-",
+                         len(value) * scores.repeats - missing, missing])
+    return Table("stability", f"Stability of the judge over {scores.repeats} repeats (form of Appendix D.3)", columns, rows,
+                 ["Item-level shares are over items with an answer in every repeat.", scores.judge_note()])
+
+
+def mean_of(values: Sequence[float | None]) -> float | None:
+    """The mean of what is there; None for nothing."""
+    kept = [value for value in values if value is not None]
+    return sum(kept) / len(kept) if kept else None
+
+
+def range_text(values: Sequence[float | None], scale: float) -> str:
+    """Largest minus smallest."""
+    kept = [value * scale for value in values if value is not None]
+    return f"{max(kept) - min(kept):.2f}" if kept else "-"
+
+
+def share_text(flags: Sequence[bool]) -> str:
+    """`12 of 560 (2.1 %)`."""
+    return f"{sum(flags)} of {len(flags)} ({100 * sum(flags) / len(flags):.1f} %)" if flags else "-"
+
+
+INTERVALS = "Intervals: 95 %, bootstrap over pictures."

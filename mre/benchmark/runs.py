@@ -1,0 +1,161 @@
+"""A benchmark from beginning to end: which methods edit which items, then the judge, then the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from mre.benchmark import scene_tables
+from mre.benchmark.edits import Method, method_name
+from mre.benchmark.items import Benchmark, Item
+from mre.benchmark.report import Scores, table_1, table_6, table_of_stability, table_of_types
+from mre.benchmark.tables import Table
+from mre.errors import SettingsError
+from mre.rewards import EDIT_TYPES, PERSPECTIVES, Reward
+
+if TYPE_CHECKING:
+    from mre.editing import Editor
+    from mre.models.zoo import ModelInfo
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which methods edit which items. `main`: over all items; the others answer one question each, on fewer."""
+
+    benchmark: Benchmark
+    models: tuple[str, ...]
+    sweeps: dict[str, list[tuple[str, Method]]]         # model -> (asked scores, method) from the lowest; one for a model without rewards
+    tables: tuple[str, ...] = ()
+    probe_items: tuple[Item, ...] = ()
+    text_items: tuple[Item, ...] = ()
+    conditioned: tuple[str, ...] = ()
+    guided: tuple[str, ...] = ()                        # of the conditioned, those whose guidance has a branch to lead away from
+    jobs: list[tuple[Method, Sequence[Item]]] = field(default_factory=list)
+
+    @property
+    def main(self) -> list[str]:
+        return list(dict.fromkeys(method.name for sweep in self.sweeps.values() for _, method in sweep))
+
+    @property
+    def best(self) -> list[str]:
+        """Each model at the highest scores asked of it."""
+        return [sweep[-1][1].name for sweep in self.sweeps.values()]
+
+
+def plan_runs(benchmark: Benchmark, models: Sequence[str], rewards: Sequence[Reward], info: Callable[[str], ModelInfo],
+              tables: Sequence[str] = (), probe_per_type: int = 20, texts_per_type: int = 8, **settings) -> Plan:
+    """All methods of a benchmark. `settings` (steps and guidance) go to every method; `tables` are those of drawn scenes."""
+    if len(set(models)) != len(models):
+        raise SettingsError("a model is named twice")
+    rewards = sorted(rewards, key=lambda reward: (sum(reward.scores), reward.scores))
+    sweeps: dict[str, list[tuple[str, Method]]] = {}
+    for model in models:
+        asked = rewards if info(model).conditioned else [None]
+        sweeps[model] = [("-" if reward is None else "/".join(f"{score:g}" for score in reward.scores),
+                          Method(method_name(model, reward), model, reward, **settings)) for reward in asked]
+    names = [sweep[0][1].name for sweep in sweeps.values()]
+    if len(set(names)) != len(names):
+        raise SettingsError(f"two models would be called {max(names, key=names.count)!r}; rename a folder")
+    conditioned = tuple(model for model in models if info(model).conditioned)
+    guided = tuple(model for model in conditioned if _is_guided(info(model), **settings))
+    plan = Plan(benchmark, tuple(models), sweeps, tuple(tables), first_of_each(benchmark.items, probe_per_type),
+                first_of_each(benchmark.items, texts_per_type), conditioned, guided)
+    plan.jobs.extend((method, benchmark.items) for sweep in sweeps.values() for _, method in sweep)
+    if "data" in tables:
+        plan.jobs.append((scene_tables.training_data(), benchmark.items))
+    for model in conditioned:
+        best = [(Method(method_name(model, Reward.best()), model, Reward.best(), **settings), plan.probe_items)]
+        if "sliders" in tables:
+            plan.jobs.extend(best + [(with_settings(method, settings), plan.probe_items) for method in scene_tables.slider_methods(model)])
+        if "texts" in tables:
+            plan.jobs.extend(best + [(with_settings(method, settings), plan.text_items) for _, method in scene_tables.text_methods(model)])
+        if "negative" in tables and model in guided:
+            plan.jobs.extend((with_settings(method, settings), plan.probe_items) for _, method in scene_tables.negative_methods(model))
+    return plan
+
+
+def with_settings(method: Method, settings: dict) -> Method:
+    """The same method with steps and guidance as given."""
+    from dataclasses import replace
+
+    return replace(method, **settings)
+
+
+def _is_guided(info: ModelInfo, guidance_scale: float | None = None, image_guidance_scale: float | None = None, **_) -> bool:
+    text = info.guidance_scale if guidance_scale is None else guidance_scale
+    image = info.image_guidance_scale if image_guidance_scale is None else image_guidance_scale
+    return text > 1 and image >= 1
+
+
+def first_of_each(items: Sequence[Item], per_type: int) -> tuple[Item, ...]:
+    """The first few items of each edit type, in the order of the benchmark."""
+    seen = dict.fromkeys(EDIT_TYPES, 0)
+    chosen = []
+    for item in items:
+        if item.edit_type in seen and seen[item.edit_type] < per_type:
+            seen[item.edit_type] += 1
+            chosen.append(item)
+    return tuple(chosen)
+
+
+def editors(device: str | None = None) -> Callable[[str], Editor]:
+    """Editors by name, each loaded once, when it is first asked to edit."""
+    from mre.editing import Editor
+
+    loaded: dict[str, Editor] = {}
+
+    def editor(name: str) -> Editor:
+        if name not in loaded:
+            loaded[name] = Editor(name, device=device)
+        return loaded[name]
+
+    return editor
+
+
+def tables_of(plan: Plan, scores: Scores) -> list[Table]:
+    """Every table that the answers allow."""
+    main, best = plan.main, plan.best
+    if plan.benchmark.kind != "scenes":
+        tables = [table_1(scores, main)]
+        if any(len(sweep) > 1 for sweep in plan.sweeps.values()):
+            tables.append(table_6(scores, asked_of(plan)))
+        if any(item.edit_type for item in plan.benchmark.items):
+            tables += [table_of_types(scores, best, name) for name in PERSPECTIVES]
+    else:
+        tables = scene_report(plan, scores)
+    if scores.repeats > 1:
+        tables.append(table_of_stability(scores, main))
+    return tables
+
+
+def asked_of(plan: Plan) -> dict[str, list[tuple[str, str]]]:
+    """Model -> (asked scores, method's name) of the models that read rewards."""
+    return {model: [(asked, method.name) for asked, method in plan.sweeps[model]] for model in plan.conditioned}
+
+
+def scene_report(plan: Plan, scores: Scores) -> list[Table]:
+    """The tables of drawn scenes that were asked for."""
+    main, best = plan.main, plan.best
+    data = [scene_tables.TRAINING_DATA] if "data" in plan.tables else []
+    tables = []
+    if "scores" in plan.tables:
+        plain = [plan.sweeps[model][-1][1].name for model in plan.models if model not in plan.conditioned]
+        pairs = [(plan.sweeps[model][-1][1].name, other) for model in plan.conditioned for other in [*plain, *data]]
+        pairs += [(high, low) for model in plan.conditioned if len(plan.sweeps[model]) > 1
+                  for high, low in [(plan.sweeps[model][-1][1].name, plan.sweeps[model][0][1].name)]]
+        tables.append(scene_tables.table_of_means(scores, [*main, *data]))
+        if pairs:
+            tables.append(scene_tables.table_of_gains(scores, pairs))
+        tables.append(table_1(scores, main))
+        if any(len(plan.sweeps[model]) > 1 for model in plan.conditioned):
+            tables.append(table_6(scores, asked_of(plan)))
+        tables += [table_of_types(scores, best, name) for name in PERSPECTIVES]
+    for model in plan.conditioned:
+        if "sliders" in plan.tables:
+            tables.append(scene_tables.table_of_sliders(scores, model, plan.probe_items))
+        if "texts" in plan.tables:
+            tables.append(scene_tables.table_of_texts(scores, model, plan.text_items))
+        if "negative" in plan.tables and model in plan.guided:
+            tables.append(scene_tables.table_of_negatives(scores, model, plan.probe_items))
+    return tables

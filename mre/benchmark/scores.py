@@ -1,0 +1,116 @@
+"""A judge's answers about edits: one row per answer in `scores.csv`, failures among them, and the reasons in `failures.csv`."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mre.benchmark.edits import ResultsFolder, write_whole
+from mre.benchmark.items import Item
+from mre.errors import DataError
+from mre.judge.verdicts import Ask, Judge, Tally, Verdicts
+from mre.rewards import PERSPECTIVES
+
+COLUMNS = ("item", "method", "judge", "judge_version", "repeat", "perspective", "score", "accepted", "text", "raw", "seconds", "cost_usd")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One judge's answer on one perspective of one edit. `score` None: there is no answer, and `error` says why."""
+
+    item: str
+    method: str
+    judge: str
+    judge_version: str
+    repeat: int
+    perspective: str
+    score: float | None
+    accepted: bool | None
+    text: str | None
+    raw: str
+    seconds: float
+    cost_usd: float | None
+    error: str | None = None
+
+
+def questions(folder: ResultsFolder, methods: Sequence[tuple[str, Sequence[Item]]], repeats: int = 1) -> list[Ask]:
+    """Every edit of the methods that is there, `repeats` times."""
+    there = folder.rows()
+    return [Ask(item.item, item.instruction, folder.original(item), folder.edited(method, item.item), method, repeat, item.scene)
+            for method, items in methods for item in items if (method, item.item) in there for repeat in range(repeats)]
+
+
+def judge_edits(judge: Judge, asks: Sequence[Ask], task: str,
+                on_progress: Callable[[int], None] = lambda done: None) -> tuple[list[Answer], Tally]:
+    """One answer per perspective of each edit, in the order of `asks`, those that failed included."""
+    answers: list[Answer] = []
+
+    def heard(ask: Ask, verdicts: Verdicts) -> None:
+        for verdict in verdicts:
+            answers.append(Answer(ask.item, ask.method, verdicts.judge, verdict.judge_version, ask.repeat, verdict.perspective,
+                                  verdict.score, verdict.accepted, verdict.text, verdict.raw, round(verdict.seconds, 3), verdict.cost_usd,
+                                  verdict.error))
+        on_progress(1)
+
+    return answers, judge.score_all(asks, task, heard)
+
+
+def write_scores(answers: Iterable[Answer], folder: Path) -> Path:
+    """scores.csv with one row per answer, and failures.csv when there are any."""
+    answers = list(answers)
+    path = _write(folder / "scores.csv", COLUMNS, [[_cell(getattr(answer, name)) for name in COLUMNS] for answer in answers])
+    failed = [(answer.item, answer.method, answer.repeat, answer.perspective, answer.error) for answer in answers if answer.score is None]
+    if failed:
+        _write(folder / "failures.csv", ("item", "method", "repeat", "perspective", "error"), failed)
+    else:
+        (folder / "failures.csv").unlink(missing_ok=True)
+    return path
+
+
+def read_scores(path: Path) -> list[Answer]:
+    """Answers from a scores.csv. Raises DataError naming the row."""
+    answers = []
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            if missing := [name for name in COLUMNS if name not in (reader.fieldnames or ())]:
+                raise DataError(f"{path}: has no column {missing[0]!r}")
+            for number, row in enumerate(reader, 1):
+                answers.append(_answer(row, f"{path}: row {number}"))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    return answers
+
+
+def _answer(row: dict[str, str], where: str) -> Answer:
+    try:
+        score = float(row["score"]) if row["score"] else None
+        accepted = {"": None, "yes": True, "no": False}[row["accepted"]]
+        repeat, seconds = int(row["repeat"]), float(row["seconds"] or 0)
+        cost = float(row["cost_usd"]) if row["cost_usd"] else None
+    except (ValueError, KeyError) as error:
+        raise DataError(f"{where}: {error}") from error
+    if row["perspective"] not in PERSPECTIVES or (score is not None and not 0 <= score <= 5):
+        raise DataError(f"{where}: perspective {row['perspective']!r}, score {row['score']!r}")
+    return Answer(row["item"], row["method"], row["judge"], row["judge_version"], repeat, row["perspective"], score, accepted,
+                  row["text"] or None, row["raw"], seconds, cost, None if score is not None else "no score")
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
+
+
+def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> Path:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    write_whole(path, text.getvalue().encode())
+    return path

@@ -1,0 +1,192 @@
+"""Edit a benchmark with any models, let a judge score the edits, and print tables with intervals.
+
+BENCHMARK is one of
+  scenes               held-out drawn scenes; the oracle judges them offline
+  FOLDER or FILE.json  Real-Edit: photos, and a JSON of photo name -> seven lines, each with edit type and instruction
+  FILE.csv             your own: columns item, image, instruction, edit_type, pictures beside it
+  FOLDER               the MagicBrush test set (edit_turns.json); judged by CLIP where --clip names a model
+
+Edits are written first, one PNG each, with a seed per item; then they are judged; then come the tables. The same command run again
+makes only what is missing. Several processes share the edits:
+  accelerate launch --num_processes 2 -m mre bench ...
+
+Written: OUT/METHOD/ITEM.png, edits.csv (what `study create` reads), scores.csv (one row per answer), failures.csv (answers that are
+missing, and why; the exit code is 1 then), tables/ as CSV, Markdown and LaTeX, and sheets/.
+
+example:
+  python -m mre bench scenes --model tiny tiny-baseline --judge oracle --out bench/ --per-type 80 --scores 5,5,5 3,3,3 0,0,0
+  python -m mre bench real-edit/ --model reward-insp2p insp2p --judge gpt-4o-2024-08-06 --out real-edit-results/ --budget 20
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from mre.errors import DataError, JudgeError, SettingsError
+from mre.judge.flags import add_judge_arguments, agree_on_cost, judge_from
+from mre.rewards import PERSPECTIVES, Reward
+
+SCENE_TABLES = ("scores", "data", "sliders", "texts", "negative", "counts")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("benchmark", metavar="BENCHMARK", help="what to edit (above)")
+    parser.add_argument("--model", nargs="+", required=True, metavar="NAME", help="names, folders or hub ids")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the results folder")
+    parser.add_argument("--scores", nargs="+", default=["5,5,5"], metavar="F,P,Q", help="rewards to ask for (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the edits; each item has its own, made from it (default %(default)s)")
+    parser.add_argument("--steps", type=int, help="denoising steps (default: the model's)")
+    parser.add_argument("--guidance-scale", type=float, help="(default: the model's)")
+    parser.add_argument("--image-guidance-scale", type=float, help="(default: the model's)")
+    parser.add_argument("--repeat", type=int, default=1, metavar="N", help="ask the judge N times: its stability (default %(default)s)")
+    parser.add_argument("--batch-size", type=int, default=8, metavar="N", help="edits at once, of pictures that have the model's size")
+    parser.add_argument("--clip", metavar="MODEL", help="folder or hub id of a CLIP model: adds CLIP-I, CLIP-T and FID (Tables 2 and 7)")
+    parser.add_argument("--sheet", type=int, default=2, metavar="N", help="items of each edit type on the contact sheet; 0: none")
+    parser.add_argument("--edits-only", action="store_true", help="stop before judging")
+    scenes = parser.add_argument_group("drawn scenes")
+    scenes.add_argument("--per-type", type=int, default=80, metavar="N", help="scenes of each edit type (default %(default)s)")
+    scenes.add_argument("--size", type=int, help="of the scenes, in pixels (default: the first model's)")
+    scenes.add_argument("--scene-seed", type=int, default=0, help="(default %(default)s)")
+    scenes.add_argument("--photos", type=Path, metavar="DIR", help="draw a part of the scenes on pieces of these photos")
+    scenes.add_argument("--tables", nargs="+", choices=SCENE_TABLES, default=SCENE_TABLES, help="(default: all)")
+    scenes.add_argument("--probe-per-type", type=int, default=20, metavar="N", help="scenes of a type for sliders and negative rewards")
+    scenes.add_argument("--texts-per-type", type=int, default=8, metavar="N", help="scenes of a type for reward texts")
+    add_judge_arguments(parser, default="oracle")
+
+
+def run(args: argparse.Namespace) -> int:
+    for name, low in (("repeat", 1), ("batch_size", 1), ("sheet", 0), ("probe_per_type", 1), ("texts_per_type", 1)):
+        if getattr(args, name) < low:
+            raise SettingsError(f"--{name.replace('_', '-')} must be {low} or more, got {getattr(args, name)}")
+    rewards = [Reward.parse(scores) for scores in args.scores]
+    if args.benchmark != "scenes" and args.judge == "oracle" and not args.clip and not args.edits_only:
+        raise JudgeError("the oracle judges drawn scenes only; for photos name a model, such as --judge gpt-4o-2024-08-06")
+    judge = None if args.edits_only or (args.benchmark != "scenes" and args.judge == "oracle") else judge_from(args)
+    from accelerate import PartialState
+
+    from mre.benchmark.runs import editors, plan_runs
+    from mre.models import zoo
+
+    processes = PartialState()
+    benchmark = open_what(args, zoo.describe(args.model[0]).native_size)
+    tables = [name for name in SCENE_TABLES if name in args.tables] if benchmark.kind == "scenes" else []
+    plan = plan_runs(benchmark, args.model, rewards, zoo.describe, tables, args.probe_per_type, args.texts_per_type,
+                     steps=args.steps, guidance_scale=args.guidance_scale, image_guidance_scale=args.image_guidance_scale)
+    folder = make_edits(args, plan, editors(), processes)
+    processes.wait_for_everyone()
+    if not processes.is_main_process:
+        return 0
+    folder.merge()
+    return judge_and_tabulate(args, plan, folder, judge)
+
+
+def open_what(args: argparse.Namespace, native_size: int):
+    """The benchmark that the flags name."""
+    from mre.benchmark.items import SceneSet, open_benchmark
+
+    if args.benchmark == "scenes":
+        return SceneSet(args.per_type, args.scene_seed, "heldout", args.size or native_size, args.photos).benchmark()
+    return open_benchmark(Path(args.benchmark))
+
+
+def make_edits(args: argparse.Namespace, plan, editor, processes):
+    """This process's share of the edits that are missing."""
+    from tqdm import tqdm
+
+    from mre.benchmark.edits import ResultsFolder, write_edits
+
+    if processes.is_main_process:       # one process notes what the folder is for, the others find it noted
+        folder = ResultsFolder(args.out, plan.benchmark)
+        folder.claim([method for method, _ in plan.jobs], lambda model: editor(model).info.digest or "", args.seed)
+    processes.wait_for_everyone()
+    folder = ResultsFolder(args.out, plan.benchmark)
+    share = sum(len(items) for _, items in plan.jobs) // processes.num_processes
+    with tqdm(total=share, unit="edit", desc="edits", disable=None if processes.is_main_process else True) as bar:
+        for method, items in plan.jobs:
+            bar.set_postfix_str(method.name, refresh=False)
+            write_edits(folder, [method], editor, args.seed, batch=args.batch_size, items=items, rank=processes.process_index,
+                        processes=processes.num_processes, on_progress=bar.update)
+    return folder
+
+
+def judge_and_tabulate(args: argparse.Namespace, plan, folder, judge) -> int:
+    """Judge all edits, write one row per answer, and the tables."""
+    from mre.benchmark.report import Scores
+    from mre.benchmark.runs import tables_of
+
+    tables, failed, stopped = [], 0, None
+    if judge is not None:
+        answers, tally = judged(args, plan, folder, judge)
+        failed, stopped = tally.failed, tally.stopped
+        scores = Scores(answers, plan.benchmark.items)
+        tables += tables_of(plan, scores)
+        if "counts" in plan.tables:
+            tables += counts(plan, folder)
+        write_sheets(args, plan, folder, scores)
+    if args.clip:
+        from mre.benchmark.clip_tables import tables_by_clip
+        tables += tables_by_clip(plan, folder, args.clip)
+    for table in tables:
+        table.write(args.out / "tables")
+        print(table.markdown())
+    print(f"{len(tables)} tables in {args.out / 'tables'}, {len(folder.rows())} edits in {args.out / 'edits.csv'}")
+    if stopped:
+        raise JudgeError(f"{stopped}; run the same command again to go on")
+    return 1 if failed else 0
+
+
+def judged(args: argparse.Namespace, plan, folder, judge):
+    """All answers, those from the cache included, written to scores.csv."""
+    from tqdm import tqdm
+
+    from mre.benchmark.scores import judge_edits, questions, write_scores
+
+    wanted: dict[str, tuple] = {}
+    for method, items in plan.jobs:                       # a method may serve several tables: judge it on the larger set
+        if len(items) > len(wanted.get(method.name, ())):
+            wanted[method.name] = tuple(items)
+    asks = questions(folder, list(wanted.items()), args.repeat)
+    if not asks:
+        raise DataError(f"{args.out}: there are no edits to judge")
+    with judge.cache.only_run():
+        agree_on_cost(judge, asks, "evaluate", args.yes)
+        with tqdm(total=len(asks), unit="edit", desc=judge.name, disable=None) as bar:
+            answers, tally = judge_edits(judge, asks, "evaluate", bar.update)
+    write_scores(answers, args.out)
+    print(tally, file=sys.stderr)
+    if tally.failed:
+        print(f"{tally.failed} answers are missing; why stands in {args.out / 'failures.csv'}", file=sys.stderr)
+    return answers, tally
+
+
+def counts(plan, folder) -> list:
+    """The table of counts and positions, where the scenes hold any."""
+    from mre.benchmark.scene_tables import counts_found, operation_of, table_of_counts
+
+    found = {method: counts_found(folder, method, plan.benchmark.items) for method in plan.best}
+    return [table_of_counts(found, plan.benchmark.items, operation_of)] if any(found.values()) else []
+
+
+def write_sheets(args: argparse.Namespace, plan, folder, scores) -> None:
+    """The contact sheet, and one with the worst edits of each model."""
+    from mre.benchmark.edits import png, write_whole
+    from mre.benchmark.sheets import chosen_items, contact_sheet, worst_items
+
+    if not args.sheet:
+        return
+
+    def score(method: str, perspective: str, item: str) -> float | None:
+        return scores.values(method, perspective, [(item, 0)])[0]
+
+    def caption(method: str, item: str) -> str:
+        return " ".join("-" if value is None else f"{value:.1f}" for value in (score(method, name, item) for name in PERSPECTIVES))
+
+    shown = [method for sweep in plan.sweeps.values() for _, method in reversed(sweep)]
+    names = [method.name for method in shown]
+    items = chosen_items(plan.benchmark.items, args.sheet)
+    write_whole(args.out / "sheets" / "edits.png", png(contact_sheet(folder, items, names, caption)))
+    for method in plan.best:
+        worst = worst_items(plan.benchmark.items, lambda name, item, method=method: score(method, name, item), 7)
+        write_whole(args.out / "sheets" / f"worst_{method}.png", png(contact_sheet(folder, worst, names, caption)))

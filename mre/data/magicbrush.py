@@ -1,0 +1,65 @@
+"""The MagicBrush test set: single turns with a target picture and its caption. No torch here.
+
+A folder with `edit_turns.json` (a list of {"input", "mask", "output", "instruction"}), `global_descriptions.json` (image id -> file name
+-> caption) and `images/ID/FILE.png`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mre.errors import DataError
+
+
+@dataclass(frozen=True)
+class MagicBrushTurn:
+    """One turn: edit `original` by `instruction`; `target` is what a person made of it, `caption` says what it shows."""
+
+    item: str
+    instruction: str
+    original: Path
+    target: Path
+    caption: str | None
+
+
+def read_magicbrush(folder: Path) -> list[MagicBrushTurn]:
+    """All turns, each on its own (a turn's input is the person's picture of the turn before, as in the paper's table)."""
+    listing = folder / "edit_turns.json"
+    turns = _json(listing)
+    if not isinstance(turns, list) or not turns:
+        raise DataError(f"{listing}: must be a list of turns")
+    captions_file = folder / "global_descriptions.json"
+    captions = _json(captions_file) if captions_file.exists() else {}
+    if not isinstance(captions, dict):
+        raise DataError(f"{captions_file}: must be one JSON object, image id -> file -> caption")
+    found: dict[str, MagicBrushTurn] = {}
+    for number, turn in enumerate(turns):
+        where = f"{listing}: turn {number}"
+        fields = [turn.get(name) for name in ("input", "output", "instruction")] if isinstance(turn, dict) else [None]
+        if not all(isinstance(field, str) and field.strip() for field in fields):
+            raise DataError(f"{where}: must have input, output and instruction")
+        image = turn["input"].split("-")[0]
+        caption = captions.get(image, {}).get(turn["output"]) if isinstance(captions.get(image, {}), dict) else None
+        item = Path(turn["output"]).stem
+        if item in found:
+            raise DataError(f"{where}: output {turn['output']!r} stands twice")
+        found[item] = MagicBrushTurn(item, " ".join(turn["instruction"].split()), _picture(folder, image, turn["input"], where),
+                                     _picture(folder, image, turn["output"], where), caption if isinstance(caption, str) else None)
+    return list(found.values())
+
+
+def _picture(folder: Path, image: str, name: str, where: str) -> Path:
+    for path in (folder / "images" / image / name, folder / "images" / name):
+        if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
+            return path
+    raise DataError(f"{where}: no picture {name!r} in images/{image}")
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path}: cannot be read as JSON: {getattr(error, 'strerror', None) or error}") from error
