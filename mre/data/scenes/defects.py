@@ -41,20 +41,27 @@ FOLLOWING_TEXTS = {
     "half": ("only one of two was done", "only one of them was changed", "one of the two is missing")}
 DEGREES = {4: "slightly", 3: "somewhat", 2: "clearly", 1: "strongly", 0: "completely"}
 PRESERVING_TEXTS = {
-    "tinted": ("the colours outside the edit are {degree} greenish", "there is a green tint over everything else", "a green colour cast covers the rest of the picture",
-               "the rest of the picture turned {degree} green"),
-    "faded": ("the surroundings are {degree} washed out", "the rest of the picture is faded", "everything else became pale", "the colours around the edit are {degree} faded"),
-    "darkened": ("the surroundings became {degree} darker", "everything else got dark", "the rest of the picture was darkened", "the area around the edit is {degree} too dark"),
-    "shifted": ("the picture is {degree} shifted", "everything moved to the right", "the layout moved", "the objects are no longer where they were"),
-    "zoomed": ("the picture is {degree} zoomed in", "everything became larger", "the picture was cropped and enlarged", "the framing changed"),
+    "tinted": ("the colours outside the edit are {degree} greenish", "there is a green tint over everything else",
+               "a green colour cast covers the rest of the picture", "the rest of the picture turned {degree} green"),
+    "faded": ("the surroundings are {degree} washed out", "the rest of the picture is faded", "everything else became pale",
+              "the colours around the edit are {degree} faded"),
+    "darkened": ("the surroundings became {degree} darker", "everything else got dark", "the rest of the picture was darkened",
+                 "the area around the edit is {degree} too dark"),
+    "shifted": ("the picture is {degree} shifted", "everything moved to the right", "the layout moved",
+                "the objects are no longer where they were"),
+    "zoomed": ("the picture is {degree} zoomed in", "everything became larger", "the picture was cropped and enlarged",
+               "the framing changed"),
     "recoloured": ("{other} changed its colour too", "the colour of another object changed", "{other} should have kept its colour"),
     "removed": ("{other} disappeared", "another object was removed", "{other} is missing"),
     "changed": ("the rest of the picture is {degree} changed",)}      # said by the oracle of pictures that no known damage explains
 QUALITY_TEXTS = {
-    "blurred": ("the picture is {degree} blurry", "details are blurred", "everything looks {degree} out of focus", "the image lacks sharpness"),
-    "blocky": ("the picture is {degree} blocky", "blocky artefacts everywhere", "there are visible blocks", "compression blocks cover the image"),
+    "blurred": ("the picture is {degree} blurry", "details are blurred", "everything looks {degree} out of focus",
+                "the image lacks sharpness"),
+    "blocky": ("the picture is {degree} blocky", "blocky artefacts everywhere", "there are visible blocks",
+               "compression blocks cover the image"),
     "banded": ("there are {degree} visible colour bands", "the colours are banded", "smooth areas break into bands", "too few colours"),
-    "ghosted": ("there is a {degree} visible double image", "everything has a ghost", "ghosting all over the picture", "the outlines are doubled"),
+    "ghosted": ("there is a {degree} visible double image", "everything has a ghost", "ghosting all over the picture",
+                "the outlines are doubled"),
     "noisy": ("the picture is {degree} noisy", "there is noise everywhere", "the image looks grainy")}
 
 

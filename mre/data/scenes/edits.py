@@ -9,8 +9,20 @@ import numpy as np
 from mre.data.scenes import wordings
 from mre.data.scenes.looks import GLOBAL_LOOKS, OPPOSITES, STYLE_LOOKS
 from mre.data.scenes.world import (
-    BACKDROPS, GROUND_KINDS, GROUND_SLOTS, SKY_KINDS, SKY_SLOTS, Scene, Thing, colours_of, draw_scene, edited_backdrop,
-    pick, standard_thing, textures_of)
+    BACKDROPS,
+    GROUND_KINDS,
+    GROUND_SLOTS,
+    SKY_KINDS,
+    SKY_SLOTS,
+    Scene,
+    Thing,
+    colours_of,
+    draw_scene,
+    edited_backdrop,
+    pick,
+    standard_thing,
+    textures_of,
+)
 
 FREE_ORDER = ("middle", "left", "right")      # where a single thing goes when no place is named
 TWO_ORDER = ("left", "right", "middle")       # where two go
@@ -106,15 +118,16 @@ def _add(rng: np.random.Generator, split: str, photo: bool) -> Edit:
     colour = pick(rng, colours_of(kind, split))
     if count == 2:
         slots = [slot for slot in TWO_ORDER if slot in free][:2]
-        phrase, place, anchor = f"two {colour} {wordings.PLURALS[kind]}", pick(rng, wordings.NOWHERE), None
+        phrase, place = f"two {colour} {wordings.PLURALS[kind]}", pick(rng, wordings.NOWHERE)
     elif sky:
         slots = [pick(rng, ("sky", "sky left", "sky right"))]
-        phrase, anchor = wordings.article(f"{colour} {kind}"), None
+        phrase = wordings.article(f"{colour} {kind}")
         place = " in the sky" if slots == ["sky"] and rng.random() < 0.7 else pick(rng, wordings.PLACES[slots[0]])
     else:
         phrase = ("another " if any(t.kind == kind for t in scene.things) and rng.random() < 0.7 else "") + f"{colour} {kind}"
         phrase = phrase if phrase.startswith("another") else wordings.article(phrase)
-        slots, place, anchor = _place_one(rng, scene, free)
+        slot, place = _place_one(rng, scene, free)
+        slots = [slot]
     new = tuple(standard_thing(kind, colour, slot) for slot in slots)
     after = scene.with_added(*new)
     half = scene.with_added(new[0]) if count == 2 else None
@@ -129,20 +142,20 @@ def _add(rng: np.random.Generator, split: str, photo: bool) -> Edit:
     return Edit("add", "add two" if count == 2 else "add", wordings.typed(rng, text), scene, after, wrong, half, phrase, "there")
 
 
-def _place_one(rng: np.random.Generator, scene: Scene, free: list[str]) -> tuple[list[str], str, Thing | None]:
+def _place_one(rng: np.random.Generator, scene: Scene, free: list[str]) -> tuple[str, str]:
     """Slot of a single new thing on the ground, and the words for it: named, beside another thing, or not named at all."""
     draw = rng.random()
     if draw < 0.25:
-        return [next(slot for slot in FREE_ORDER if slot in free)], pick(rng, wordings.NOWHERE), None
+        return next(slot for slot in FREE_ORDER if slot in free), pick(rng, wordings.NOWHERE)
     order = list(GROUND_SLOTS)
     beside = [(slot, side, t) for t in scene.things if t.slot in order
               for side, step in (("left", -1), ("right", 1)) for slot in [_neighbour(order, t.slot, step)] if slot in free]
     if beside and draw < 0.5:
         slot, side, anchor = pick(rng, beside)
         if sum(t.kind == anchor.kind for t in scene.things) == 1:
-            return [slot], f" to the {side} of the {anchor.kind}", anchor
+            return slot, f" to the {side} of the {anchor.kind}"
     slot = pick(rng, free)
-    return [slot], pick(rng, wordings.PLACES[slot]), None
+    return slot, pick(rng, wordings.PLACES[slot])
 
 
 def _neighbour(order: list[str], slot: str, step: int) -> str | None:
@@ -184,9 +197,18 @@ def _background(rng: np.random.Generator, split: str, photo: bool) -> Edit:
     kinds = [kind for kind in BACKDROPS if kind != scene.backdrop.kind]
     kind = pick(rng, kinds)
     other = pick(rng, [k for k in kinds if k != kind])
-    text = wordings.worded(rng, "background", split, scene=pick(rng, wordings.SCENE_NOUNS[kind]), where=pick(rng, wordings.SCENE_PLACES[kind]))
+    scene_noun, where = pick(rng, wordings.SCENE_NOUNS[kind]), pick(rng, wordings.SCENE_PLACES[kind])
+    text = wordings.worded(rng, "background", split, scene=scene_noun, where=where)
     return Edit("background", kind, wordings.typed(rng, text), scene, replace(scene, backdrop=edited_backdrop(kind)),
                 replace(scene, backdrop=edited_backdrop(other)), None, "the background", wordings.SCENE_NOUNS[kind][0])
+
+
+def _global(rng: np.random.Generator, split: str, photo: bool) -> Edit:
+    return _look(rng, split, photo, "global")
+
+
+def _style(rng: np.random.Generator, split: str, photo: bool) -> Edit:
+    return _look(rng, split, photo, "style")
 
 
 def _look(rng: np.random.Generator, split: str, photo: bool, edit_type: str) -> Edit:
@@ -204,5 +226,4 @@ def _look(rng: np.random.Generator, split: str, photo: bool, edit_type: str) -> 
                 "the picture", look.replace("_", " "))
 
 
-DRAW = {"local": _local, "remove": _remove, "add": _add, "texture": _texture, "background": _background,
-        "global": lambda rng, split, photo: _look(rng, split, photo, "global"), "style": lambda rng, split, photo: _look(rng, split, photo, "style")}
+DRAW = {"local": _local, "remove": _remove, "add": _add, "texture": _texture, "background": _background, "global": _global, "style": _style}

@@ -2,15 +2,17 @@
 
 It knows the scene, so it can draw every edit of it with every known fault, and looks for the *explanation* that comes closest to the
 picture: how far along the way from the original to the target (or to a wrong edit) it is, which damage outside the edit it has and how
-strong (as if it were 0..5 points), and which artefact and how strong. The search starts from small, soft pictures, where artefacts hardly
-show, and ends at full size; strengths lie anywhere between the steps at which scenes are spoiled. Then, in every docstring exactly:
+strong (as if it were 0..5 points), and which artefact and how strong. The search starts from small, soft pictures, where artefacts
+hardly show, and ends at full size; strengths lie anywhere between the steps at which scenes are spoiled. Then, as each docstring says
+exactly:
 
-* following: `Oracle.following_score`, from what remains to be done inside the edit, after the explanation's damage and artefact are allowed for;
-* preserving: `Oracle.preserving_score`, from the damage found, and from what else differs outside the edit;
-* quality: `Oracle.quality_score`, from the artefact found, from noise, and from how much sharpness is missing inside the edit.
+* following (`Oracle.following_score`): what is missing of the edit where it belongs, the damage and the artefact allowed for;
+* preserving (`Oracle.preserving_score`): the damage found, and whatever else differs where the edit does not belong;
+* quality (`Oracle.quality_score`): the artefact found, noise, and sharpness that is missing inside the edit alone.
 
-On spoiled triplets this gives the true scores back; on a model's pictures, which no explanation meets exactly, what stays unexplained counts
-against the perspective to which it belongs.
+On spoiled triplets this gives the true scores back. On a model's pictures, which no explanation meets exactly, what stays unexplained
+counts against the perspective to which it belongs. For global and style edits, which change every pixel, preserving is about structure
+alone (nothing moved, nothing gone, no object recoloured): colours that are not the target's count against following.
 """
 
 from __future__ import annotations
@@ -262,11 +264,13 @@ class Oracle:
         return float(min(max(5.0 - cost - noise_level(residual) - 0.5 * self.blur_inside(picture, e), 0.0), 5.0))
 
     def blur_inside(self, picture: Array, e: Explanation) -> float:
-        """Level of blur that brings the explanation closer inside the edit, beyond the blur found everywhere; 0 for edits of the whole picture."""
-        if self.by_structure or e.way == "wrong" or not self.triplet.target_mask.any() or noise_level(picture - self.candidate(e)) > 1:
+        """Level of blur that brings the explanation closer inside the edit, beyond the artefact found everywhere.
+
+        0 for edits of the whole picture; half of it where even that leaves much unexplained.
+        """
+        inside, clean = np.nonzero(self.triplet.target_mask), self.candidate(e)
+        if self.by_structure or e.way == "wrong" or not inside[0].size or noise_level(picture - clean) > 1:
             return 0.0
-        inside = np.nonzero(self.triplet.target_mask)
-        clean = self.candidate(e)
         points = [(clean if level == 0 else defects.lower_quality(clean, "blurred", level))[inside] for level in LEVELS]
         best, where = distance(picture[inside], points[0]), 0.0
         for low in range(5):

@@ -16,6 +16,7 @@ Array = np.ndarray
 FOOT = {"ball": 1.0, "cube": 0.95, "cone": 0.95, "star": 0.95, "heart": 0.95, "tree": 1.0, "house": 1.0, "mushroom": 0.95,
         "flower": 1.05, "car": 0.75}     # how far below its centre a thing touches the ground, in radii
 BROWN, CREAM, GLASS, LEAF = (0.45, 0.28, 0.14), (0.96, 0.90, 0.78), (0.72, 0.86, 0.95), (0.20, 0.55, 0.20)
+AMBER, LEMON = (0.98, 0.55, 0.10), (0.99, 0.84, 0.20)     # the heart of a flower
 WOOD, GOLD = (0.62, 0.40, 0.20), (0.95, 0.74, 0.22)
 
 
@@ -27,7 +28,7 @@ def render(scene: Scene, size: int, photo: Array | None = None) -> Array:
     if scene.backdrop.kind == "photo":
         picture = photo.astype(np.float32) * np.float32(1 / 255) if photo.dtype == np.uint8 else photo.copy()
     else:
-        picture = draw_backdrop(scene.backdrop, size)
+        picture = kept_backdrop(scene.backdrop, size).copy()
     for thing in sorted(scene.things, key=lambda thing: thing.y):
         draw_thing(picture, thing)
     if scene.look:
@@ -177,6 +178,12 @@ def draw_backdrop(backdrop: Backdrop, size: int) -> Array:
             lane = np.clip(1 - np.abs(y - 0.93) * 60, 0, 1) * (np.sin(x * 40) > 0)
             cover(picture, lane * 0.8, np.array((0.95, 0.93, 0.85), np.float32))
     return np.clip(picture, 0, 1, out=picture)
+
+
+@lru_cache(maxsize=4)
+def kept_backdrop(backdrop: Backdrop, size: int) -> Array:
+    """The last few backdrops: before, after and wrong mostly share one."""
+    return draw_backdrop(backdrop, size)
 
 
 def window(size: int, x0: float, y0: float, x1: float, y1: float) -> tuple[slice, slice]:
@@ -391,7 +398,7 @@ def draw_thing(picture: Array, thing: Thing) -> None:
     edge = radius * size
     for distance, colour, shade, light in SHAPES[thing.kind](u, v):
         if isinstance(colour, str):
-            colour = surface if colour == "main" else np.array((0.98, 0.55, 0.10) if thing.colour == "yellow" else (0.99, 0.84, 0.20), np.float32)
+            colour = surface if colour == "main" else np.asarray(AMBER if thing.colour == "yellow" else LEMON, np.float32)
         else:
             colour = np.asarray(colour, np.float32)
         shade = shade * np.clip(0.80 - distance * 2.2, 0.70, 1.0)      # a soft dark rim sets a thing off from what is behind it

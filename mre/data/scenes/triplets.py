@@ -7,7 +7,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mre.data.scenes.defects import AMOUNT, CLEAN, GEOMETRIC, PHOTOMETRIC, Spoiling, damaged, draw_spoiling, grown, lower_quality, move, spoil_outside
+from mre.data.scenes.defects import (
+    AMOUNT,
+    CLEAN,
+    GEOMETRIC,
+    PHOTOMETRIC,
+    Spoiling,
+    damaged,
+    draw_spoiling,
+    grown,
+    lower_quality,
+    move,
+    spoil_outside,
+)
 from mre.data.scenes.edits import Edit, draw_edit
 from mre.data.scenes.looks import Array
 from mre.data.scenes.render import render
@@ -104,7 +116,8 @@ def outside_of(mask: Array) -> Array:
 
 def differ(a: Array, b: Array) -> Array:
     """(H, W) bool: where any channel differs by more than CHANGED."""
-    return np.abs(a - b).max(axis=2) > CHANGED
+    away = np.abs(a - b)
+    return np.maximum(np.maximum(away[..., 0], away[..., 1]), away[..., 2]) > CHANGED
 
 
 def to_bytes(picture: Array) -> Array:
@@ -118,6 +131,6 @@ def piece_of(photo: Array, rng: np.random.Generator, size: int) -> Array:
     height, width = photo.shape[:2]
     side = min(height, width) * (0.5 + 0.5 * rng.random())
     left, top = (width - side) * rng.random(), (height - side) * rng.random()
-    piece = Image.fromarray(photo).resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side), reducing_gap=2.0)
-    piece = np.asarray(piece)
+    box = (left, top, left + side, top + side)
+    piece = np.asarray(Image.fromarray(photo).resize((size, size), Image.Resampling.BILINEAR, box=box, reducing_gap=2.0))
     return np.ascontiguousarray(piece[:, ::-1]) if rng.random() < 0.5 else piece

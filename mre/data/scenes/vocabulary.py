@@ -17,15 +17,17 @@ EXAMPLES = {
     "add": ("add a red balloon in the sky", "put a yellow star on the left", "add two blue balls"),
     "texture": ("make the cube wooden", "give the heart stripes", "make the ball golden"),
     "background": ("change the background to a beach", "put everything in the snow", "replace the background with a city"),
-    "global": ("make it look like sunset", "make it foggy", "turn day into night", "change the season to winter", "make it brighter"),
-    "style": ("make it black and white", "turn it into a pencil sketch", "make it look like pixel art", "turn it into a watercolor painting",
-              "make it sepia")}
+    "global": ("make it look like sunset", "make it foggy", "turn day into night", "change the season to winter",
+               "make it brighter"),
+    "style": ("make it black and white", "turn it into a pencil sketch", "make it look like pixel art",
+              "turn it into a watercolor painting", "make it sepia")}
 
 
 @lru_cache(maxsize=1)
 def vocabulary() -> frozenset[str]:
     """Every word of instructions and reward texts, in lower case."""
-    texts = [NOTHING_WRONG, "the picture background there gone two another", *DEGREES.values(), *TEXTURES, *(look.replace("_", " ") for look in LOOKS)]
+    texts = [NOTHING_WRONG, "the picture background there gone two another", *DEGREES.values(), *TEXTURES,
+             *(look.replace("_", " ") for look in LOOKS)]
     for table in (FOLLOWING_TEXTS, PRESERVING_TEXTS, QUALITY_TEXTS):
         texts += [text for wordings_of_one in table.values() for text in wordings_of_one]
     reward_words = wordings.words_in(re.sub(r"\{[a-z]+\}", " ", " ".join(texts)))
