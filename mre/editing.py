@@ -207,6 +207,7 @@ class Editor:
         self._failure: ModelError | None = None
         self._loading = threading.Lock()
         self._info = info
+        self.pace: float | None = None           # seconds per step of the last edit, the way in and back included; for forecasts
 
     @property
     def info(self) -> ModelInfo:
@@ -215,6 +216,11 @@ class Editor:
             from mre.models import zoo
             self._info = zoo.describe(self.name)
         return self._info
+
+    @property
+    def default_steps(self) -> int | None:
+        """The model's own number of steps, as far as it is known without importing anything."""
+        return self._info.steps if self._info else None
 
     @property
     def status(self) -> str:
@@ -283,6 +289,7 @@ class Editor:
             made = self._run(pipeline, seen, settings, on_step or (lambda step: None), stop)
             image = map_back(photo, made, fit, settings.way_back)
             seconds = time.perf_counter() - started
+            self.pace = seconds / settings.steps
         return EditResult(image, seen, made, fit, settings, self.recipe(photo, settings, fit), seconds)
 
     def recipe(self, photo: Image.Image, settings: EditSettings, fit: Fit | None = None) -> Recipe:

@@ -53,20 +53,11 @@ TEXTS = {
 add_texts(TEXTS)
 
 
-class PhotoInput(gr.Image):
-    """An image field whose handlers get the path of the file as it was sent: `mre.imaging.open_image` is the one that reads it."""
-
-    is_template = True
-
-    def preprocess(self, payload: ImageData | None) -> str | None:
-        return payload.path if payload else None
-
-
 @dataclass(frozen=True)
 class Form:
     """The components, and the order in which handlers get their values."""
 
-    photo: PhotoInput
+    photo: gr.Image
     instruction: gr.Textbox
     scores: tuple[gr.Slider, gr.Slider, gr.Slider]
     texts: tuple[gr.Textbox, gr.Textbox, gr.Textbox]
@@ -126,10 +117,21 @@ def new_seed() -> int:
     return secrets.randbelow(min(MAX_SEED, 10**9))
 
 
-def build_photo() -> PhotoInput:
+def photo_field(**options: Any) -> gr.Image:
+    """An image field whose handlers get the path of the file as it was sent: `mre.imaging.open_image` is the one that reads it."""
+    field = gr.Image(type="filepath", format="png", image_mode=None, **options)
+    field.preprocess = _path_as_sent
+    return field
+
+
+def _path_as_sent(payload: ImageData | None) -> str | None:
+    return payload.path if payload else None
+
+
+def build_photo() -> gr.Image:
     """The photo field."""
-    return PhotoInput(label=t("photo"), type="filepath", format="png", image_mode=None, sources=["upload", "clipboard", "webcam"],
-                      height=300, elem_id="photo", buttons=["fullscreen"], webcam_options=gr.WebcamOptions(mirror=False))
+    return photo_field(label=t("photo"), sources=["upload", "clipboard", "webcam"], height=300, elem_id="photo", buttons=["fullscreen"],
+                       webcam_options=gr.WebcamOptions(mirror=False))
 
 
 def build_instruction() -> gr.Textbox:

@@ -124,15 +124,20 @@ def run_edit(studio: Studio, visit: Visit, language: str, previews: bool, random
 
 def keep(visit: Visit, photo: Image.Image, result: EditResult, model: str) -> Entry:
     """Put a result on the visitor's shelf and into the history."""
+    return visit.add(shelve(visit, visit.shelf.put(png_bytes(photo), "photo.png", visit.id), result, model))
+
+
+def shelve(visit: Visit, photo_token: str, result: EditResult, model: str) -> Entry:
+    """Put a result on the visitor's shelf, beside its photo that is there already."""
     name = file_name(result)
     thumb = result.image.copy()
     thumb.thumbnail((THUMB * 2, THUMB * 2))
-    entry = Entry(photo=visit.shelf.put(png_bytes(photo), "photo.png", visit.id), picture=visit.shelf.put(result.png(), name, visit.id),
+    entry = Entry(photo=photo_token, picture=visit.shelf.put(result.png(), name, visit.id),
                   thumb=visit.shelf.put(_jpeg(thumb), "thumb.jpg", visit.id), file_name=name, recipe=result.recipe, model=model,
                   seconds=result.seconds, size=result.image.size)
     if visit.closed:                             # the tab closed meanwhile: nothing of it stays
         visit.shelf.drop_owner(visit.id)
-    return visit.add(entry)
+    return entry
 
 
 def _jpeg(image: Image.Image) -> bytes:

@@ -31,6 +31,12 @@ class Entry:
     size: tuple[int, int]
 
 
+def is_used(upload: str) -> bool:
+    """Whether a visit that goes on uses this upload."""
+    with _uploads_lock:
+        return upload in _uploads
+
+
 @dataclass(eq=False)
 class Visit:
     """The session's edits, the one that runs, and the files to remove when the tab closes."""

@@ -97,7 +97,7 @@ def _asked(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
 def _known_model(name: str, source: Path) -> str:
     """A recipe may name a model of the zoo; a folder or hub id that it names is not opened on its word."""
     from mre.models import zoo
-    if name not in zoo.NAMES:
+    if name not in zoo.KNOWN:
         raise SettingsError(f"{source} was made with the model {name[:60]!r}, which is no model known by name; say which one with --model")
     return name
 

@@ -1,0 +1,143 @@
+"""What was asked of an edit beside what a judge gives it: the configured judge, or for drawn examples the oracle that knows the answer."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from mre.errors import JudgeError, MreError
+from mre.imaging import open_image
+from mre.rewards import PERSPECTIVES
+from ui.edit_examples import small_triplet_of
+from ui.edit_run import bar, note
+from ui.edit_sweep import Made
+from ui.edit_visit import Entry, Visit
+from ui.studio import Studio
+from ui.texts import add_texts, language_of, say, t
+
+TEXTS = {
+    "tab_judge": ("Judge", "评判"),
+    "judge_about": ("Compare the scores you asked for with those a judge gives. Drawn examples are scored by the oracle that drew them, for free; "
+                    "other pictures need a judge (start the studio with --judge NAME) and are sent to it.",
+                    "比较你要求的分数和评判者给出的分数。示例中的绘制场景由绘制它的“神谕”免费评分；其他图片需要评判模型（用 --judge 名称 启动），并会发送给它。"),
+    "judge_run": ("Judge my edit", "评判我的编辑"), "judge_sweep": ("Judge the sweep", "评判整个扫描"),
+    "judge_none": ("No judge is configured, and this is no drawn example, so there is nobody to score it. Start the studio with --judge NAME.",
+                   "没有配置评判者，这也不是绘制示例，因此无法评分。请用 --judge 名称 启动。"),
+    "judge_nothing": ("Make an edit first.", "请先完成一次编辑。"), "judge_no_sweep": ("Run a sweep first.", "请先运行一次扫描。"),
+    "judge_working": ("Judging {done} of {total}…", "正在评判 {done}/{total}…"),
+    "judge_by": ("Scored by {judge} in {seconds:.1f} s", "由 {judge} 评分，用时 {seconds:.1f} 秒"),
+    "judge_perspective": ("Perspective", "方面"), "judge_asked": ("Asked", "要求"), "judge_given": ("Given", "得到"),
+    "judge_wrong": ("What is wrong", "问题"),
+    "judge_plot": ("Asked and given scores over the sweep", "扫描中要求的分数与得到的分数"),
+}
+add_texts(TEXTS)
+ORACLE_SIZE = 128
+
+
+class Panel:
+    """The judge's components."""
+
+    def __init__(self) -> None:
+        gr.Markdown(t("judge_about"), elem_classes="muted small")
+        with gr.Row():
+            self.one = gr.Button(t("judge_run"), elem_id="judge-run")
+            self.sweep = gr.Button(t("judge_sweep"), elem_id="judge-sweep")
+        self.answer = gr.HTML(elem_id="judge-answer")
+        self.plot = gr.LinePlot(x="asked", y="given", color="perspective", x_lim=[0, 5], y_lim=[0, 5], x_title="asked", y_title="given",
+                                label=t("judge_plot"), visible=False, height=300, elem_id="judge-plot")
+
+
+@lru_cache(maxsize=1)
+def _oracle() -> Any:
+    from mre.judge import make_judge
+    return make_judge("oracle")
+
+
+def score(studio: Studio, visit: Visit, entry: Entry) -> Any:
+    """Verdicts on an edit: by the oracle where it can, else by the configured judge. Raises JudgeError when there is none."""
+    photo, picture = (open_image(_file(visit, token)) for token in (entry.photo, entry.picture))
+    if (triplet := small_triplet_of(photo, entry.recipe.instruction, ORACLE_SIZE)) is not None:
+        small = picture.resize((ORACLE_SIZE, ORACLE_SIZE), Image.Resampling.LANCZOS)
+        return _oracle().score(Image.fromarray(triplet.original), small, triplet.instruction, "reward", scene=triplet)
+    if studio.judge is None:
+        raise JudgeError("no judge is configured")
+    return studio.judge.score(photo, picture, entry.recipe.instruction, "reward")
+
+
+def _file(visit: Visit, token: str) -> Any:
+    if (found := visit.shelf.get(token)) is None:
+        raise JudgeError("the picture is not kept any more")
+    return found.file
+
+
+def can_judge(studio: Studio, visit: Visit, entry: Entry) -> bool:
+    """Whether anybody can score this edit."""
+    if studio.settings.judge:
+        return True
+    return small_triplet_of(open_image(_file(visit, entry.photo)), entry.recipe.instruction, ORACLE_SIZE) is not None
+
+
+def on_one(studio: Studio) -> Callable:
+    """Score the edit that is shown."""
+    def judge(visit: Visit | None, request: gr.Request) -> Iterator[Any]:
+        language = language_of(request)
+        if visit is None or visit.shown is None:
+            yield note(say("judge_nothing", language))
+            return
+        try:
+            if not can_judge(studio, visit, visit.shown):
+                yield note(say("judge_none", language))
+                return
+            yield bar(say("judge_working", language, done=1, total=1), None)
+            yield table_html(visit.shown, score(studio, visit, visit.shown), language)
+        except Exception as error:               # shown in one line with an id; the log has the rest
+            yield note(studio.trouble(error), "bad")
+    return judge
+
+
+def table_html(entry: Entry, verdicts: Any, language: str) -> str:
+    """Asked beside given, a row for each perspective."""
+    rows = ""
+    for name, asked, verdict in zip(PERSPECTIVES, entry.recipe.reward.scores, verdicts, strict=True):
+        given = "–" if verdict.score is None else f"{verdict.score:g}"
+        rows += (f"<tr><th scope='row'>{say(name, language)}</th><td>{asked:g}</td><td>{given}</td>"
+                 f"<td>{html.escape(verdict.text or verdict.error or '')}</td></tr>")
+    head = "".join(f"<th scope='col'>{say(key, language)}</th>" for key in ("judge_perspective", "judge_asked", "judge_given", "judge_wrong"))
+    by = html.escape(say("judge_by", language, judge=f"{verdicts.judge} {verdicts.judge_version}".strip(), seconds=verdicts.seconds))
+    return (f"<table class='plain-table'><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+            f"<p class='small muted'>{by}</p>")
+
+
+def on_sweep(studio: Studio) -> Callable:
+    """Score every cell of the last sweep and draw asked against given."""
+    def judge(visit: Visit | None, request: gr.Request) -> Iterator[list]:
+        language = language_of(request)
+        made = visit.sweep if visit and isinstance(visit.sweep, Made) else None
+        if made is None or not made.entries:
+            yield [note(say("judge_no_sweep", language)), gr.skip()]
+            return
+        try:
+            entries = list(made.entries.values())
+            if not can_judge(studio, visit, entries[0]):
+                yield [note(say("judge_none", language)), gr.skip()]
+                return
+            points, last = [], None
+            for number, entry in enumerate(entries, start=1):
+                yield [bar(say("judge_working", language, done=number, total=len(entries)), number / len(entries)), gr.skip()]
+                last = score(studio, visit, entry)
+                points += [{"asked": asked, "given": verdict.score, "perspective": say(name, language)}
+                           for name, asked, verdict in zip(PERSPECTIVES, entry.recipe.reward.scores, last, strict=True)
+                           if verdict.score is not None]
+            import pandas
+            means = pandas.DataFrame(points).groupby(["perspective", "asked"], as_index=False, sort=True)["given"].mean()
+            yield [note(say("judge_by", language, judge=last.judge, seconds=last.seconds)), gr.LinePlot(means, visible=True)]
+        except MreError as error:
+            yield [note(studio.trouble(error), "bad"), gr.skip()]
+        except Exception as error:               # shown in one line with an id; the log has the rest
+            yield [note(studio.trouble(error), "bad"), gr.skip()]
+    return judge

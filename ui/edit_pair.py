@@ -1,0 +1,103 @@
+"""Two models side by side on the same photo, with the same settings and the same start noise; the pair can be kept for a study."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gradio as gr
+
+from mre.editing import BusyError, EditResult, EditStopped
+from mre.errors import SettingsError
+from mre.recipes import png_bytes
+from ui.edit_form import Form, photo_of, settings_of
+from ui.edit_run import Follow, bar, note, shelve, step_bar
+from ui.edit_visit import Entry, Visit
+from ui.studio import Studio
+from ui.texts import add_texts, language_of, say, t
+
+TEXTS = {
+    "tab_pair": ("Two models", "两个模型"),
+    "pair_about": ("The same photo, settings and start noise for two models.", "两个模型使用相同的照片、设置和初始噪声。"),
+    "pair_first": ("First model", "模型一"), "pair_second": ("Second model", "模型二"), "pair_run": ("Run both", "同时运行"),
+    "pair_same": ("Choose two different models.", "请选择两个不同的模型。"),
+    "pair_one": ("Only one model is open here; start the studio with --model A --model B to compare two.",
+                 "此处只有一个模型；用 --model A --model B 启动即可比较两个。"),
+    "pair_noise": ("Same start noise (seed {seed}).", "相同的初始噪声（种子 {seed}）。"),
+    "pair_other_noise": ("Same seed ({seed}), but the models work at different sizes, so their start noise has different shapes.",
+                         "种子相同（{seed}），但两个模型的工作尺寸不同，初始噪声的形状也不同。"),
+}
+add_texts(TEXTS)
+
+
+class Panel:
+    """The pair's components."""
+
+    def __init__(self, studio: Studio) -> None:
+        names = list(studio.models)
+        gr.Markdown(t("pair_about") if len(names) > 1 else t("pair_one"), elem_classes="muted small")
+        with gr.Row():
+            self.first = gr.Dropdown(names, value=names[0], label=t("pair_first"), elem_id="pair-first", filterable=False)
+            self.second = gr.Dropdown(names, value=names[-1], label=t("pair_second"), elem_id="pair-second", filterable=False)
+        with gr.Row():
+            self.run = gr.Button(t("pair_run"), variant="primary", elem_id="pair-run", scale=3, interactive=len(names) > 1)
+            self.stop = gr.Button(t("stop"), elem_id="pair-stop", scale=1, min_width=90)
+        self.progress = gr.HTML(elem_id="pair-progress")
+        self.look = gr.HTML(elem_id="pair-look")
+
+
+def on_run(studio: Studio, show: Callable[..., str]) -> Callable:
+    """Edit with one model and then with the other, and show both."""
+    def run(request: gr.Request, visit: Visit | None, first: str, second: str, photo_path: str | None, *values: Any) -> Iterator[list]:
+        from ui.edit_tab import visit_of
+        language = language_of(request)
+        visit = visit_of(studio, visit, request)
+        try:
+            for progress, pair in run_pair(studio, visit, language, first, second, photo_path, values):
+                look = gr.skip()
+                if pair:
+                    look = show(visit, pair[0].picture, pair[1].picture, language, (pair[0].model, pair[1].model), "pair-look")
+                yield [visit, progress, look]
+        except Exception as error:               # shown in one line with an id; the log has the rest
+            yield [visit, note(studio.trouble(error), "bad"), gr.skip()]
+    return run
+
+
+def run_pair(studio: Studio, visit: Visit, language: str, first: str, second: str, photo_path: str | None,
+             values: tuple) -> Iterator[tuple[str, tuple[Entry, Entry] | None]]:
+    """Yields (progress, the two entries when both are made). Raises MreError."""
+    if first == second:
+        raise SettingsError(say("pair_same", language))
+    if not visit.busy.acquire(blocking=False):
+        raise BusyError(say("run_busy", language))
+    try:
+        photo, settings = photo_of(photo_path), settings_of(*values)
+        visit.uses(photo_path)
+        visit.stop.clear()
+        yield bar(say("run_loading", language), None), None
+
+        def work(tell: Callable[..., None], should_stop: Callable[[], bool]) -> list[EditResult]:
+            return [studio.editor(name).edit(photo, settings, should_stop=should_stop, on_step=lambda step: tell("step", step),
+                                             on_wait=lambda place: tell("wait", place)) for name in (first, second)]
+        follow = Follow(work, visit.stop)
+        try:
+            for kind, value in follow:
+                yield (bar(say("run_waiting", language, place=value), None) if kind == "wait" else step_bar(value, None, language)), None
+        except EditStopped:
+            yield note(say("run_stopped", language)), None
+            return
+        token = visit.shelf.put(png_bytes(photo), "photo.png", visit.id)
+        one, two = (visit.add(shelve(visit, token, result, name)) for result, name in zip(follow.result, (first, second), strict=True))
+        same = follow.result[0].seen.size == follow.result[1].seen.size
+        yield note(say("pair_noise" if same else "pair_other_noise", language, seed=one.recipe.seed)), (one, two)
+    finally:
+        visit.busy.release()
+
+
+def connect(studio: Studio, panel: Panel, form: Form, visit: gr.State, show: Callable[..., str], stop: Callable,
+            quiet: dict[str, Any]) -> Any:
+    """Returns the event of a run, for what shall happen after it."""
+    panel.stop.click(stop, visit, panel.progress, **quiet)
+    return panel.run.click(on_run(studio, show), [visit, panel.first, panel.second, form.photo, *form.settings],
+                           [visit, panel.progress, panel.look], api_visibility="private", show_progress="hidden", concurrency_limit=40,
+                           trigger_mode="once")
