@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import torch
-from diffusers import StableDiffusionInstructPix2PixPipeline
 from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
 from torch import Tensor
 
 from mre.errors import MreError, RewardError
 from mre.models.condition import reward_text
+from mre.models.quiet import quiet_libraries
 from mre.rewards import Reward
+
+with quiet_libraries():         # importing the stock pipeline warns four times of a torchvision that nothing here needs
+    from diffusers import StableDiffusionInstructPix2PixPipeline
 
 Rewards = Reward | Sequence[Reward]
 BRANCHES = 3        # of the guided prediction: instruction and image; image alone; neither
