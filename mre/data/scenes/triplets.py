@@ -22,6 +22,7 @@ from mre.data.scenes.defects import (
 )
 from mre.data.scenes.edits import Edit, draw_edit
 from mre.data.scenes.looks import Array
+from mre.data.scenes.photos import piece_of
 from mre.data.scenes.render import render
 from mre.data.scenes.world import SPLITS, pick
 from mre.errors import DataError
@@ -122,15 +123,3 @@ def differ(a: Array, b: Array) -> Array:
 
 def to_bytes(picture: Array) -> Array:
     return (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)
-
-
-def piece_of(photo: Array, rng: np.random.Generator, size: int) -> Array:
-    """A square piece of a photo, at least half its short side, perhaps mirrored, as (size, size, 3) uint8."""
-    from PIL import Image
-
-    height, width = photo.shape[:2]
-    side = min(height, width) * (0.5 + 0.5 * rng.random())
-    left, top = (width - side) * rng.random(), (height - side) * rng.random()
-    box = (left, top, left + side, top + side)
-    piece = np.asarray(Image.fromarray(photo).resize((size, size), Image.Resampling.BILINEAR, box=box, reducing_gap=2.0))
-    return np.ascontiguousarray(piece[:, ::-1]) if rng.random() < 0.5 else piece
