@@ -10,6 +10,9 @@ __all__ = ["PRESETS", "TrainConfig", "train"]
 
 def train(config: TrainConfig):
     """Train, or go on training, as `config` says. Returns the folder of the finished pipeline."""
-    from mre.training.loop import train as run
+    from mre.models.quiet import quiet_libraries
 
-    return run(config)
+    with quiet_libraries():
+        from mre.training.loop import Run
+
+        return Run(config).train()

@@ -68,13 +68,13 @@ class TrainConfig:
     condition_dropout: float = setting(0.05, "d of the released command: text dropped for p < 2d, image for d <= p < 3d", low=0, high=1 / 3)
     image_dropout: bool = setting(True, "whether that dropout also zeroes the original image")
     reward_dropout: float = setting(0.0, "share of samples trained without any reward; 0 in the paper", low=0, high=1)
-    reward_text_dropout: float = setting(0.0, "share of samples whose reward text is replaced by None, whatever their scores; 0 in the paper",
+    reward_text_dropout: float = setting(0.0, "share of samples whose reward text becomes None, whatever their scores; 0 in the paper",
                                          low=0, high=1)
 
     # The objective
     timestep_terminal: float = setting(0.0, "share of samples at the very last timestep; 0 in the paper", low=0, high=1)
     timestep_high: float = setting(0.0, "share of samples in the noisiest fifth of the timesteps; 0 in the paper", low=0, high=1)
-    snr_cap: float = setting(0.0, "weigh the loss by min(SNR + 1, cap), for models that predict the sample; 0 = plain mean, as in the paper",
+    snr_cap: float = setting(0.0, "weigh the loss by min(SNR + 1, cap), where the sample is predicted; 0 = plain mean, as in the paper",
                              low=0)
     mask_weight: float = setting(0.0, "extra weight of the loss where original and edited image differ; 0 in the paper", low=0)
     mask_loss_weight: float = setting(0.0, "weight of the loss of the change mask that the embedded model also predicts", low=0)
@@ -85,7 +85,8 @@ class TrainConfig:
     learning_rate: float = setting(5e-5, "peak learning rate; 5e-5 in the released command", low=0)
     warmup_steps: int = setting(0, "optimizer steps of linear warm-up", low=0)
     schedule: str = setting("constant", "after warm-up: constant, or constant and then a cosine to zero", choices=("constant", "cosine"))
-    cosine_from: float = setting(0.5, "share of the run (of steps or minutes, whichever is further) after which the cosine begins", low=0, high=1)
+    cosine_from: float = setting(0.5, "share of the run (of steps or minutes, whichever is further) where the cosine begins",
+                                 low=0, high=1)
     train_text_encoder: bool = setting(False, "train the text encoder too (the embedded model's starts empty)")
     text_encoder_rate: float = setting(1.0, "its learning rate as a multiple of learning_rate", low=0)
     adam_beta1: float = setting(0.9, "of AdamW", low=0, high=1)
@@ -104,8 +105,7 @@ class TrainConfig:
     gradient_checkpointing: bool = setting(False, "trade time for memory; always on in the released code")
     plain_attention: bool = setting(False, "attention as plain matrix products: faster to train on a CPU")
     channels_last: bool = setting(False, "memory layout of convolutions")
-    local_sgd_steps: int = setting(0, "many processes: average parameters each so many steps instead of gradients at every step; 0 = gradients",
-                                   low=0)
+    local_sgd_steps: int = setting(0, "many processes: average parameters each so many steps; 0 = average gradients at every step", low=0)
 
     # What it writes
     log_every: int = setting(10, "steps between log lines", low=1, resume=True)
@@ -114,9 +114,6 @@ class TrainConfig:
     pipeline_every: int = setting(0, "steps between refreshed pipeline folders; 0 = only at the end", low=0, resume=True)
     validation_every: int = setting(500, "steps between sheets of edited samples; 0 = none", low=0, resume=True)
     validation_samples: int = setting(7, "held-out samples on a sheet", low=1, resume=True)
-    validation_steps: int = setting(30, "denoising steps of those samples", low=1, resume=True)
-    validation_guidance: float = setting(7.5, "guidance_scale of those samples", low=0, resume=True)
-    validation_image_guidance: float = setting(1.5, "image_guidance_scale of those samples", low=0, resume=True)
     half: bool = setting(False, "save the finished pipeline in half precision", resume=True)
 
     def __post_init__(self) -> None:
@@ -153,8 +150,11 @@ class TrainConfig:
         return "\n".join(lines) + "\n"
 
     @classmethod
-    def read_yaml(cls, path: str | Path) -> dict[str, Any]:
-        """The settings that a YAML file gives. Raises SettingsError naming the file and the field."""
+    def read_yaml(cls, path: str | Path, skip_unknown: bool = False) -> dict[str, Any]:
+        """The settings that a YAML file gives. Raises SettingsError naming the file and the field.
+
+        skip_unknown: leave out fields that do not exist, as a file of another version of this program may have
+        """
         try:
             content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -164,18 +164,12 @@ class TrainConfig:
         if not isinstance(content, dict):
             raise SettingsError(f"{path}: must be a list of `field: value` lines")
         known = {one.name for one in fields(cls)}
+        if skip_unknown:
+            return {name: value for name, value in content.items() if name in known}
         for name in content:
             if name not in known:
                 raise SettingsError(f"{path}: there is no field {name!r}{_closest(str(name), known)}")
         return content
-
-    @classmethod
-    def from_yaml(cls, path: str | Path) -> TrainConfig:
-        """The config that a YAML file holds."""
-        try:
-            return cls(**cls.read_yaml(path))
-        except SettingsError as error:
-            raise SettingsError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
 
     @classmethod
     def from_flags(cls, argv: Sequence[str] | None = None) -> TrainConfig:
@@ -194,12 +188,12 @@ class TrainConfig:
 _EMBEDDED = {
     # Why each: research on the embedded model. At its size the text matters only near pure noise, and the change mask grounds it.
     "init_from": EMBEDDED, "data": "scenes", "resolution": 128, "flip": False,
-    "train_text_encoder": True, "text_encoder_rate": 1.5, "learning_rate": 6e-4, "adam_beta2": 0.99, "warmup_steps": 120, "schedule": "cosine",
+    "train_text_encoder": True, "text_encoder_rate": 1.5,
+    "learning_rate": 6e-4, "adam_beta2": 0.99, "warmup_steps": 120, "schedule": "cosine",
     "batch_size": 32, "accumulation": 1, "max_steps": 20_000, "ema_decay": 0.996, "ema_every": 8,
     "condition_dropout": 0.04, "image_dropout": False, "reward_text_dropout": 0.5,
     "timestep_terminal": 0.3, "timestep_high": 0.4, "snr_cap": 2.0, "mask_weight": 5.0, "mask_loss_weight": 0.3,
     "plain_attention": True, "mixed_precision": "bf16", "half": True,
-    "validation_steps": 8, "validation_guidance": 1.5, "validation_image_guidance": 1.0,
 }
 _NO_REWARD = {"use_score": False, "use_text": False, "use_attention": False, "use_addition": False}
 _FULL_SIZE = {"data": "pix2pix", "mixed_precision": "fp16", "gradient_checkpointing": True, "num_workers": 4}

@@ -15,19 +15,36 @@ from mre.training.objective import Batch, Draws, changed_mask, dropped
 
 
 @dataclass(frozen=True)
+class Latents:
+    """Pictures of B triplets, encoded before: what the autoencoder made of the original, and its distribution for the edited one."""
+
+    original: Tensor                # (B, C, h, w), the mode
+    mean: Tensor                    # (B, C, h, w)
+    std: Tensor                     # (B, C, h, w)
+
+
+@dataclass(frozen=True)
 class Triplets:
-    """B triplets with their rewards, as the data room hands them over."""
+    """B triplets with their rewards, as the data room hands them over: as pictures, or as latents from a cache."""
 
     samples: tuple[int, ...]        # number of each in the run
-    original: Tensor                # (B, 3, H, W) uint8
-    edited: Tensor                  # (B, 3, H, W) uint8
     instructions: tuple[str, ...]
     rewards: tuple[Reward, ...]
+    original: Tensor | None = None  # (B, 3, H, W) uint8
+    edited: Tensor | None = None    # (B, 3, H, W) uint8
+    latents: Latents | None = None
 
 
 def to_pixels(pictures: Tensor, device: torch.device) -> Tensor:
     """(B, 3, H, W) uint8 -> float32 in [-1, 1]."""
     return pictures.to(device, non_blocking=True).float().div_(127.5).sub_(1)
+
+
+@torch.no_grad()
+def encode_pictures(vae, original: Tensor, edited: Tensor) -> Latents:
+    """(B, 3, H, W) pictures in [-1, 1] -> latents, none of them scaled."""
+    original, edited = (vae.encode(pixels.to(vae.dtype)).latent_dist for pixels in (original, edited))
+    return Latents(original.mode(), edited.mean, edited.std)
 
 
 def fitting_text(reward: Reward, perspectives: Sequence[str], tokenizer) -> str:
@@ -43,41 +60,47 @@ def fitting_text(reward: Reward, perspectives: Sequence[str], tokenizer) -> str:
 
 
 class TextReader:
-    """Texts to states, each different text of a batch once. The instruction is padded to the tokenizer's full length, as at inference,
-    where the U-Net attends to the padding too. States of what comes before padding do not depend on it (the encoder is causal), so the reward
-    text, whose padding nothing reads, needs none."""
+    """Texts to states, each different text of a batch read once.
 
-    def __init__(self, tokenizer, text_encoder: nn.Module) -> None:
-        self.tokenizer = tokenizer
-        self.text_encoder = text_encoder
+    An instruction is padded to the tokenizer's full length, as at inference, where the U-Net attends to the padding too. States before the
+    padding do not depend on it (the encoder is causal), so the reward text, whose padding nothing reads, needs none.
+    """
 
-    def states(self, texts: Sequence[str], padding: str = "max_length") -> tuple[Tensor, Tensor, Tensor]:
-        """Token states (B, T, D), pooled states (B, D), and (B, T) bool, true for tokens that are not padding, of B texts."""
-        unique = {text: row for row, text in enumerate(dict.fromkeys(texts))}
-        read = self.tokenizer(list(unique), padding=padding, max_length=self.tokenizer.model_max_length, truncation=True, return_tensors="pt")
+    def __init__(self, pipeline, config: TrainConfig) -> None:
+        self.tokenizer, self.text_encoder, self.config = pipeline.tokenizer, pipeline.text_encoder, config
+
+    def instructions(self, texts: Sequence[str]) -> Tensor:
+        """(B, T, D) states of B instructions."""
+        return self._states(texts, "max_length")[0]
+
+    def rewards(self, rewards: Sequence[Reward]) -> dict[str, Tensor]:
+        """The reward text of B rewards as the U-Net takes it: pooled, or in the paper's variant as tokens with their mask."""
+        texts = [fitting_text(reward, self.config.perspectives, self.tokenizer) for reward in rewards]
+        tokens, pooled, read = self._states(texts, "longest")
+        return {"reward_text": tokens, "reward_text_mask": read} if self.config.variant == "paper" else {"reward_text": pooled}
+
+    def _states(self, texts: Sequence[str], padding: str) -> tuple[Tensor, ...]:
+        """Token states (B, T, D), pooled states (B, D), and (B, T) bool, true for tokens that are not padding."""
+        rows = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+        read = self.tokenizer(list(rows), padding=padding, truncation=True, return_tensors="pt")
         device = self.text_encoder.device
-        output = self.text_encoder(read.input_ids.to(device))
-        states = output[0], output[1], read.attention_mask.to(device).bool()
-        if len(unique) == len(texts):
-            return states
-        rows = torch.tensor([unique[text] for text in texts], device=device)
-        return tuple(part[rows] for part in states)
+        with torch.set_grad_enabled(self.config.train_text_encoder and torch.is_grad_enabled()):
+            output = self.text_encoder(read.input_ids.to(device))
+            states = output[0], output[1], read.attention_mask.to(device).bool()
+            return states if len(rows) == len(texts) else tuple(part[[rows[text] for text in texts]] for part in states)
 
 
 class Learner(nn.Module):
     """Everything between a batch of triplets and its loss. Holds what is trained as submodules, so that one wrapper serves all of it."""
 
-    def __init__(self, pipeline, loss, config: TrainConfig) -> None:
+    def __init__(self, pipeline, reader, loss, config: TrainConfig) -> None:
+        """reader: a TextReader, or anything that has its two methods, such as a cache"""
         super().__init__()
         self.unet = pipeline.unet
-        self.config = config
-        self.loss = loss
-        self._frozen = {"vae": pipeline.vae}
         if config.train_text_encoder:
             self.text_encoder = pipeline.text_encoder
-        else:
-            self._frozen["text_encoder"] = pipeline.text_encoder
-        self.reader = TextReader(pipeline.tokenizer, pipeline.text_encoder)
+        self._frozen = {"vae": pipeline.vae}                # in a dictionary, so that it is no submodule
+        self.reader, self.loss, self.config = reader, loss, config
         self._null_text: Tensor | None = None
 
     def forward(self, triplets: Triplets, draws: Draws) -> dict[str, Tensor]:
@@ -86,56 +109,40 @@ class Learner(nn.Module):
 
     def encode(self, triplets: Triplets, draws: Draws) -> Batch:
         """What the U-Net reads for these triplets, conditions dropped as the draws say."""
-        device = draws.noise.device
-        original, edited = to_pixels(triplets.original, device), to_pixels(triplets.edited, device)
-        with torch.no_grad():
-            image_latents = self.image_latents(original)
-            latents = self.latents(edited, draws.latent)
-            mask = changed_mask(original, edited) if self.config.mask_weight or self.config.mask_loss_weight else None
-        text_dropped, image_dropped = dropped(draws.condition, self.config.condition_dropout)
-        if self.config.image_dropout:
+        config, device, vae, mask = self.config, draws.noise.device, self._frozen["vae"], None
+        latents = triplets.latents
+        if latents is None:
+            original, edited = to_pixels(triplets.original, device), to_pixels(triplets.edited, device)
+            latents = encode_pictures(vae, original, edited)
+            mask = changed_mask(original, edited) if config.mask_weight or config.mask_loss_weight else None
+        image_latents, mean, std = (part.to(device).float() for part in (latents.original, latents.mean, latents.std))
+        text_dropped, image_dropped = dropped(draws.condition, config.condition_dropout)
+        if config.image_dropout:
             image_latents = image_latents * ~image_dropped[:, None, None, None]
         text = self.instruction_states(triplets.instructions, text_dropped)
-        return Batch(latents, image_latents, text, self.conditions(triplets, draws), mask)
-
-    def image_latents(self, pixels: Tensor) -> Tensor:
-        """(B, 3, H, W) originals in [-1, 1] -> (B, C, h, w): the mode, not scaled."""
-        vae = self._frozen["vae"]
-        return vae.encode(pixels.to(vae.dtype)).latent_dist.mode().float()
-
-    def latents(self, pixels: Tensor, spread: Tensor) -> Tensor:
-        """(B, 3, H, W) edited pictures in [-1, 1] -> (B, C, h, w): drawn from the autoencoder's distribution, scaled."""
-        vae = self._frozen["vae"]
-        dist = vae.encode(pixels.to(vae.dtype)).latent_dist
-        return (dist.mean.float() + dist.std.float() * spread) * vae.config.scaling_factor
+        edited_latents = (mean + std * draws.latent) * vae.config.scaling_factor
+        return Batch(edited_latents, image_latents, text, self.conditions(triplets, draws), mask)
 
     def instruction_states(self, instructions: Sequence[str], text_dropped: Tensor) -> Tensor:
         """(B, T, D) states of the instructions, the null text where dropped. A frozen encoder reads the null text once in a run."""
         if self.config.train_text_encoder:
-            texts = ["" if gone else text for gone, text in zip(text_dropped.tolist(), instructions, strict=True)]
-            return self.reader.states(texts)[0]
-        with torch.no_grad():
-            if self._null_text is None:
-                self._null_text = self.reader.states([""])[0]
-            states = self.reader.states(instructions)[0]
-        return torch.where(text_dropped[:, None, None], self._null_text, states)
+            return self.reader.instructions(["" if gone else text for gone, text in zip(text_dropped.tolist(), instructions, strict=True)])
+        if self._null_text is None:
+            self._null_text = self.reader.instructions([""])
+        states = self.reader.instructions(instructions)
+        return torch.where(text_dropped.to(states.device)[:, None, None], self._null_text, states).to(text_dropped.device)
 
     def conditions(self, triplets: Triplets, draws: Draws) -> dict[str, Tensor]:
         """added_cond_kwargs of the U-Net; empty for a model without rewards."""
-        if not self.config.conditioned:
+        config, device = self.config, draws.noise.device
+        if not config.conditioned:
             return {}
         scores = torch.tensor([reward.scores for reward in triplets.rewards], dtype=torch.float32)
-        conditions = {"reward_scores": scores.to(draws.noise.device)}
-        if self.config.use_text:
-            silent = (draws.reward_text < self.config.reward_text_dropout).tolist()
+        conditions = {"reward_scores": scores.to(device)}
+        if config.use_text:
+            silent = (draws.reward_text < config.reward_text_dropout).tolist()
             rewards = [Reward.best() if gone else reward for gone, reward in zip(silent, triplets.rewards, strict=True)]
-            texts = [fitting_text(reward, self.config.perspectives, self.reader.tokenizer) for reward in rewards]
-            with torch.set_grad_enabled(self.config.train_text_encoder and torch.is_grad_enabled()):
-                tokens, pooled, read = self.reader.states(texts, padding="longest")
-            if self.config.variant == "paper":
-                conditions |= {"reward_text": tokens, "reward_text_mask": read}
-            else:
-                conditions["reward_text"] = pooled
-        if self.config.reward_dropout:
-            conditions["reward_present"] = draws.reward >= self.config.reward_dropout
+            conditions |= {name: value.to(device) for name, value in self.reader.rewards(rewards).items()}
+        if config.reward_dropout:
+            conditions["reward_present"] = draws.reward >= config.reward_dropout
         return conditions

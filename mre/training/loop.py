@@ -13,10 +13,8 @@ import torch.distributed as dist
 from accelerate import Accelerator
 from diffusers import DDPMScheduler
 from diffusers.training_utils import EMAModel
-from diffusers.utils import logging as diffusers_logging
 from torch import Tensor
 from tqdm.auto import tqdm
-from transformers.utils import logging as transformers_logging
 
 from mre.errors import MreError, SettingsError
 from mre.training.checkpoints import (
@@ -29,8 +27,8 @@ from mre.training.checkpoints import (
     save_tensors,
     write_whole,
 )
-from mre.training.config import TrainConfig, differing
-from mre.training.encoding import Learner
+from mre.training.config import EMBEDDED, TrainConfig, differing
+from mre.training.encoding import Learner, TextReader
 from mre.training.logs import RunLog
 from mre.training.memory import keep_freed_memory
 from mre.training.objective import Draws, NoisePrediction, stream
@@ -40,15 +38,8 @@ from mre.training.triplets import batches, open_triplets
 from mre.training.validation import sample_sheet
 
 PIPELINE = "pipeline"           # folder of the finished editor, inside the run's
+START = "start"                 # folder of a fresh model as it was before training
 SAMPLES = "samples"             # folder of validation sheets
-
-
-def train(config: TrainConfig) -> Path:
-    """Train as `config` says, going on from the run's last checkpoint if there is one. Returns the folder of the finished pipeline."""
-    for library in (diffusers_logging, transformers_logging):       # notices about optional parts, once per model
-        library.set_verbosity_error()
-        library.disable_progress_bar()
-    return Run(config).train()
 
 
 class Run:
@@ -71,11 +62,14 @@ class Run:
             refuse_other_settings(config, previous[-1])
         self.triplets = open_triplets(config)
         torch.manual_seed(config.seed)                                      # new layers start alike in every process
-        self.pipeline = starting_pipeline(config)
+        begun = self.out / START
+        self.pipeline = starting_pipeline(config, begun if previous and begun.exists() else None)
+        if config.init_from == EMBEDDED and self.main and not previous:
+            write_whole(begun, self.pipeline.save_pretrained)
         self.latent_shape = latent_shape(self.pipeline, config)
         prepare_models(self.pipeline, config, self.device)
         self.loss = NoisePrediction(DDPMScheduler.from_config(self.pipeline.scheduler.config), config)
-        self.learner = Learner(self.pipeline, self.loss, config)
+        self.learner = Learner(self.pipeline, TextReader(self.pipeline, config), self.loss, config)
         named = [(name, parameter) for name, parameter in self.learner.named_parameters() if parameter.requires_grad]
         self.names, self.parameters = [name for name, _ in named], [parameter for _, parameter in named]
         self.optimizer = build_optimizer(self.learner, config)
@@ -121,7 +115,7 @@ class Run:
         return self._save_pipeline()
 
     def _one_step(self, loader: Iterator) -> dict[str, Tensor]:
-        """One optimizer step: forward and backward of `accumulation` batches, clip, update. Returns losses and gradient norm, still on the device."""
+        """One optimizer step: forward and backward of `accumulation` batches, clip, update. Returns losses and gradient norm, unread."""
         config, total = self.config, {}
         for part in range(config.accumulation):
             triplets = next(loader)
@@ -188,8 +182,8 @@ class Run:
     def _write(self, folder: Path) -> None:
         (folder / "config.yaml").write_text(self.config.as_yaml(), encoding="utf-8")
         scaler = self.accelerator.scaler
-        state = {"step": self.step, "samples": self.samples, "seconds": self.seconds, "ema_updates": self.ema.optimization_step if self.ema else 0,
-                 "scaler": scaler.state_dict() if scaler else {}}
+        state = {"step": self.step, "samples": self.samples, "seconds": self.seconds, "scaler": scaler.state_dict() if scaler else {},
+                 "ema_updates": self.ema.optimization_step if self.ema else 0}
         (folder / "state.json").write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
         save_tensors(self.learner.state_dict(), folder / "model.safetensors")
         save_tensors(optimizer_tensors(self.optimizer), folder / "optimizer.safetensors")
@@ -274,7 +268,7 @@ def average(tensors: list[Tensor], world: int) -> None:
 
 def refuse_other_settings(config: TrainConfig, checkpoint: Path) -> None:
     """Raises SettingsError, naming the first field, when a run would go on with settings other than it began with."""
-    began = TrainConfig.from_yaml(checkpoint / "config.yaml")
+    began = TrainConfig(**TrainConfig.read_yaml(checkpoint / "config.yaml", skip_unknown=True))
     for name in differing(config, began):
         raise SettingsError(f"{name} is {getattr(config, name)!r}, but the run in {config.out} began with {getattr(began, name)!r}; "
                             "go on with that, or give another out")

@@ -16,7 +16,7 @@ HIGH_NOISE_SHARE = 0.2      # `timestep_high` draws from the noisiest fifth of t
 
 
 def stream(*key: int) -> torch.Generator:
-    """A random stream of its own for every key, such as (seed, number of the sample): the same on any machine and any number of processes."""
+    """A random stream of its own for every key, such as (seed, number of the sample), whatever the machine or the number of processes."""
     state = np.random.SeedSequence(key).generate_state(2, np.uint32)
     return torch.Generator().manual_seed(int(state[0]) << 32 | int(state[1]))
 

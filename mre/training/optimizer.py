@@ -18,8 +18,8 @@ def build_optimizer(learner: nn.Module, config: TrainConfig) -> torch.optim.Adam
             rate = config.learning_rate * (config.text_encoder_rate if name.startswith("text_encoder.") else 1.0)
             decay = config.weight_decay if config.decay_all or parameter.ndim > 1 else 0.0
             groups.setdefault((rate, decay), []).append(parameter)
-    return torch.optim.AdamW([{"params": params, "lr": rate, "rate": rate, "weight_decay": decay} for (rate, decay), params in groups.items()],
-                             betas=(config.adam_beta1, config.adam_beta2), eps=config.adam_epsilon, fused=True)
+    settings = [{"params": params, "lr": rate, "rate": rate, "weight_decay": decay} for (rate, decay), params in groups.items()]
+    return torch.optim.AdamW(settings, betas=(config.adam_beta1, config.adam_beta2), eps=config.adam_epsilon, fused=True)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, config: TrainConfig, step: int, progress: float) -> float:

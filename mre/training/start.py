@@ -8,21 +8,22 @@ import torch
 from diffusers.models.attention_processor import AttnProcessor
 
 from mre.errors import SettingsError
+from mre.models.embedded import build_pipeline
+from mre.models.zoo import load_starting_pipeline
 from mre.training.config import EMBEDDED, TrainConfig
 
 SWITCHES = ("use_score", "use_text", "use_attention", "use_addition", "perspectives", "variant", "reward_init")
 
 
-def starting_pipeline(config: TrainConfig):
-    """The pipeline that a run trains: a fresh embedded one, or an existing one whose U-Net is given the config's reward condition."""
-    if config.init_from == EMBEDDED:
-        from mre.models.embedded import build_pipeline
+def starting_pipeline(config: TrainConfig, begun: Path | None = None):
+    """The pipeline that a run trains: a fresh embedded one, or an existing one whose U-Net is given the config's reward condition.
 
+    begun: a folder that a fresh model of this run was saved to, which a resumed run takes, whatever is the default by then
+    """
+    if config.init_from == EMBEDDED and begun is None:
         size = {"width": config.width} if config.width else {}
         return build_pipeline(native_size=config.resolution, **size, **switches(config))
-    from mre.models import zoo
-
-    return zoo.load_starting_pipeline(config.init_from, **switches(config))
+    return load_starting_pipeline(str(begun or config.init_from), **switches(config))
 
 
 def switches(config: TrainConfig) -> dict[str, object]:
@@ -32,7 +33,8 @@ def switches(config: TrainConfig) -> dict[str, object]:
 
 def prepare_models(pipeline, config: TrainConfig, device: torch.device) -> None:
     """Place the models; freeze what is not trained, in the number format of the forward pass where that is a GPU's."""
-    dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(config.mixed_precision, torch.float32) if device.type != "cpu" else torch.float32
+    formats = {"fp16": torch.float16, "bf16": torch.bfloat16} if device.type != "cpu" else {}
+    dtype = formats.get(config.mixed_precision, torch.float32)
     frozen = [pipeline.vae] if config.train_text_encoder else [pipeline.vae, pipeline.text_encoder]
     for model in frozen:
         model.requires_grad_(False).eval().to(device, dtype)
@@ -59,8 +61,9 @@ def latent_shape(pipeline, config: TrainConfig) -> tuple[int, int, int]:
 def save_editor(pipeline, folder: Path, config: TrainConfig) -> None:
     """The pipeline as a folder of safetensors, with the settings that made it."""
     models = [pipeline.unet, pipeline.text_encoder, pipeline.vae]
-    kept = [(model, model.dtype, {name: value.clone() for name, value in model.state_dict().items()}) for model in models] if config.half else []
-    for model, _, _ in kept:
+    kept = []
+    for model in models if config.half else ():
+        kept.append((model, model.dtype, {name: value.clone() for name, value in model.state_dict().items()}))
         model.to(torch.float16)
     pipeline.save_pretrained(folder)
     (folder / "training.yaml").write_text(config.as_yaml(), encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -21,6 +22,21 @@ HELD_OUT = 16               # triplets never trained on, to look at; none of a s
 _SIDES = {"left": "right", "right": "left", "leftmost": "rightmost", "rightmost": "leftmost", "leftwards": "rightwards",
           "rightwards": "leftwards", "leftward": "rightward", "rightward": "leftward", "lefthand": "righthand", "righthand": "lefthand"}
 _SIDE_WORD = re.compile(rf"\b({'|'.join(_SIDES)})\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class View:
+    """How a triplet is looked at: numbers in [0, 1) choose the wording and the place of the crop."""
+
+    wording: float = 0.0
+    across: float = 0.5
+    down: float = 0.5
+    mirrored: bool = False
+
+    def worded(self, triplet: Triplet) -> str:
+        """The instruction in the chosen wording; left and right swap with the picture."""
+        instruction = triplet.instructions[int(self.wording * len(triplet.instructions))]
+        return swap_sides(instruction) if self.mirrored else instruction
 
 
 class StoredTriplets:
@@ -44,23 +60,25 @@ class StoredTriplets:
 
     def training(self, sample: int) -> Example:
         """The triplet of a sample: cropped at random, mirrored with probability 1/2 where the config says so."""
-        epoch, place = divmod(sample, self.count)
-        return self.example(int(self._order(epoch)[place]), np.random.default_rng((self.config.seed, sample, DATA_STREAM)))
+        return self.example(*self.draw(sample))
 
     def held_out(self, index: int) -> Example:
-        """A triplet from the end, which training leaves out; centre crop, as it is."""
-        return self.example(self._held_out[index % len(self._held_out)], None)
+        """A triplet from the end, which training leaves out: first wording, centre crop, as it is."""
+        return self.example(self._held_out[index % len(self._held_out)], View())
 
-    def example(self, index: int, rng: np.random.Generator | None) -> Example:
-        """Triplet `index` at training size. Without `rng`: first wording, centre crop, not mirrored."""
+    def draw(self, sample: int) -> tuple[int, View]:
+        """Which triplet a sample is, and how it is looked at."""
+        epoch, place = divmod(sample, self.count)
+        wording, across, down, mirror = np.random.default_rng((self.config.seed, sample, DATA_STREAM)).random(4)
+        return int(self._order(epoch)[place]), View(wording, across, down, self.config.flip and mirror < 0.5)
+
+    def example(self, index: int, view: View) -> Example:
+        """Triplet `index` at training size."""
         triplet = self.triplets[index]
-        wording, across, down, mirror = rng.random(4) if rng is not None else (0.0, 0.5, 0.5, 1.0)
-        instruction = triplet.instructions[int(wording * len(triplet.instructions))]
-        pictures = [square(picture, self.config.resolution, across, down) for picture in triplet.open()]
-        if self.config.flip and mirror < 0.5:
+        pictures = [square(picture, self.config.resolution, view.across, view.down) for picture in triplet.open()]
+        if view.mirrored:
             pictures = [np.ascontiguousarray(picture[:, ::-1]) for picture in pictures]
-            instruction = swap_sides(instruction)
-        return Example(instruction, *pictures, reward_of(triplet, self.rewards))
+        return Example(view.worded(triplet), reward_of(triplet, self.rewards), *pictures)
 
     def _draw_order(self, epoch: int) -> np.ndarray:
         rng = np.random.default_rng((self.config.seed, epoch, ORDER_STREAM))

@@ -16,25 +16,23 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mre.data.scenes import draw_triplet
-from mre.errors import DataError
-from mre.imaging import open_image
+from mre.data.scenes.photos import read_photos
 from mre.rewards import EDIT_TYPES, Reward
 from mre.training.config import TrainConfig
-from mre.training.encoding import Triplets
+from mre.training.encoding import Latents, Triplets
 
 DATA_STREAM = 1         # keeps the draws of data apart from those of noise, for the same sample
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-PHOTO_SIDE = 1024       # pixels, longer side, of photographs kept in memory
 
 
 @dataclass(frozen=True)
 class Example:
-    """One triplet at training size."""
+    """One triplet at training size: as pictures, or as latents from a cache."""
 
     instruction: str
-    original: np.ndarray            # (H, W, 3) uint8
-    edited: np.ndarray              # (H, W, 3) uint8
     reward: Reward
+    original: np.ndarray | None = None      # (H, W, 3) uint8
+    edited: np.ndarray | None = None        # (H, W, 3) uint8
+    latents: Latents | None = None          # of one
 
 
 class TripletSource(Protocol):
@@ -71,26 +69,13 @@ class DrawnTriplets:
         edit_type = EDIT_TYPES[min(int(np.searchsorted(self._edges, kind, side="right")), len(EDIT_TYPES) - 1)]
         triplet = draw_triplet(self.config.seed, sample, "train", self.config.resolution, self.photos, edit_type=edit_type,
                                spoiled=clean >= self.config.clean_share)
-        return Example(triplet.instruction, triplet.original, triplet.edited, triplet.reward)
+        return Example(triplet.instruction, triplet.reward, triplet.original, triplet.edited)
 
     def held_out(self, index: int) -> Example:
         """Clean, of each edit type in turn, with objects, wordings and backgrounds that training never draws."""
         triplet = draw_triplet(self.config.seed, index, "heldout", self.config.resolution, edit_type=EDIT_TYPES[index % len(EDIT_TYPES)],
                                spoiled=False)
-        return Example(triplet.instruction, triplet.original, triplet.target, triplet.reward)
-
-
-def read_photos(folder: Path) -> list[np.ndarray]:
-    """The pictures of a folder, small enough to keep in memory. Raises DataError for a folder without any, ImageError for a bad one."""
-    paths = [path for path in sorted(folder.glob("*")) if path.suffix.lower() in PHOTO_SUFFIXES]
-    if not paths:
-        raise DataError(f"{folder}: no photographs ({', '.join(PHOTO_SUFFIXES)}) there")
-    photos = []
-    for path in paths:
-        photo = open_image(path)
-        photo.thumbnail((PHOTO_SIDE, PHOTO_SIDE))
-        photos.append(np.asarray(photo))
-    return photos
+        return Example(triplet.instruction, triplet.reward, triplet.original, triplet.target)
 
 
 class Numbers(Sampler[list[int]]):
@@ -117,12 +102,11 @@ class _Training(Dataset):
 def collate(items: list[tuple[int, Example]]) -> Triplets:
     """Examples as one batch of tensors."""
     samples, examples = zip(*items, strict=True)
-    return Triplets(
-        samples=samples,
-        original=pictures([example.original for example in examples]),
-        edited=pictures([example.edited for example in examples]),
-        instructions=tuple(example.instruction for example in examples),
-        rewards=tuple(example.reward for example in examples))
+    texts = samples, tuple(one.instruction for one in examples), tuple(one.reward for one in examples)
+    if examples[0].latents is None:
+        return Triplets(*texts, pictures([one.original for one in examples]), pictures([one.edited for one in examples]))
+    parts = ([getattr(one.latents, name) for one in examples] for name in ("original", "mean", "std"))
+    return Triplets(*texts, latents=Latents(*map(torch.stack, parts)))
 
 
 def pictures(arrays: list[np.ndarray]) -> torch.Tensor:

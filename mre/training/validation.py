@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
@@ -20,13 +19,12 @@ def sample_sheet(pipeline, source: TripletSource, config: TrainConfig) -> Image.
     examples = [source.held_out(index) for index in range(config.validation_samples)]
     asked = ASKED if config.conditioned else ASKED[:1]
     columns = [edits(pipeline, examples, Reward(score, score, score), config) for score in asked]
-    side = config.resolution
+    side, scores = config.resolution, ", ".join(f"{score:g}/{score:g}/{score:g}" for score in asked)
     sheet = Image.new("RGB", (side * (2 + len(columns)), (side + CAPTION) * len(examples)), "white")
     draw = ImageDraw.Draw(sheet)
     for row, example in enumerate(examples):
         top = row * (side + CAPTION)
-        draw.text((2, top + 1), f"{example.instruction}   [original, data, {', '.join(f'{score:g}/{score:g}/{score:g}' for score in asked)}]",
-                  fill="black", font_size=10)
+        draw.text((2, top + 1), f"{example.instruction}   [original, data, {scores}]", fill="black", font_size=10)
         known = [example.original, example.edited]
         for column, picture in enumerate([*map(Image.fromarray, known), *(edited[row] for edited in columns)]):
             sheet.paste(picture, (column * side, top + CAPTION))
@@ -34,15 +32,7 @@ def sample_sheet(pipeline, source: TripletSource, config: TrainConfig) -> Image.
 
 
 def edits(pipeline, examples: list[Example], reward: Reward, config: TrainConfig) -> list[Image.Image]:
-    """The model's edits of some examples, all with the same seed."""
-    was_quiet = getattr(pipeline, "_progress_bar_config", {})
+    """The model's edits of some examples with its own default settings, all with the same seed."""
     pipeline.set_progress_bar_config(disable=True)
-    asked = {"reward": reward} if config.conditioned else {}
-    edited = []
-    for example in examples:
-        edited += pipeline(example.instruction, image=Image.fromarray(np.ascontiguousarray(example.original)), **asked,
-                           num_inference_steps=config.validation_steps, guidance_scale=config.validation_guidance,
-                           image_guidance_scale=config.validation_image_guidance,
-                           generator=torch.Generator(pipeline.device).manual_seed(config.seed)).images
-    pipeline.set_progress_bar_config(**was_quiet)
-    return edited
+    return [pipeline(example.instruction, Image.fromarray(example.original), reward,
+                     generator=torch.Generator(pipeline.device).manual_seed(config.seed)).images[0] for example in examples]
