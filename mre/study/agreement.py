@@ -22,6 +22,7 @@ DECIMALS = 9                    # scores equal on paper must be equal here
 CLIP = 1 - 1e-6                 # correlations of exactly 1 have no Fisher transform
 Z95 = 1.96                      # Bland-Altman limits and Fisher intervals, as they are usually written
 MOST_COINCIDENCES = 20_000_000  # numbers
+MOST_GRADES = 140               # more different scores than this are no grades that kappa could be asked about
 KAPPA_WEIGHTS = {"nominal": 0, "linear": 1, "quadratic": 2}
 
 
@@ -202,6 +203,8 @@ def weighted_kappa(first: Sequence[float], second: Sequence[float], weights: str
     size = len(categories)
     if size < 2:
         return undefined(len(first), f"all ratings are {categories[0]:g}")
+    if size > MOST_GRADES:
+        return undefined(len(first), f"{size} different scores; kappa is for grades")
     table = np.bincount(codes[: len(first)] * size + codes[len(first):], minlength=size * size).reshape(size, size)
     return Figure(float(kappa_of_table(table, kappa_costs(size, weights))), len(first))
 
@@ -262,23 +265,37 @@ def value_counts(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def krippendorff_alpha(ratings: pd.DataFrame | np.ndarray, level: str = "ordinal") -> Figure:
     """Krippendorff's alpha (`nominal`, `ordinal` or `interval`); missing ratings allowed, edits with one rating cannot be paired."""
     matrix = _matrix(ratings)
-    domain, counts = value_counts(matrix)
-    pairable = counts.sum(axis=1) >= 2
-    n = int(pairable.sum())
+    matrix = matrix[(~np.isnan(matrix)).sum(axis=1) >= 2]
+    n = len(matrix)
     if not n:
         return undefined(0, "no edit was rated by two annotators")
-    used = counts[pairable]
-    if (used.sum(axis=0) > 0).sum() < 2:
-        return undefined(n, f"all ratings are {domain[used.any(axis=0)][0]:g}")
-    if used.size * len(domain) > MOST_COINCIDENCES:                         # the library holds a V x V table per edit
-        return Figure(float(alpha_of_coincidences(coincidences(used), domain, level)), n)
-    return Figure(float(krippendorff.alpha(value_counts=used, value_domain=domain, level_of_measurement=level)), n)
+    domain = np.unique(matrix[~np.isnan(matrix)])
+    if len(domain) < 2:
+        return undefined(n, f"all ratings are {domain[0]:g}")
+    if n * len(domain) ** 2 > MOST_COINCIDENCES:                            # the library holds a V x V table per edit
+        return Figure(_alpha_of_many_values(matrix, level), n)
+    _, counts = value_counts(matrix)
+    return Figure(float(krippendorff.alpha(value_counts=counts, value_domain=domain, level_of_measurement=level)), n)
 
 
-def coincidences(counts: np.ndarray) -> np.ndarray:
-    """Coincidence table (V, V) of value counts (N, V): ordered pairs of values given to one edit, divided by its ratings minus one."""
-    shares = counts / (np.maximum(counts.sum(axis=1), 2) - 1)[:, None]
-    return shares.T @ counts - np.diag(shares.sum(axis=0))
+def _alpha_of_many_values(matrix: np.ndarray, level: str) -> float:
+    """Krippendorff's alpha from sums of squares, for scores with very many values. Ordinal is interval on mid-ranks; nominal is
+    interval on one column of zeros and ones per value, summed over the values."""
+    present = ~np.isnan(matrix)
+    edits, scores = np.nonzero(present)[0], matrix[present]
+    ratings = np.bincount(edits).astype(float)
+    total = len(scores)
+    if level == "nominal":
+        value = np.unique(scores, return_inverse=True)[1]
+        alike = pd.Series(1, index=pd.MultiIndex.from_arrays([edits, value])).groupby(level=[0, 1]).sum()
+        same = np.bincount(alike.index.get_level_values(0), weights=alike.to_numpy() ** 2)
+        observed, expected = ((ratings**2 - same) / (ratings - 1)).sum(), total**2 - (np.bincount(value).astype(float) ** 2).sum()
+    else:
+        scores = stats.rankdata(scores) if level == "ordinal" else scores
+        means = np.bincount(edits, weights=scores) / ratings
+        squares = np.bincount(edits, weights=(scores - means[edits]) ** 2)
+        observed, expected = (2 * ratings * squares / (ratings - 1)).sum(), 2 * total * ((scores - scores.mean()) ** 2).sum()
+    return float(1 - (total - 1) * observed / expected)
 
 
 def alpha_of_coincidences(table: np.ndarray, domain: np.ndarray, level: str) -> np.ndarray:
@@ -301,7 +318,11 @@ def alpha_of_coincidences(table: np.ndarray, domain: np.ndarray, level: str) -> 
 
 def fleiss_kappa(ratings: pd.DataFrame | np.ndarray) -> Figure:
     """Fleiss' kappa: grades as unordered names, the same number of ratings for each edit. Prefer ordinal alpha for scores."""
-    domain, counts = value_counts(_matrix(ratings))
+    matrix = _matrix(ratings)
+    grades = len(np.unique(matrix[~np.isnan(matrix)]))
+    if grades > MOST_GRADES:
+        return undefined(len(matrix), f"{grades} different scores; kappa is for grades")
+    domain, counts = value_counts(matrix)
     counts = counts[counts.sum(axis=1) > 0]
     per_edit = counts.sum(axis=1)
     n = len(counts)
@@ -357,7 +378,8 @@ def icc_of_squares(msr, msc, mse, msw, n, k) -> dict[str, np.ndarray]:
 
 def pairwise_kappas(ratings: pd.DataFrame, weights: str = "quadratic") -> dict[tuple[str, str], Figure]:
     """Weighted kappa of each pair of annotators, over the edits that both rated."""
-    return {(a, b): weighted_kappa(ratings[a], ratings[b], weights) for a, b in combinations(ratings.columns, 2)}
+    columns = {name: ratings[name].to_numpy(dtype=float) for name in ratings.columns}
+    return {(a, b): weighted_kappa(columns[a], columns[b], weights) for a, b in combinations(columns, 2)}
 
 
 def mean_pairwise_kappa(ratings: pd.DataFrame, weights: str = "quadratic") -> Figure:
@@ -382,7 +404,7 @@ def mean_figure(figures: Sequence[Figure], what: str) -> Figure:
 
 def others_mean(ratings: pd.DataFrame, annotator: str) -> np.ndarray:
     """Mean of all other annotators' scores per edit; NaN where nobody else rated it."""
-    others = ratings.drop(columns=annotator).to_numpy(dtype=float)
+    others = ratings.to_numpy(dtype=float)[:, ratings.columns != annotator]
     count = (~np.isnan(others)).sum(axis=1)
     return np.divide(np.nansum(others, axis=1), count, out=np.full(len(others), np.nan), where=count > 0)
 

@@ -72,7 +72,6 @@ class Comparison:
         self.pairs: dict[tuple[str, str], pd.DataFrame] = {}
         self.tests: dict[tuple[str, str, str, str], PairedTest] = {}            # (source, perspective, first, second)
         self.same_order: dict[tuple[str, str], float] = {}                      # share of draws in which both sides order methods alike
-        self.edit_types = pd.DataFrame()
         self._annotators = {name: self._annotator_figures(name) for name in sides.perspectives}
         for judge, name in self.edits:
             self._item_level(judge, name)
@@ -80,7 +79,7 @@ class Comparison:
             self._annotator_level(judge, name)
             self._method_level(judge, name)
             self._pair_level(judge, name)
-        self._resampler: rs.Resampler | None = None
+        self.resampler: rs.Resampler | None = None            # once intervals are drawn
 
     # Values --------------------------------------------------------------------------------------------------------------------------
 
@@ -255,9 +254,9 @@ class Comparison:
 
     def intervals(self) -> Iterator[tuple[int, int]]:
         """Fills in the limits; yields (blocks done, blocks in all) now and then. A second call does nothing."""
-        if self._resampler is not None or not self.options.bootstrap:
+        if self.resampler is not None or not self.options.bootstrap:
             return
-        resampler = self._resampler = rs.Resampler(self.sides.items["image"], self.options.bootstrap, self.options.seed)
+        resampler = self.resampler = rs.Resampler(self.sides.items["image"], self.options.bootstrap, self.options.seed)
         if not resampler.draws:
             return
         self.codes = pd.Series(resampler.codes(self.sides.items["image"]), index=self.sides.items.index)
@@ -275,16 +274,24 @@ class Comparison:
             if row.low is None:
                 row.note = "; ".join(filter(None, [row.note, "no interval: undefined in more than one draw of ten"]))
 
+    def _no_interval(self, judge: str, perspective: str, group: str) -> None:
+        for level in ("nominal", "ordinal", "interval"):
+            row = self.rows[judge, perspective, "annotators", group, f"krippendorff_{level}"]
+            if row.value is not None and row.low is None:
+                row.note = "; ".join(filter(None, [row.note, f"no interval: more than {ag.MOST_GRADES} different scores"]))
+
     def _draw_annotators(self, perspective: str) -> None:
         for group, table in self._annotator_tables(perspective):
             codes = self.codes[table.index.get_level_values("item")].to_numpy()
-            draws = rs.annotator_draws(self._resampler, codes, table)
+            draws = rs.annotator_draws(self.resampler, codes, table)
             for judge in self.sides.judges:
                 if (judge, perspective) in self.edits:
                     self._limit(judge, perspective, "annotators", group, draws)
+                    if len(self.grades[perspective]) > ag.MOST_GRADES:
+                        self._no_interval(judge, perspective, group)
 
     def _draw_judge(self, judge: str, perspective: str) -> None:
-        resampler, grades = self._resampler, self.grades[perspective]
+        resampler, grades = self.resampler, self.grades[perspective]
         rhos, loo, human_means, judge_means = [], [], [], []
         for group, edits in self._groups(judge, perspective):
             codes = self.codes[edits["item"]].to_numpy()
@@ -326,7 +333,7 @@ class Comparison:
         human, judged = np.sign(pairs["human_difference"].to_numpy()), np.sign(pairs["judge_difference"].to_numpy())
         kinds = np.stack([(human == judged) & (human != 0), (human == judged), human != 0, (human != 0) & (judged != 0),
                           np.ones(len(pairs), dtype=bool)], axis=1)
-        right, agreeing, decided, both, n = self._resampler.sums(self.codes[pairs["item"]].to_numpy(), kinds).T
+        right, agreeing, decided, both, n = self.resampler.sums(self.codes[pairs["item"]].to_numpy(), kinds).T
         with np.errstate(divide="ignore", invalid="ignore"):
             self._limit(judge, perspective, "pair", ALL, {"accuracy_three_way": agreeing / n, "accuracy_no_human_ties": right / decided,
                                                           "accuracy_decided": right / both})
@@ -340,7 +347,7 @@ class Comparison:
                 both = table[[first, second]].dropna()
                 if len(both) > 1:
                     codes = self.codes[both.index].to_numpy()
-                    draws = rs.moment_draws(self._resampler, codes, ag.rounded(both[second]), ag.rounded(both[first]))
+                    draws = rs.moment_draws(self.resampler, codes, ag.rounded(both[second]), ag.rounded(both[first]))
                     self._limit(judge, perspective, "pair", f"{first} vs {second}",
                                 {name: draws[name] for name in ("cohen_dz", "win_rate")})
 

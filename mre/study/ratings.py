@@ -22,6 +22,7 @@ import pandas as pd
 
 from mre.errors import DataError
 from mre.rewards import PERSPECTIVES
+from mre.study.cells import restored
 
 COLUMN_PERSPECTIVES = (*PERSPECTIVES, "naturalness", "artifacts")       # known as column names; rows may name any perspective
 ALIASES = {"item_id": "item", "rater": "annotator", "annotator_id": "annotator", "study_id": "study", "source_image": "image",
@@ -33,7 +34,6 @@ KNOWN_COLUMNS = {*NOT_ANNOTATORS, *COLUMN_PERSPECTIVES, "annotator", "score", "s
 SCALES = ((0.0, 1.0), (0.0, 5.0), (1.0, 7.0), (0.0, 10.0))
 HUMAN_KEY = ["study", "item", "method", "annotator", "perspective", "screen", "is_repeat"]
 JUDGE_KEY = ["item", "method", "judge", "repeat", "perspective"]
-FORMULA_START = tuple("=+-@\t\r")
 EXPECTED_HUMAN = "item, method, annotator, perspective, score; or item, method, annotator and a column per perspective; or item, method, " \
                  "perspective and a column per annotator"
 EXPECTED_JUDGE = "item, method, judge, perspective, score"
@@ -137,8 +137,9 @@ class _Desk:
             table["perspective"] = table["perspective"].str.lower()
         for column in table.columns:
             cells = table[column]
-            neutral = cells.str.startswith("'") & cells.str[1:].str.startswith(FORMULA_START)
-            table[column] = cells.where(~neutral, cells.str[1:]).str.strip()
+            if (quoted := cells.str.startswith("'")).any():
+                cells = cells.where(~quoted, cells[quoted].map(restored))
+            table[column] = cells.str.strip()
         table["row"] = np.arange(2, len(table) + 2)
         self.counts["rows"] += len(table)
         return table

@@ -15,6 +15,8 @@ from scipy import stats
 from scipy.sparse import csr_array
 
 from mre.study.agreement import (
+    CLIP,
+    MOST_GRADES,
     Z95,
     alpha_of_coincidences,
     icc_of_squares,
@@ -27,7 +29,6 @@ from mre.study.agreement import (
 
 LEVELS = 64                     # finer scores are cut into this many ranks, for the intervals of rank correlations alone
 BATCH = 4_000_000               # numbers in one batch of joint tables (32 MB)
-MOST_CATEGORIES = 140           # beyond, the coincidence tables of Krippendorff's alpha grow too large to resample
 
 
 class Resampler:
@@ -49,16 +50,19 @@ class Resampler:
     def sums(self, codes: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Weighted column sums (draws, k) of `columns` (n, k), whose rows lie in clusters `codes`."""
         columns = np.asarray(columns, dtype=float)
-        per_cluster = np.stack([np.bincount(codes, weights=column, minlength=len(self.clusters)) for column in columns.T], axis=1)
-        return np.concatenate([weights.astype(float) @ per_cluster for weights in self._batches(len(self.clusters))])
+        used, codes = np.unique(codes, return_inverse=True)
+        per_cluster = np.stack([np.bincount(codes, weights=column, minlength=len(used)) for column in columns.T], axis=1)
+        batches = [weights[:, used].astype(float) @ per_cluster for weights in self._batches(len(used))]
+        return np.concatenate(batches) if batches else np.empty((0, columns.shape[1]))
 
     def tables(self, codes: np.ndarray, cells: np.ndarray, size: int, amounts: np.ndarray | None = None) -> Iterator[np.ndarray]:
         """Weighted counts (b, size) of `cells`, in batches of draws, in order."""
         amounts = np.ones(len(cells)) if amounts is None else amounts
-        counts = csr_array((amounts, (cells, codes)), shape=(size, len(self.clusters)))
+        used, codes = np.unique(codes, return_inverse=True)
+        counts = csr_array((amounts, (cells, codes)), shape=(size, len(used)))
         counts.sum_duplicates()
-        for weights in self._batches(max(size, len(self.clusters))):
-            yield (counts @ weights.T.astype(float)).T
+        for weights in self._batches(max(size, len(used))):
+            yield (counts @ weights[:, used].T.astype(float)).T
 
     def _batches(self, width: int) -> Iterator[np.ndarray]:
         step = max(1, min(BATCH // max(width, 1), 250))
@@ -156,7 +160,7 @@ def kappa_draws(resampler: Resampler, codes: np.ndarray, pairs: Sequence[tuple[n
         both = ~(np.isnan(first) | np.isnan(second))
         values, ranks = np.unique(np.concatenate([first[both], second[both]]), return_inverse=True)
         size, half = len(values), int(both.sum())
-        if size < 2:
+        if not 2 <= size <= MOST_GRADES:
             continue
         cells.append(offset + ranks[:half] * size + ranks[half:])
         clusters.append(codes[both])
@@ -181,11 +185,17 @@ def _mean_of_defined(values: np.ndarray, axis: int) -> np.ndarray:
 
 
 def fisher_draws(correlations: Sequence[np.ndarray], transform: bool = True) -> np.ndarray:
-    """Draw by draw, the Fisher mean of several correlations (with `transform` False the squashed form of older tables)."""
+    """Draw by draw, the Fisher mean of several correlations (with `transform` False the squashed form of older tables).
+
+    A correlation of 1 has no Fisher transform. In a draw it mostly comes from a handful of edits that are not all alike, and it is left out
+    of that draw's mean, unless nothing else is there.
+    """
     stacked = np.stack(list(correlations))
     if not transform:
         return np.tanh(_mean_of_defined(stacked, axis=0))
-    return np.tanh(_mean_of_defined(np.arctanh(np.clip(stacked, -1 + 1e-6, 1 - 1e-6)), axis=0))
+    transformed = np.arctanh(np.clip(stacked, -CLIP, CLIP))
+    usual = _mean_of_defined(np.where(np.abs(stacked) < CLIP, transformed, np.nan), axis=0)
+    return np.tanh(np.where(np.isnan(usual), _mean_of_defined(transformed, axis=0), usual))
 
 
 # Several annotators --------------------------------------------------------------------------------------------------------------------
@@ -205,7 +215,7 @@ def alpha_draws(resampler: Resampler, codes: np.ndarray, matrix: np.ndarray) -> 
     """Krippendorff's alpha at the three levels, from weighted coincidence tables."""
     present = ~np.isnan(matrix)
     domain, values = np.unique(matrix[present], return_inverse=True)
-    if not 2 <= len(domain) <= MOST_CATEGORIES or not resampler.draws:
+    if not 2 <= len(domain) <= MOST_GRADES or not resampler.draws:
         return {}
     ranks = np.full(matrix.shape, -1)
     ranks[present] = values
@@ -235,7 +245,7 @@ def fleiss_draws(resampler: Resampler, codes: np.ndarray, matrix: np.ndarray) ->
     if not rated.any() or per_edit[rated].min() != per_edit[rated].max() or per_edit.max() < 2:
         return {}
     domain = np.unique(matrix[present])
-    if len(domain) > MOST_CATEGORIES:
+    if len(domain) > MOST_GRADES:
         return {}
     k = per_edit.max()
     counts = np.stack([(matrix[rated] == value).sum(axis=1) for value in domain], axis=1).astype(float)
