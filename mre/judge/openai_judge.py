@@ -150,7 +150,7 @@ class OpenAIJudge:
         reply = self.parse(prompt, stored.raw)
         return Verdict(prompt.perspective, reply.score, reply.accepted, reply.text, **facts)
 
-    def stored(self, question: Question, content: str | None, refusal: str | None, finish_reason: str | None, build: str,
+    def stored(self, prompt: Prompt, content: str | None, refusal: str | None, finish_reason: str | None, build: str,
                tokens: tuple[int, int], seconds: float) -> StoredAnswer:
         """A reply as it will be kept: with the reason when it is no verdict, and without the key should it repeat it."""
         raw = self.endpoint.clean(content or refusal or "")
@@ -159,10 +159,10 @@ class OpenAIJudge:
             error = "the judge refused to answer"
         else:
             try:
-                self.parse(question.prompt, raw)
+                self.parse(prompt, raw)
             except JudgeReplyError as fault:
                 error = f"{fault} (cut at {self.settings.max_reply_tokens} tokens)" if finish_reason == "length" else str(fault)
-        return StoredAnswer(self.name, self.settings.model, question.prompt.task, question.prompt.perspective, raw,
+        return StoredAnswer(self.name, self.settings.model, prompt.task, prompt.perspective, raw,
                             self.endpoint.clean(build), *tokens, self.price.cost(*tokens), seconds, utc_now(), error)
 
     # -- the public calls -----------------------------------------------------------------------------------------------------
@@ -183,11 +183,14 @@ class OpenAIJudge:
         Raises JudgeError when asking on is useless; what was answered until then has been reported and kept.
         """
         checked_task(task)
-        if self.use_batches:
-            from mre.judge.batches import fill_cache
-            asks = list(asks)
-            fill_cache(self, asks, task)
-        return asyncio.run(_Run(self, task, on_verdicts).over(asks))
+        tally = Tally(cost_usd=0.0 if self.price.cost(0, 0) is not None else None)
+        if not self.use_batches:
+            return asyncio.run(_Run(self, task, on_verdicts, tally).over(asks))
+        from mre.judge.batches import fill_cache
+
+        asks = list(asks)
+        stopped = fill_cache(self, asks, task, tally)
+        return asyncio.run(_Run(self, task, on_verdicts, tally, is_offline=True, budget_over=stopped).over(asks))
 
     def forecast(self, asks: Iterable[Ask], task: str) -> Forecast:
         """What judging would send and cost now. Picture files are read to know which answers are kept; drawn ones are not drawn."""
@@ -217,11 +220,12 @@ class OpenAIJudge:
 class _Run:
     """One pass over many edits on one event loop."""
 
-    def __init__(self, judge: OpenAIJudge, task: str, on_verdicts: Callable[[Ask, Verdicts], None]) -> None:
-        self.judge, self.task, self.on_verdicts = judge, task, on_verdicts
+    def __init__(self, judge: OpenAIJudge, task: str, on_verdicts: Callable[[Ask, Verdicts], None], tally: Tally,
+                 is_offline: bool = False, budget_over: str | None = None) -> None:
+        self.judge, self.task, self.on_verdicts, self.tally = judge, task, on_verdicts, tally
+        self.is_offline, self.budget_over = is_offline, budget_over     # answers come from the cache, where batches put them
         self.settings, self.cache = judge.settings, judge.cache
         self.budget = Budget(judge.limits, judge.price)
-        self.tally = Tally(cost_usd=0.0 if judge.price.cost(0, 0) is not None else None)
         self.calls = asyncio.Semaphore(self.settings.concurrency)
         self.money = asyncio.Condition()
         self.paused_until = 0.0
@@ -301,6 +305,11 @@ class _Run:
             self.tally.cached += 1
             self.tally.builds[kept.build] += 1
             return self.judge.verdict_of(question.prompt, kept, cached=True)
+        if self.budget_over:
+            self.stopped = self.budget_over
+            raise _Stopped
+        if self.is_offline:
+            return Verdict(question.prompt.perspective, None, error="the batch brought no answer")
         attempts = asked = 0
         paid: list[StoredAnswer] = []
         while True:
@@ -402,5 +411,5 @@ class _Run:
             tokens = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
         except (AttributeError, IndexError, TypeError) as error:
             raise ValueError("no completion in it") from error
-        return self.judge.stored(question, message.content, message.refusal, choice.finish_reason, build, tokens, seconds), tokens
+        return self.judge.stored(question.prompt, message.content, message.refusal, choice.finish_reason, build, tokens, seconds), tokens
 

@@ -287,7 +287,9 @@ class FakeOpenAI:
 
 def question_digest(body: bytes) -> str:
     """Which question a request asks: all of it but the seed, which a re-asked question changes."""
-    return hashlib.sha256(re.sub(rb'"seed": ?\d+', b"", body)).hexdigest()
+    data = json.loads(body)
+    data.pop("seed", None)
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 
 def verdict_text(body: str, digest: str) -> str:
