@@ -310,7 +310,7 @@ class Editor:
     def count_tokens(self, text: str) -> tuple[int, int, str]:
         """Tokens of a text with start and end, how many the model reads, and the end of the text that it would not read."""
         tokenizer = self.pipeline().tokenizer
-        most = min(tokenizer.model_max_length, getattr(self.pipeline().text_encoder.config, "max_position_embeddings", 77))
+        most = tokenizer.model_max_length
         encoded = tokenizer(text, return_offsets_mapping=True)
         count = len(encoded["input_ids"])
         return count, most, text[encoded["offset_mapping"][most - 1][0]:] if count > most else ""

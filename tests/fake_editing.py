@@ -11,6 +11,7 @@ from PIL import Image
 
 from mre.editing import Editor, Turns
 from mre.models.patch_autoencoder import PatchAutoencoder
+from mre.models.words import word_tokenizer
 
 INFO = SimpleNamespace(name="fake", title="Fake editor", native_size=64, size_rule="fit", steps=4, guidance_scale=1.5,
                        image_guidance_scale=1.0, negative_reward=None, limits="It mixes colours.", digest="f" * 64)
@@ -28,6 +29,7 @@ class FakePipeline:
         self.most_running = 0
         self.vae = PatchAutoencoder(patch_size=8)
         self.scheduler = SimpleNamespace(config={})
+        self.tokenizer = word_tokenizer(["make", "it", "blue", "look", "like", "sunset"], 24)
 
     def set_progress_bar_config(self, **_: object) -> None:
         pass

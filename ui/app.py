@@ -7,7 +7,7 @@ from fastapi import FastAPI
 
 from mre.editing import Editor
 from mre.imaging import MAX_BYTES
-from ui import edit_tab, pictures, study_tab, texts, theme
+from ui import edit_tab, study_tab, texts, theme
 from ui.studio import Studio, StudioSettings
 
 TABS: tuple = (edit_tab, study_tab)     # modules with `title`, `build(studio)` and, where they have own routes, `add_routes(app, studio)`
@@ -29,7 +29,6 @@ def build_app(settings: StudioSettings | None = None, editors: dict[str, Editor]
     page.queue(max_size=200)
     app = FastAPI(title="MRE Studio", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.studio = studio
-    pictures.add_routes(app, studio.shelf)
     for tab in TABS:
         if add_routes := getattr(tab, "add_routes", None):
             add_routes(app, studio)

@@ -18,15 +18,12 @@ import mre
 from mre.data.scenes import SceneTriplet, draw_triplet
 from mre.imaging import open_image, pixel_digest
 from mre.recipes import png_bytes
+from ui.chips import PICK
 from ui.studio import Studio
-from ui.texts import add_texts, language_of, say
+from ui.texts import add_texts, say
 
 PHOTOS = Path(mre.__file__).parent / "assets" / "photos"
 SCENE_SIZE, SCENE_SEED = 512, 20
-PICK = """element.addEventListener('click', (event) => {
-  const chosen = event.target.closest('[data-pick]');
-  if (chosen) trigger('pick', {pick: chosen.dataset.pick});
-});"""
 TEXTS = {
     "examples": ("Try one of these", "试试这些例子"),
     "type_local": ("Local", "局部"), "type_remove": ("Remove", "移除"), "type_add": ("Add", "添加"), "type_texture": ("Texture", "纹理"),
@@ -128,10 +125,5 @@ def _thumb(number: int) -> bytes:
     file = io.BytesIO()
     picture.resize((240, 240), Image.Resampling.LANCZOS, box=(left, top, left + side, top + side)).save(file, "JPEG", quality=85)
     return file.getvalue()
-
-
-def language_strip(request: gr.Request) -> str:
-    """The strip in the visitor's language."""
-    return strip_html(language_of(request))
 
 

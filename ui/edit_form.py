@@ -10,13 +10,17 @@ from typing import Any
 import gradio as gr
 from gradio.data_classes import ImageData
 
+from mre.data.scenes.defects import FOLLOWING_TEXTS, PRESERVING_TEXTS, QUALITY_TEXTS
 from mre.editing import MAX_INSTRUCTION_CHARS, MAX_SEED, SCHEDULERS, EditSettings
 from mre.errors import ImageError
 from mre.imaging import open_image
 from mre.rewards import NOTHING_WRONG, PERSPECTIVES, Reward
+from ui.chips import PICK, chips_html
 from ui.studio import Studio
 from ui.texts import add_texts, t
 
+PRESETS = (0, 3, 5)          # the scores of the paper's Table 6
+CHIPS = 6                    # frequent defects offered for each perspective
 TEXTS = {
     "photo": ("Photo", "照片"),
     "instruction": ("Instruction", "编辑指令"),
@@ -140,24 +144,41 @@ def build_instruction() -> gr.Textbox:
                       max_length=MAX_INSTRUCTION_CHARS + 200, elem_id="instruction")
 
 
-def build_scores() -> tuple[tuple[gr.Slider, ...], gr.Checkbox, tuple[gr.Button, ...]]:
-    """Three sliders, their lock and their presets."""
-    with gr.Column(elem_classes="section rewards", elem_id="rewards"):
+def build_scores() -> tuple[gr.Slider, gr.Slider, gr.Slider]:
+    """Three sliders, with their presets and a lock that moves them together."""
+    with gr.Column(elem_id="rewards"):
         gr.Markdown(t("reward_title"), elem_classes="heading")
         gr.Markdown(t("reward_about"), elem_classes="muted small")
         sliders = tuple(gr.Slider(0, 5, value=5, step=1, label=t(name), elem_id=f"score-{name}", buttons=["reset"], interactive=True)
                         for name in PERSPECTIVES)
         with gr.Row(elem_classes="presets"):
-            presets = tuple(gr.Button(f"{score} / {score} / {score}", size="sm", elem_id=f"preset-{score}", min_width=70)
-                            for score in (0, 3, 5))
-            together = gr.Checkbox(False, label=t("together"), elem_id="together", container=False, min_width=110)
-    for button, score in zip(presets, (0, 3, 5), strict=True):
-        button.click(lambda score=score: [score] * 3, None, list(sliders), queue=False, api_visibility="private", show_progress="hidden")
-    for place, slider in enumerate(sliders):
+            presets = tuple(gr.Button(f"{score} / {score} / {score}", size="sm", elem_id=f"preset-{score}", min_width=64)
+                            for score in PRESETS)
+            together = gr.Checkbox(False, label=t("together"), elem_id="together", container=False, min_width=120)
+    quiet = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
+    for button, score in zip(presets, PRESETS, strict=True):
+        button.click(lambda score=score: [score] * 3, None, list(sliders), **quiet)
+    for slider in sliders:
         others = [other for other in sliders if other is not slider]
-        slider.input(lambda value, lock: [value if lock else gr.skip()] * 2, [sliders[place], together], others, queue=False,
-                     api_visibility="private", show_progress="hidden", trigger_mode="always_last")
-    return sliders, together, presets
+        slider.input(_moved_together, [slider, together], others, trigger_mode="always_last", **quiet)
+    return sliders
+
+
+def _moved_together(value: float, locked: bool) -> list[Any]:
+    return [value if locked else gr.skip()] * 2
+
+
+def build_texts() -> tuple[tuple[gr.Textbox, ...], tuple[gr.HTML, ...]]:
+    """Three reward texts, each with frequent defects as chips, whose `pick` carries the text."""
+    boxes, chips = [], []
+    tables = dict(zip(PERSPECTIVES, (FOLLOWING_TEXTS, PRESERVING_TEXTS, QUALITY_TEXTS), strict=True))
+    with gr.Accordion(t("texts_title"), open=False, elem_id="reward-texts"):
+        gr.Markdown(t("texts_about"), elem_classes="muted small")
+        for name in PERSPECTIVES:
+            boxes.append(gr.Textbox(label=t(f"text_{name}"), placeholder=NOTHING_WRONG, max_lines=2, elem_id=f"text-{name}"))
+            frequent = [text for texts in tables[name].values() for text in texts if "{" not in text][:CHIPS]
+            chips.append(gr.HTML(chips_html(frequent, name), js_on_load=PICK, elem_id=f"chips-{name}"))
+    return tuple(boxes), tuple(chips)
 
 
 def build_settings(studio: Studio) -> dict[str, Any]:

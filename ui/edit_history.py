@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from ui.edit_examples import PICK
+from ui.chips import PICK
 from ui.edit_visit import Entry, Visit
 from ui.pictures import address
 from ui.texts import add_texts, language_of, say, t

@@ -22,11 +22,12 @@ from ui.texts import add_texts, language_of, say, t
 
 TEXTS = {
     "tab_judge": ("Judge", "评判"),
-    "judge_about": ("Compare the scores you asked for with those a judge gives. Drawn examples are scored by the oracle that drew them, for free; "
-                    "other pictures need a judge (start the studio with --judge NAME) and are sent to it.",
-                    "比较你要求的分数和评判者给出的分数。示例中的绘制场景由绘制它的“神谕”免费评分；其他图片需要评判模型（用 --judge 名称 启动），并会发送给它。"),
+    "judge_about": ("Compare the scores you asked for with those a judge gives. Drawn examples are scored by the oracle that drew them, "
+                    "for free; other pictures need a judge (start the studio with --judge NAME) and are sent to it.",
+                    "比较你要求的分数和评判者给出的分数。示例中的绘制场景由绘制它的“神谕”免费评分；"
+                    "其他图片需要评判模型（用 --judge 名称 启动），并会发送给它。"),
     "judge_run": ("Judge my edit", "评判我的编辑"), "judge_sweep": ("Judge the sweep", "评判整个扫描"),
-    "judge_none": ("No judge is configured, and this is no drawn example, so there is nobody to score it. Start the studio with --judge NAME.",
+    "judge_none": ("No judge is configured, and this is no drawn example, so nobody can score it. Start the studio with --judge NAME.",
                    "没有配置评判者，这也不是绘制示例，因此无法评分。请用 --judge 名称 启动。"),
     "judge_nothing": ("Make an edit first.", "请先完成一次编辑。"), "judge_no_sweep": ("Run a sweep first.", "请先运行一次扫描。"),
     "judge_working": ("Judging {done} of {total}…", "正在评判 {done}/{total}…"),
@@ -107,7 +108,8 @@ def table_html(entry: Entry, verdicts: Any, language: str) -> str:
         given = "–" if verdict.score is None else f"{verdict.score:g}"
         rows += (f"<tr><th scope='row'>{say(name, language)}</th><td>{asked:g}</td><td>{given}</td>"
                  f"<td>{html.escape(verdict.text or verdict.error or '')}</td></tr>")
-    head = "".join(f"<th scope='col'>{say(key, language)}</th>" for key in ("judge_perspective", "judge_asked", "judge_given", "judge_wrong"))
+    columns = ("judge_perspective", "judge_asked", "judge_given", "judge_wrong")
+    head = "".join(f"<th scope='col'>{say(key, language)}</th>" for key in columns)
     by = html.escape(say("judge_by", language, judge=f"{verdicts.judge} {verdicts.judge_version}".strip(), seconds=verdicts.seconds))
     return (f"<table class='plain-table'><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
             f"<p class='small muted'>{by}</p>")

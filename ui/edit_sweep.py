@@ -15,7 +15,7 @@ from mre.editing import BusyError, EditResult, EditStopped, Step
 from mre.errors import MreError
 from mre.recipes import png_bytes
 from mre.sweep import AXES, Axis, Cell, Sweep, contact_sheet, to_csv
-from ui.edit_examples import PICK
+from ui.chips import PICK
 from ui.edit_form import Form, photo_of, settings_of
 from ui.edit_run import Follow, bar, note, shelve
 from ui.edit_visit import Entry, Visit

@@ -8,18 +8,32 @@ from contextlib import suppress
 from typing import Any
 
 import gradio as gr
+from fastapi import FastAPI
 
 from mre.editing import MAX_INSTRUCTION_CHARS, EditSettings
 from mre.errors import MreError
 from mre.imaging import open_image
-from ui import edit_form
-from ui.edit_form import Form, t
+from mre.recipes import png_bytes
+from ui import (
+    edit_examples,
+    edit_form,
+    edit_history,
+    edit_judge,
+    edit_pair,
+    edit_programs,
+    edit_recipe,
+    edit_seen,
+    edit_sweep,
+    edit_words,
+    pictures,
+)
+from ui.edit_form import Form
 from ui.edit_run import note, run_edit
 from ui.edit_viewer import difference, empty_viewer, viewer
 from ui.edit_visit import Entry, Visit
 from ui.pictures import address
 from ui.studio import Studio
-from ui.texts import add_texts, language_of, say
+from ui.texts import add_texts, language_of, say, t
 
 TEXTS = {
     "tab_edit": ("Edit", "编辑"),
@@ -39,53 +53,99 @@ title = t("tab_edit")
 
 def build(studio: Studio) -> None:
     """Draw the tab and connect its handlers."""
-    page = gr.context.Context.root_block
     visit = gr.State(None)
     with gr.Row(equal_height=False, elem_id="edit"):
         with gr.Column(scale=5, min_width=320):
             photo = edit_form.build_photo()
+            seen = gr.HTML(elem_id="seen")
             instruction = edit_form.build_instruction()
-            scores, _, _ = edit_form.build_scores()
-            with gr.Row():
+            words = edit_words.build()
+            scores = edit_form.build_scores()
+            with gr.Row(elem_classes="go"):
                 run = gr.Button(t("run"), variant="primary", size="lg", elem_id="run", scale=3)
                 stop = gr.Button(t("stop"), size="lg", elem_id="stop", scale=1, min_width=90)
-            with gr.Accordion(t("texts_title"), open=False):
-                gr.Markdown(t("texts_about"), elem_classes="muted small")
-                texts = tuple(gr.Textbox(label=t(f"text_{name}"), placeholder="None", max_lines=2, elem_id=f"text-{name}")
-                              for name in ("following", "preserving", "quality"))
+            texts, chips = edit_form.build_texts()
             with gr.Accordion(t("more"), open=False, elem_id="more"):
                 fields = edit_form.build_settings(studio)
                 reuse = gr.Button(t("reuse"), size="sm", elem_id="reuse")
         with gr.Column(scale=7, min_width=320):
             status = gr.HTML(elem_id="status")
+            examples = edit_examples.build()
             progress = gr.HTML(elem_id="progress")
             look = gr.HTML(empty_viewer("en"), elem_id="look")
+            downloads = gr.HTML(elem_id="downloads")
             with gr.Row(elem_classes="toolbar"):
                 as_input = gr.Button(t("input_here"), size="sm", elem_id="as-input", interactive=False)
                 undo = gr.Button(t("undo"), size="sm", elem_id="undo", interactive=False)
-            downloads = gr.HTML(elem_id="downloads")
             gr.Markdown(t("privacy"), elem_classes="muted small", elem_id="privacy")
+    with gr.Tabs(elem_id="edit-tools"):
+        with gr.Tab(t("tab_history"), elem_id="tab-history"):
+            history = edit_history.Panel()
+        with gr.Tab(t("tab_sweep"), elem_id="tab-sweep"):
+            sweep = edit_sweep.build()
+        with gr.Tab(t("tab_pair"), elem_id="tab-pair"):
+            pair = edit_pair.Panel(studio)
+        with gr.Tab(t("tab_judge"), elem_id="tab-judge"):
+            judge = edit_judge.Panel()
+        with gr.Tab(t("tab_recipe"), elem_id="tab-recipe"):
+            recipe = edit_recipe.Panel()
+        with gr.Tab(t("tab_programs"), elem_id="tab-programs"):
+            edit_programs.build(studio)
     form = Form(photo=photo, instruction=instruction, scores=scores, texts=texts, **fields)
     quiet = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
+    heavy = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": 40, "trigger_mode": "once"}
 
-    page.load(on_load(studio), [visit], [visit, status, look], **quiet)
+    page = gr.context.Context.root_block
+    page.load(on_load(studio), [visit, form.model], [visit, status, look, examples, words, history.shots, sweep.forecast, form.model],
+              **quiet)
     page.unload(on_close(studio))
     ticks = gr.Timer(1.0)
-    ticks.tick(on_tick(studio), form.model, [status, ticks], **quiet)
-    form.model.change(on_tick(studio), form.model, [status, ticks], **quiet)
-    outputs = [visit, progress, look, downloads, form.seed, as_input, undo]
-    gr.on([run.click, instruction.submit], on_run(studio), [visit, form.previews, form.random_seed, *form.all], outputs,
-                  validator=check_form, api_visibility="private", show_progress="hidden", concurrency_limit=40, trigger_mode="once")
-    stop.click(on_stop, visit, progress, **quiet)
-    as_input.click(on_use_as_input(studio), [visit, photo], [photo, undo], **quiet)
-    undo.click(on_undo(studio), visit, [photo, undo], **quiet)
+    gr.on([ticks.tick, form.model.change], on_tick(studio), form.model, [status, ticks], **quiet)
+
+    photo.change(edit_seen.on_photo(studio), [visit, photo, form.model], seen, **quiet)
+    form.model.change(edit_seen.on_photo(studio), [visit, photo, form.model], seen, **quiet)
+    gr.on([instruction.change, form.model.change], edit_words.on_type(studio), [instruction, form.model], words,
+          trigger_mode="always_last", **quiet)
+    words.pick(edit_words.on_pick, None, instruction, **quiet)
+    examples.pick(edit_examples.on_pick(studio), None, [photo, instruction], **quiet)
+    for chip, text in zip(chips, texts, strict=True):
+        chip.pick(edit_words.on_pick, None, text, **quiet)
+
+    shown = [look, downloads, as_input]
+    redraw = (edit_history.on_change, visit, [history.shots, history.first, history.second])
+    done = gr.on([run.click, instruction.submit], on_run(studio), [visit, form.previews, form.random_seed, *form.all],
+                 [visit, progress, *shown, form.seed], validator=check_form, **heavy)
+    done.then(*redraw, **quiet)
+    gr.on([stop.click, sweep.stop.click], on_stop, visit, progress, **quiet)
+    as_input.click(on_use_as_input, [visit, photo], [photo, undo], **quiet)
+    undo.click(on_undo, visit, [photo, undo], **quiet)
     reuse.click(on_reuse(studio, form), visit, [*form.settings, form.model, form.random_seed], **quiet)
+
+    history.shots.pick(on_show(edit_history.picked), visit, shown, **quiet)
+    history.compare.click(edit_history.on_compare(compare_html), [visit, history.first, history.second], look, **quiet)
+    edit_sweep.connect(studio, sweep, form, visit, quiet)
+    sweep.grid.pick(on_show(edit_sweep.picked), visit, shown, **quiet)
+    edit_pair.connect(studio, pair, form, visit, compare_html, on_stop, quiet).then(*redraw, **quiet)
+    judge.one.click(edit_judge.on_one(studio), visit, judge.answer, **heavy)
+    judge.sweep.click(edit_judge.on_sweep(studio), visit, [judge.answer, judge.plot], **heavy)
+    recipe.file.change(edit_recipe.on_drop(studio, form, recipe.answer), [visit, recipe.file, photo, form.model],
+                       [*form.settings, form.model, form.random_seed, recipe.answer], **quiet)
+
+
+def add_routes(app: FastAPI, studio: Studio) -> None:
+    """Visitors' pictures and those of the examples."""
+    pictures.add_routes(app, studio.shelf)
+    edit_examples.add_routes(app)
 
 
 def on_load(studio: Studio) -> Callable:
-    def load(visit: Visit | None, request: gr.Request) -> tuple[Visit, str, str]:
+    """A new visit, and everything that depends on the visitor's language."""
+    def load(request: gr.Request, visit: Visit | None, model: str) -> list[Any]:
         language = language_of(request)
-        return visit_of(studio, visit, request), status_html(studio, None, language), empty_viewer(language)
+        visit = visit_of(studio, visit, request)
+        editor = studio.editor(model)
+        return [visit, status_html(studio, model, language), empty_viewer(language), edit_examples.strip_html(language),
+                edit_words.words_html(editor, "", language), edit_history.shots_html(visit, language), "", model]
     return load
 
 
@@ -106,7 +166,7 @@ def visit_of(studio: Studio, visit: Visit | None, request: gr.Request) -> Visit:
 
 
 def on_tick(studio: Studio) -> Callable:
-    def tick(model: str, request: gr.Request) -> tuple[str, Any]:
+    def tick(request: gr.Request, model: str) -> tuple[str, Any]:
         done = studio.editor(model).status in ("ready", "failed")
         return status_html(studio, model, language_of(request)), gr.Timer(active=not done)
     return tick
@@ -125,20 +185,33 @@ def check_form(request: gr.Request, visit: Any, previews: bool, random_seed: boo
 
 
 def on_run(studio: Studio) -> Callable:
+    """Run, and show what comes."""
     def run(request: gr.Request, visit: Visit | None, previews: bool, random_seed: bool, *values: Any) -> Iterator[list]:
         language = language_of(request)
         visit = visit_of(studio, visit, request)
-        keep = gr.skip()
+        nothing_new = [gr.skip()] * 4
         try:
             for progress, entry in run_edit(studio, visit, language, previews, random_seed, *values):
-                if entry is None:
-                    yield [visit, progress, keep, keep, keep, keep, keep]
-                else:
-                    yield [visit, progress, look_html(visit, entry, language), downloads_html(entry, language), entry.recipe.seed,
-                           gr.Button(interactive=True), keep]
+                yield [visit, progress, *(nothing_new if entry is None else [*show(visit, entry, language), entry.recipe.seed])]
         except Exception as error:               # shown in one line with an id; the log has the rest
-            yield [visit, note(studio.trouble(error), "bad"), keep, keep, keep, keep, keep]
+            yield [visit, note(studio.trouble(error), "bad"), *nothing_new]
     return run
+
+
+def show(visit: Visit, entry: Entry, language: str) -> list[Any]:
+    """An edit against its photo: viewer, downloads, and a way to go on from it."""
+    visit.shown = entry
+    return [compare_html(visit, entry.photo, entry.picture, language), downloads_html(entry, language), gr.Button(interactive=True)]
+
+
+def on_show(picked: Callable[[Visit | None, gr.EventData], Entry | None]) -> Callable:
+    """Show the edit that was clicked somewhere."""
+    def pick(request: gr.Request, visit: Visit | None, event: gr.EventData) -> list[Any]:
+        entry = picked(visit, event)
+        if entry is None or visit.shelf.get(entry.picture) is None:
+            return [gr.skip()] * 3
+        return show(visit, entry, language_of(request))
+    return pick
 
 
 def on_stop(visit: Visit | None, request: gr.Request) -> Any:
@@ -149,19 +222,11 @@ def on_stop(visit: Visit | None, request: gr.Request) -> Any:
     return note(say("run_stopping", language_of(request)))
 
 
-def look_html(visit: Visit, entry: Entry, language: str) -> str:
-    """The viewer for an edit against its photo."""
-    return compare_html(visit, entry.photo, entry.picture, language)
-
-
 def compare_html(visit: Visit, before: str, after: str, language: str, labels: tuple[str, str] | None = None, element: str = "look") -> str:
     """The viewer for two pictures of the shelf; the second is fitted to the first one's size for the difference."""
     first, second = (open_image(visit.shelf.get(token).file) for token in (before, after))
     found = difference(first, second if second.size == first.size else second.resize(first.size))
-    import io
-    file = io.BytesIO()
-    found.picture.save(file, "PNG")
-    token = visit.shelf.put(file.getvalue(), "difference.png", visit.id)
+    token = visit.shelf.put(png_bytes(found.picture), "difference.png", visit.id)
     return viewer(address(before), address(after), address(token, "difference.png"), changed=found.changed, top=found.top, size=first.size,
                   language=language, labels=labels, element=element)
 
@@ -174,25 +239,23 @@ def downloads_html(entry: Entry, language: str) -> str:
             f'id="download-plain">{say("download_plain", language)}</a></p>')
 
 
-def on_use_as_input(studio: Studio) -> Callable:
-    def use(visit: Visit | None, photo: str | None) -> tuple[Any, Any]:
-        if visit is None or visit.shown is None or not visit.shelf.get(visit.shown.picture):
-            return gr.skip(), gr.skip()
-        if photo:
-            with suppress(MreError, OSError):
-                from mre.recipes import png_bytes
-                visit.earlier.append(visit.shelf.put(png_bytes(edit_form.photo_of(photo)), "photo.png", visit.id))
-        return str(visit.shelf.get(visit.shown.picture).file), gr.Button(interactive=bool(visit.earlier))
-    return use
+def on_use_as_input(visit: Visit | None, photo: str | None) -> tuple[Any, Any]:
+    """The picture shown becomes the photo; the photo before it can be had back."""
+    found = visit.shelf.get(visit.shown.picture) if visit and visit.shown else None
+    if found is None:
+        return gr.skip(), gr.skip()
+    if photo:
+        with suppress(MreError):                 # a photo that cannot be read is not worth going back to
+            visit.earlier.append(visit.shelf.put(png_bytes(edit_form.photo_of(photo)), "photo.png", visit.id))
+    return str(found.file), gr.Button(interactive=bool(visit.earlier))
 
 
-def on_undo(studio: Studio) -> Callable:
-    def undo(visit: Visit | None) -> tuple[Any, Any]:
-        if visit is None or not visit.earlier:
-            return gr.skip(), gr.Button(interactive=False)
-        picture = visit.shelf.get(visit.earlier.pop())
-        return str(picture.file) if picture else gr.skip(), gr.Button(interactive=bool(visit.earlier))
-    return undo
+def on_undo(visit: Visit | None) -> tuple[Any, Any]:
+    """Back to the photo before; as many times as there are any."""
+    if visit is None or not visit.earlier:
+        return gr.skip(), gr.Button(interactive=False)
+    found = visit.shelf.get(visit.earlier.pop())
+    return str(found.file) if found else gr.skip(), gr.Button(interactive=bool(visit.earlier))
 
 
 def on_reuse(studio: Studio, form: Form) -> Callable:

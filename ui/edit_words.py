@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
@@ -12,7 +12,7 @@ from mre.data.scenes import example_instructions, nouns, unknown_words
 from mre.editing import Editor
 from mre.errors import MreError
 from mre.rewards import EDIT_TYPES
-from ui.edit_examples import PICK
+from ui.chips import PICK, chips_html
 from ui.studio import EMBEDDED, UNTRAINED, Studio
 from ui.texts import add_texts, language_of, say
 
@@ -76,13 +76,6 @@ def words_html(editor: Editor, text: str, language: str) -> str:
     if found:
         lines.append(chips_html(found, say("suggestions", language)))
     return "".join(lines)
-
-
-def chips_html(texts: Iterable[str], label: str) -> str:
-    """Texts as buttons whose click is a `pick`."""
-    chips = "".join(f'<button type="button" class="chip" data-pick="{html.escape(text, quote=True)}">{html.escape(text)}</button>'
-                    for text in texts)
-    return f'<div class="chips" role="group" aria-label="{html.escape(label, quote=True)}">{chips}</div>'
 
 
 def notice(text: str) -> str:

@@ -49,7 +49,7 @@ class PictureShelf:
     def put(self, data: bytes, name: str, owner: str) -> str:
         """Keep a file for its owner. Returns the token of its address."""
         token = secrets.token_urlsafe(24)
-        file = self.folder / token
+        file = self.folder / (token + Path(name).suffix)
         file.write_bytes(data)
         with self._lock:
             self._pictures[token] = Picture(file, name, owner, len(data))

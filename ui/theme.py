@@ -33,7 +33,7 @@ def theme() -> gr.themes.Base:
         border_color_primary="*neutral_200", border_color_primary_dark="#353330",
         block_background_fill="white", block_background_fill_dark="*neutral_900",
         block_border_width="1px", block_shadow="none", block_shadow_dark="none",
-        block_label_background_fill="transparent", block_label_background_fill_dark="transparent",
+        block_label_background_fill="*background_fill_primary", block_label_background_fill_dark="*background_fill_primary",
         block_label_border_width="0px", block_label_border_width_dark="0px",
         block_label_text_color="*neutral_600", block_label_text_color_dark="*neutral_400", block_label_text_weight="500",
         block_title_text_weight="550", block_title_text_color="*neutral_800", block_title_text_color_dark="*neutral_200",
