@@ -40,6 +40,8 @@ def prepare_models(pipeline, config: TrainConfig, device: torch.device) -> None:
         model.requires_grad_(False).eval().to(device, dtype)
     for model in (pipeline.unet, pipeline.text_encoder) if config.train_text_encoder else (pipeline.unet,):
         model.requires_grad_(True).to(device, torch.float32)
+        for tensor in (*model.parameters(), *model.buffers()):      # those of a file lie where the file had them; a copy is aligned,
+            tensor.data = tensor.data.clone()                       # and its sums come out the same to the last bit
     if config.plain_attention:
         pipeline.unet.set_attn_processor(AttnProcessor())
         pipeline.text_encoder.set_attn_implementation("eager")
