@@ -14,7 +14,8 @@ add_texts({
     "study_open": ("Open in a window of its own", "在单独的窗口中打开"),
 })
 title = t("tab_study")
-FRAME = '<iframe src="/study/" title="Human-evaluation studies" class="study-frame" style="width:100%;height:min(1100px,92vh);border:0"></iframe>'
+FRAME = ('<iframe src="/study/" title="Human-evaluation studies" allow="clipboard-write" '
+         'style="width:100%;height:max(700px,92vh);border:0"></iframe>')
 
 
 def build(studio) -> None:

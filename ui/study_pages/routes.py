@@ -117,7 +117,8 @@ class Desk:
         """
         access = getattr(self.studio, "access", None)
         ids = given.get("ids") if isinstance(given.get("ids"), dict) else {}
-        outside = next((f"{name}/{ids[name]}" for name in OUTSIDE_IDS if isinstance(ids.get(name), str) and 0 < len(ids[name]) <= 200), None)
+        outside = next((f"{name}/{ids[name]}" for name in OUTSIDE_IDS
+                        if isinstance(ids.get(name), str) and 0 < len(ids[name]) <= 200), None)
         if access is None or not access.enabled:
             return outside
         return access.annotator_identity(request, str(given.get("study")), given.get("invitation"), outside)

@@ -317,6 +317,7 @@ function setScore(number, score) {
   shown.key = newKey();
   rows()[number].querySelectorAll("input")[score].checked = true;
   rows()[number].classList.remove("lacking");
+  if ($("notice").classList.contains("warn") && shown.scores.flat().every((given) => given !== null)) notice(shown.earlier ? t("changing") : "");
   clearTimeout(setScore.timer);
   const { data, scores, earlier } = shown;
   if (!earlier) setScore.timer = setTimeout(() => call("draft", { screen: data.screen, scores }).catch(() => {}), DRAFT_MS);

@@ -1,0 +1,295 @@
+"""What a researcher watches while a study runs: coverage, annotators, methods, position bias, agreement. All computed, nothing stored.
+
+Counts and means come from the database in a few grouped queries, so that a million scores are summed where they lie.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import pandas as pd
+import sqlalchemy as sa
+from scipy import stats
+from sqlalchemy import Connection
+
+from mre.rewards import PERSPECTIVES
+from mre.study.agreement import Figure, icc, krippendorff_alpha, mean_pairwise_kappa, percentile_interval, undefined
+from mre.study.export import standing_exclusions
+from mre.study.resampling import Resampler, alpha_draws, icc_draws, kappa_draws
+from mre.study.schema import CHECKS, annotators, answers, assignments, exclusions, items, methods, ratings
+from mre.study.store import Store
+from mre.study.studies import find_study
+
+DRAWS = 500                 # bootstrap samples of whole photos
+KAPPA_ANNOTATORS = 15       # more than this give too many pairs to resample
+CHECK_TOLERANCE = 1         # one picture shown twice may differ by this much
+_SUMS = [column for name in PERSPECTIVES for column in (sa.func.sum(ratings.c[name]), sa.func.sum(ratings.c[name] * ratings.c[name]))]
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How far a study is. Slots are annotators times pairs."""
+
+    pairs: int
+    per_pair: int
+    pairs_complete: int
+    slots_done: int
+    slots_skipped: int
+    slots_held: int
+    slots_open: int
+    annotators: int
+    excluded: int
+
+
+@dataclass(frozen=True)
+class AnnotatorFigures:
+    """One annotator's work. Shares are 0 to 1, None where there is nothing to compute from."""
+
+    annotator: str
+    excluded: str               # the reason, or empty
+    screens: int
+    skipped: int
+    mean_seconds: float | None
+    means: tuple[float | None, ...]         # per perspective, of pairs (no repeats, no checks)
+    spread: float | None                    # standard deviation of all those scores
+    straight_lines: float | None            # share of pairs with all six scores equal
+    repeats: int
+    repeat_error: float | None              # mean absolute difference between a pair's first scores and its repeat's
+    checks: int
+    checks_failed: int
+
+
+def coverage(store: Store, name: str) -> Coverage:
+    study = find_study(store, name)
+    with store.read() as connection:
+        main = sa.and_(assignments.c.study_id == study.id, assignments.c.kind == "main")
+        states = dict(connection.execute(sa.select(assignments.c.state, sa.func.count()).where(main).group_by(assignments.c.state)).all())
+        left = sa.select(assignments.c.pair_id).where(main, assignments.c.state.in_(("open", "leased"))).distinct().subquery()
+        incomplete = connection.execute(sa.select(sa.func.count()).select_from(left)).scalar_one()
+        people = connection.execute(sa.select(sa.func.count()).where(annotators.c.study_id == study.id)).scalar_one()
+        excluded = connection.execute(sa.select(sa.func.count()).select_from(standing_exclusions(study).subquery())).scalar_one()
+    pairs = sum(states.values()) // study.design.per_pair
+    return Coverage(pairs, study.design.per_pair, pairs - incomplete, states.get("done", 0), states.get("skipped", 0),
+                    states.get("leased", 0), states.get("open", 0), people, excluded)
+
+
+def annotator_figures(store: Store, name: str) -> list[AnnotatorFigures]:
+    """Figures of every annotator, in order of label."""
+    study = find_study(store, name)
+    with store.read() as connection:
+        people = connection.execute(
+            sa.select(annotators.c.id, annotators.c.label, exclusions.c.reason)
+            .outerjoin(exclusions, sa.and_(exclusions.c.annotator_id == annotators.c.id, exclusions.c.lifted_at.is_(None)))
+            .where(annotators.c.study_id == study.id)).all()
+        work = _grouped(connection.execute(
+            sa.select(assignments.c.annotator_id, sa.func.count(), sa.func.sum(sa.case((answers.c.skip_reason.is_not(None), 1), else_=0)),
+                      sa.func.avg(answers.c.active_ms))
+            .join(assignments, assignments.c.id == answers.c.assignment_id).where(answers.c.study_id == study.id, answers.c.is_final)
+            .group_by(assignments.c.annotator_id)))
+        sums = _grouped(connection.execute(
+            sa.select(ratings.c.annotator_id, sa.func.count(), *_SUMS).where(_final(study.id)).group_by(ratings.c.annotator_id)))
+        lines = _grouped(connection.execute(_sides(study.id, ratings.c.annotator_id, sa.func.count(), sa.func.sum(_all_equal()))
+                                            .group_by(ratings.c.annotator_id)))
+        repeats = _repeat_errors(connection, study.id)
+        checks = _checks(connection, study.id)
+    found = []
+    for person in sorted(people, key=lambda row: row.label):
+        _, screens, skipped, active = work.get(person.id, (0, 0, 0, None))
+        _, shown, *totals = sums.get(person.id, (0, 0, *(0,) * 6))
+        means = tuple(float(totals[2 * place]) / shown if shown else None for place in range(3))
+        _, pairs, straight = lines.get(person.id, (0, 0, 0))
+        repeat_count, repeat_error = repeats.get(person.id, (0, None))
+        done, failed = checks.get(person.id, (0, 0))
+        found.append(AnnotatorFigures(
+            person.label, person.reason or "", screens, int(skipped or 0), None if active is None else float(active) / 1000, means,
+            _spread(3 * shown, sum(map(float, totals[::2])), sum(map(float, totals[1::2]))), float(straight) / pairs if pairs else None,
+            repeat_count, repeat_error, done, failed))
+    return found
+
+
+def method_means(store: Store, name: str, *, everyone: bool = False) -> pd.DataFrame:
+    """`method, perspective, n, mean, sd` of the pairs' final scores; excluded annotators are left out unless `everyone`."""
+    study = find_study(store, name)
+    with store.read() as connection:
+        query = (sa.select(methods.c.name, sa.func.count(), *_SUMS).join(methods, methods.c.id == ratings.c.method_id)
+                 .where(_final(study.id)).group_by(methods.c.name, methods.c.position).order_by(methods.c.position))
+        if not everyone:
+            query = query.where(ratings.c.annotator_id.not_in(standing_exclusions(study)))
+        rows = connection.execute(query).all()
+    found = [{"method": method, "perspective": perspective, "n": n, "mean": float(sums[2 * place]) / n,
+              "sd": _spread(n, float(sums[2 * place]), float(sums[2 * place + 1]))}
+             for method, n, *sums in rows for place, perspective in enumerate(PERSPECTIVES)]
+    return pd.DataFrame(found, columns=["method", "perspective", "n", "mean", "sd"])
+
+
+def position_bias(store: Store, name: str) -> dict[str, Figure]:
+    """Mean of Edited Image 1 minus Edited Image 2 per perspective over all pairs, with its 95 % interval: 0 when sides play no part."""
+    study = find_study(store, name)
+    second = ratings.alias("second")
+    columns = []
+    for perspective in PERSPECTIVES:
+        gap = ratings.c[perspective] - second.c[perspective]
+        columns += [sa.func.sum(gap), sa.func.sum(gap * gap)]
+    with store.read() as connection:
+        n, *sums = connection.execute(_sides(study.id, sa.func.count(), *columns, second=second)).one()
+    figures = {}
+    for place, perspective in enumerate(PERSPECTIVES):
+        if n < 2:
+            figures[perspective] = undefined(n, f"{n} pairs, at least 2 are needed")
+            continue
+        mean = float(sums[2 * place]) / n
+        error = (_spread(n, float(sums[2 * place]), float(sums[2 * place + 1])) or 0.0) / math.sqrt(n)
+        reach = float(stats.t.ppf(0.975, n - 1)) * error
+        p = float(2 * stats.t.sf(abs(mean) / error, n - 1)) if error else None
+        figures[perspective] = Figure(mean, n, mean - reach, mean + reach, p)
+    return figures
+
+
+# -------------------------------------------------------------------------------------------------------------- agreement
+
+def score_frame(store: Store, name: str, *, everyone: bool = False) -> pd.DataFrame:
+    """Final scores of pairs: `item, original, method, annotator` and a column per perspective; one row per edit, pair and annotator."""
+    study = find_study(store, name)
+    query = (sa.select(items.c.name.label("item"), sa.func.coalesce(items.c.original, items.c.name).label("original"),
+                       items.c.edit_type, methods.c.name.label("method"), annotators.c.label.label("annotator"),
+                       *(ratings.c[perspective] for perspective in PERSPECTIVES))
+             .join(items, items.c.id == ratings.c.item_id).join(methods, methods.c.id == ratings.c.method_id)
+             .join(annotators, annotators.c.id == ratings.c.annotator_id).where(_final(study.id))
+             .order_by(items.c.position, methods.c.position, annotators.c.id))
+    if not everyone:
+        query = query.where(ratings.c.annotator_id.not_in(standing_exclusions(study)))
+    with store.read() as connection:
+        rows = connection.execute(query).all()
+    return pd.DataFrame(rows, columns=["item", "original", "edit_type", "method", "annotator", *PERSPECTIVES])
+
+
+def agreement(store: Store, name: str, *, everyone: bool = False, draws: int = DRAWS, seed: int = 0) -> dict[str, dict[str, Figure]]:
+    """Per perspective: Krippendorff's alpha (ordinal), mean pairwise kappa (quadratic weights) and ICC, with 95 % intervals from
+    resampling whole photos. ICC(2,1) where all annotators scored the same edits, else the one-way ICC(1,1)."""
+    frame = score_frame(store, name, everyone=everyone)
+    return {perspective: _agreement_of(frame, perspective, draws, seed) for perspective in PERSPECTIVES}
+
+
+def _agreement_of(frame: pd.DataFrame, perspective: str, draws: int, seed: int) -> dict[str, Figure]:
+    means = frame.groupby(["item", "method", "annotator"], sort=False)[perspective].mean().unstack("annotator")
+    if means.shape[1] < 2 or not len(means):
+        nobody = undefined(len(means), "at least two annotators are needed")
+        return {"krippendorff_alpha": nobody, "weighted_kappa": nobody, "icc": nobody}
+    photos = frame.drop_duplicates("item").set_index("item")["original"]
+    clusters = photos.loc[means.index.get_level_values("item")].to_numpy()
+    resampler = Resampler(clusters, draws, seed)
+    codes = resampler.codes(clusters)
+    matrix = means.to_numpy(dtype=float)
+    drawn = alpha_draws(resampler, codes, matrix)
+    figures = {"krippendorff_alpha": _with_interval(krippendorff_alpha(means), drawn.get("krippendorff_ordinal"))}
+    if matrix.shape[1] <= KAPPA_ANNOTATORS:
+        pairs = [(matrix[:, a], matrix[:, b]) for a in range(matrix.shape[1]) for b in range(a)]
+        pairs = [(a, b) for a, b in pairs if (~np.isnan(a + b)).sum() > 1]
+        drawn = kappa_draws(resampler, codes, pairs) if pairs and draws else {}
+        figures["weighted_kappa"] = _with_interval(mean_pairwise_kappa(means), drawn.get("weighted_kappa_quadratic"))
+    else:
+        figures["weighted_kappa"] = undefined(len(means), f"{matrix.shape[1]} annotators make too many pairs; see alpha")
+    if np.isnan(matrix).any():
+        kept, compact = _compact(matrix)
+        figures["icc"] = _with_interval(icc(compact)["1_1"], _one_way_draws(resampler, codes[kept], compact))
+    else:
+        figures["icc"] = _with_interval(icc(matrix)["2_1"], icc_draws(resampler, codes, matrix).get("icc_2_1"))
+    return figures
+
+
+def _compact(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which rows have two ratings or more, and these rows' ratings without gaps, cut to the number that all of them have."""
+    count = (~np.isnan(matrix)).sum(axis=1)
+    width = int(count[count > 1].min()) if (count > 1).any() else 0
+    order = np.argsort(np.isnan(matrix), axis=1, kind="stable")
+    kept = count >= max(width, 2)
+    return kept, np.take_along_axis(matrix, order, axis=1)[kept, :width]
+
+
+def _one_way_draws(resampler: Resampler, codes: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Bootstrap draws of ICC(1,1): mean squares between edits and within them, from weighted sums."""
+    k = matrix.shape[1]
+    if k < 2 or not resampler.draws:
+        return np.empty(0)
+    centred = matrix - matrix.mean()
+    per_edit = np.column_stack([np.ones(len(centred)), centred.mean(axis=1), centred.mean(axis=1) ** 2, (centred**2).sum(axis=1)])
+    n, total, rows, squares = resampler.sums(codes, per_edit).T
+    with np.errstate(divide="ignore", invalid="ignore"):
+        between = k * (rows - total**2 / n) / (n - 1)
+        within = (squares - k * rows) / (n * (k - 1))
+        return (between - within) / (between + (k - 1) * within)
+
+
+def _with_interval(figure: Figure, drawn: np.ndarray | None) -> Figure:
+    if not figure.defined or drawn is None or not len(drawn):
+        return figure
+    low, high = percentile_interval(drawn)
+    return Figure(figure.value, figure.n, low, high, figure.p, figure.note)
+
+
+# ---------------------------------------------------------------------------------------------------------------- queries
+
+def _final(study_id: int, kind: str = "main") -> sa.ColumnElement[bool]:
+    return sa.and_(ratings.c.study_id == study_id, ratings.c.is_final, ratings.c.kind == kind)
+
+
+def _sides(study_id: int, *columns, second: sa.Alias | None = None, kinds: tuple[str, ...] = ("main",)) -> sa.Select:
+    """Final screens as one row: `ratings` is Edited Image 1, `second` Edited Image 2."""
+    second = second if second is not None else _SECOND
+    both = ratings.join(second, sa.and_(second.c.answer_id == ratings.c.answer_id, second.c.shown_as == 2))
+    return (sa.select(*columns).select_from(both)
+            .where(ratings.c.study_id == study_id, ratings.c.is_final, ratings.c.kind.in_(kinds), ratings.c.shown_as == 1))
+
+
+_SECOND = ratings.alias("second_side")
+
+
+def _all_equal() -> sa.ColumnElement[int]:
+    first = ratings.c[PERSPECTIVES[0]]
+    others = [table.c[name] for table in (ratings, _SECOND) for name in PERSPECTIVES]
+    return sa.case((sa.and_(*(first == other for other in others[1:])), 1), else_=0)
+
+
+def _repeat_errors(connection: Connection, study_id: int) -> dict[int, tuple[int, float]]:
+    """Repeats and mean absolute difference to the first time, per annotator; the same edit is compared, whichever side it was on."""
+    screen, first, first_screen = assignments.alias("again"), ratings.alias("first"), assignments.alias("first_screen")
+    gap = sum(sa.func.abs(ratings.c[name] - first.c[name]) for name in PERSPECTIVES)
+    query = (sa.select(ratings.c.annotator_id, sa.func.count(sa.distinct(screen.c.id)), sa.func.avg(gap))
+             .select_from(ratings.join(screen, screen.c.id == ratings.c.assignment_id)
+                          .join(first_screen, sa.and_(first_screen.c.pair_id == screen.c.pair_id, first_screen.c.kind == "main",
+                                                      first_screen.c.annotator_id == screen.c.annotator_id))
+                          .join(first, sa.and_(first.c.assignment_id == first_screen.c.id, first.c.is_final,
+                                               first.c.method_id == ratings.c.method_id)))
+             .where(_final(study_id, "repeat")).group_by(ratings.c.annotator_id))
+    return {annotator: (count, float(mean) / len(PERSPECTIVES)) for annotator, count, mean in connection.execute(query)}
+
+
+def _checks(connection: Connection, study_id: int) -> dict[int, tuple[int, int]]:
+    """Attention checks and failures per annotator. Failed: one picture shown twice and scored more than CHECK_TOLERANCE apart; or the
+    original shown as an edit and scored below 4 for preserving, which it cannot be."""
+    second = ratings.alias("second")
+    apart = sa.or_(*(sa.func.abs(ratings.c[name] - second.c[name]) > CHECK_TOLERANCE for name in PERSPECTIVES))
+    spoiled = sa.or_(*(sa.and_(side.c.method_id.is_(None), side.c.preserving < 4) for side in (ratings, second)))
+    failed = sa.case((sa.and_(ratings.c.kind == "identical", apart), 1), (sa.and_(ratings.c.kind == "original", spoiled), 1), else_=0)
+    query = _sides(study_id, ratings.c.annotator_id, sa.func.count(), sa.func.sum(failed), second=second, kinds=CHECKS)
+    return {annotator: (count, int(bad)) for annotator, count, bad in connection.execute(query.group_by(ratings.c.annotator_id))}
+
+
+def _grouped(rows) -> dict[int, tuple]:
+    return {row[0]: tuple(row) for row in rows}
+
+
+def _spread(n: int, total: float, squares: float) -> float | None:
+    """Standard deviation (ddof 1) from sums."""
+    return None if n < 2 else math.sqrt(max(0.0, (squares - total * total / n) / (n - 1)))
+
+
+# ----------------------------------------------------------------------------------------------------------------- all of it
+
+def dashboard(store: Store, name: str) -> dict:
+    """Coverage, annotators, method means and position bias as plain data; agreement is asked for apart, as it is resampled."""
+    return {"coverage": asdict(coverage(store, name)), "annotators": [asdict(row) for row in annotator_figures(store, name)],
+            "methods": method_means(store, name).to_dict("records"),
+            "position_bias": {perspective: asdict(figure) for perspective, figure in position_bias(store, name).items()}}
