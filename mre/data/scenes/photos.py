@@ -15,7 +15,7 @@ KEPT_SIDE = 1024       # pixels, longer side, of photographs kept in memory
 
 
 def read_photos(folder: Path) -> list[np.ndarray]:
-    """The pictures of a folder, by name, small enough to keep in memory. Raises DataError where there are none, ImageError for a bad one."""
+    """The pictures of a folder, by name, small enough to keep. Raises DataError where there are none, ImageError for a bad one."""
     paths = [path for path in sorted(folder.glob("*")) if path.suffix.lower() in SUFFIXES]
     if not paths:
         raise DataError(f"{folder}: no photographs ({', '.join(SUFFIXES)}) there")

@@ -89,7 +89,7 @@ SAYINGS = {     # whole instructions for looks, train only
     "foggy": ("add fog", "add some fog", "cover it with fog", "let there be fog"),
     "night": ("turn day into night", "turn it into night", "change the time to night", "change day to night"),
     "sunset": ("turn it into a sunset", "add a golden sunset light", "change the time to sunset", "turn it into golden hour"),
-    "winter": ("turn it into winter", "change the season to winter", "cover everything with snow", "let it be winter"),
+    "winter": ("turn it into winter", "change the season to winter", "cover everything with snow", "turn the picture into winter"),
     "autumn": ("turn it into autumn", "change the season to autumn", "change the season to fall", "turn the leaves orange"),
     "vivid": ("make the colours stronger", "increase the saturation", "use stronger colours", "make the colours more vivid"),
     "black_and_white": ("remove the colours", "remove all colour", "no colour please"),

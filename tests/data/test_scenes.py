@@ -1,0 +1,340 @@
+"""Drawn scenes: what is promised of the triplets."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mre.data.scenes import draw_triplet, example_instructions, nouns, unknown_words, vocabulary
+from mre.data.scenes import wordings as words
+from mre.data.scenes.defects import (
+    FOLLOWING_TEXTS,
+    GEOMETRIC,
+    PHOTOMETRIC,
+    PRESERVING_TEXTS,
+    QUALITY_KINDS,
+    QUALITY_TEXTS,
+    draw_spoiling,
+    lower_quality,
+    move,
+    spoil_outside,
+)
+from mre.data.scenes.edits import draw_edit
+from mre.data.scenes.looks import LOOKS, OPPOSITES, grey
+from mre.data.scenes.photos import read_photos
+from mre.data.scenes.render import render
+from mre.data.scenes.triplets import outside_of
+from mre.data.scenes.world import COLOUR_NAMES, HELDOUT_MOODS, KINDS, Scene, edited_backdrop, standard_thing
+from mre.errors import DataError
+from mre.rewards import EDIT_TYPES, NOTHING_WRONG
+from tests.conftest import ROOT
+
+
+@pytest.fixture(scope="module")
+def photos():
+    return read_photos(ROOT / "mre" / "assets" / "photos")
+
+
+def edits(split, count, photo=False):
+    """Edits of a split, without drawing their pictures."""
+    return [draw_edit(np.random.default_rng([77, index]), split, EDIT_TYPES[index % 7], photo) for index in range(count)]
+
+
+def same(a, b):
+    return a.instruction == b.instruction and a.reward == b.reward and all(
+        np.array_equal(getattr(a, name), getattr(b, name)) for name in ("original", "target", "edited", "wrong", "target_mask", "edited_mask"))
+
+
+def test_a_triplet_depends_on_its_number_alone_and_not_on_what_was_drawn_before(photos):
+    alone = draw_triplet(5, 17, "train", 64, photos)
+    for index in (3, 900, 4):
+        draw_triplet(5, index, "heldout", 64, photos)
+    assert same(alone, draw_triplet(5, 17, "train", 64, photos))
+    others = (draw_triplet(5, 18, "train", 64, photos), draw_triplet(6, 17, "train", 64, photos), draw_triplet(5, 17, "heldout", 64, photos))
+    assert not any(np.array_equal(alone.original, other.original) for other in others)
+
+
+@pytest.mark.parametrize("size", [32, 64, 100, 128, 256])
+def test_pictures_and_masks_have_the_size_that_was_asked_for(size, photos):
+    for index in range(4):
+        triplet = draw_triplet(1, index, "train", size, photos)
+        for name in ("original", "target", "edited", "wrong"):
+            assert getattr(triplet, name).shape == (size, size, 3), name
+            assert getattr(triplet, name).dtype == np.uint8, name
+        assert triplet.target_mask.shape == triplet.edited_mask.shape == (size, size)
+
+
+@pytest.mark.parametrize("edit_type", EDIT_TYPES)
+def test_every_edit_changes_the_picture_and_the_mask_says_where(edit_type, photos):
+    for index in range(25):
+        triplet = draw_triplet(2, index, ("train", "heldout")[index % 2], 64, photos, edit_type=edit_type)
+        assert triplet.edit_type == edit_type
+        away = np.abs(triplet.original.astype(int) - triplet.target).max(axis=2)
+        assert triplet.target_mask.sum() >= 4, triplet.instruction
+        assert (away[triplet.target_mask] > 8).all(), triplet.instruction          # 0.04 of 255 is 10.2, less rounding
+        assert (away[~triplet.target_mask] < 12).all(), triplet.instruction
+        wrong = np.abs(triplet.wrong.astype(int) - triplet.target).max(axis=2)
+        assert (wrong > 10).any(), triplet.instruction
+
+
+def test_a_removed_thing_leaves_exactly_what_was_behind_it():
+    thing, other = standard_thing("house", "red", "left"), standard_thing("balloon", "blue", "sky right")
+    scene = Scene(edited_backdrop("beach"), (thing, other))
+    empty = render(Scene(edited_backdrop("beach")), 128)
+    assert np.array_equal(render(scene.without(thing, other), 128), empty)
+    touched = np.abs(render(scene, 128) - empty).max(axis=2) > 0
+    rows, columns = np.nonzero(touched)
+    assert touched[80:, :50].any() and touched[:45, 80:].any()                     # the house below on the left, the balloon above on the right
+    assert not touched[:, 55:80].any() and rows.size == columns.size > 400
+
+
+def test_the_thing_that_an_instruction_names_is_the_one_that_changes():
+    """Instructions are read here by other code than writes them: kind, colour and place must leave exactly one thing, the edited one."""
+    found = 0
+    for edit in [e for split in ("train", "heldout") for e in edits(split, 1400) if e.operation in ("recolour", "remove")]:
+        changed = [thing for thing in edit.before.things if thing not in edit.after.things]
+        name = edit.named.split()
+        kind = next(word for word in name if word in KINDS)
+        fitting = [thing for thing in edit.before.things if thing.kind == kind]
+        fitting = [thing for thing in fitting if thing.colour in name] if set(name) & set(COLOUR_NAMES) else fitting
+        places = {"left": min, "right": max}
+        side = next((word for word in name if word in places), None)
+        if side and len(fitting) > 1:
+            fitting = [places[side](fitting, key=lambda thing: thing.x)]
+        elif "middle" in name and len(fitting) > 1:
+            fitting = [sorted(fitting, key=lambda thing: thing.x)[1]]
+        assert fitting == changed, (edit.instruction, edit.before)
+        assert edit.named in words_of(edit.instruction)
+        found += 1
+    assert found > 300
+
+
+def words_of(instruction):
+    return instruction.lower().rstrip(".").replace("color", "colour").replace("center", "centre").replace("gray", "grey")
+
+
+def combinations(scenes):
+    """Kind and colour, kind and texture of all things in scenes; a plain texture is no combination."""
+    things = [thing for scene in scenes for thing in scene.things]
+    return {(t.kind, t.colour) for t in things}, {(t.kind, t.texture) for t in things if t.texture != "plain"}
+
+
+def test_training_never_shows_the_combinations_that_are_held_out():
+    train, heldout = edits("train", 4000), edits("heldout", 4000)
+    seen = combinations(scene for e in train for scene in (e.before, e.after, e.wrong, e.half or e.after))
+    kept = combinations(scene for e in heldout for scene in (e.before, e.after))
+    for name, shown, held in zip(("colour", "texture"), seen, kept, strict=True):
+        assert not shown & held, name
+        assert len(held) >= len(KINDS), name
+    assert len(seen[0]) == 7 * len(KINDS) and len(kept[0]) == 2 * len(KINDS)
+
+
+def test_training_never_recolours_another_thing_into_a_combination_that_is_held_out():
+    from mre.data.scenes.defects import damaged
+
+    held = combinations(scene for e in edits("heldout", 2000) for scene in (e.before, e.after))[0]
+    hit = 0
+    for number, edit in enumerate(edits("train", 3000)):
+        spoiling = draw_spoiling(tuple(np.random.default_rng([number, k]) for k in range(3)), edit)
+        if spoiling.other:
+            hit += 1
+            assert not combinations([damaged(edit.before, spoiling), damaged(edit.after, spoiling)])[0] & held
+    assert hit > 30
+
+
+def test_backdrops_of_the_held_out_split_are_never_drawn_in_training():
+    low, high = HELDOUT_MOODS
+    train, heldout = ({e.before.backdrop for e in edits(split, 1500)} for split in ("train", "heldout"))
+    assert all(not low <= backdrop.mood < high for backdrop in train)
+    assert all(low <= backdrop.mood < high for backdrop in heldout)
+    assert not train & heldout and len(train) > 1000
+
+
+def reads_as(template):
+    """A pattern for instructions that a template can make."""
+    gaps = {"it": r"(?:the|both|all the) [a-z ]+?", "colour": "(?:" + "|".join(COLOUR_NAMES) + ")", "a": r"(?:an?|two|another) [a-z ]+?",
+            "place": r"(?: (?:in|on|to) [a-z ]+)?"}
+    pattern = re.escape(template).replace(r"\{", "{").replace(r"\}", "}").replace(r"\ ", " ")
+    return re.compile(re.sub(r"\{([a-z]+)\}", lambda gap: gaps.get(gap[1], "[a-z ]+?"), pattern))
+
+
+def test_wordings_that_are_held_out_never_occur_in_training():
+    kind_of = {"local": "recolour", "global": "look"}
+    train = edits("train", 2800)
+    for kind, (shown, held) in words.WORDINGS.items():
+        assert not set(shown) & set(held), kind
+        assert len(shown) >= 15 and len(held) >= 6, kind
+    for edit in train:
+        text = words_of(edit.instruction)
+        for template in words.WORDINGS[kind_of.get(edit.edit_type, edit.edit_type)][1]:
+            assert not reads_as(template).fullmatch(text), (text, template)
+    fits = [any(reads_as(template).fullmatch(words_of(e.instruction)) for template in words.WORDINGS[kind_of.get(e.edit_type, e.edit_type)][1])
+            for e in edits("heldout", 700) if "look" not in e.instruction.lower()]
+    assert np.mean(fits) > 0.97        # the patterns above do find held-out wordings where there are some
+
+
+def test_every_word_of_the_held_out_wordings_occurs_in_training():
+    heard = {word for edit in edits("train", 12000) for word in words.words_in(edit.instruction)}
+    asked = {word for edit in edits("heldout", 4000) for word in words.words_in(edit.instruction)}
+    assert not asked - heard
+
+
+def test_instructions_come_in_many_wordings_and_are_typed_as_people_type():
+    texts = [edit.instruction for edit in edits("train", 2000)]
+    assert len(set(texts)) > 1600
+    lower = np.mean([text == text.lower().replace(" I ", " i ") and not text.endswith(".") for text in texts])
+    assert 0.6 < lower < 0.85
+    assert all(text == " ".join(text.split()) and "{" not in text for text in texts)
+
+
+def test_the_vocabulary_holds_every_word_of_instructions_and_texts():
+    for index in range(700):
+        triplet = draw_triplet(9, index, ("train", "heldout")[index % 2], 32)
+        said = words.words_in(f"{triplet.instruction} {triplet.reward.text}")
+        assert not set(said) - vocabulary(), triplet.instruction
+
+
+def test_words_that_the_model_cannot_know_are_found_in_any_script():
+    assert unknown_words("Make the ball blue, please!") == []
+    assert unknown_words("put a hat on the dog's head, dog") == ["hat", "dog's", "head", "dog"]
+    assert unknown_words("把球变成蓝色") == ["把球变成蓝色"]
+    for edit_type in EDIT_TYPES:
+        assert all(unknown_words(text) == [] for text in example_instructions(edit_type)), edit_type
+    assert "ball" in nouns() and "dog" not in nouns()
+
+
+# -- spoiling
+
+def test_scores_are_five_in_two_of_five_and_the_three_draws_are_independent():
+    edit = edits("train", 1)[0]
+    scores = np.array([draw_spoiling(tuple(np.random.default_rng([index, k]) for k in range(3)), edit).scores for index in range(8000)])
+    for column in scores.T:
+        shares = np.bincount(column, minlength=6) / len(column)
+        assert abs(shares[5] - 0.4) < 0.02
+        assert np.abs(shares[:5] - 0.12).max() < 0.015
+    for first, second in ((0, 1), (0, 2), (1, 2)):
+        table = np.histogram2d(scores[:, first], scores[:, second], bins=(np.arange(7) - 0.5,) * 2)[0]
+        expected = table.sum(1, keepdims=True) * table.sum(0, keepdims=True) / table.sum()
+        assert ((table - expected) ** 2 / expected).sum() < 52        # chi squared, 25 degrees of freedom: 0.1 % of fair draws exceed it
+
+
+def test_texts_name_what_is_wrong_and_say_none_when_nothing_is():
+    tables = {0: FOLLOWING_TEXTS, 1: PRESERVING_TEXTS, 2: QUALITY_TEXTS}
+    for table in tables.values():
+        texts = [text for group in table.values() for text in group]
+        assert len(texts) == len(set(texts))         # no text stands for two kinds
+    for number, edit in enumerate(edits("train", 700)):
+        spoiling = draw_spoiling(tuple(np.random.default_rng([number, k]) for k in range(3)), edit)
+        for k, (score, kind, text) in enumerate(zip(spoiling.scores, spoiling.kinds, spoiling.texts, strict=True)):
+            assert (score == 5) == (text == NOTHING_WRONG) == (kind == "")
+            assert ";" not in text and "{" not in text
+            if kind and k:
+                assert any(reads_as_text(template).fullmatch(text) for template in tables[k][kind]), (kind, text)
+
+
+def reads_as_text(template):
+    return re.compile(re.sub(r"\{[a-z]+\}", "[a-z ]+", template))
+
+
+def drawn_until(wanted, photos=None, count=4000, **how):
+    for index in range(count):
+        triplet = draw_triplet(31, index, "train", 64, photos, **how)
+        if wanted(triplet):
+            return triplet
+    raise AssertionError("no such triplet was drawn")
+
+
+def test_an_edit_that_was_not_made_leaves_the_original_and_a_clean_one_is_the_target(photos):
+    missing = drawn_until(lambda t: t.reward.scores == (0, 5, 5), photos)
+    assert np.array_equal(missing.edited, missing.original) and not missing.edited_mask.any()
+    clean = drawn_until(lambda t: t.reward.scores == (5, 5, 5), photos)
+    assert np.array_equal(clean.edited, clean.target) and np.array_equal(clean.edited_mask, clean.target_mask)
+    unspoiled = draw_triplet(31, 8, "train", 64, photos, spoiled=False)
+    assert unspoiled.reward.scores == (5, 5, 5) and np.array_equal(unspoiled.edited, unspoiled.target)
+
+
+def test_a_weak_edit_is_a_known_blend_and_a_wrong_one_is_the_wrong_picture():
+    for score, amount in ((2, 0.35), (3, 0.55), (4, 0.78)):
+        triplet = drawn_until(lambda t, s=score: t.reward.scores == (s, 5, 5) and t.kinds[0] == "weak")
+        blend = triplet.original + (triplet.target.astype(float) - triplet.original) * amount
+        assert np.abs(blend - triplet.edited).max() <= 1.01
+    wrong = drawn_until(lambda t: t.reward.scores == (1, 5, 5))
+    assert np.array_equal(wrong.edited, wrong.wrong)
+
+
+def test_half_of_an_edit_of_two_things_does_one_of_them():
+    triplet = drawn_until(lambda t: t.kinds[0] == "half" and t.reward.scores == (3, 5, 5) and t.edit.operation == "add two", edit_type="add")
+    middle = np.nonzero(triplet.target_mask)[1].mean()
+    columns = np.arange(64)[None, :] * np.ones((64, 1))
+    halves = [triplet.target_mask & (columns < middle), triplet.target_mask & (columns >= middle)]
+    done = [np.array_equal(triplet.edited[half], triplet.target[half]) for half in halves]
+    left = [np.array_equal(triplet.edited[half], triplet.original[half]) for half in halves]
+    assert sorted(done) == [False, True] and done != left
+
+
+@pytest.mark.parametrize("kind", PHOTOMETRIC)
+def test_tint_fade_and_dark_spare_the_edit_and_grow_as_the_score_falls(kind):
+    triplet = draw_triplet(4, 3, "train", 64, edit_type="local", spoiled=False)
+    picture, outside = triplet.target / np.float32(255), outside_of(triplet.target_mask)
+    away = [np.abs(spoil_outside(picture, kind, level, outside) - picture) for level in range(1, 6)]
+    assert all((step[triplet.target_mask] == 0).all() for step in away)
+    assert np.all(np.diff([step.mean() for step in away]) > 0)
+
+
+@pytest.mark.parametrize("kind", GEOMETRIC)
+def test_shift_and_zoom_grow_as_the_score_falls(kind):
+    picture = np.zeros((128, 128, 3), np.float32)
+    picture[40:60, 80:100] = 1                                   # a square above and right of the middle
+    places = [np.argwhere(move(picture, kind, level)[..., 0] > 0.5).mean(axis=0) for level in range(6)]
+    rightwards = np.diff([place[1] for place in places])
+    assert (rightwards > 0.5).all()
+    assert np.allclose(places[0], (49.5, 89.5))
+
+
+@pytest.mark.parametrize("kind", QUALITY_KINDS)
+def test_artefacts_grow_as_the_score_falls(kind, photos):
+    picture = draw_triplet(4, 3, "train", 128, photos, photo_share=1.0).original / np.float32(255)
+    away = [np.abs(lower_quality(picture, kind, level, np.random.default_rng(0)) - picture).mean() for level in range(1, 6)]
+    assert np.all(np.diff(away) > 0)
+
+
+def test_spoiling_never_depends_on_the_size_of_the_picture():
+    for index in range(30):
+        small, large = (draw_triplet(12, index, "train", size) for size in (64, 128))
+        assert (small.instruction, small.reward, small.kinds) == (large.instruction, large.reward, large.kinds)
+
+
+# -- looks
+
+def test_looks_are_what_their_names_say(photos):
+    picture = draw_triplet(4, 6, "train", 128, photos, photo_share=1.0, edit_type="global").original / np.float32(255)
+    made = {name: look(picture) for name, look in LOOKS.items()}
+    for name, image in made.items():
+        assert image.shape == picture.shape and image.dtype == np.float32, name
+        assert 0 <= image.min() and image.max() <= 1, name
+        assert np.abs(image - picture).mean() > 0.015, name
+    light, (red, _, blue) = grey(picture).mean(), picture.mean((0, 1))
+    assert grey(made["brighter"]).mean() > light > grey(made["darker"]).mean() > grey(made["night"]).mean()
+    for warm in ("warmer", "sunset", "sepia", "vintage", "autumn"):
+        assert made[warm].mean((0, 1))[0] - made[warm].mean((0, 1))[2] > red - blue, warm
+    assert made["cooler"].mean((0, 1))[2] - made["cooler"].mean((0, 1))[0] > blue - red
+    assert np.ptp(made["black_and_white"], axis=2).max() < 1e-6 and np.ptp(made["sketch"], axis=2).max() < 0.05
+    assert np.allclose(LOOKS["negative"](made["negative"]), picture, atol=1e-6)
+    assert len(np.unique(made["poster"])) <= 4
+    assert np.std(made["foggy"]) < np.std(picture) < np.std(made["vivid"]) * 1.2
+    assert set(OPPOSITES) == set(LOOKS) and all(name != other for name, other in OPPOSITES.items())
+
+
+# -- bad input
+
+@pytest.mark.parametrize(("wrong", "named"), [({"split": "test"}, "split"), ({"size": 8}, "size"), ({"edit_type": "blur"}, "edit type")])
+def test_what_cannot_be_drawn_is_refused_by_name(wrong, named):
+    with pytest.raises(DataError, match=named):
+        draw_triplet(**({"seed": 0, "index": 0} | wrong))
+
+
+def test_a_thing_changed_keeps_its_place():
+    scene = Scene(edited_backdrop("snow"), (standard_thing("ball", "red", "left"), standard_thing("cube", "red", "right")))
+    changed = scene.with_changed(scene.things[0], colour="blue")
+    assert changed.things[0] == replace(scene.things[0], colour="blue") and changed.things[1] == scene.things[1]
