@@ -49,6 +49,7 @@ class FakeOpenAI:
         self.port = port
         self.asked: Counter = Counter()         # digest of the question -> requests
         self.answered: Counter = Counter()      # digest of the question -> good replies sent whole
+        self.paid: Counter = Counter()          # start of the idempotency key -> replies sent whole
         self.troubles: Counter = Counter()
         self.bodies: list[dict] = []            # kept while `keep_bodies`
         self.keep_bodies = True
@@ -118,6 +119,8 @@ class FakeOpenAI:
     async def _respond(self, writer, method: str, path: str, headers: dict, body: bytes) -> bool:
         if path == "/ledger":
             return await self._send(writer, 200, self.ledger())
+        if path == "/paid":
+            return await self._send(writer, 200, dict(self.paid))
         path = re.sub(r"^/openai(/deployments/[^/]+)?", "/v1", path)
         given = headers.get("authorization", "").removeprefix("Bearer ") or headers.get("api-key", "")
         if self.plan.key is not None and given != self.plan.key:
@@ -188,6 +191,7 @@ class FakeOpenAI:
         data = self.completion(body.decode(), digest, trouble)
         sent = await self._send(writer, 200, data)
         self.answered[digest] += 1
+        self.paid[headers.get("idempotency-key", "")[:48]] += 1
         return sent
 
     def _trouble(self, digest: str, number: int) -> str | None:

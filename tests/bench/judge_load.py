@@ -1,0 +1,179 @@
+"""Tens of thousands of judge calls against a server on this machine, and runs killed again and again.
+
+    python -m tests.bench.judge_load                                   60,000 calls, 64 in flight, 1 s latency (about 16 minutes)
+    python -m tests.bench.judge_load --calls 6000 --latency 0.25       shorter
+    python -m tests.bench.judge_load --troubles                        with throttling, errors, lost connections and nonsense
+    python -m tests.bench.judge_load --kills 20                        kill -9 at random points, resume, count what was paid for
+    python -m tests.bench.judge_load --ceiling                         latency 0: what client and server on this machine can do at most
+
+Says what the server allowed (calls in flight / latency), what was reached, how memory went, what was asked twice and what was lost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+from PIL import Image
+
+from mre.judge import Ask, make_judge
+from tests.judge.fake_openai import KEY
+
+TROUBLES = {"429": 0.01, "500": 0.01, "cut": 0.005, "garbage": 0.005, "unreadable": 0.005, "refusal": 0.002}
+
+
+@contextmanager
+def server(latency: float, rates: dict[str, float]) -> Iterator[str]:
+    """A fake server in a process of its own. Gives its address."""
+    command = [sys.executable, "-m", "tests.judge.fake_openai", "--latency", str(latency), "--rates", json.dumps(rates)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        yield process.stdout.readline().strip()
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def tell(url: str, what: str) -> dict:
+    """What the server knows."""
+    with urllib.request.urlopen(url.removesuffix("/v1") + what, timeout=60) as reply:
+        return json.load(reply)
+
+
+def edits(count: int) -> Iterator[Ask]:
+    """Edits with a picture each of its own, made as they are needed."""
+    original = Image.new("RGB", (64, 64), (90, 120, 150))
+    for index in range(count):
+        edited = Image.new("RGB", (64, 64), (index % 256, index // 256 % 256, 7))
+        yield Ask(f"item-{index:06d}", f"make it number {index}", original, edited)
+
+
+def client(url: str, count: int, concurrency: int, cache: Path) -> None:
+    """The run that is measured: judges all edits and prints what came of it."""
+    os.environ["OPENAI_API_KEY"] = KEY
+    judge = make_judge("gpt-4o-2024-08-06", base_url=url, cache=cache, concurrency=concurrency, picture_size=64)
+    process, memory, heard = psutil.Process(), [], []
+    started = time.perf_counter()
+
+    def on_verdicts(ask: Ask, verdicts) -> None:
+        heard.append(int(ask.item[5:]))
+        if len(heard) % max(1, count // 20) == 0:
+            memory.append(round(process.memory_info().rss / 2**20, 1))
+            done, seconds = len(heard), time.perf_counter() - started
+            print(f"  {done}/{count} edits, {seconds:.0f} s, {memory[-1]} MiB", file=sys.stderr, flush=True)
+
+    tally = judge.score_all(edits(count), "reward", on_verdicts)
+    seconds = time.perf_counter() - started
+    print(json.dumps({"seconds": seconds, "memory_mib": memory, "in_order": heard == list(range(count)), "calls": tally.calls,
+                      "retries": tally.retries, "failed": tally.failed, "cached": tally.cached, "answers_kept": len(judge.cache),
+                      "client_cpu_seconds": sum(process.cpu_times()[:2])}))
+
+
+def start_client(url: str, count: int, concurrency: int, cache: Path, quiet: bool = False) -> subprocess.Popen:
+    command = [sys.executable, "-m", "tests.bench.judge_load", "--client", url, "--calls", str(count * 3),
+               "--concurrency", str(concurrency), "--cache", str(cache)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL if quiet else None, text=True)
+
+
+def load(calls: int, concurrency: int, latency: float, rates: dict[str, float]) -> bool:
+    """One long run. Prints its numbers; false when it falls short."""
+    with tempfile.TemporaryDirectory() as folder, server(latency, rates) as url:
+        child = start_client(url, calls // 3, concurrency, Path(folder) / "answers.sqlite")
+        report = json.loads(child.communicate()[0])
+        ledger = tell(url, "/ledger")
+    reached = ledger["requests"] / report["seconds"]
+    allowed = concurrency / latency if latency else float("inf")
+    memory = report["memory_mib"]
+    growth = memory[-1] - memory[len(memory) // 5]
+    print(f"{calls} calls, {concurrency} in flight, latency {latency} s: {report['seconds']:.1f} s, {reached:.1f} requests/s; "
+          f"the server allows {allowed:.1f}/s: {100 * reached / allowed if latency else 0:.1f} %")
+    print(f"memory {memory[0]} MiB at 5 %, {memory[len(memory) // 5]} at 25 %, {memory[-1]} at 100 %; client CPU "
+          f"{1000 * report['client_cpu_seconds'] / ledger['requests']:.2f} ms a request; most in flight {ledger['most_in_flight']}")
+    print(f"requests {ledger['requests']}, questions {ledger['questions']}, answered twice {ledger['answered_twice']}, kept "
+          f"{report['answers_kept']}, failed {report['failed']}, reported in order {report['in_order']}; troubles {ledger['troubles']}")
+    whole = report["answers_kept"] == calls and report["in_order"] and not report["failed"]
+    once = bool(rates) or (ledger["answered_twice"] == 0 and ledger["requests"] == calls)
+    fast = bool(rates) or not latency or reached >= 0.9 * allowed
+    print(f"none lost: {whole}; none repeated: {once}; at least 90 % of what the server allows: {fast}; memory grew {growth:.1f} MiB")
+    return whole and once and fast and growth < 60
+
+
+def kills(times: int, count: int, concurrency: int, latency: float, quiet: bool = False, seed: int = 0) -> dict[str, int]:
+    """Kill a run at random points until it has been killed so often, then let it finish. Counts what was paid for more than once.
+
+    `kept_paid_again`: answers that the cache held when a run was killed and that were asked for again. `in_flight_paid_again`: answers that
+    the server had sent or was about to send when the run died, so that nobody could keep them: at most `concurrency` a kill.
+    """
+    rng = random.Random(seed)
+    with tempfile.TemporaryDirectory() as folder, server(latency, {}) as url:
+        cache = Path(folder) / "answers.sqlite"
+        kept: dict[str, int] = {}           # key in the cache at a kill -> how often it had been paid then
+        whole = count * 3 * latency / concurrency
+        done = 0
+        while done < times:
+            child = start_client(url, count, concurrency, cache, quiet)
+            try:
+                child.wait(2.0 + rng.random() * whole * 2 / times)
+                break                       # it finished before it could be killed
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+            done += 1
+            time.sleep(latency + 0.3)       # what was in flight is answered by now, to nobody
+            paid = tell(url, "/paid")
+            for key in keys_in(cache):
+                kept.setdefault(key[:48], paid[key[:48]])
+        report = json.loads(start_client(url, count, concurrency, cache, quiet).communicate()[0])
+        paid = tell(url, "/paid")
+        return {"kills": done, "questions": count * 3, "answers_kept": report["answers_kept"], "failed": report["failed"],
+                "kept_paid_again": sum(paid[key] > before for key, before in kept.items()),
+                "in_flight_paid_again": sum(times - 1 for times in paid.values()), "most_in_flight_lost": done * concurrency}
+
+
+def keys_in(cache: Path) -> list[str]:
+    if not cache.exists():
+        return []
+    with sqlite3.connect(cache, timeout=30) as db:
+        try:
+            return [row[0] for row in db.execute("SELECT key FROM answers")]
+        except sqlite3.OperationalError:        # killed before the file had its tables
+            return []
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--calls", type=int, default=60_000)
+    parser.add_argument("--concurrency", type=int, default=64)
+    parser.add_argument("--latency", type=float, default=1.0)
+    parser.add_argument("--troubles", action="store_true")
+    parser.add_argument("--ceiling", action="store_true")
+    parser.add_argument("--kills", type=int, default=0)
+    parser.add_argument("--client", help=argparse.SUPPRESS)
+    parser.add_argument("--cache", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.client:
+        client(options.client, options.calls // 3, options.concurrency, options.cache)
+        return 0
+    if options.kills:
+        found = kills(options.kills, 2000, options.concurrency, min(options.latency, 0.5))
+        print(found)
+        good = found["answers_kept"] == found["questions"] and not found["kept_paid_again"]
+        return 0 if good and found["in_flight_paid_again"] <= found["most_in_flight_lost"] else 1
+    return 0 if load(options.calls, options.concurrency, 0.0 if options.ceiling else options.latency,
+                     TROUBLES if options.troubles else {}) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
