@@ -63,6 +63,21 @@ def read_judge(sources: Source | Sequence[Source], names: Sequence[str] | None =
     return _read(sources, names, _judge_rows, JUDGE_KEY, "judge", EXPECTED_JUDGE)
 
 
+def read_edits(path: Path | None, beside: Path | None = None) -> pd.DataFrame | None:
+    """The edits.csv of a benchmark folder (`item, edit_type, instruction, original, method, edited, ...`), or None where there is none:
+    `path`, or the one in the folder of `beside`."""
+    if path is None:
+        path = beside.parent / "edits.csv" if beside is not None else None
+        if path is None or not path.is_file():
+            return None
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    desk = _Desk(path.name, [], {"rows": 0})
+    table = desk.table(path)
+    desk.need(table, ("item", "method", "original", "edited"), "item, edit_type, instruction, original, method, edited")
+    return table
+
+
 def _read(sources, names, rows_of, key: list[str], who: str, expected: str) -> Ratings:
     files = _files(sources, names)
     parts, notices, scales, counts = [], [], [], dict.fromkeys(("rows", "missing", "superseded", "checks", "repeats"), 0)

@@ -56,6 +56,7 @@ class Sides:
     judges: tuple[str, ...]
     missing: pd.DataFrame           # kind, name, judge, lacks, scores
     notices: tuple[str, ...]
+    scales: tuple[str, ...] = ()    # how each file's numbers were read
 
     def edits(self, judge: str, perspective: str) -> pd.DataFrame:
         """Edits that both sides scored: `item, method, human, ratings, human_sd, human_min, human_max, judge, repeats, edit_type,
@@ -114,7 +115,8 @@ def sides_of(human: Ratings, judge: Ratings, options: Options | None = None, edi
                        f"{' from ' + row.judge if row.lacks == 'judge' else ' from people'}; left out")
     methods = tuple(dict.fromkeys([*options.methods, *sorted({*ratings["method"], *means["method"]})]))
     _say_few(ratings, common, notices)
-    return Sides(options, top, ratings, means, runs, items, cluster, perspectives, methods, judges, missing, tuple(notices))
+    return Sides(options, top, ratings, means, runs, items, cluster, perspectives, methods, judges, missing, tuple(notices),
+                 (human.scale, judge.scale))
 
 
 def _place(perspective: str) -> tuple[int, str]:

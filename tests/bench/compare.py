@@ -1,6 +1,6 @@
 """How long the comparison of 100,000 human with 100,000 judge scores takes: python -m tests.bench.compare
 
-Two shapes: a study (560 items, 6 methods, 10 annotators, 10 runs of the judge, whole grades) and a pile of single ratings (33,334 edits of as many
+Two shapes: a study (560 items, 6 methods, 10 annotators, 10 runs of the judge, whole grades) and single ratings (33,334 edits of as many
 photos, one annotator, one run, scores with decimals). To hold: first tables in 3 s, all tables with 1,000 bootstrap draws in 20 s.
 """
 

@@ -1,0 +1,146 @@
+"""Plots of a comparison as SVG text. Axes are fixed to the scale, so that 0.2 never looks like a cliff; every text is taken literally."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from mre.study.compare import ALL, Comparison
+
+matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "mre", "text.parse_math": False, "font.family": "sans-serif",
+                            "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True})
+PEOPLE, JUDGE, LINE = "#2563a8", "#c2571a", "#555555"
+GRID = 20                       # bubbles lie on a grid of this many steps over the scale
+WORDS = {
+    "en": {"people": "people", "judge": "judge", "people_axis": "people's mean score", "judge_axis": "score of {judge}",
+           "mean_axis": "mean of both scores", "difference_axis": "{judge} minus people", "bias": "bias", "limits": "95 % of edits",
+           "edits": "edits", "score": "mean score", "bias_title": "{judge} minus people"},
+    "zh": {"people": "人工", "judge": "评判模型", "people_axis": "人工平均分", "judge_axis": "{judge} 的分数", "mean_axis": "两者平均分",
+           "difference_axis": "{judge} 减去人工", "bias": "偏差", "limits": "95 % 的编辑", "edits": "个编辑", "score": "平均分",
+           "bias_title": "{judge} 减去人工"},
+}
+
+
+def all_plots(comparison: Comparison, edit_types: pd.DataFrame, language: str = "en") -> Iterator[tuple[str, str, str]]:
+    """Name, description and SVG of every plot."""
+    for judge, name in comparison.edits:
+        about = f"{judge}, {name}"
+        yield f"scatter_{judge}_{name}", f"{about}: judge against people's mean score", scatter(comparison, judge, name, language)
+        yield f"difference_{judge}_{name}", f"{about}: difference against mean", difference(comparison, judge, name, language)
+        yield f"methods_{judge}_{name}", f"{about}: mean score of each method", method_means(comparison, judge, name, language)
+    for judge in comparison.sides.judges:
+        if len(edit_types) and (edit_types["judge"] == judge).any():
+            yield f"edit_types_{judge}", f"{judge}: bias by edit type and perspective", heat(comparison, judge, edit_types, language)
+
+
+def _svg(figure: Figure) -> str:
+    """The figure as an SVG element, without a date, so that the same numbers give the same bytes."""
+    file = io.StringIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)            # glyphs that the font used for measuring lacks; browsers have them
+        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+    text = file.getvalue()
+    return text[text.index("<svg"):]
+
+
+def _square(title: str, top: float):
+    figure = Figure(figsize=(3.7, 3.5), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_title(title, loc="left", fontsize=10, fontweight="bold")
+    axes.grid(color="#e6e6e6", linewidth=0.6)
+    return figure, axes, np.linspace(0, top, 6)
+
+
+def _bubbles(axes, x: np.ndarray, y: np.ndarray, step: float, color: str) -> int:
+    """One circle per grid point, its area the number of edits there; returns the largest number."""
+    points, counts = np.unique(np.round(np.stack([x, y], axis=1) / step), axis=0, return_counts=True)
+    area = 10 + 190 * counts / counts.max()
+    axes.scatter(*(points * step).T, s=area, color=color, alpha=0.55, linewidths=0.4, edgecolors="white", zorder=3, clip_on=False)
+    return int(counts.max())
+
+
+def scatter(comparison: Comparison, judge: str, perspective: str, language: str = "en") -> str:
+    """The judge's score against people's mean, circles as large as the number of edits, with the line of equal scores."""
+    words, top, edits = WORDS[language], comparison.sides.top, comparison.edits[judge, perspective]
+    figure, axes, ticks = _square(perspective, top)
+    axes.plot([0, top], [0, top], color=LINE, linewidth=0.8, linestyle=(0, (4, 3)), zorder=2)
+    most = _bubbles(axes, edits["human"].to_numpy(), edits["judge"].to_numpy(), top / GRID, PEOPLE)
+    axes.set(xlim=(-0.04 * top, 1.04 * top), ylim=(-0.04 * top, 1.04 * top), xticks=ticks, yticks=ticks,
+             xlabel=words["people_axis"], ylabel=words["judge_axis"].format(judge=_short(judge)))
+    axes.set_aspect("equal")
+    axes.text(0.99, 0.01, f"n = {len(edits)}, ● ≤ {most}", transform=axes.transAxes, ha="right", va="bottom", fontsize=8, color=LINE)
+    return _svg(figure)
+
+
+def difference(comparison: Comparison, judge: str, perspective: str, language: str = "en") -> str:
+    """Judge minus people against the mean of both, with bias and 95 % limits of agreement."""
+    words, top, edits = WORDS[language], comparison.sides.top, comparison.edits[judge, perspective]
+    figure, axes, ticks = _square(perspective, top)
+    human, judged = edits["human"].to_numpy(), edits["judge"].to_numpy()
+    _bubbles(axes, (human + judged) / 2, judged - human, top / GRID, JUDGE)
+    axes.axhline(0, color=LINE, linewidth=0.6)
+    for statistic, style, label in (("bias", "-", words["bias"]), ("loa_low", "--", words["limits"]), ("loa_high", "--", words["limits"])):
+        row = comparison.row(judge, perspective, "item", ALL, statistic)
+        if row is not None and row.value is not None:
+            axes.axhline(row.value, color=PEOPLE, linewidth=1.1, linestyle=style)
+            axes.text(1.03 * top, row.value, f"{label} {row.value:+.2f}", ha="right", va="bottom", fontsize=8, color=PEOPLE)
+            if row.low is not None:
+                axes.axhspan(row.low, row.high, color=PEOPLE, alpha=0.13, linewidth=0)
+    axes.set(xlim=(-0.04 * top, 1.04 * top), ylim=(-1.04 * top, 1.04 * top), xticks=ticks, yticks=np.linspace(-top, top, 11),
+             xlabel=words["mean_axis"], ylabel=words["difference_axis"].format(judge=_short(judge)))
+    return _svg(figure)
+
+
+def method_means(comparison: Comparison, judge: str, perspective: str, language: str = "en") -> str:
+    """Each method's mean by people and by the judge with intervals, best by people first; ranks stand at the right."""
+    words, top, consistency = WORDS[language], comparison.sides.top, comparison.order[judge, perspective]
+    methods = sorted(consistency.human_rank.index, key=lambda method: (consistency.human_rank[method], method))
+    figure = Figure(figsize=(3.7, 1.3 + 0.28 * len(methods)), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_title(perspective, loc="left", fontsize=10, fontweight="bold")
+    axes.grid(axis="x", color="#e6e6e6", linewidth=0.6)
+    for i, method in enumerate(methods):
+        for who, color, shift in (("human", PEOPLE, -0.13), ("judge", JUDGE, 0.13)):
+            row = comparison.row(judge, perspective, "method", method, f"mean_{who}")
+            if row.low is not None:
+                axes.plot([row.low, row.high], [i + shift] * 2, color=color, linewidth=1.4, solid_capstyle="butt")
+            axes.plot([row.value], [i + shift], "o" if who == "human" else "D", color=color, markersize=4.5, zorder=3, clip_on=False,
+                      label={"human": words["people"], "judge": words["judge"]}[who] if i == 0 else None)
+        ranks = f"{consistency.human_rank[method]:g} | {consistency.judge_rank[method]:g}"
+        axes.text(1.02, i, ranks, transform=axes.get_yaxis_transform(), va="center", fontsize=8, color=LINE)
+    axes.set(xlim=(0, top), ylim=(len(methods) - 0.5, -0.5), yticks=range(len(methods)), yticklabels=[_short(name) for name in methods],
+             xticks=np.linspace(0, top, 6), xlabel=words["score"])
+    figure.legend(loc="outside lower right", ncols=2, frameon=False, fontsize=8)
+    return _svg(figure)
+
+
+def heat(comparison: Comparison, judge: str, edit_types: pd.DataFrame, language: str = "en") -> str:
+    """Bias per edit type and perspective, with interval and n in each cell; colours run over half the scale, the same in every plot."""
+    words, top, mine = WORDS[language], comparison.sides.top, edit_types[edit_types["judge"] == judge]
+    kinds, names = list(dict.fromkeys(mine["edit_type"])), list(dict.fromkeys(mine["perspective"]))
+    figure = Figure(figsize=(1.6 + 1.35 * len(names), 1.0 + 0.52 * len(kinds)), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_title(words["bias_title"].format(judge=_short(judge)), loc="left", fontsize=10, fontweight="bold")
+    values = mine.pivot(index="edit_type", columns="perspective", values="bias").reindex(index=kinds, columns=names).to_numpy(dtype=float)
+    axes.imshow(values, cmap="RdBu_r", vmin=-top / 2, vmax=top / 2, aspect="auto")
+    for row in mine.itertuples():
+        i, j = kinds.index(row.edit_type), names.index(row.perspective)
+        limits = f"\n{row.bias_low:+.2f} … {row.bias_high:+.2f}" if row.bias_low is not None and np.isfinite(row.bias_low) else ""
+        pale = abs(row.bias) < 0.3 * top
+        axes.text(j, i, f"{row.bias:+.2f} (n {row.edits}){limits}", ha="center", va="center", fontsize=7.5,
+                  color="black" if pale else "white")
+    axes.set(xticks=range(len(names)), xticklabels=names, yticks=range(len(kinds)), yticklabels=kinds)
+    axes.tick_params(length=0)
+    for side in axes.spines.values():
+        side.set_visible(False)
+    return _svg(figure)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 24 else name[:23] + "…"
