@@ -1,0 +1,175 @@
+"""The oracle of drawn scenes: it gives known scores back, and scores any other picture sensibly."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+
+from mre.data.scenes import draw_triplet, oracle
+from mre.data.scenes.defects import CLEAN
+from mre.data.scenes.looks import blurred
+from mre.data.scenes.photos import read_photos
+from mre.data.scenes.render import render
+from mre.data.scenes.triplets import spoil, to_bytes
+from mre.errors import DataError
+from mre.rewards import EDIT_TYPES, PERSPECTIVES
+from tests.conftest import ROOT
+
+
+@pytest.fixture(scope="module")
+def photos():
+    return read_photos(ROOT / "mre" / "assets" / "photos")
+
+
+@pytest.fixture(scope="module")
+def spoiled(photos):
+    """Spoiled triplets of all edit types, half of them before photographs, with true and given scores."""
+    triplets = [draw_triplet(50, index, "heldout", 128, photos, edit_type=EDIT_TYPES[index % 7], photo_share=0.5) for index in range(210)]
+    rewards = [oracle.score(triplet, triplet.edited) for triplet in triplets]
+    return triplets, rewards, np.array([t.reward.scores for t in triplets]), np.array([r.scores for r in rewards])
+
+
+def clean_triplets(photos, each=2):
+    return [draw_triplet(60, index, "heldout", 128, photos, edit_type=edit_type, photo_share=0.5, spoiled=False)
+            for edit_type in EDIT_TYPES for index in range(each)]
+
+
+def test_spoiled_triplets_get_their_true_scores_back(spoiled):
+    _, _, true, given = spoiled
+    for number, name in enumerate(PERSPECTIVES):
+        assert np.abs(true - given)[:, number].mean() <= 0.3, name
+        assert spearmanr(true[:, number], given[:, number]).statistic >= 0.95, name
+
+
+def test_each_score_follows_its_own_perspective_and_not_the_others(spoiled):
+    _, _, true, given = spoiled
+    for own in range(3):
+        for other in range(3):
+            if own != other:
+                assert abs(np.corrcoef(given[:, own] - true[:, own], true[:, other])[0, 1]) < 0.35
+    together = np.corrcoef(true.T, given.T)[:3, 3:]
+    assert (np.diag(together) > 0.95).all()
+    assert np.abs(together - np.diag(np.diag(together)) - np.corrcoef(true.T) + np.eye(3)).max() < 0.15
+
+
+def test_texts_name_the_kind_of_fault(spoiled):
+    from mre.data.scenes.defects import PRESERVING_TEXTS, QUALITY_TEXTS
+
+    triplets, rewards, _, _ = spoiled
+    for table, number in ((PRESERVING_TEXTS, 1), (QUALITY_TEXTS, 2)):
+        starts = {kind: texts[0].split("{")[0] for kind, texts in table.items()}
+        right = [reward.texts[number].startswith(starts[t.kinds[number]]) or "{" in table[t.kinds[number]][0][:1]
+                 for t, reward in zip(triplets, rewards, strict=True) if t.kinds[number] and t.reward.scores[number] <= 3]
+        assert len(right) > 50
+        assert np.mean(right) > 0.9
+    assert all((score >= 4.75) == (text == "None") for reward in rewards for score, text in zip(reward.scores, reward.texts, strict=True))
+
+
+def test_clean_target_original_and_wrong_edit_get_what_they_must(photos):
+    for triplet in clean_triplets(photos):
+        judge = oracle.Oracle(triplet)
+        assert judge.score(triplet.target).scores == (5, 5, 5), triplet.instruction
+        assert judge.score(triplet.original).scores == (0, 5, 5), triplet.instruction
+        assert judge.score(triplet.wrong).following <= 1, triplet.instruction
+
+
+def test_an_edit_of_another_object_than_the_oracle_has_in_mind_gets_at_most_one():
+    seen = 0
+    for index in range(60):
+        triplet = draw_triplet(61, index, "heldout", 128, edit_type=("local", "remove")[index % 2], spoiled=False)
+        untouched = [thing for thing in triplet.edit.before.things if thing in triplet.edit.after.things and thing in triplet.edit.wrong.things]
+        if not untouched or seen == 8:
+            continue
+        seen += 1
+        picture = to_bytes(render(triplet.edit.before.without(untouched[0]), 128))
+        assert oracle.score(triplet, picture).following <= 1, triplet.instruction
+    assert seen == 8
+
+
+def test_one_perspective_at_a_time(photos):
+    """With the others perfect, a score sinks step by step with its own fault, and the others stay where they are."""
+    for triplet in clean_triplets(photos, each=1):
+        judge = oracle.Oracle(triplet)
+        before, after, wrong = (render(scene, 128, triplet.photo) for scene in (triplet.edit.before, triplet.edit.after, triplet.edit.wrong))
+        for number, kind in ((0, "weak"), (1, "shifted"), (2, "blurred"), (2, "blocky")):
+            given = []
+            for score in (4, 3, 2):
+                scores, kinds = [5, 5, 5], ["", "", ""]
+                scores[number], kinds[number] = score, kind
+                faults = replace(CLEAN, scores=tuple(scores), kinds=tuple(kinds))
+                picture = spoil(triplet.edit, faults, before, after, wrong, triplet.target_mask, triplet.photo, np.random.default_rng(0))
+                given.append(judge.score(to_bytes(picture)).scores)
+            given = np.array(given)
+            assert np.abs(given[:, number] - (4, 3, 2)).max() <= 0.6, (triplet.instruction, kind, given)
+            assert np.delete(given, number, axis=1).min() >= 4.4, (triplet.instruction, kind, given)
+
+
+def test_a_good_edit_that_is_a_little_soft_or_off_is_still_good(photos):
+    rng = np.random.default_rng(3)
+    for triplet in clean_triplets(photos, each=1):
+        target, original = triplet.target / np.float32(255), triplet.original / np.float32(255)
+        judge = oracle.Oracle(triplet)
+        soft = judge.score(to_bytes(blurred(target, 0.6)))
+        assert soft.quality >= 3.8 and soft.following >= 4.7 and soft.preserving >= 4.7, triplet.instruction
+        off = blurred(rng.standard_normal(target.shape).astype(np.float32), 4)
+        uneven = judge.score(to_bytes(target + off / off.std() * 0.02))
+        assert min(uneven.scores) >= 4.5, triplet.instruction
+        weak = judge.score(to_bytes(blurred(original + 0.85 * (target - original), 0.5)))
+        assert 3.9 <= weak.following <= 4.7, triplet.instruction
+        mushy = np.where(triplet.target_mask[..., None], blurred(target, 2.5), target)
+        assert judge.score(to_bytes(mushy)).quality <= 4.3, triplet.instruction
+
+
+@pytest.mark.parametrize("edit_type", EDIT_TYPES)
+def test_no_picture_is_too_strange_to_be_scored(edit_type, photos):
+    triplet = draw_triplet(62, 1, "train", 64, photos, edit_type=edit_type)
+    rng = np.random.default_rng(0)
+    other = draw_triplet(62, 2, "train", 64, photos).target
+    for picture in (np.zeros((64, 64, 3)), np.full((64, 64, 3), 255), rng.integers(0, 256, (64, 64, 3)), other, triplet.original[::-1]):
+        given = oracle.score(triplet, np.ascontiguousarray(picture).astype(np.uint8))
+        assert min(given.scores) < 3.5, edit_type
+
+
+def test_other_sizes_are_scored_too(photos):
+    for size in (64, 100, 192):
+        for index in range(7):
+            triplet = draw_triplet(63, index, "heldout", size, photos, edit_type=EDIT_TYPES[index], spoiled=False)
+            judge = oracle.Oracle(triplet)
+            assert judge.score(triplet.target).scores == (5, 5, 5)
+            assert judge.score(triplet.original).scores == (0, 5, 5)
+
+
+def test_scenes_without_any_free_place_for_damage_are_scored():
+    triplet = draw_triplet(64, 3, "train", 64, edit_type="style")
+    assert oracle.score(replace(triplet, edit=replace(triplet.edit, before=replace(triplet.edit.before, things=()))), triplet.edited)
+
+
+def test_a_picture_of_another_size_or_kind_is_refused():
+    triplet = draw_triplet(65, 0, "train", 64)
+    for picture in (np.zeros((32, 64, 3), np.uint8), np.zeros((64, 64), np.uint8), np.zeros((64, 64, 3), np.float32)):
+        with pytest.raises(DataError, match="picture must be uint8"):
+            oracle.score(triplet, picture)
+        with pytest.raises(DataError, match="picture must be uint8"):
+            oracle.counts_right(triplet, picture)
+
+
+def test_counts_and_positions_are_checked_thing_by_thing(photos):
+    halves = 0
+    for index in range(30):
+        for edit_type in ("add", "remove"):
+            triplet = draw_triplet(66, index, "heldout", 128, photos, edit_type=edit_type, photo_share=0.4, spoiled=False)
+            assert oracle.counts_right(triplet, triplet.target), triplet.instruction
+            assert not oracle.counts_right(triplet, triplet.original), triplet.instruction
+            assert not oracle.counts_right(triplet, triplet.wrong), triplet.instruction
+            soft = to_bytes(blurred(triplet.original + np.float32(0.8) * (triplet.target - triplet.original.astype(np.float32)), 0.6) / 255)
+            assert oracle.counts_right(triplet, soft), triplet.instruction
+            if triplet.edit.half is not None:
+                halves += 1
+                assert not oracle.counts_right(triplet, to_bytes(render(triplet.edit.half, 128, triplet.photo))), triplet.instruction
+            third = triplet.edit.after.free_slots({"left": 0.2, "middle": 0.5, "right": 0.8})
+            if edit_type == "add" and triplet.edit.operation == "add" and third and not triplet.edit.after.things[-1].in_sky:
+                one_more = replace(triplet.edit.after.things[-1], slot=third[0], x={"left": 0.2, "middle": 0.5, "right": 0.8}[third[0]])
+                picture = to_bytes(render(triplet.edit.after.with_added(one_more), 128, triplet.photo))
+                assert not oracle.counts_right(triplet, picture), triplet.instruction
+    assert halves >= 4
