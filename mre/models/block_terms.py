@@ -20,7 +20,7 @@ class AddsTerm:
 
     def forward(self, hidden_states: Tensor, temb: Tensor, **kwargs: object):
         """temb: (1 + blocks, B, D). Skip connections are left as they are."""
-        output = super().forward(hidden_states, temb[0], **kwargs)
+        output = super().forward(hidden_states, temb=temb[0], **kwargs)
         hidden, *rest = output if isinstance(output, tuple) else (output,)
         term = (temb[self.term_row] - temb[0])[:, :hidden.shape[1]]                                   # (B, channels)
         hidden = hidden + term[..., None, None]
