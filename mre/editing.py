@@ -200,7 +200,7 @@ class Editor:
                  load: Callable[[str, str | None], Any] | None = None, info: ModelInfo | None = None) -> None:
         """`load(name, device)` makes the pipeline and `info` describes it, where they do not come from the zoo."""
         self.name = name
-        self.turns = turns or Turns()
+        self.turns = Turns() if turns is None else turns
         self.device = device
         self._load = load or _load_from_zoo
         self._pipeline: Any = None
@@ -274,11 +274,12 @@ class Editor:
         """
         stop = should_stop or (lambda: False)
         with self.turns.join() as turn:
-            while not turn.wait(0.2):
+            while not turn.wait(0):
                 if stop():
                     raise EditStopped("stopped while waiting")
-                if on_wait:
-                    on_wait(turn.place)
+                if on_wait and (place := turn.place):
+                    on_wait(place)
+                turn.wait(0.2)
             if stop():
                 raise EditStopped("stopped before the first step")
             pipeline = self.pipeline()
@@ -311,7 +312,7 @@ class Editor:
         """Tokens of a text with start and end, how many the model reads, and the end of the text that it would not read."""
         tokenizer = self.pipeline().tokenizer
         most = tokenizer.model_max_length
-        encoded = tokenizer(text, return_offsets_mapping=True)
+        encoded = tokenizer(text, return_offsets_mapping=True, verbose=False)
         count = len(encoded["input_ids"])
         return count, most, text[encoded["offset_mapping"][most - 1][0]:] if count > most else ""
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -172,15 +173,15 @@ def _make(editor: Editor, job: Job, *, keep_recipe: bool, progress: Any = None) 
     if keep_recipe and _is_made(editor, photo, job):
         return False
     result = editor.edit(photo, job.settings, on_step=progress)
-    job.out.parent.mkdir(parents=True, exist_ok=True)
     part = job.out.with_name(job.out.name + ".part")
     try:
+        job.out.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(result.png(keep_recipe))
         part.replace(job.out)
     except OSError as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
         raise DataError(f"{job.out}: cannot be written ({error.strerror})") from error
-    finally:
-        part.unlink(missing_ok=True)
     return True
 
 

@@ -1,0 +1,138 @@
+"""python -m mre edit: one picture, a folder or a table of jobs; whole files or none; again is cheap."""
+
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mre.__main__ import main
+from mre.editing import Editor, EditSettings
+from mre.imaging import open_image
+from mre.recipes import RecipeError, read_recipe
+
+MODEL = ["--model", "tiny-untrained", "--device", "cpu", "--steps", "1"]
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    import torch
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(3):
+        pixels = np.random.default_rng(number).integers(0, 256, (6, 9, 3), dtype=np.uint8)
+        Image.fromarray(pixels).resize((90, 60)).save(folder / f"{number}.png")
+    return folder
+
+
+def edit(*args) -> int:
+    return main(["edit", *map(str, args)])
+
+
+def test_one_picture_gets_the_bytes_that_the_editor_gives(photos, tmp_path):
+    out = tmp_path / "deep" / "out.png"
+    assert edit(photos / "0.png", "make it blue", "--out", out, *MODEL, "--seed", 9, "--scores", "5,3,0", "--reward-text", "a; b; c") == 0
+    from mre.rewards import Reward
+    settings = EditSettings("make it blue", Reward(5, 3, 0, ("a", "b", "c")), 9, 1)
+    assert out.read_bytes() == Editor("tiny-untrained", device="cpu").edit(open_image(photos / "0.png"), settings).png()
+    assert [path.name for path in out.parent.iterdir()] == ["out.png"]
+
+
+def test_a_recipe_makes_the_same_bytes_again(photos, tmp_path):
+    first, again = tmp_path / "first.png", tmp_path / "again.png"
+    assert edit(photos / "0.png", "make it blue", "--out", first, *MODEL, "--seed", 3) == 0
+    assert edit(photos / "0.png", "--out", again, "--recipe", first, "--device", "cpu") == 0
+    assert again.read_bytes() == first.read_bytes()
+
+
+def test_without_recipe_only_pixels_are_written(photos, tmp_path):
+    assert edit(photos / "0.png", "make it blue", "--out", tmp_path / "plain.png", "--no-recipe", *MODEL) == 0
+    with pytest.raises(RecipeError):
+        read_recipe(tmp_path / "plain.png")
+
+
+def test_a_folder_is_done_once_and_goes_on_where_it_was_cut(photos, tmp_path, capsys):
+    out = tmp_path / "out"
+    (photos / "bad.png").write_text("no picture")
+    assert edit(photos, "make it blue", "--out", out, *MODEL) == 1
+    heard = capsys.readouterr()
+    assert heard.out == "3 made, 0 already there, 1 failed\n"
+    assert "bad.png: not a picture" in heard.err
+    assert sorted(path.name for path in out.iterdir()) == ["0.png", "1.png", "2.png"]
+    (photos / "bad.png").unlink()
+    (out / "1.png").unlink()
+    kept = (out / "0.png").stat().st_mtime_ns
+    assert edit(photos, "make it blue", "--out", out, *MODEL) == 0
+    assert capsys.readouterr().out == "1 made, 2 already there, 0 failed\n"
+    assert (out / "0.png").stat().st_mtime_ns == kept
+    assert edit(photos, "make it red", "--out", out, *MODEL) == 0
+    assert capsys.readouterr().out == "3 made, 0 already there, 0 failed\n", "another instruction is another job"
+
+
+def test_a_table_says_per_row_what_differs_from_the_flags(photos, tmp_path, capsys):
+    table, out = tmp_path / "jobs.csv", tmp_path / "out"
+    table.write_text("image,instruction,following,text_quality,seed,out\nphotos/0.png,make it red,0,noisy,4,a.png\nphotos/1.png,,,,,\n")
+    assert edit(table, "make it blue", "--out", out, *MODEL, "--scores", "4,4,4") == 0
+    first, second = read_recipe(out / "a.png"), read_recipe(out / "0002-1.png")
+    assert (first.instruction, first.reward.scores, first.reward.texts[2], first.seed) == ("make it red", (0, 4, 4), "noisy", 4)
+    assert (second.instruction, second.reward.scores, second.seed) == ("make it blue", (4, 4, 4), 42)
+
+
+@pytest.mark.parametrize(("text", "reason"), [
+    ("picture\na.png\n", "no column image"), ("image,size\na.png,3\n", "unknown column size"), ("image\n", "no rows"),
+    ("image,instruction\nphotos/0.png,\n", "row 2: the instruction is empty"),
+    ("image,instruction,following\nphotos/0.png,x,6\n", "row 2: following must be"),
+    ("image,instruction,seed\nphotos/0.png,x,one\n", "row 2: seed must be"),
+    ("image,instruction,out\nphotos/0.png,x,../up.png\n", "row 2: out must be a .png under"),
+    ("image,instruction,out\nphotos/0.png,x,a.png\nphotos/1.png,x,a.png\n", "row 3: out is the same as that of row 2")])
+def test_a_fault_in_a_table_names_file_and_row_before_anything_is_made(photos, tmp_path, capsys, text, reason):
+    (tmp_path / "jobs.csv").write_text(text)
+    assert edit(tmp_path / "jobs.csv", "--out", tmp_path / "out", *MODEL) == 1
+    heard = capsys.readouterr().err
+    assert "jobs.csv" in heard
+    assert reason in heard
+    assert heard.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("args", "reason"), [
+    (["nowhere.png", "x"], "nowhere.png: no such file"), (["text.png", "x"], "text.png: not a picture"),
+    (["empty.png", "x"], "empty.png: the file is empty"),
+    (["0.png", ""], "instruction is empty"), (["0.png"], "instruction is empty"), (["0.png", "x" * 1001], "1001 characters"),
+    (["0.png", "x", "--scores", "nan,5,5"], "following must be"), (["0.png", "x", "--scores", "5,6,5"], "preserving must be"),
+    (["0.png", "x", "--scores", "5,5,-1"], "quality must be"), (["0.png", "x", "--scores", "5;5;5"], "with commas between"),
+    (["0.png", "x", "--reward-text", "a"], "reward text must be three"), (["0.png", "x", "--seed", "many"], "seed must be"),
+    (["0.png", "x", "--recipe", "0.png"], "holds no recipe"), (["0.png", "x", "--model", "no/such/model"], "no/such/model"),
+    (["0.png", "x", "--out", "out.jpg"], "--out must be a .png")])
+def test_bad_input_is_one_line_that_names_it_and_leaves_nothing_behind(photos, capsys, monkeypatch, args, reason):
+    monkeypatch.chdir(photos)
+    (photos / "text.png").write_text("hello")
+    (photos / "empty.png").write_bytes(b"")
+    before = sorted(os.listdir(photos))
+    full = [*args] + ([] if "--out" in args else ["--out", "out.png"])
+    assert edit(*full, *([] if "--model" in args else MODEL)) == 1
+    heard = capsys.readouterr().err
+    assert heard.startswith("error: ")
+    assert reason in heard
+    assert heard.count("\n") == 1
+    assert sorted(os.listdir(photos)) == before
+
+
+def test_a_picture_that_cannot_be_written_is_named_and_no_part_of_it_stays(photos, tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+    assert edit(photos / "0.png", "make it blue", "--out", tmp_path / "file" / "out.png", *MODEL) == 1
+    assert "out.png: cannot be written" in capsys.readouterr().err
+
+
+def test_a_forged_model_name_in_a_recipe_is_not_opened(photos, tmp_path, capsys):
+    from mre.recipes import Recipe, png_bytes
+    from mre.rewards import Reward
+    forged = Recipe("x", Reward.best(), 1, 1, 1.0, 1.0, "default", made_with={"model": "../../somewhere"})
+    (tmp_path / "forged.png").write_bytes(png_bytes(Image.new("RGB", (20, 20)), forged))
+    assert edit(photos / "0.png", "--recipe", tmp_path / "forged.png", "--out", tmp_path / "out.png") == 1
+    assert "no model known by name" in capsys.readouterr().err
