@@ -134,6 +134,8 @@ class TrainConfig:
         if self.cache_latents and (self.train_text_encoder or self.data == "scenes"):
             raise SettingsError("cache_latents needs frozen encoders and stored triplets; it cannot be used with "
                                 + ("train_text_encoder" if self.train_text_encoder else "data scenes"))
+        if self.cache_latents and (self.mask_weight or self.mask_loss_weight):
+            raise SettingsError("cache_latents keeps no pictures, which mask_weight and mask_loss_weight need")
 
     @property
     def conditioned(self) -> bool:

@@ -73,10 +73,10 @@ class TextReader:
         """(B, T, D) states of B instructions."""
         return self._states(texts, "max_length")[0]
 
-    def rewards(self, rewards: Sequence[Reward]) -> dict[str, Tensor]:
+    def rewards(self, rewards: Sequence[Reward], padding: str = "longest") -> dict[str, Tensor]:
         """The reward text of B rewards as the U-Net takes it: pooled, or in the paper's variant as tokens with their mask."""
         texts = [fitting_text(reward, self.config.perspectives, self.tokenizer) for reward in rewards]
-        tokens, pooled, read = self._states(texts, "longest")
+        tokens, pooled, read = self._states(texts, padding)
         return {"reward_text": tokens, "reward_text_mask": read} if self.config.variant == "paper" else {"reward_text": pooled}
 
     def _states(self, texts: Sequence[str], padding: str) -> tuple[Tensor, ...]:

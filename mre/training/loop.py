@@ -17,6 +17,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from mre.errors import MreError, SettingsError
+from mre.training.cache import TripletCache
 from mre.training.checkpoints import (
     FOLDER,
     checkpoints,
@@ -69,7 +70,10 @@ class Run:
         self.latent_shape = latent_shape(self.pipeline, config)
         prepare_models(self.pipeline, config, self.device)
         self.loss = NoisePrediction(DDPMScheduler.from_config(self.pipeline.scheduler.config), config)
-        self.learner = Learner(self.pipeline, TextReader(self.pipeline, config), self.loss, config)
+        reader = TextReader(self.pipeline, config)
+        if config.cache_latents:
+            reader = self.triplets = self._cached()
+        self.learner = Learner(self.pipeline, reader, self.loss, config)
         named = [(name, parameter) for name, parameter in self.learner.named_parameters() if parameter.requires_grad]
         self.names, self.parameters = [name for name, _ in named], [parameter for _, parameter in named]
         self.optimizer = build_optimizer(self.learner, config)
@@ -113,6 +117,16 @@ class Run:
                 self._save_pipeline()
         bar.close()
         return self._save_pipeline()
+
+    def _cached(self) -> TripletCache:
+        """The triplets as latents and text states on disk, made by all processes together where they are not there yet."""
+        cache = TripletCache(self.triplets, self.pipeline, self.config)
+        if self.main:
+            cache.claim()
+        self.accelerator.wait_for_everyone()
+        cache.make(self.rank, self.world)
+        self.accelerator.wait_for_everyone()
+        return cache
 
     def _one_step(self, loader: Iterator) -> dict[str, Tensor]:
         """One optimizer step: forward and backward of `accumulation` batches, clip, update. Returns losses and gradient norm, unread."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +53,7 @@ class StoredTriplets:
         self.triplets = triplets if rewards is None else rewarded(triplets, rewards, root, config.several_pairs)
         count = len(self.triplets)
         held = HELD_OUT if count >= 20 * HELD_OUT else 0
-        self._order = lru_cache(maxsize=2)(self._draw_order)
+        self._epoch: tuple[int, np.ndarray | None] = (-1, None)        # the order of one epoch
         self._held_out = range(count - held, count) if held else range(count)
         self.count = count - held
 
@@ -78,7 +77,18 @@ class StoredTriplets:
         pictures = [square(picture, self.config.resolution, view.across, view.down) for picture in triplet.open()]
         if view.mirrored:
             pictures = [np.ascontiguousarray(picture[:, ::-1]) for picture in pictures]
-        return Example(view.worded(triplet), reward_of(triplet, self.rewards), *pictures)
+        return Example(view.worded(triplet), self.reward(triplet), *pictures)
+
+    def reward(self, triplet: Triplet) -> Reward:
+        """The reward of a triplet; the best one where the data hold none, which a model without rewards does not see."""
+        if self.rewards is None:
+            return Reward.best()
+        return self.rewards[triplet.id] if triplet.id in self.rewards else self.rewards[triplet.folder]
+
+    def _order(self, epoch: int) -> np.ndarray:
+        if self._epoch[0] != epoch:
+            self._epoch = epoch, self._draw_order(epoch)
+        return self._epoch[1]
 
     def _draw_order(self, epoch: int) -> np.ndarray:
         rng = np.random.default_rng((self.config.seed, epoch, ORDER_STREAM))
@@ -106,13 +116,6 @@ def rewarded(triplets: list[Triplet], rewards: dict[str, Reward], root: Path, se
         if key not in chosen:
             raise DataError(f"{root}: has no triplet {key!r}, which has a reward")
     return list(chosen.values())
-
-
-def reward_of(triplet: Triplet, rewards: dict[str, Reward] | None) -> Reward:
-    """The reward of a triplet; the best one where there are none, which a model without rewards does not see."""
-    if rewards is None:
-        return Reward.best()
-    return rewards[triplet.id] if triplet.id in rewards else rewards[triplet.folder]
 
 
 def square(picture: Image.Image, side: int, across: float, down: float) -> np.ndarray:

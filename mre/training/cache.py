@@ -1,0 +1,151 @@
+"""Latents and text states of stored triplets, encoded once on disk, so that later epochs skip the frozen encoders.
+
+Pictures are cropped in the centre here, since a crop at random would have to be encoded anew each time; both ways round are kept where the
+config mirrors. Numbers stay in the format in which the encoders gave them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from mre.errors import SettingsError
+from mre.rewards import Reward
+from mre.training.checkpoints import load_json, save_tensors, write_whole
+from mre.training.config import TrainConfig
+from mre.training.encoding import Latents, TextReader, encode_pictures, to_pixels
+from mre.training.stored import StoredTriplets, View
+from mre.training.triplets import Example, pictures
+
+ITEMS = 64                  # triplets, or texts, in a file
+ENCODED_AT_ONCE = 8
+MADE_FOR = "made_for.json"
+
+
+class TripletCache:
+    """A source of triplets whose pictures are latents, and a reader of their texts, as TextReader is one."""
+
+    def __init__(self, source: StoredTriplets, pipeline, config: TrainConfig) -> None:
+        self.source, self.config = source, config
+        self.folder = Path(config.cache_latents)
+        self.mirrors = (False, True) if config.flip else (False,)
+        self.vae, self.encoder = pipeline.vae, TextReader(pipeline, config)
+        self.made_for = {
+            "autoencoder": fingerprint(pipeline.vae), "text_encoder": fingerprint(pipeline.text_encoder), "resolution": config.resolution,
+            "flip": config.flip, "variant": config.variant, "perspectives": list(config.perspectives),
+            "triplets": hashlib.sha256("\n".join(source.triplets[index].id for index in range(source.count)).encode()).hexdigest()}
+        self.texts = self._texts()
+        self._places = {kind: {text: place for place, text in enumerate(texts)} for kind, texts in self.texts.items()}
+
+    # A source of triplets
+
+    def training(self, sample: int) -> Example:
+        """The triplet of a sample, in the order of the source, as latents."""
+        index, view = self.source.draw(sample)
+        item = index * len(self.mirrors) + view.mirrored
+        triplet = self.source.triplets[index]
+        latents = Latents(**{name: self._row("pictures", item, name) for name in ("original", "mean", "std")})
+        return Example(view.worded(triplet), self.source.reward(triplet), latents=latents)
+
+    def held_out(self, index: int) -> Example:
+        """As the source's, in pictures: to look at."""
+        return self.source.held_out(index)
+
+    # A reader of texts
+
+    def instructions(self, texts: Sequence[str]) -> Tensor:
+        """(B, T, D) states of B instructions."""
+        return torch.stack([self._row("instructions", self._places["instructions"][text], "states") for text in texts])
+
+    def rewards(self, rewards: Sequence[Reward]) -> dict[str, Tensor]:
+        """The reward text of B rewards as the U-Net takes it."""
+        places = [self._places["rewards"][reward.texts] for reward in rewards]
+        names = ("reward_text", "reward_text_mask") if self.config.variant == "paper" else ("reward_text",)
+        return {name: torch.stack([self._row("rewards", place, name) for place in places]) for name in names}
+
+    # How it is made
+
+    def claim(self) -> None:
+        """Make the folder this cache's. Raises SettingsError for one that was made for something else, or holds other things."""
+        path = self.folder / MADE_FOR
+        if not path.exists():
+            if self.folder.exists() and any(self.folder.iterdir()):
+                raise SettingsError(f"cache_latents: {self.folder} holds other things; give a new folder")
+            self.folder.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(self.made_for, indent=1) + "\n", encoding="utf-8")
+        made_for = load_json(path)
+        for name, value in self.made_for.items():
+            if made_for.get(name) != value:
+                raise SettingsError(f"cache_latents: {self.folder} was made for other {name.replace('_', ' ')}; give a new folder")
+
+    def make(self, rank: int, world: int) -> None:
+        """Encode what is not there yet: each process its share of the files, each file whole or absent."""
+        views = [(index, View(mirrored=mirrored)) for index in range(self.source.count) for mirrored in self.mirrors]
+        encoders = {"pictures": (views, self._encoded_pictures), "instructions": (self.texts["instructions"], self._encoded_instructions),
+                    "rewards": (self.texts["rewards"], self._encoded_rewards)}
+        jobs = [(self._path(kind, chunk), part, encode) for kind, (things, encode) in encoders.items()
+                for chunk, part in enumerate(in_parts(things, ITEMS))]
+        mine = [job for job in jobs[rank::world] if not job[0].parent.exists()]
+        for path, part, encode in tqdm(mine, desc="encoding", unit="file", disable=rank > 0 or not mine):
+            tensors = encode(part)
+            write_whole(path.parent, lambda folder, tensors=tensors, path=path: save_tensors(tensors, folder / path.name))
+
+    def _encoded_pictures(self, part: Sequence[tuple[int, View]]) -> dict[str, Tensor]:
+        made = []
+        for some in in_parts(part, ENCODED_AT_ONCE):
+            examples = [self.source.example(index, view) for index, view in some]
+            sides = (to_pixels(pictures([getattr(one, side) for one in examples]), self.vae.device) for side in ("original", "edited"))
+            made.append(encode_pictures(self.vae, *sides))
+        return {name: torch.cat([getattr(one, name) for one in made]) for name in ("original", "mean", "std")}
+
+    def _encoded_instructions(self, part: Sequence[str]) -> dict[str, Tensor]:
+        return {"states": self.encoder.instructions(part)}
+
+    def _encoded_rewards(self, part: Sequence[tuple[str, ...]]) -> dict[str, Tensor]:
+        return self.encoder.rewards([Reward(texts=texts) for texts in part], padding="max_length")
+
+    def _texts(self) -> dict[str, list[Any]]:
+        """Every text that training will ask for, once."""
+        instructions, rewards = {"": None}, {Reward.best().texts: None}
+        for index in range(self.source.count):
+            triplet = self.source.triplets[index]
+            for wording in range(len(triplet.instructions)):
+                for mirrored in self.mirrors:
+                    instructions[View((wording + 0.5) / len(triplet.instructions), mirrored=mirrored).worded(triplet)] = None
+            rewards[self.source.reward(triplet).texts] = None
+        return {"instructions": list(instructions), "rewards": list(rewards) if self.config.conditioned and self.config.use_text else []}
+
+    def _path(self, kind: str, chunk: int) -> Path:
+        return self.folder / kind / f"{chunk:05d}" / "tensors.safetensors"
+
+    def _row(self, kind: str, place: int, name: str) -> Tensor:
+        return opened(self._path(kind, place // ITEMS)).get_slice(name)[place % ITEMS]
+
+
+@lru_cache(maxsize=256)
+def opened(path: Path) -> safe_open:
+    """A file of tensors, mapped into memory."""
+    return safe_open(path, "pt")
+
+
+def fingerprint(model: torch.nn.Module) -> str:
+    """SHA-256 of a model's weights and their number format."""
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        digest.update(f"{name} {tensor.dtype}".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def in_parts(things: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    """Slices of at most `size`."""
+    return (things[start:start + size] for start in range(0, len(things), size))
