@@ -15,6 +15,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from mre.rewards import PERSPECTIVES
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
@@ -50,6 +52,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     export.add_argument("--bom", action="store_true", help="begin with a byte-order mark, for spreadsheets that need one")
     export.add_argument("--revisions", action="store_true", help="earlier answers too, not only final ones")
     export.add_argument("--without-excluded", action="store_true", help="leave out annotators who are excluded from the analysis")
+    verb("import", "make a closed study from an exported file").add_argument("file", type=Path, metavar="FILE")
+    table = verb("table", "write the paper's Table 3 with intervals, tests and effect sizes, as CSV, Markdown and LaTeX")
+    table.add_argument("--out", type=Path, metavar="PREFIX", help="write PREFIX.csv, .md and .tex (default: Markdown on screen)")
+    table.add_argument("--everyone", action="store_true", help="annotators who are excluded from the analysis too")
+
+    exclude = verb("exclude", "leave an annotator out of the analysis; a recorded choice, nothing is deleted")
+    exclude.add_argument("annotator", metavar="ANNOTATOR")
+    exclude.add_argument("--reason", required=True)
+    verb("include", "lift an exclusion").add_argument("annotator", metavar="ANNOTATOR")
+    verb("verify", "check the log's seals, and the ratings against the log")
+    verb("backup", "copy the whole SQLite store while people go on working", study=False).add_argument("--out", type=Path, required=True)
+
+    simulate = verb("simulate", "fill a study with drawn annotators, to try a design before paying for it")
+    for name, kind, default, text in (
+            ("annotators", int, 10, "how many"), ("seed", int, 0, "of the drawing"),
+            ("noise", float, 0.8, "standard deviation of one score"),
+            ("bias", float, 0.3, "standard deviation between annotators"), ("careless", float, 0.1, "share who score at random"),
+            ("fatigue", float, 0.2, "growth of the noise over 100 screens"), ("skip", float, 0.01, "share of screens skipped")):
+        simulate.add_argument("--" + name, type=kind, default=default, help=f"{text} (default: {default})")
+    simulate.add_argument("--gap", default="0.25,0.28,0.15", help="last method over first, per perspective (default: the paper's Table 3)")
+    power = verb("power", "say how many annotators and items find a given gap", study=False)
+    power.add_argument("--gap", type=float, default=0.25, help="difference of means to find (default: 0.25)")
+    power.add_argument("--items", type=int, nargs="+", default=[80, 160, 280, 560])
+    power.add_argument("--annotators", type=int, nargs="+", default=[1, 3, 5, 10], help="annotators per pair")
+    power.add_argument("--pilot", metavar="STUDY", help="take the spreads from this study")
+    power.add_argument("--perspective", default="following", help="of the pilot (default: following)")
+    power.add_argument("--between", type=float, default=0.85, help="spread of the true difference over items (default: 0.85)")
+    power.add_argument("--within", type=float, default=1.13, help="of one annotator's difference about it (default: 1.13)")
 
 
 def _add_design(parser: argparse.ArgumentParser) -> None:
@@ -165,5 +195,131 @@ def _export(store, args) -> None:
     print(f"{args.out}: {rows} rows")
 
 
-VERBS = {"create": _create, "revise": _revise, "change": _change, "list": _list, "start": _start, "pause": _pause, "close": _close,
-         "export": _export}
+def _import(store, args) -> None:
+    from mre.study.importer import import_file
+    _say(import_file(store, args.name, args.file))
+
+
+def _status(store, args) -> None:
+    import json
+    from dataclasses import asdict
+
+    from mre.study import figures
+
+    data = figures.dashboard(store, args.name)
+    agreement = figures.agreement(store, args.name)
+    if args.json:
+        data["agreement"] = {perspective: {name: asdict(figure) for name, figure in found.items()}
+                             for perspective, found in agreement.items()}
+        print(json.dumps(data, ensure_ascii=False, indent=1))
+        return
+    done = data["coverage"]
+    print(f"{args.name}: {done['pairs_complete']} of {done['pairs']} pairs complete, {done['per_pair']} annotators each")
+    print(f"screens: {done['slots_done']} scored, {done['slots_skipped']} skipped, {done['slots_held']} on screens, "
+          f"{done['slots_open']} open")
+    print(f"{'annotator':<12} {'screens':>7} {'skipped':>7} {'seconds':>7}  " + "  ".join(f"{name:>10}" for name in PERSPECTIVES)
+          + f"  {'straight':>8} {'repeat error':>12} {'checks failed':>13}")
+    for row in data["annotators"]:
+        print(f"{row['annotator']:<12} {row['screens']:>7} {row['skipped']:>7} {_short(row['mean_seconds'], 1):>7}  "
+              + "  ".join(f"{_short(mean):>10}" for mean in row["means"])
+              + f"  {_short(row['straight_lines']):>8} {_short(row['repeat_error']):>12} {row['checks_failed']:>6} of {row['checks']}"
+              + (f"  excluded: {row['excluded']}" if row["excluded"] else ""))
+    for row in data["methods"]:
+        print(f"{row['method']:<20} {row['perspective']:<10} mean {row['mean']:.3f}  sd {_short(row['sd'])}  n {row['n']}")
+    for perspective, found in agreement.items():
+        print(f"{perspective:<10} " + ", ".join(f"{name.replace('_', ' ')} {_with_interval(figure)}" for name, figure in found.items()))
+    print("Edited Image 1 minus 2: " + ", ".join(f"{perspective} {_with_interval(figures.Figure(**figure))}"
+                                                 for perspective, figure in data["position_bias"].items()))
+
+
+def _short(value: float | None, digits: int = 2) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _with_interval(figure) -> str:
+    if figure.value is None:
+        return figure.note
+    return f"{figure.value:.3f}" + ("" if figure.low is None else f" [{figure.low:.3f}, {figure.high:.3f}]")
+
+
+def _table(store, args) -> None:
+    from mre.study.export import written_whole
+    from mre.study.table import FORMS, study_table
+
+    table = study_table(store, args.name, everyone=args.everyone)
+    if not args.out:
+        print(table.written("md"), end="")
+        return
+    for form in FORMS:
+        path = args.out.with_name(f"{args.out.name}.{form}")
+        with written_whole(path) as file:
+            file.write(table.written(form))
+        print(path)
+
+
+def _exclude(store, args) -> None:
+    from mre.study import studies
+    studies.exclude(store, args.name, args.annotator, args.reason)
+
+
+def _include(store, args) -> None:
+    from mre.study import studies
+    studies.include(store, args.name, args.annotator)
+
+
+def _verify(store, args) -> int:
+    from mre.study import events
+    from mre.study.studies import find_study
+
+    study = find_study(store, args.name)
+    with store.read() as connection:
+        faults = events.verify(connection, study.id)
+    for fault in faults:
+        print(fault)
+    print(f"{args.name}: " + (f"{len(faults)} faults" if faults else "the log is whole and the ratings follow from it"))
+    return 1 if faults else 0
+
+
+def _backup(store, args) -> None:
+    store.backup(args.out)
+    print(args.out)
+
+
+def _simulate(store, args) -> None:
+    from tqdm import tqdm
+
+    from mre.study.simulate import Crowd, simulate
+
+    crowd = Crowd(annotators=args.annotators, seed=args.seed, noise=args.noise, bias=args.bias, careless=args.careless,
+                  fatigue=args.fatigue, skip=args.skip, gap=_three_numbers(args.gap))
+    with tqdm(unit="screen", leave=False, disable=None, desc="scoring") as bar:
+        screens = simulate(store, args.name, crowd, on_screen=lambda count: bar.update(count - bar.n))
+    print(f"{args.name}: {args.annotators} drawn annotators answered {screens} screens")
+
+
+def _three_numbers(text: str) -> tuple[float, float, float]:
+    from mre.errors import StudyError
+    try:
+        numbers = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != 3:
+        raise StudyError(f"gap must be three numbers with commas between, such as 0.25,0.28,0.15; got {text!r}")
+    return numbers
+
+
+def _power(store, args) -> None:
+    from mre.study.simulate import power, spreads_of
+
+    between, within = spreads_of(store, args.pilot, args.perspective) if args.pilot else (args.between, args.within)
+    print(f"power to find a gap of {args.gap:g} (paired t-test over items, two-sided 5 %); spread between items {between:.2f}, "
+          f"of one annotator {within:.2f}")
+    print(f"{'annotators':>10} " + " ".join(f"{f'{items} items':>10}" for items in args.items) + "  items for 80 %")
+    for annotators in args.annotators:
+        found = [power(args.gap, items, annotators, between=between, within=within) for items in args.items]
+        print(f"{annotators:>10} " + " ".join(f"{one.power:>10.3f}" for one in found) + f"  {found[0].items_needed:>14}")
+
+
+VERBS = {"create": _create, "revise": _revise, "change": _change, "list": _list, "status": _status, "start": _start, "pause": _pause,
+         "close": _close, "export": _export, "import": _import, "table": _table, "exclude": _exclude, "include": _include,
+         "verify": _verify, "backup": _backup, "simulate": _simulate, "power": _power}

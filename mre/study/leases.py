@@ -76,8 +76,15 @@ def _token_digest(token: str) -> str:
 
 # --------------------------------------------------------------------------------------------------------------- claiming
 
-def claim(connection: Connection, study: Study, annotator_id: int, label: str, now: int) -> int | None:
-    """Give the annotator their next screen and return its id; None when there is nothing (more) for them."""
+def claim(connection: Connection, study: Study, annotator_id: int, label: str, now: int, *, pictures: bool = True) -> int | None:
+    """Give the annotator their next screen, with tokens for its `pictures`, and return its id; None when nothing is left for them."""
+    found = _claim(connection, study, annotator_id, label, now)
+    if found is not None and pictures:
+        mint_pictures(connection, study, label, found)
+    return found
+
+
+def _claim(connection: Connection, study: Study, annotator_id: int, label: str, now: int) -> int | None:
     seen = _seen(connection, annotator_id)
     design = study.design
     finished = bool(design.max_screens) and seen["main"] >= design.max_screens
@@ -98,7 +105,7 @@ def claim(connection: Connection, study: Study, annotator_id: int, label: str, n
 
 
 def _seen(connection: Connection, annotator_id: int) -> dict[str, int]:
-    """What the annotator has been shown: screens of each kind, their last number, and swapped minus plain side orders of pairs and extras."""
+    """What the annotator has been shown: screens of each kind, their last number, swapped minus plain side orders of pairs and extras."""
     seen = {"main": 0, "repeat": 0, "identical": 0, "original": 0, "last": 0, "pairs balance": 0, "extras balance": 0}
     for kind, order, count, last in connection.execute(
             sa.select(assignments.c.kind, assignments.c.side_order, sa.func.count(), sa.func.max(assignments.c.screen))
@@ -113,22 +120,35 @@ def _give_main(connection: Connection, study: Study, annotator_id: int, label: s
     """A pair that the annotator has not seen and that still wants somebody, with a side order that keeps them balanced."""
     natural = assignment.side_order(study.design.seed, label, seen["last"] + 1)
     allowed = assignment.allowed_orders(natural, seen["pairs balance"], seen["extras balance"], limit=assignment.MAX_IMBALANCE)
-    free: dict[int, dict[int, int]] = {}
-    for slot, order, count in connection.execute(
-            sa.select(assignments.c.slot, assignments.c.side_order, sa.func.count()).where(_open_to(study, annotator_id))
-            .group_by(assignments.c.slot, assignments.c.side_order)):
-        free.setdefault(slot, {0: 0, 1: 0})[order] = count
+    home = connection.execute(sa.select(annotators.c.home_slot).where(annotators.c.id == annotator_id)).scalar()
+    free = {} if home is None else _free(connection, study, annotator_id, home)
     if not free:
-        return None
-    home = _home(connection, study, annotator_id, free, now)
+        free = _free(connection, study, annotator_id)
+        if not free:
+            return None
+        home = _new_home(connection, study, annotator_id, free, now)
     if seen["pairs balance"] == 0 and abs(free[home][0] - free[home][1]) >= assignment.MAX_IMBALANCE:
         allowed.sort(key=lambda order: -free[home][order])      # others have left more of one order behind
-    choices = [(home, order) for order in allowed]
-    choices += [(slot, order) for order in allowed for slot in sorted(free, key=lambda slot: -sum(free[slot].values())) if slot != home]
-    for slot, order in choices:
-        if free[slot][order]:
-            return _lease_open(connection, study, annotator_id, label, slot, order, seen, now)
+    for order in allowed:
+        if free[home][order]:
+            return _lease_open(connection, study, annotator_id, label, home, order, seen, now)
+    free = _free(connection, study, annotator_id)
+    for order in allowed:
+        for slot in sorted(free, key=lambda slot: -sum(free[slot].values())):
+            if free[slot][order]:
+                return _lease_open(connection, study, annotator_id, label, slot, order, seen, now)
     return None
+
+
+def _free(connection: Connection, study: Study, annotator_id: int, slot: int | None = None) -> dict[int, dict[int, int]]:
+    """How many open slots the annotator could take, by slot number and side order; of one slot number, or of all."""
+    which = _open_to(study, annotator_id) if slot is None else sa.and_(_open_to(study, annotator_id), assignments.c.slot == slot)
+    free: dict[int, dict[int, int]] = {}
+    for number, order, count in connection.execute(
+            sa.select(assignments.c.slot, assignments.c.side_order, sa.func.count()).where(which)
+            .group_by(assignments.c.slot, assignments.c.side_order)):
+        free.setdefault(number, {0: 0, 1: 0})[order] = count
+    return free
 
 
 def _open_to(study: Study, annotator_id: int) -> sa.ColumnElement[bool]:
@@ -136,11 +156,8 @@ def _open_to(study: Study, annotator_id: int) -> sa.ColumnElement[bool]:
     return sa.and_(assignments.c.study_id == study.id, assignments.c.state == "open", assignments.c.pair_id.not_in(mine))
 
 
-def _home(connection: Connection, study: Study, annotator_id: int, free: dict[int, dict[int, int]], now: int) -> int:
-    """The slot number that the annotator works through; a new one, with few others in it, when the old one has nothing left."""
-    home = connection.execute(sa.select(annotators.c.home_slot).where(annotators.c.id == annotator_id)).scalar()
-    if home in free:
-        return home
+def _new_home(connection: Connection, study: Study, annotator_id: int, free: dict[int, dict[int, int]], now: int) -> int:
+    """A slot number for the annotator to work through: one with much left and few others in it."""
     others = dict(connection.execute(
         sa.select(annotators.c.home_slot, sa.func.count(sa.distinct(annotators.c.id)))
         .join(assignments, sa.and_(assignments.c.annotator_id == annotators.c.id, assignments.c.state == "leased",
@@ -165,7 +182,6 @@ def _lease_open(connection: Connection, study: Study, annotator_id: int, label: 
     chosen = next((row.id for row in candidates if row.original != before), candidates[0].id)
     connection.execute(assignments.update().where(assignments.c.id == chosen).values(
         **_lease_values(study, annotator_id, label, order, seen, now)))
-    mint_pictures(connection, study, label, chosen)
     return chosen
 
 
@@ -207,11 +223,9 @@ def _extra_orders(study: Study, label: str, seen: dict[str, int]) -> list[int]:
 
 def _give_extra(connection: Connection, study: Study, annotator_id: int, label: str, kind: str, source: sa.Row, order: int,
                 seen: dict[str, int], now: int) -> int:
-    found = connection.execute(assignments.insert().values(
+    return connection.execute(assignments.insert().values(
         study_id=study.id, pair_id=source.pair_id, kind=kind, slot=None, side_order=order, shuffle_key=source.shuffle_key, revision=0,
         **_lease_values(study, annotator_id, label, order, seen, now))).inserted_primary_key[0]
-    mint_pictures(connection, study, label, found)
-    return found
 
 
 def _lease_values(study: Study, annotator_id: int, label: str, order: int, seen: dict[str, int], now: int) -> dict:

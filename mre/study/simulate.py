@@ -1,0 +1,209 @@
+"""Drawn annotators, to try a study's design before paying for it; and how many it takes to find a difference.
+
+A drawn annotator sees what a real one would be given (the same leases, repeats and checks) and scores it from a drawn truth:
+each edit has a true score per perspective; the annotator adds a bias of their own, noise that grows with fatigue, and rounds to 0..5.
+A careless one scores at random.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+import numpy as np
+import sqlalchemy as sa
+
+from mre.errors import StudyError
+from mre.rewards import PERSPECTIVES
+from mre.study import events, leases, visit
+from mre.study.paired import paired_t_power, paired_t_size
+from mre.study.schema import annotators, assignments, items, methods, pairs, studies
+from mre.study.store import Store
+from mre.study.studies import find_study, start
+from mre.study.visit import Answer
+
+BATCH = 40              # screens in one transaction
+SECONDS_PER_SCREEN = 25.0
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """How drawn annotators behave. Scores are on the 0-5 scale; the paper gives no such figures, so these are ours."""
+
+    annotators: int = 10
+    seed: int = 0
+    gap: tuple[float, float, float] = (0.25, 0.28, 0.15)       # last method over first, per perspective; the paper's Table 3
+    level: tuple[float, float, float] = (3.09, 3.18, 2.58)     # of the first method; the paper's Table 3
+    item_spread: float = 1.0        # standard deviation of true scores between items
+    edit_spread: float = 0.6        # between the methods' edits of one item
+    noise: float = 0.8              # of one score
+    bias: float = 0.3               # between annotators
+    fatigue: float = 0.2            # noise grows by this share over 100 screens
+    careless: float = 0.1           # share of annotators who score at random
+    skip: float = 0.01              # share of screens skipped
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            low, high = {"annotators": (1, 5000), "seed": (0, 2**53), "careless": (0, 1), "skip": (0, 1)}.get(field.name, (-5, 5))
+            for number in value if isinstance(value, tuple) else (value,):
+                if not low <= number <= high:
+                    raise StudyError(f"{field.name} must be from {low} to {high}, got {number}")
+
+
+class _Time:
+    """The drawn annotators' clock: it jumps from screen to screen."""
+
+    def __init__(self, start_ms: int) -> None:
+        self.now = start_ms
+
+    def __call__(self) -> int:
+        return self.now
+
+
+def simulate(store: Store, name: str, crowd: Crowd, on_screen: Callable[[int], None] | None = None) -> int:
+    """Fill a study with drawn annotators, who stay until nothing is left for them. Returns the number of screens answered.
+
+    A draft is started. Raises StudyError for a study in which people have taken part: drawn scores are not to mix with theirs.
+    """
+    study = find_study(store, name)
+    with store.read() as connection:
+        labels = connection.execute(sa.select(annotators.c.label).where(annotators.c.study_id == study.id)).scalars().all()
+    if any(not label.startswith("drawn-") for label in labels):
+        raise StudyError(f"people have taken part in study {name}; make a version of it for drawn annotators with `study revise {name}`")
+    if labels:
+        raise StudyError(f"study {name} has been simulated already; make a new version of it with `study revise {name}`")
+    study = start(store, name, by="simulate")
+    real_clock, store.clock = store.clock, _Time(store.clock())
+    try:
+        return _Simulation(store, name, crowd).run(on_screen)
+    finally:
+        store.clock = real_clock
+
+
+class _Simulation:
+    def __init__(self, store: Store, name: str, crowd: Crowd) -> None:
+        self.store, self.crowd = store, crowd
+        self.study = find_study(store, name)
+        self.rng = np.random.default_rng(crowd.seed)
+        self.truth = self._draw_truth()
+        self.careless = self.rng.permutation(crowd.annotators) < round(crowd.careless * crowd.annotators)
+        self.biases = self.rng.normal(0, crowd.bias, (crowd.annotators, len(PERSPECTIVES)))
+
+    def _draw_truth(self) -> dict[tuple[int, int | None], np.ndarray]:
+        """True scores (3,) by item and method; the original as an edit follows nothing, preserves all."""
+        with self.store.read() as connection:
+            item_ids, method_ids = (
+                connection.execute(sa.select(table.c.id).where(table.c.study_id == self.study.id).order_by(table.c.position))
+                .scalars().all() for table in (items, methods))
+        steps = np.linspace(0, 1, len(method_ids))
+        truth = {}
+        for item in item_ids:
+            own = self.rng.normal(0, self.crowd.item_spread, 3)
+            truth[item, None] = np.array([0.0, 5.0, 4.5])
+            for method, step in zip(method_ids, steps, strict=True):
+                truth[item, method] = (np.array(self.crowd.level) + step * np.array(self.crowd.gap) + own
+                                       + self.rng.normal(0, self.crowd.edit_spread, 3))
+        return truth
+
+    def run(self, on_screen: Callable[[int], None] | None) -> int:
+        people = [self._join(number) for number in range(self.crowd.annotators)]
+        answered, at_work = 0, list(range(len(people)))
+        while at_work:
+            for number in list(at_work):
+                count = self._work(number, people[number])
+                answered += count
+                if on_screen:
+                    on_screen(answered)
+                if count < BATCH:
+                    at_work.remove(number)
+        return answered
+
+    def _join(self, number: int) -> tuple[int, str]:
+        label = f"drawn-{number + 1:03d}"
+        with self.store.write() as connection:
+            now = self.store.clock()
+            found = connection.execute(annotators.insert().values(
+                study_id=self.study.id, label=label, language="en", joined_at=now, consented_at=now)).inserted_primary_key[0]
+            events.record(connection, self.study.id, now, label, "join", {"drawn": True})
+        return found, label
+
+    def _work(self, number: int, person: tuple[int, str]) -> int:
+        """Up to BATCH screens in one transaction. Returns how many there were."""
+        annotator_id, label = person
+        with self.store.write() as connection:
+            self.store.lock(connection, studies, self.study.id)
+            annotator = visit.Annotator(annotator_id, self.study, label, "en", consented=True, withdrawn=False)
+            for count in range(BATCH):
+                found = leases.claim(connection, self.study, annotator_id, label, self.store.clock(), pictures=False)
+                if found is None:
+                    return count
+                row = connection.execute(sa.select(assignments, *leases.pair_columns).join(pairs, pairs.c.id == assignments.c.pair_id)
+                                         .where(assignments.c.id == found)).one()
+                seconds = self.rng.gamma(4, SECONDS_PER_SCREEN / 4)
+                self.store.clock.now += max(1, int(seconds * 1000))
+                visit.answer_within(self.store, connection, annotator, row.token, self._answer(number, label, row, seconds))
+        return BATCH
+
+    def _answer(self, number: int, label: str, row: sa.Row, seconds: float) -> Answer:
+        key = f"drawn-{row.id:08d}"
+        if self.rng.random() < self.crowd.skip:
+            return Answer(key, 0, skip_reason="unclear", active_ms=int(seconds * 1000))
+        if self.careless[number]:
+            scores = self.rng.integers(0, 6, (2, 3))
+        else:
+            noise = self.crowd.noise * (1 + self.crowd.fatigue * row.screen / 100)
+            seen = [self.truth[row.item_id, method] for method in leases.shown_methods(self.study.design.seed, label, row)]
+            scores = np.clip(np.rint(np.array(seen) + self.biases[number] + self.rng.normal(0, noise, (2, 3))), 0, 5).astype(int)
+        return Answer(key, 0, tuple(tuple(map(int, line)) for line in scores), active_ms=int(seconds * 1000))
+
+
+# ------------------------------------------------------------------------------------------------------------------ power
+
+@dataclass(frozen=True)
+class Power:
+    """What a design can find: the paired t-test over items of the mean difference of two methods, two-sided, 5 %."""
+
+    items: int
+    annotators: int
+    gap: float
+    sd: float               # of an item's mean difference, over `annotators` per pair
+    power: float
+    items_needed: int       # for 80 % at this many annotators
+
+
+def power(gap: float, items: int, per_pair: int, *, between: float, within: float) -> Power:
+    """Power to find a mean difference `gap` with `items` items and `per_pair` annotators each.
+
+    between: standard deviation over items of the true difference of the two edits
+    within:  standard deviation of one annotator's difference about it; the mean of k annotators has within / sqrt(k)
+    """
+    for name, value in (("gap", gap), ("within", within), ("between", between)):
+        if not math.isfinite(value) or value < 0 or (name == "gap" and value == 0):
+            raise StudyError(f"{name} must be a positive number, got {value}")
+    if items < 2 or per_pair < 1:
+        raise StudyError(f"power needs at least 2 items and 1 annotator, got {items} and {per_pair}")
+    sd = math.sqrt(between**2 + within**2 / per_pair)
+    if sd == 0:
+        raise StudyError("between and within must not both be 0")
+    return Power(items, per_pair, gap, sd, paired_t_power(gap / sd, items), math.ceil(paired_t_size(gap / sd)))
+
+
+def spreads_of(store: Store, name: str, perspective: str) -> tuple[float, float]:
+    """`between` and `within` of a pilot study for `power`: from one-way analysis of the annotators' differences, pair by pair."""
+    from mre.study.figures import score_frame
+
+    frame = score_frame(store, name)
+    wide = frame.pivot_table(index=["item", "annotator"], columns="method", values=perspective, aggfunc="mean")
+    if wide.shape[1] < 2:
+        raise StudyError(f"study {name} has no scores of two methods yet")
+    gaps = (wide.iloc[:, -1] - wide.iloc[:, 0]).dropna()
+    groups = [group.to_numpy() for _item, group in gaps.groupby(level="item")]
+    n, total = len(groups), sum(len(group) for group in groups)
+    if n < 2 or total - n < 1:
+        raise StudyError(f"study {name} needs two items, and one item scored by two annotators, before spreads can be told")
+    inside = sum(((group - group.mean()) ** 2).sum() for group in groups) / (total - n)
+    size = (total - sum(len(group) ** 2 for group in groups) / total) / (n - 1)
+    outside = sum(len(group) * (group.mean() - gaps.mean()) ** 2 for group in groups) / (n - 1)
+    return math.sqrt(max(0.0, (outside - inside) / size)), math.sqrt(inside)

@@ -1,0 +1,201 @@
+"""The paper's Table 3 from a study: each method's mean score per perspective, and what the paper leaves out: how many, how sure, how large.
+
+An item's score is the mean over its annotators (of its pairs, where there are several). Intervals come from resampling whole photos, as
+the instructions of one photo are not independent. The paired test is over items; its p is Holm-adjusted over all tests of the table.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from mre.errors import StudyError
+from mre.rewards import PERSPECTIVES
+from mre.study.agreement import Figure, percentile_interval
+from mre.study.cells import safe
+from mre.study.figures import score_frame
+from mre.study.paired import PairedTest, holm, paired_test
+from mre.study.resampling import Resampler
+from mre.study.store import Store
+from mre.study.studies import find_study
+
+DRAWS = 2000
+FORMS = {"csv": "CSV", "md": "Markdown", "tex": "LaTeX"}
+
+
+@dataclass(frozen=True)
+class Mean:
+    """One method on one perspective."""
+
+    method: str
+    perspective: str
+    mean: Figure            # over items; n = items
+    ratings: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`second` minus `first` on one perspective, item by item."""
+
+    first: str
+    second: str
+    perspective: str
+    difference: Figure      # with the interval from resampling photos; p of the paired t-test
+    holm_p: float | None
+    test: PairedTest
+
+
+@dataclass(frozen=True)
+class Table:
+    study: str
+    methods: tuple[str, ...]
+    items: int
+    photos: int
+    annotators: int
+    means: tuple[Mean, ...]
+    comparisons: tuple[Comparison, ...]
+
+    def mean(self, method: str, perspective: str) -> Mean:
+        return next(cell for cell in self.means if (cell.method, cell.perspective) == (method, perspective))
+
+    def written(self, form: str) -> str:
+        """The table as `csv`, `md` or `tex` text."""
+        return {"csv": _csv, "md": _markdown, "tex": _latex}[form](self)
+
+
+def study_table(store: Store, name: str, *, everyone: bool = False, draws: int = DRAWS, seed: int = 0) -> Table:
+    """Table 3 of a study, from final scores of pairs; excluded annotators are left out unless `everyone`."""
+    find_study(store, name)
+    frame = score_frame(store, name, everyone=everyone)
+    if not len(frame):
+        raise StudyError(f"study {name} has no scores yet")
+    methods = tuple(frame["method"].drop_duplicates())
+    photos = frame.drop_duplicates("item").set_index("item")["original"]
+    resampler = Resampler(photos.to_numpy(), draws, seed)
+    means, comparisons = [], []
+    for perspective in PERSPECTIVES:
+        by_item = frame.pivot_table(index="item", columns="method", values=perspective, aggfunc="mean", sort=False)
+        codes = resampler.codes(photos.loc[by_item.index].to_numpy())
+        for method in methods:
+            mean = _mean_with_interval(by_item[method], codes, resampler)
+            means.append(Mean(method, perspective, mean, int((frame["method"] == method).sum())))
+        for first, second in combinations(methods, 2):
+            test = paired_test(by_item[second], by_item[first])
+            difference = _mean_with_interval(by_item[second] - by_item[first], codes, resampler)
+            comparisons.append((first, second, perspective, Figure(difference.value, difference.n, difference.low, difference.high,
+                                                                   test.mean_difference.p), test))
+    adjusted = holm([test.mean_difference.p for *_rest, test in comparisons])
+    return Table(name, methods, frame["item"].nunique(), photos.nunique(), frame["annotator"].nunique(), tuple(means),
+                 tuple(Comparison(first, second, perspective, difference, p, test)
+                       for (first, second, perspective, difference, test), p in zip(comparisons, adjusted, strict=True)))
+
+
+def _mean_with_interval(values: pd.Series, codes: np.ndarray, resampler: Resampler) -> Figure:
+    there = values.notna().to_numpy()
+    found = values.to_numpy(dtype=float)[there]
+    if not len(found):
+        return Figure(None, 0, note="undefined: no item has it")
+    low = high = None
+    if resampler.draws:
+        count, total = resampler.sums(codes[there], np.column_stack([np.ones(len(found)), found])).T
+        with np.errstate(invalid="ignore", divide="ignore"):
+            low, high = percentile_interval(total / count)
+    return Figure(float(found.mean()), len(found), low, high)
+
+
+# ------------------------------------------------------------------------------------------------------------------ forms
+
+def _csv(table: Table) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["study", "kind", "perspective", "method", "minus", "value", "low", "high", "items", "photos", "annotators", "ratings",
+                     "sd", "t", "p", "p_holm", "wilcoxon_p", "cohen_dz", "wins", "ties", "losses"])
+    for cell in table.means:
+        writer.writerow([safe(table.study), "mean", cell.perspective, safe(cell.method), "", *_three(cell.mean), cell.mean.n, table.photos,
+                         table.annotators, cell.ratings, *[""] * 9])
+    for row in table.comparisons:
+        test = row.test
+        writer.writerow([safe(table.study), "difference", row.perspective, safe(row.second), safe(row.first), *_three(row.difference),
+                         test.n, table.photos, table.annotators, "", _cell(test.sd_difference.value), _cell(test.t.value),
+                         _cell(row.difference.p), _cell(row.holm_p), _cell(test.wilcoxon.p), _cell(test.cohen_dz.value), test.wins,
+                         test.ties, test.losses])
+    return out.getvalue()
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else repr(round(value, 10))
+
+
+def _three(figure: Figure) -> list[str]:
+    return [_cell(figure.value), _cell(figure.low), _cell(figure.high)]
+
+
+def _markdown(table: Table) -> str:
+    lines = ["| method | " + " | ".join(PERSPECTIVES) + " | ratings |", "| --- |" + " --- |" * (len(PERSPECTIVES) + 1)]
+    for method in table.methods:
+        cells = [_with_interval(table.mean(method, perspective).mean) for perspective in PERSPECTIVES]
+        lines.append(f"| {_plain(method)} | " + " | ".join(cells) + f" | {table.mean(method, PERSPECTIVES[0]).ratings} |")
+    lines += ["", "| difference | perspective | mean [95 %] | p (t) | p (Holm) | p (Wilcoxon) | d_z | win / tie / loss |",
+              "| --- |" + " --- |" * 7]
+    for row in table.comparisons:
+        lines.append(f"| {_plain(row.second)} − {_plain(row.first)} | {row.perspective} | {_with_interval(row.difference, sign=True)} | "
+                     f"{_p(row.difference.p)} | {_p(row.holm_p)} | {_p(row.test.wilcoxon.p)} | {_number(row.test.cohen_dz.value)} | "
+                     f"{row.test.wins} / {row.test.ties} / {row.test.losses} |")
+    return "\n".join([*lines, "", _caption(table), ""])
+
+
+def _latex(table: Table) -> str:
+    lines = [r"% \usepackage{booktabs}", r"\begin{table}", r"\centering", rf"\caption{{{_tex(_caption(table))}}}",
+             rf"\begin{{tabular}}{{l{'c' * len(PERSPECTIVES)}}}", r"\toprule",
+             "Method & " + " & ".join(name.capitalize() for name in PERSPECTIVES) + r" \\", r"\midrule"]
+    for method in table.methods:
+        cells = [_with_interval(table.mean(method, perspective).mean) for perspective in PERSPECTIVES]
+        lines.append(f"{_tex(method)} & " + " & ".join(cells) + r" \\")
+    lines.append(r"\midrule")
+    for first, second in dict.fromkeys((row.first, row.second) for row in table.comparisons):
+        rows = [row for row in table.comparisons if (row.first, row.second) == (first, second)]
+        cells = [_with_interval(row.difference, sign=True) for row in rows]
+        lines.append(f"{_tex(second)} $-$ {_tex(first)} & " + " & ".join(cells) + r" \\")
+        lines.append(r"\quad $p$ (paired $t$, Holm) & " + " & ".join(_tex_p(row.holm_p) for row in rows) + r" \\")
+        lines.append(r"\quad $d_z$ & " + " & ".join(_number(row.test.cohen_dz.value) for row in rows) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
+
+
+def _caption(table: Table) -> str:
+    return (f"Human scores, 0 to 5: means over {table.items} items ({table.photos} photos), {table.annotators} annotators; "
+            "95 % intervals from resampling photos; paired t-test over items.")
+
+
+def _with_interval(figure: Figure, sign: bool = False) -> str:
+    if figure.value is None:
+        return "–"
+    form = "+.2f" if sign else ".2f"
+    interval = "" if figure.low is None else f" [{figure.low:{form}}, {figure.high:{form}}]"
+    return f"{figure.value:{form}}{interval}"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+def _p(value: float | None) -> str:
+    return "–" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _tex_p(value: float | None) -> str:
+    return "–" if value is None else "$<$ 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _plain(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _tex(text: str) -> str:
+    special = {char: "\\" + char for char in "&%$#_{}"}
+    special |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    return "".join(special.get(char, char) for char in text)
