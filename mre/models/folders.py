@@ -36,7 +36,7 @@ PLAIN_PIPELINES = ("StableDiffusionPipeline",)
 DEFAULTS = ("default_steps", "default_guidance_scale", "default_image_guidance_scale", "size_rule")
 OLD_ATTENTION = re.compile(r"attentions\.\d+\.(query|key|value|proj_attn)\.")        # of autoencoders saved before 2023
 OLD_ATTENTION_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 SHOWN = 3           # names listed of many
 
 
@@ -49,7 +49,7 @@ def find_folder(name: str | Path, *, subfolder: str | None = None, revision: str
     Raises ModelError for what is neither a folder nor a hub id, or neither cached nor reachable.
     """
     folder = Path(name).expanduser()
-    if not folder.is_dir():
+    if not str(name) or not folder.is_dir():
         if not HUB_ID.fullmatch(str(name)):
             raise ModelError(f"there is no model folder {name}")
         folder = _from_hub(str(name), subfolder, {"revision": revision, "token": token, "cache_dir": cache_dir}, local_files_only)
@@ -69,7 +69,7 @@ def _from_hub(name: str, subfolder: str | None, settings: dict[str, Any], local_
         folder = Path(snapshot_download(name, allow_patterns=wanted, local_files_only=True, **settings))
         if local_only or _is_whole(folder / prefix):
             return folder
-    except OSError:
+    except (OSError, ValueError):
         if local_only:
             raise ModelError(f"{name} is not on this machine, and nothing is fetched here") from None
     try:
@@ -187,7 +187,7 @@ def read_unet(cls: type, folder: Path, *, dtype: torch.dtype | None = None, torc
     fill(unet, tensors, folder, but=REWARD_LAYERS if fresh else (), shown=shown)
     if fresh:
         unet.reset_reward_layers()
-    return unet.to(_dtype(dtype, torch_dtype)).eval()
+    return _cast(unet, _dtype(dtype, torch_dtype))
 
 
 def read_pipeline(cls: type, name: str | Path, *, subfolder: str | None = None, revision: str | None = None,
@@ -245,7 +245,7 @@ def _read_vae(folder: Path, kind: str, dtype: torch.dtype) -> nn.Module:
         except (TypeError, ValueError) as error:
             raise ModelError(f"{folder / 'config.json'}: {error}") from error
     fill(vae, tensors, folder)
-    return vae.to(dtype).eval()
+    return _cast(vae, dtype)
 
 
 def _read_text_encoder(folder: Path, kind: str, dtype: torch.dtype) -> nn.Module:
@@ -315,6 +315,11 @@ def _widen(config: dict[str, Any], tensors: dict[str, Tensor]) -> None:
 def _native_size(unet: nn.Module, vae: nn.Module) -> int:
     side = unet.config.sample_size or 64
     return (side if isinstance(side, int) else max(side)) * 2 ** (len(vae.config.block_out_channels) - 1)
+
+
+def _cast(model: nn.Module, dtype: torch.dtype) -> nn.Module:
+    with quiet_libraries():
+        return model.to(dtype).eval()
 
 
 def _dtype(*asked: torch.dtype | None) -> torch.dtype:

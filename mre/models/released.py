@@ -95,7 +95,7 @@ def export_released(pipeline: Any, folder: str | Path) -> Path:
     try:
         _write_unet(unet, part / "unet")
         pipeline.scheduler.save_pretrained(part / "scheduler")
-        pipeline.text_encoder.save_pretrained(part / "text_encoder")
+        _write_text_encoder(pipeline.text_encoder, part / "text_encoder")
         pipeline.vae.save_pretrained(part / "vae")
         _write_tokenizer(pipeline.tokenizer, part / "tokenizer")
         _write_json(part / "model_index.json", MODEL_INDEX | {"scheduler": ["diffusers", type(pipeline.scheduler).__name__]})
@@ -145,11 +145,19 @@ def _write_unet(unet: RewardUNet2DConditionModel, folder: Path) -> None:
     save_file(released_tensors(unet), folder / "diffusion_pytorch_model.safetensors", metadata={"format": "pt"})
 
 
+def _write_text_encoder(encoder: Any, folder: Path) -> None:
+    """Under the names of the library's older versions, which put `text_model.` in front of each."""
+    encoder.config.save_pretrained(folder)
+    tensors = {f"text_model.{name.removeprefix('text_model.')}": value for name, value in encoder.state_dict().items()}
+    save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, folder / "model.safetensors",
+              metadata={"format": "pt"})
+
+
 def _write_tokenizer(tokenizer: Any, folder: Path) -> None:
     """Vocabulary and merges as two files of their own: the reference code's library cannot read them from one."""
     tokenizer.save_pretrained(folder)
     model = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
-    _write_json(folder / "vocab.json", tokenizer.get_vocab())
+    _write_json(folder / "vocab.json", dict(sorted(tokenizer.get_vocab().items(), key=lambda entry: entry[1])))
     merges = (merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"])
     (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges]) + "\n", encoding="utf-8")
     _write_json(folder / "special_tokens_map.json", {name: str(token) for name, token in tokenizer.special_tokens_map.items()})

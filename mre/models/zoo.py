@@ -77,9 +77,7 @@ def load_pipeline(name: str, device: str | torch.device | None = None, dtype: to
         import torch
 
         pipeline = _untrained_pipeline() if name == "tiny-untrained" else _read(name, dtype)
-    if dtype is not None:
-        pipeline.to(dtype)
-    return pipeline.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        return pipeline.to(device or ("cuda" if torch.cuda.is_available() else "cpu"), dtype or torch.float32)
 
 
 def load_starting_pipeline(name: str, **condition: Any) -> RewardEditPipeline:
@@ -138,9 +136,7 @@ def _read(name: str, dtype: torch.dtype | None, **start: Any) -> RewardEditPipel
     from mre.pipeline import RewardEditPipeline
 
     known = KNOWN.get(name, Known(name, ""))
-    if known.folder and not (ASSETS / known.folder / INDEX).is_file():
-        raise ModelError(f"the embedded model {name} is not in this copy of the program")
-    folder = ASSETS / known.folder if known.folder else find_folder(known.hub_id or name, subfolder=known.subfolder)
+    folder = _embedded_folder(name) if known.folder else find_folder(known.hub_id or name, subfolder=known.subfolder)
     try:
         pipeline = read_pipeline(RewardEditPipeline, folder, dtype=dtype, **start)
         foreign = read_json(folder / INDEX)["_class_name"] != RewardEditPipeline.__name__
@@ -151,13 +147,20 @@ def _read(name: str, dtype: torch.dtype | None, **start: Any) -> RewardEditPipel
     return pipeline
 
 
+def _embedded_folder(name: str) -> Path:
+    folder = ASSETS / KNOWN[name].folder
+    if not folder.is_dir():
+        raise ModelError(f"the embedded model {name} is not in this copy of the program")
+    return folder
+
+
 def _local_folder(name: str) -> Path | None:
     """The folder of a model that is on this machine; none for public weights that are not."""
     from mre.models.folders import find_folder
 
     known = KNOWN.get(name)
     if known is not None and known.folder:
-        return ASSETS / known.folder
+        return _embedded_folder(name)
     try:
         return find_folder(known.hub_id if known else name, subfolder=known.subfolder if known else None, local_files_only=True)
     except ModelError:
@@ -168,7 +171,7 @@ def _local_folder(name: str) -> Path | None:
 
 def _shortened(error: ModelError, folder: Path, name: str) -> ModelError:
     """The same error with the model's name in place of the folder's whole path, which may be nobody's business."""
-    return ModelError(str(error).replace(str(folder), Path(name).name or name))
+    return ModelError((Path(name).name or name) + str(error).removeprefix(str(folder))) if str(error).startswith(str(folder)) else error
 
 
 def _untrained_pipeline() -> RewardEditPipeline:
