@@ -25,7 +25,7 @@ def photos():
 @pytest.fixture(scope="module")
 def spoiled(photos):
     """Spoiled triplets of all edit types, half of them before photographs, with true and given scores."""
-    triplets = [draw_triplet(50, index, "heldout", 128, photos, edit_type=EDIT_TYPES[index % 7], photo_share=0.5) for index in range(210)]
+    triplets = [draw_triplet(50, index, "heldout", 128, photos, edit_type=EDIT_TYPES[index % 7], photo_share=0.5) for index in range(175)]
     rewards = [oracle.score(triplet, triplet.edited) for triplet in triplets]
     return triplets, rewards, np.array([t.reward.scores for t in triplets]), np.array([r.scores for r in rewards])
 
@@ -78,7 +78,8 @@ def test_an_edit_of_another_object_than_the_oracle_has_in_mind_gets_at_most_one(
     seen = 0
     for index in range(60):
         triplet = draw_triplet(61, index, "heldout", 128, edit_type=("local", "remove")[index % 2], spoiled=False)
-        untouched = [thing for thing in triplet.edit.before.things if thing in triplet.edit.after.things and thing in triplet.edit.wrong.things]
+        edit = triplet.edit
+        untouched = [thing for thing in edit.before.things if thing in edit.after.things and thing in edit.wrong.things]
         if not untouched or seen == 8:
             continue
         seen += 1
@@ -91,7 +92,8 @@ def test_one_perspective_at_a_time(photos):
     """With the others perfect, a score sinks step by step with its own fault, and the others stay where they are."""
     for triplet in clean_triplets(photos, each=1):
         judge = oracle.Oracle(triplet)
-        before, after, wrong = (render(scene, 128, triplet.photo) for scene in (triplet.edit.before, triplet.edit.after, triplet.edit.wrong))
+        edit = triplet.edit
+        before, after, wrong = (render(scene, 128, triplet.photo) for scene in (edit.before, edit.after, edit.wrong))
         for number, kind in ((0, "weak"), (1, "shifted"), (2, "blurred"), (2, "blocky")):
             given = []
             for score in (4, 3, 2):
@@ -111,7 +113,8 @@ def test_a_good_edit_that_is_a_little_soft_or_off_is_still_good(photos):
         target, original = triplet.target / np.float32(255), triplet.original / np.float32(255)
         judge = oracle.Oracle(triplet)
         soft = judge.score(to_bytes(blurred(target, 0.6)))
-        assert soft.quality >= 3.8 and soft.following >= 4.7 and soft.preserving >= 4.7, triplet.instruction
+        assert soft.quality >= 3.8, triplet.instruction
+        assert min(soft.following, soft.preserving) >= 4.7, triplet.instruction
         off = blurred(rng.standard_normal(target.shape).astype(np.float32), 4)
         uneven = judge.score(to_bytes(target + off / off.std() * 0.02))
         assert min(uneven.scores) >= 4.5, triplet.instruction

@@ -98,10 +98,21 @@ class Oracle:
     def coarse(self) -> list[tuple[str, int, float, list[Array]]]:
         """Every damage at every level, of the bases, small and soft."""
         entries = [("", -1, 0.0, [soft(base) for base in self.bases()])]
+        outside = shrunk(self.outside[..., None], 64)[..., 0]
         for damage, other in self.damage_kinds():
             bases = self.bases(damage, other)
-            for level in (1.0,) if damage in OBJECTS else LEVELS[1:]:
-                entries.append((damage, other, level, [soft(self.damaged(base, damage, level)) for base in bases]))
+            if damage in OBJECTS:
+                entries.append((damage, other, 1.0, [soft(base) for base in bases]))
+                continue
+            small = [shrunk(base, 64) for base in bases]
+            for level in LEVELS[1:]:
+                if damage == "shifted":      # by whole pixels, so at full size
+                    made = [self.damaged(base, damage, level) for base in bases]
+                elif damage == "zoomed":
+                    made = [defects.move(base, damage, level) for base in small]
+                else:
+                    made = [defects.spoil_outside(base, damage, level, outside) for base in small]
+                entries.append((damage, other, level, [soft(base) for base in made]))
         return entries
 
     def along(self, way: str, amount: float, damage: str = "", other: int = -1, level: float = 0.0) -> Array:
@@ -135,7 +146,9 @@ class Oracle:
 
     def explain(self, picture: Array) -> Explanation:
         """The best explanation of a picture, (size, size, 3) float32 in [0, 1]."""
-        found = [e for start in self.starts(soft(picture)) for e in self.with_artefacts(picture, start)]
+        starts = self.starts(soft(picture))
+        noise = noise_level(picture - self.candidate(starts[0]))
+        found = [e for start in starts for e in self.with_artefacts(picture, start, noise)]
         found.sort(key=lambda e: e.error)
         refined = [self.refined(picture, e) for e in found[:REFINED]]
         return min(refined, key=lambda e: e.error)
@@ -162,19 +175,23 @@ class Oracle:
             return (first, error) if error <= after else (1 + second, after)
         return segment(small, bases[0], bases[1 if way == "edit" else 2])
 
-    def with_artefacts(self, picture: Array, start: Explanation) -> list[Explanation]:
-        """The start without an artefact, and with each kind at the level that brings it closest."""
+    def with_artefacts(self, picture: Array, start: Explanation, noise: float) -> list[Explanation]:
+        """The start without an artefact, with each kind at the level that brings it closest, and with `noise` where there is any."""
         clean = self.along(start.way, start.amount, start.damage, start.other, start.damage_level)
-        found = [replace(start, error=distance(picture, clean))]
+        small, small_clean = shrunk(picture, 64), shrunk(clean, 64)      # which kind it is shows at half the size, where it is quicker
+        found = [replace(start, error=distance(small, small_clean))]
         for kind in ARTEFACTS:
-            levels = LEVELS[1:] if kind == "banded" else (1.0, 3.0, 5.0)
-            errors = [distance(picture, defects.lower_quality(clean, kind, level)) for level in levels]
+            if kind == "banded":     # not the same before and after shrinking
+                levels = LEVELS[1:]
+                errors = [distance(small, shrunk(defects.lower_quality(clean, kind, level), 64)) for level in levels]
+            else:
+                levels = (1.0, 3.0, 5.0)
+                errors = [distance(small, defects.lower_quality(small_clean, kind, level)) for level in levels]
             nearest = int(np.argmin(errors))
             found.append(replace(start, artefact=kind, artefact_level=levels[nearest], error=errors[nearest]))
-        level = noise_level(picture - clean)
-        if level > 0.5:
-            noisy = replace(start, artefact="noisy", artefact_level=level)
-            found.append(replace(noisy, error=distance(picture, self.candidate(noisy))))
+        if noise > 0.5:
+            noisy = replace(start, artefact="noisy", artefact_level=noise)
+            found.append(replace(noisy, error=distance(small, shrunk(self.candidate(noisy), 64))))
         return found
 
     def refined(self, picture: Array, e: Explanation) -> Explanation:
@@ -192,7 +209,9 @@ class Oracle:
         return replace(e, error=distance(picture, self.candidate(e)))
 
     def best_of_path(self, picture: Array, e: Explanation, field: str, values: tuple[float, ...]) -> Explanation:
-        """The explanation with one field moved along the polyline of candidates at the given values."""
+        """The explanation with one field moved along the polyline of candidates at those of the values that are next to its own."""
+        here = int(np.argmin([abs(value - getattr(e, field)) for value in values]))
+        values = values[max(here - 1, 0):here + 2]
         points = [self.candidate(replace(e, **{field: value})) for value in values]
         errors = [distance(picture, point) for point in points]
         nearest = int(np.argmin(errors))
