@@ -16,6 +16,7 @@ from mre.study.compare import ALL, Comparison
 matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "mre", "text.parse_math": False, "font.family": "sans-serif",
                             "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True})
 PEOPLE, JUDGE, LINE = "#2563a8", "#c2571a", "#555555"
+MOST_BUBBLES = 400
 GRID = 20                       # bubbles lie on a grid of this many steps over the scale
 WORDS = {
     "en": {"people": "people", "judge": "judge", "people_axis": "people's mean score", "judge_axis": "score of {judge}",
@@ -58,10 +59,13 @@ def _square(title: str, top: float):
 
 
 def _bubbles(axes, x: np.ndarray, y: np.ndarray, step: float, color: str) -> int:
-    """One circle per grid point, its area the number of edits there; returns the largest number."""
-    points, counts = np.unique(np.round(np.stack([x, y], axis=1) / step), axis=0, return_counts=True)
-    area = 10 + 190 * counts / counts.max()
-    axes.scatter(*(points * step).T, s=area, color=color, alpha=0.55, linewidths=0.4, edgecolors="white", zorder=3, clip_on=False)
+    """One circle per pair of scores, its area the number of edits there; scores that are too many to tell apart are put on a grid.
+    Returns the largest number."""
+    points, counts = np.unique(np.round(np.stack([x, y], axis=1), 6), axis=0, return_counts=True)
+    if len(points) > MOST_BUBBLES:
+        points, counts = np.unique(np.round(np.stack([x, y], axis=1) / step) * step, axis=0, return_counts=True)
+    area = 8 + 190 * counts / counts.max()
+    axes.scatter(*points.T, s=area, color=color, alpha=0.55, linewidths=0.4, edgecolors="white", zorder=3, clip_on=False)
     return int(counts.max())
 
 
@@ -74,7 +78,7 @@ def scatter(comparison: Comparison, judge: str, perspective: str, language: str 
     axes.set(xlim=(-0.04 * top, 1.04 * top), ylim=(-0.04 * top, 1.04 * top), xticks=ticks, yticks=ticks,
              xlabel=words["people_axis"], ylabel=words["judge_axis"].format(judge=_short(judge)))
     axes.set_aspect("equal")
-    axes.text(0.99, 0.01, f"n = {len(edits)}, ● ≤ {most}", transform=axes.transAxes, ha="right", va="bottom", fontsize=8, color=LINE)
+    axes.set_title(f"n = {len(edits)}, ● ≤ {most}", loc="right", fontsize=8, color=LINE)
     return _svg(figure)
 
 
@@ -89,7 +93,8 @@ def difference(comparison: Comparison, judge: str, perspective: str, language: s
         row = comparison.row(judge, perspective, "item", ALL, statistic)
         if row is not None and row.value is not None:
             axes.axhline(row.value, color=PEOPLE, linewidth=1.1, linestyle=style)
-            axes.text(1.03 * top, row.value, f"{label} {row.value:+.2f}", ha="right", va="bottom", fontsize=8, color=PEOPLE)
+            axes.text(1.03 * top, row.value, f"{label} {row.value:+.2f}", ha="right", va="bottom", fontsize=8, color=PEOPLE, zorder=5,
+                      bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.6})
             if row.low is not None:
                 axes.axhspan(row.low, row.high, color=PEOPLE, alpha=0.13, linewidth=0)
     axes.set(xlim=(-0.04 * top, 1.04 * top), ylim=(-1.04 * top, 1.04 * top), xticks=ticks, yticks=np.linspace(-top, top, 11),

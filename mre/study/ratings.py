@@ -360,10 +360,12 @@ def _judge_rows(desk: _Desk, table: pd.DataFrame, expected: str) -> pd.DataFrame
 
 
 def _told_apart(rows: pd.DataFrame) -> pd.DataFrame:
-    """One name per judge that could differ: versions and tasks of one judge become judges of their own."""
+    """One name per judge that could differ: tasks of one judge, and versions that scored the same perspective, become judges of their
+    own. (A version may differ from perspective to perspective, since each has its own prompt.)"""
     for column in ("task", "judge_version"):
         if column in rows and len(rows):
-            several = rows.groupby("judge")[column].transform("nunique") > 1
+            versions = rows.groupby(["judge", "perspective"])[column].transform("nunique")
+            several = versions.groupby(rows["judge"]).transform("max") > 1
             rows["judge"] = rows["judge"].where(~several, rows["judge"] + " " + rows[column])
     return rows
 

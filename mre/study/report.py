@@ -34,6 +34,7 @@ CAPTIONS = {
     "missing_rules": "Figures under each rule for edits that the judge did not score",
     "disagreements": "Largest differences",
 }
+UNFOLDED_ROWS = 12              # longer tables are folded away
 SHOWN_ROWS = 60                 # of a table in the report; its CSV has all
 P_COLUMN = re.compile(r"(^|_)p(_|$)")
 LATEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -45,7 +46,8 @@ h1{font-size:1.5em}h2{font-size:1.15em;margin:1.8em 0 .4em}
 .scroll{overflow-x:auto}table{border-collapse:collapse;font-size:13px}th,td{padding:3px 9px;border-bottom:1px solid #e2e2e2;text-align:left;
 vertical-align:top}th{background:#f5f5f5;position:sticky;top:0}td.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 .plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(290px,1fr));gap:12px}.plots img{width:100%;max-width:460px}
-.verdict{background:#eef4fb;border-left:4px solid #2563a8;padding:8px 12px;margin:8px 0}li{margin:2px 0}small,.note{color:#666}
+.verdict{background:#eef4fb;border-left:4px solid #2563a8;padding:8px 12px;margin:8px 0}li{margin:2px 0}
+summary{cursor:pointer;font-weight:600;margin:1em 0 .4em}small,.note{color:#666}
 """
 
 
@@ -149,8 +151,11 @@ def html_report(comparison: Comparison, tables: Mapping[str, pd.DataFrame], plot
         images = [image_tag(svg, description) for name, (description, svg) in plots.items() if name.startswith(kind)]
         if images:
             parts.append(f"<h2>{html.escape(title)}</h2><div class=plots>{''.join(images)}</div>")
-    parts += [f"<h2>{html.escape(CAPTIONS[name])}</h2>{html_table(table)}" for name, table in tables.items()]
-    parts += ["<h2>All figures</h2>", html_table(comparison.agreement().drop(columns="scheme"), rows=5000)]
+    for name, table in tables.items():
+        parts.append(f"<h2>{html.escape(CAPTIONS[name])}</h2>{html_table(table)}" if len(table) <= UNFOLDED_ROWS else
+                     f"<details><summary>{html.escape(CAPTIONS[name])} ({len(table)} rows)</summary>{html_table(table)}</details>")
+    figures = comparison.agreement().drop(columns="scheme")
+    parts.append(f"<details><summary>All {len(figures)} figures</summary>{html_table(figures, rows=5000)}</details>")
     return (f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
             f"<meta http-equiv=Content-Security-Policy content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">"
             f"<title>People and judges</title><style>{STYLE}</style><body>{''.join(parts)}</body></html>\n")
