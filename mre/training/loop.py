@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,6 +43,28 @@ from mre.training.validation import sample_sheet
 PIPELINE = "pipeline"           # folder of the finished editor, inside the run's
 START = "start"                 # folder of a fresh model as it was before training
 SAMPLES = "samples"             # folder of validation sheets
+BAR = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} steps, {elapsed}{postfix}"
+
+
+class StopRequest:
+    """While it lasts, Ctrl-C or a polite kill is noted, so that a step is finished and saved; a second one stops at once."""
+
+    def __init__(self, listen: bool) -> None:
+        self.asked = False
+        self._signals = (signal.SIGINT, signal.SIGTERM) if listen and threading.current_thread() is threading.main_thread() else ()
+
+    def __enter__(self) -> StopRequest:
+        self._before = {one: signal.signal(one, self._note) for one in self._signals}
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for one, handler in self._before.items():
+            signal.signal(one, handler)
+
+    def _note(self, number: int, frame: object) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
 
 
 class Run:
@@ -49,6 +73,8 @@ class Run:
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
         self.out = Path(config.out)
+        if config.mixed_precision == "fp16" and not torch.accelerator.is_available():
+            raise SettingsError("mixed_precision fp16 needs a GPU; without one, take bf16 or no")
         self.accelerator = Accelerator(mixed_precision=config.mixed_precision, gradient_accumulation_steps=config.accumulation,
                                        cpu=not torch.accelerator.is_available())        # lets processes on CPUs find each other too
         self.device = self.accelerator.device
@@ -88,33 +114,36 @@ class Run:
     def train(self) -> Path:
         """The run from top to bottom."""
         config, log = self.config, RunLog(self.out, config_text=self.config.as_yaml(), step=self.step) if self.main else None
-        loader = batches(self.triplets, config, self.samples, self.rank, self.world, pin_memory=self.device.type == "cuda")
-        bar = tqdm(total=config.max_steps, initial=self.step, disable=not self.main, unit="step", dynamic_ncols=True, smoothing=0.05)
+        loader = batches(self.triplets, config, self.samples, self.rank, self.world)
+        bar = tqdm(total=config.max_steps, initial=self.step, disable=not self.main, unit="step", dynamic_ncols=True, bar_format=BAR)
         self.learner.train()
         finished = self._finished()
         started = time.monotonic() - self.seconds
         window: list[dict[str, Tensor]] = []
-        while not finished:
-            rate = set_learning_rate(self.optimizer, config, self.step, self._progress())
-            window.append(self._one_step(loader))
-            self.step += 1
-            self.samples += config.batch_size * config.accumulation * self.world
-            self.seconds = time.monotonic() - started
-            self._synchronise()
-            bar.update()
-            finished = self._finished()
-            if self.step % config.log_every == 0 or finished:
-                values = self._means(window)
-                window = []
-                if self.main:
-                    log.write(self.step, self.samples, self.seconds, {**values, "learning_rate": rate * config.learning_rate})
-                    bar.set_postfix_str(f"loss {values['loss']:.4f}, {self.samples / self.seconds:.1f} triplets/s, {self._time_left()}")
-            if self._due(config.checkpoint_every) or finished:
-                self._save()
-            if config.validation_every and (self._due(config.validation_every) or finished) and self.main:
-                self._show_samples(log)
-            if config.pipeline_every and self._due(config.pipeline_every) and not finished:
-                self._save_pipeline()
+        with StopRequest(listen=self.world == 1) as stop:
+            while not finished:
+                rate = set_learning_rate(self.optimizer, config, self.step, self._progress())
+                window.append(self._one_step(loader))
+                self.step += 1
+                self.samples += config.batch_size * config.accumulation * self.world
+                self.seconds = time.monotonic() - started
+                self._synchronise()
+                bar.update()
+                finished = self._finished()
+                if self._due(config.log_every) or finished:
+                    values = self._means(window)
+                    window = []
+                    if self.main:
+                        log.write(self.step, self.samples, self.seconds, {**values, "learning_rate": rate * config.learning_rate})
+                        bar.set_postfix_str(f"loss {values['loss']:.4f}, {self.samples / self.seconds:.1f} triplets/s, {self._time_left()}")
+                if self._due(config.checkpoint_every) or finished or stop.asked:
+                    self._save()
+                if stop.asked:
+                    raise KeyboardInterrupt
+                if config.validation_every and (self._due(config.validation_every) or finished) and self.main:
+                    self._show_samples(log)
+                if config.pipeline_every and self._due(config.pipeline_every) and not finished:
+                    self._save_pipeline()
         bar.close()
         return self._save_pipeline()
 

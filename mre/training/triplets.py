@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mre.data.scenes import draw_triplet
 from mre.data.scenes.photos import read_photos
+from mre.errors import MreError
 from mre.rewards import EDIT_TYPES, Reward
 from mre.training.config import TrainConfig
 from mre.training.encoding import Latents, Triplets
@@ -95,12 +96,18 @@ class _Training(Dataset):
     def __init__(self, source: TripletSource) -> None:
         self.source = source
 
-    def __getitem__(self, sample: int) -> tuple[int, Example]:
-        return sample, self.source.training(sample)
+    def __getitem__(self, sample: int) -> tuple[int, Example] | MreError:
+        try:
+            return sample, self.source.training(sample)
+        except MreError as error:           # raised where it is read: a loader's process would add its own traceback to the message
+            return error
 
 
-def collate(items: list[tuple[int, Example]]) -> Triplets:
-    """Examples as one batch of tensors."""
+def collate(items: list[tuple[int, Example] | MreError]) -> Triplets | MreError:
+    """Examples as one batch of tensors; or the first that could not be had."""
+    for item in items:
+        if isinstance(item, MreError):
+            return item
     samples, examples = zip(*items, strict=True)
     texts = samples, tuple(one.instruction for one in examples), tuple(one.reward for one in examples)
     if examples[0].latents is None:
@@ -114,8 +121,11 @@ def pictures(arrays: list[np.ndarray]) -> torch.Tensor:
     return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
 
 
-def batches(source: TripletSource, config: TrainConfig, first: int, rank: int, world: int, pin_memory: bool) -> Iterator[Triplets]:
-    """Batches of one process, from sample number `first` on, without end."""
-    workers = {"prefetch_factor": 4} if config.num_workers else {}
-    return iter(DataLoader(_Training(source), batch_sampler=Numbers(first, config.batch_size, rank, world), collate_fn=collate,
-                           num_workers=config.num_workers, pin_memory=pin_memory, **workers))
+def batches(source: TripletSource, config: TrainConfig, first: int, rank: int, world: int) -> Iterator[Triplets]:
+    """Batches of one process, from sample number `first` on, without end. Raises what the source raises."""
+    ahead = {"prefetch_factor": 4} if config.num_workers else {}
+    for batch in DataLoader(_Training(source), batch_sampler=Numbers(first, config.batch_size, rank, world), collate_fn=collate,
+                            num_workers=config.num_workers, **ahead):
+        if isinstance(batch, MreError):
+            raise batch
+        yield batch

@@ -1,0 +1,68 @@
+"""A small editor and a small triplet tree of drawn scenes, for all tests of training."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+from accelerate.state import AcceleratorState
+
+from mre.data.rewardedit import read_rewards, write_released
+from mre.data.scenes.tree import TreeSettings, write_tree
+from mre.training.config import TrainConfig
+from mre.training.loop import Run
+from tests import tiny_models
+
+COUNT = 24
+
+
+@pytest.fixture(scope="session")
+def tree(tmp_path_factory) -> Path:
+    """An InstructPix2Pix tree of 24 triplets, with `rewards.json` in the released form."""
+    folder = tmp_path_factory.mktemp("triplets")
+    write_tree(folder, COUNT, TreeSettings(size=32))
+    write_released(folder / "rewards.json", {key: row.reward for key, row in read_rewards(folder / "scenes.jsonl").items()})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def editor(tmp_path_factory) -> Path:
+    """A folder with a small untrained editor whose reward layers act, without dropout inside."""
+    folder = tmp_path_factory.mktemp("editor")
+    unet = tiny_models.reward_unet(reward_init="released", reward_dropout=0.0)
+    tiny_models.pipeline(unet).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture()
+def config(tree, editor, tmp_path) -> TrainConfig:
+    """Six steps of four triplets on that editor and tree."""
+    return TrainConfig(out=tmp_path / "run", init_from=editor, data="pix2pix", data_dir=tree, rewards=tree / "rewards.json", resolution=16,
+                       batch_size=2, accumulation=2, max_steps=6, learning_rate=1e-3, log_every=1, checkpoint_every=2, validation_every=0,
+                       reward_init="released")
+
+
+@pytest.fixture()
+def train():
+    """Runs a config, with changes, in this process."""
+    def run(config: TrainConfig, **changes: object) -> Run:
+        AcceleratorState._reset_state(reset_partial_state=True)
+        made = Run(dataclasses.replace(config, **changes))
+        made.train()
+        return made
+
+    yield run
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def log_of(out: str | Path) -> list[dict[str, str]]:
+    """The rows of a run's log without its clock."""
+    with (Path(out) / "log.csv").open(newline="", encoding="utf-8") as file:
+        return [{name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)]
+
+
+def state_of(checkpoint: Path) -> dict:
+    return json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))

@@ -1,0 +1,148 @@
+"""What is minimised, by numbers worked out by hand or given by the released implementation."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDIMScheduler, DDPMScheduler
+from diffusers.training_utils import EMAModel
+from diffusers.utils import BaseOutput
+
+from mre.rewards import Reward
+from mre.training.config import TrainConfig
+from mre.training.encoding import fitting_text
+from mre.training.objective import Batch, Draws, NoisePrediction, changed_mask, dropped, timesteps
+from mre.training.optimizer import build_optimizer, set_learning_rate
+from tests import tiny_models
+
+
+@pytest.mark.parametrize("d", [0.05, 0.1])
+def test_conditions_are_dropped_as_in_the_released_code(shared, d):
+    import json
+
+    for row in json.loads((shared / "parity" / "rules.json").read_text())["conditioning_dropout"]:
+        text, image = dropped(torch.tensor([row["random_p"]]), d)
+        assert (text.item(), image.item()) == (row[f"drop_text_at_{d:g}"], row[f"drop_image_at_{d:g}"]), row
+
+
+def test_the_moving_average_decays_as_in_the_released_code(shared):
+    import json
+
+    ema = EMAModel([torch.nn.Parameter(torch.zeros(1))], decay=TrainConfig().ema_decay, foreach=True)
+    for step, decay in json.loads((shared / "parity" / "rules.json").read_text())["ema_decay_by_optimizer_step"].items():
+        assert ema.get_decay(int(step)) == pytest.approx(decay, rel=1e-12)
+
+
+def test_a_sample_is_drawn_alike_whatever_batch_it_comes_in():
+    config = TrainConfig(seed=3, timestep_high=0.5)
+    together, apart = Draws.of(config, range(4), (4, 8, 8)), [Draws.of(config, [number], (4, 8, 8)) for number in range(4)]
+    for name, value in vars(together).items():
+        assert torch.equal(value, torch.cat([getattr(one, name) for one in apart])), name
+    other = Draws.of(dataclasses.replace(config, seed=4), range(4), (4, 8, 8))
+    assert not torch.equal(together.noise, other.noise)
+    assert len({float(one) for one in together.noise.mean(dim=(1, 2, 3))}) == 4        # and each sample differently
+
+
+def test_the_mixture_of_timesteps_has_the_shares_that_were_asked_for():
+    kind, place = torch.rand(2, 40_000, generator=torch.Generator().manual_seed(0))
+    drawn = timesteps(kind, place, TrainConfig(timestep_terminal=0.3, timestep_high=0.4), 1000)
+    assert (drawn == 999).float().mean() == pytest.approx(0.3 + 0.4 / 200 + 0.3 / 1000, abs=0.01)
+    assert ((drawn >= 800) & (drawn < 999)).float().mean() == pytest.approx(0.4 + 0.3 * 0.2, abs=0.01)
+    uniform = timesteps(kind, place, TrainConfig(), 1000)
+    assert (uniform.min(), uniform.max()) == (0, 999)
+    assert uniform.float().mean() == pytest.approx(499.5, abs=5)
+
+
+class _Answers(torch.nn.Module):
+    """A network that answers the same whatever it is asked."""
+
+    def __init__(self, sample, mask_logits=None):
+        super().__init__()
+        self.sample, self.mask_logits = sample, mask_logits
+
+    def forward(self, *args, **kwargs):
+        @dataclasses.dataclass
+        class Output(BaseOutput):
+            sample: torch.Tensor
+            mask_logits: torch.Tensor | None = None
+
+        return Output(self.sample, self.mask_logits)
+
+
+def batch_and_draws(steps):
+    generator = torch.Generator().manual_seed(0)
+    latents, image, noise = torch.randn(3, 2, 4, 2, 2, generator=generator)
+    mask = torch.zeros(2, 1, 4, 4)
+    mask[0, 0, 0, 3] = 1            # one pixel: the upper right cell of the first sample counts as changed
+    ones = torch.ones(2)
+    return Batch(latents, image, torch.zeros(2, 3, 8), {}, mask), Draws(torch.tensor(steps), ones, ones, ones, noise, torch.zeros_like(noise))
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "sample", "v_prediction"])
+def test_the_loss_is_the_mean_squared_distance_to_what_is_to_be_predicted(prediction):
+    scheduler = DDPMScheduler(beta_schedule="scaled_linear", prediction_type=prediction)
+    batch, draws = batch_and_draws([10, 900])
+    alpha = torch.tensor(np.cumprod(1 - np.linspace(0.0001**0.5, 0.02**0.5, 1000) ** 2)[[10, 900]]).float()[:, None, None, None]
+    target = {"epsilon": draws.noise, "sample": batch.latents, "v_prediction": alpha.sqrt() * draws.noise - (1 - alpha).sqrt() * batch.latents}
+    answer = torch.full_like(batch.latents, 0.25)
+    losses = NoisePrediction(scheduler, TrainConfig())(_Answers(answer), batch, draws)
+    assert losses["loss"].item() == pytest.approx(((answer - target[prediction]) ** 2).mean().item(), rel=1e-5)
+
+
+def test_weights_of_noise_level_and_mask_and_the_loss_of_the_mask_are_as_worked_out_by_hand():
+    scheduler = DDPMScheduler.from_config(DDIMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type="sample").config)
+    batch, draws = batch_and_draws([100, 999])
+    alpha = scheduler.alphas_cumprod[[100, 999]].tolist()
+    levels = [min(1 / (1 - one), 2.0) for one in alpha]
+    assert levels[0] == 2.0
+    assert levels[1] == pytest.approx(1.0, abs=1e-3)
+    weights = torch.tensor(levels)[:, None, None, None].expand(2, 4, 2, 2).clone()
+    weights[0, :, 0, 1] *= 1 + 5
+    answer, logits = torch.zeros_like(batch.latents), torch.full((2, 1, 4, 4), -1.5)
+    config = TrainConfig(snr_cap=2.0, mask_weight=5.0, mask_loss_weight=0.3)
+    losses = NoisePrediction(scheduler, config)(_Answers(answer, logits), batch, draws)
+    shut = math.log(1 + math.exp(-1.5))
+    mask = (31 * shut + (shut + 1.5)) / 32
+    assert losses["mask"].item() == pytest.approx(mask, rel=1e-5)
+    assert losses["denoise"].item() == pytest.approx((weights * batch.latents**2).mean().item(), rel=1e-5)
+    assert losses["loss"].item() == pytest.approx(losses["denoise"].item() + 0.3 * mask, rel=1e-5)
+
+
+def test_the_mask_marks_pixels_where_any_channel_changed_by_more_than_a_twenty_fifth():
+    original = torch.zeros(1, 3, 2, 2)
+    edited = original.clone()
+    edited[0, 1, 0, 0], edited[0, 2, 1, 1] = 0.1, 0.07          # of a range of 2: 0.05 and 0.035
+    assert changed_mask(original, edited).tolist() == [[[[1, 0], [0, 0]]]]
+
+
+def test_a_reward_text_that_is_too_long_keeps_all_three_perspectives():
+    tokenizer = tiny_models.pipeline().tokenizer                 # a byte is a token, 77 in all
+    reward = Reward(texts=("the hat is green " * 8, "None", "the sky is noisy"))
+    assert len(tokenizer(reward.text).input_ids) > 77
+    text = fitting_text(reward, ("following", "preserving", "quality"), tokenizer)
+    assert len(tokenizer(text).input_ids) <= 77
+    first, second, third = text.split("; ")
+    assert (second, third) == ("None", "the sky is noisy")
+    assert len(first) > 20
+    assert reward.text.startswith(first)
+    assert fitting_text(Reward.best(), ("quality",), tokenizer) == "None"
+
+
+def test_weight_decay_spares_norms_and_biases_unless_asked_for_as_released():
+    unet = tiny_models.plain_unet()
+    spared = build_optimizer(unet, TrainConfig())
+    decays = {id(one): group["weight_decay"] for group in spared.param_groups for one in group["params"]}
+    assert {one.ndim > 1: decays[id(one)] for one in unet.parameters()} == {True: 1e-2, False: 0.0}
+    assert [group["weight_decay"] for group in build_optimizer(unet, TrainConfig(decay_all=True)).param_groups] == [1e-2]
+
+
+def test_the_learning_rate_warms_up_stays_and_falls_to_zero_by_steps_or_minutes():
+    model = torch.nn.ModuleDict({"unet": torch.nn.Linear(2, 2), "text_encoder": torch.nn.Linear(2, 2)})
+    config = TrainConfig(learning_rate=1.0, warmup_steps=10, schedule="cosine", cosine_from=0.5, text_encoder_rate=2.0)
+    optimizer = build_optimizer(model, config)
+    shares = [set_learning_rate(optimizer, config, step, progress) for step, progress in ((0, 0), (4, 0), (20, 0.5), (20, 0.75), (20, 1.0))]
+    assert shares == pytest.approx([0.1, 0.5, 1.0, 0.5, 0.0])
+    set_learning_rate(optimizer, config, 20, 0.1)
+    assert {group["lr"] for group in optimizer.param_groups} == {1.0, 2.0}
