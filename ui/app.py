@@ -7,10 +7,10 @@ from fastapi import FastAPI
 
 from mre.editing import Editor
 from mre.imaging import MAX_BYTES
-from ui import compare_tab, edit_tab, study_tab, texts, theme
+from ui import compare_tab, data_tab, edit_tab, study_tab, texts, theme
 from ui.studio import Studio, StudioSettings
 
-TABS: tuple = (edit_tab, study_tab, compare_tab)    # modules with `title`, `build(studio)` and, for own routes, `add_routes(app, studio)`
+TABS: tuple = (edit_tab, study_tab, compare_tab, data_tab)    # modules with `title`, `build(studio)` and, for own routes, `add_routes(app, studio)`
 
 UPLOAD_SECONDS = 2 * 3600     # uploads go when their tab closes; this is for those whose tab never said so
 MASTHEAD = """<header class="masthead"><h1><b>MRE</b> Studio</h1><p>{tagline}</p></header>"""

@@ -88,7 +88,7 @@ class Studio:
         if not self.settings.judge:
             return None
         from mre.judge import make_judge
-        return make_judge(self.settings.judge)
+        return make_judge(self.settings.judge, cache=self.settings.data / "judge-answers.sqlite")
 
     def trouble(self, error: Exception) -> str:
         """An error as one line for the page, with an id under which the log has the whole of it. No path, no stack."""
