@@ -7,10 +7,11 @@ from fastapi import FastAPI
 
 from mre.editing import Editor
 from mre.imaging import MAX_BYTES
-from ui import compare_tab, data_tab, edit_tab, study_tab, texts, theme
+from ui import compare_tab, data_tab, edit_tab, research_tab, study_tab, texts, theme
 from ui.studio import Studio, StudioSettings
 
-TABS: tuple = (edit_tab, study_tab, compare_tab, data_tab)    # modules with `title`, `build(studio)` and, for own routes, `add_routes(app, studio)`
+TABS: tuple = (edit_tab, study_tab, compare_tab, data_tab)     # `title`, `build(studio)` and, for own routes, `add_routes(app, studio)`
+TABS: tuple = (edit_tab, study_tab, research_tab, compare_tab, data_tab)
 
 UPLOAD_SECONDS = 2 * 3600     # uploads go when their tab closes; this is for those whose tab never said so
 MASTHEAD = """<header class="masthead"><h1><b>MRE</b> Studio</h1><p>{tagline}</p></header>"""
@@ -20,17 +21,25 @@ def build_app(settings: StudioSettings | None = None, editors: dict[str, Editor]
     """A FastAPI application with the page at `/` and the tabs' own routes beside it. Loads no model. `app.state.studio` is its studio;
     `editors` stand in for those that the settings name."""
     studio = Studio(settings or StudioSettings(), editors)
+    access = studio.access
     with gr.Blocks(title="MRE Studio", analytics_enabled=False, delete_cache=(600, UPLOAD_SECONDS)) as page:
         gr.HTML(MASTHEAD.format(tagline="Say what to change, and how good the change shall be."))
+        shown = {}
         with gr.Tabs():
             for tab in TABS:
-                with gr.Tab(tab.title):
+                before = set(page.fns)
+                with gr.Tab(tab.title, visible=access.shows(tab, "visitor")) as shown[tab]:
                     tab.build(studio)
+                access.protect(page, before, tab)
+        access.show_tabs(page, shown)
     page.queue(max_size=200)
     app = FastAPI(title="MRE Studio", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.studio = studio
+    access.add_routes(app)
     for tab in TABS:
         if add_routes := getattr(tab, "add_routes", None):
+            known = len(app.routes)
             add_routes(app, studio)
+            access.protect_routes(app.routes[known:], tab)
     return gr.mount_gradio_app(app, page, path="/", footer_links=["api", "settings"], run_history=False, show_error=False,
-                               max_file_size=MAX_BYTES, theme=theme.theme(), css=theme.css(), head=theme.head(), i18n=texts.translations())
+                               max_file_size=MAX_BYTES, auth_dependency=access.gradio_name, theme=theme.theme(), css=theme.css(), head=theme.head(), i18n=texts.translations())
