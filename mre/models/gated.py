@@ -18,6 +18,9 @@ from torch import Tensor, nn
 from mre.models.edit_head import EditHead
 from mre.models.unet import InputConvolution, RewardUNet2DConditionModel, keeps_settings_of
 
+POOLS = 4               # weighted means of the instruction's tokens that join the time embedding
+QUIET_START = 0.1       # how strongly an untrained network reads the noisy half of its input
+
 
 @dataclass
 class GatedOutput(BaseOutput):
@@ -55,17 +58,24 @@ class GatedRewardUNet(RewardUNet2DConditionModel):
         self.head = head
         plain, time_width = self.conv_in, self.time_embedding.linear_2.out_features
         self.conv_in = PlacedConvolution(self.config.sample_size, plain.in_channels, plain.out_channels, plain.kernel_size, padding=plain.padding)
-        self.instruction = nn.Sequential(nn.Linear(2 * self.config.cross_attention_dim, time_width), nn.SiLU(), nn.Linear(time_width, time_width))
+        text_width = self.config.cross_attention_dim
+        self.attend = nn.Linear(text_width, POOLS)
+        self.instruction = nn.Sequential(nn.Linear((POOLS + 1) * text_width, time_width), nn.SiLU(), nn.Linear(time_width, time_width))
+        with torch.no_grad():
+            self.conv_in.weight[:, :self.config.in_channels // 2] *= QUIET_START        # in training it is mostly nothing but noise
         nn.init.zeros_(self.conv_out.weight)        # an untrained model gives the original back
         nn.init.zeros_(self.conv_out.bias)
 
     def get_aug_embed(self, emb: Tensor, encoder_hidden_states: Tensor, added_cond_kwargs: dict[str, Any]) -> Tensor:
         """What joins the time embedding: the reward's term, and the instruction as a whole.
 
-        The mean of its token states, and the last one, which has read them all (the text encoder is causal, and padded to one length).
+        Weighted means of its token states, each with attention of its own, and the last state, which has read them all (the text encoder is
+        causal, and texts are padded to one length).
         """
         added = super().get_aug_embed(emb, encoder_hidden_states, added_cond_kwargs)
-        whole = torch.cat([encoder_hidden_states.mean(dim=1), encoder_hidden_states[:, -1]], dim=1)
+        attention = self.attend(encoder_hidden_states).softmax(dim=1)                               # (B, T, POOLS)
+        means = torch.einsum("btp,btd->bpd", attention, encoder_hidden_states).flatten(1)           # (B, POOLS D)
+        whole = torch.cat([means, encoder_hidden_states[:, -1]], dim=1)
         term = self.instruction(whole)
         return term if added is None else added + term
 

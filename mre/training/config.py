@@ -76,7 +76,7 @@ class TrainConfig:
     timestep_high: float = setting(0.0, "share of samples in the noisiest fifth of the timesteps; 0 in the paper", low=0, high=1)
     snr_cap: float = setting(0.0, "weigh the loss by min(SNR + 1, cap), where the sample is predicted; 0 = plain mean, as in the paper",
                              low=0)
-    mask_weight: float = setting(0.0, "extra weight of the loss where original and edited image differ; 0 in the paper", low=0)
+    mask_weight: float = setting(0.0, "weight of where original and edited image differ against the whole picture, whatever its area; 0 in the paper", low=0)
     mask_loss_weight: float = setting(0.0, "weight of the loss of the change mask that the embedded model also predicts", low=0)
 
     # Optimisation
@@ -191,10 +191,10 @@ _EMBEDDED = {
     # Why each: research on the embedded model. At its size the text matters only near pure noise, and the change mask grounds it.
     "init_from": EMBEDDED, "data": "scenes", "resolution": 128, "flip": False,
     "train_text_encoder": True, "text_encoder_rate": 1.5,
-    "learning_rate": 6e-4, "adam_beta2": 0.99, "warmup_steps": 120, "schedule": "cosine",
-    "batch_size": 32, "accumulation": 1, "max_steps": 20_000, "ema_decay": 0.996, "ema_every": 8,
+    "learning_rate": 4e-4, "adam_beta2": 0.99, "warmup_steps": 120, "schedule": "cosine",
+    "batch_size": 12, "accumulation": 1, "max_steps": 20_000, "ema_decay": 0.996, "ema_every": 8,
     "condition_dropout": 0.04, "image_dropout": False, "reward_text_dropout": 0.5,
-    "timestep_terminal": 0.3, "timestep_high": 0.4, "snr_cap": 2.0, "mask_weight": 5.0, "mask_loss_weight": 0.3,
+    "timestep_terminal": 0.3, "timestep_high": 0.4, "snr_cap": 2.0, "mask_weight": 2.0, "mask_loss_weight": 0.3,
     "plain_attention": True, "mixed_precision": "bf16", "half": True,
 }
 _NO_REWARD = {"use_score": False, "use_text": False, "use_attention": False, "use_addition": False}

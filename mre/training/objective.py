@@ -67,6 +67,9 @@ def changed_mask(original: Tensor, edited: Tensor, threshold: float = 0.04) -> T
     return ((edited - original).abs().amax(dim=1, keepdim=True) > 2 * threshold).float()
 
 
+SMALLEST_CHANGE = 1 / 64      # of a picture: a change smaller than this is weighed as if it were this large
+
+
 @dataclass(frozen=True)
 class Batch:
     """What the U-Net learns from, after the encoders and after dropout of the conditions."""
@@ -97,9 +100,15 @@ class NoisePrediction:
         denoise = (error * weight).mean() if weight is not None else error.mean()
         losses = {"denoise": denoise}
         if self.config.mask_loss_weight and getattr(output, "mask_logits", None) is not None:
-            losses["mask"] = F.binary_cross_entropy_with_logits(output.mask_logits.float(), batch.mask)
+            losses["mask"] = F.binary_cross_entropy_with_logits(output.mask_logits.float(), batch.mask, self._emphasis(batch.mask))
         loss = denoise + self.config.mask_loss_weight * losses["mask"] if "mask" in losses else denoise
         return {"loss": loss, **losses}
+
+    def _emphasis(self, mask: Tensor) -> Tensor:
+        """Weights that give the changed part of each picture `mask_weight` times the weight of the whole, however small it is: else edits of
+        the whole picture drown those of one object. mask: (B, 1, h, w)."""
+        share = mask.mean(dim=(1, 2, 3), keepdim=True).clamp(min=SMALLEST_CHANGE)
+        return 1 + self.config.mask_weight * mask / share
 
     def _target(self, latents: Tensor, draws: Draws) -> Tensor:
         if self.prediction_type == "epsilon":
@@ -115,7 +124,6 @@ class NoisePrediction:
             alpha = self.scheduler.alphas_cumprod.to(steps.device)[steps].float()
             weight = (1 / (1 - alpha)).clamp(max=self.config.snr_cap)[:, None, None, None]              # SNR + 1 = 1 / (1 - alpha)
         if self.config.mask_weight:
-            changed = F.adaptive_max_pool2d(batch.mask, batch.latents.shape[-2:])      # a cell counts where any of its pixels does
-            extra = 1 + self.config.mask_weight * changed
+            extra = self._emphasis(F.adaptive_max_pool2d(batch.mask, batch.latents.shape[-2:]))     # a cell counts where any of its pixels does
             weight = extra if weight is None else weight * extra
         return weight
