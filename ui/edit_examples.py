@@ -87,9 +87,9 @@ def strip_html(language: str) -> str:
     """The examples as buttons with a picture."""
     cards = "".join(
         f'<button type="button" class="shot" data-pick="{number}"><img src="/examples/{number}.jpg" alt="" loading="lazy">'
-        f'<b>{say("type_" + example.edit_type, language)}</b><span>{html.escape(example.instruction)}</span></button>'
+        f'<span><b>{say("type_" + example.edit_type, language)}</b>{html.escape(example.instruction)}</span></button>'
         for number, example in enumerate(EXAMPLES))
-    return f'<p class="heading-line">{say("examples", language)}</p><div class="strip">{cards}</div>'
+    return f'<p class="heading-line">{say("examples", language)}</p><div class="strip low">{cards}</div>'
 
 
 def on_pick(studio: Studio) -> Callable:

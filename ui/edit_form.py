@@ -38,10 +38,9 @@ TEXTS = {
     "more": ("More settings", "更多设置"),
     "model": ("Model", "模型"), "steps": ("Steps", "步数"),
     "guidance": ("Instruction guidance", "指令引导"), "image_guidance": ("Photo guidance", "照片引导"),
-    "default_hint": ("Empty: the model's own. Paper: {0}", "留空：用模型的默认值。论文：{0}"),
-    "steps_hint": ("Empty: the model's own (paper: 30)", "留空：模型默认（论文：30）"),
-    "guidance_hint": ("Empty: the model's own (paper: 7.5)", "留空：模型默认（论文：7.5）"),
-    "image_guidance_hint": ("Empty: the model's own (paper: 1.5)", "留空：模型默认（论文：1.5）"),
+    "steps_hint": ("0: the model's own (paper: 30)", "0：模型默认（论文：30）"),
+    "guidance_hint": ("0: the model's own (paper: 7.5)", "0：模型默认（论文：7.5）"),
+    "image_guidance_hint": ("0: the model's own (paper: 1.5)", "0：模型默认（论文：1.5）"),
     "seed": ("Seed", "随机种子"), "seed_random": ("A new seed each run", "每次换新种子"),
     "seed_hint": ("The same seed gives the same picture", "相同的种子得到相同的图片"),
     "reuse": ("Reuse last run's settings", "使用上次的全部设置"),
@@ -102,10 +101,10 @@ class Form:
 def settings_of(instruction: str, following: float, preserving: float, quality: float, text_following: str, text_preserving: str,
                 text_quality: str, steps: float | None, guidance_scale: float | None, image_guidance_scale: float | None,
                 seed: float | None, scheduler: str, negative: str, way_back: str) -> EditSettings:
-    """The values of `Form.settings` as checked settings. Raises MreError naming the field."""
+    """The values of `Form.settings` as checked settings; 0 is the model's own. Raises MreError naming the field."""
     return EditSettings(
         instruction or "", Reward.of((following, preserving, quality), (text_following or "", text_preserving or "", text_quality or "")),
-        42 if seed is None else seed, steps or None, guidance_scale, image_guidance_scale, scheduler or "default",
+        42 if seed is None else seed, steps or None, guidance_scale or None, image_guidance_scale or None, scheduler or "default",
         None if negative in (None, "", "off") else Reward.parse(negative), None if way_back in (None, "", "auto") else way_back)
 
 
@@ -185,11 +184,11 @@ def build_settings(studio: Studio) -> dict[str, Any]:
     """Everything that has a good default."""
     with gr.Row():
         fields = {"model": gr.Dropdown(list(studio.models), value=studio.models[0], label=t("model"), elem_id="model", filterable=False),
-                  "steps": gr.Number(None, label=t("steps"), info=t("steps_hint"), precision=0, minimum=1, maximum=200, elem_id="steps")}
+                  "steps": gr.Number(0, label=t("steps"), info=t("steps_hint"), precision=0, minimum=0, maximum=200, elem_id="steps")}
     with gr.Row():
-        fields |= {"guidance_scale": gr.Number(None, label=t("guidance"), info=t("guidance_hint"), minimum=0, maximum=30, step=0.1,
+        fields |= {"guidance_scale": gr.Number(0, label=t("guidance"), info=t("guidance_hint"), minimum=0, maximum=30, step=0.1,
                                                elem_id="guidance-scale"),
-                   "image_guidance_scale": gr.Number(None, label=t("image_guidance"), info=t("image_guidance_hint"), minimum=0, maximum=30,
+                   "image_guidance_scale": gr.Number(0, label=t("image_guidance"), info=t("image_guidance_hint"), minimum=0, maximum=30,
                                                      step=0.1, elem_id="image-guidance-scale")}
     with gr.Row():
         fields |= {"seed": gr.Number(42, label=t("seed"), info=t("seed_hint"), precision=0, minimum=0, maximum=MAX_SEED, elem_id="seed"),

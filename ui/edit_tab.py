@@ -54,6 +54,7 @@ title = t("tab_edit")
 def build(studio: Studio) -> None:
     """Draw the tab and connect its handlers."""
     visit = gr.State(None)
+    examples = edit_examples.build()
     with gr.Row(equal_height=False, elem_id="edit"):
         with gr.Column(scale=5, min_width=320):
             photo = edit_form.build_photo()
@@ -70,7 +71,6 @@ def build(studio: Studio) -> None:
                 reuse = gr.Button(t("reuse"), size="sm", elem_id="reuse")
         with gr.Column(scale=7, min_width=320):
             status = gr.HTML(elem_id="status")
-            examples = edit_examples.build()
             progress = gr.HTML(elem_id="progress")
             look = gr.HTML(empty_viewer("en"), elem_id="look")
             downloads = gr.HTML(elem_id="downloads")

@@ -70,5 +70,9 @@
     event.preventDefault();
     zoomAt(root, pane, event.clientX, event.clientY, Math.exp(-event.deltaY / 400));
   }, { passive: false });
+  document.addEventListener("click", (event) => {      // on a phone the result is below the form: go there when a run begins
+    if (window.innerWidth <= 640 && event.target instanceof Element && event.target.closest("#run"))
+      setTimeout(() => document.querySelector("#status")?.scrollIntoView({ behavior: "smooth", block: "start" }), 250);
+  });
   window.addEventListener("resize", () => document.querySelectorAll(".mre-viewer").forEach(place));
 })();

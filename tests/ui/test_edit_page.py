@@ -1,0 +1,404 @@
+"""What a visitor of the Edit tab sees and does, in a browser."""
+
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mre.editing import Editor, Turns
+from mre.imaging import open_image
+from mre.recipes import Recipe, png_bytes, read_recipe
+from mre.rewards import EDIT_TYPES, Reward
+from tests.fake_editing import fake_editor
+from tests.ui.serving import browser, served
+from ui.app import build_app
+from ui.studio import StudioSettings
+
+SECONDS = 15_000     # how long the browser waits for what must come
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory):
+    """A studio with a real, untrained model, shown first, and two quick stand-ins."""
+    import torch
+    torch.set_num_threads(1)
+    turns = Turns()
+    editors = {"tiny-untrained": Editor("tiny-untrained", turns=turns, device="cpu"), "slow": fake_editor("slow", 0.25, turns),
+               "quick": fake_editor("quick", 0.01, turns)}
+    editors["tiny-untrained"].pipeline()
+    editors["slow"].pipeline()
+    editors["quick"].pipeline()
+    app = build_app(StudioSettings(data=tmp_path_factory.mktemp("data")), editors)
+    return app
+
+
+@pytest.fixture(scope="module")
+def address(studio):
+    with served(studio) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def chrome(chromium):
+    with browser(chromium) as running:
+        yield running
+
+
+@pytest.fixture
+def page(chrome, address):
+    """A fresh visitor's page, wide and in English; errors of its scripts fail the test."""
+    context = chrome.new_context(viewport={"width": 1280, "height": 900}, locale="en-US", accept_downloads=True)
+    tab = context.new_page()
+    tab.set_default_timeout(SECONDS)
+    errors = []
+    tab.on("pageerror", lambda error: errors.append(str(error)))
+    tab.goto(address)
+    tab.wait_for_selector("#run")
+    tab.wait_for_selector("#examples .shot")
+    yield tab
+    context.close()
+    assert not errors, errors
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory):
+    path = tmp_path_factory.mktemp("photos") / "holiday.png"
+    pixels = np.random.default_rng(8).integers(0, 256, (8, 12, 3), dtype=np.uint8)
+    Image.fromarray(pixels).resize((240, 160), Image.Resampling.BICUBIC).save(path)
+    return path
+
+
+def choose(page, model: str) -> None:
+    if not page.is_visible("#model input"):
+        page.click("#more button.label-wrap, #more > button")
+    page.click("#model input")
+    page.click(f"[role=option] >> text={model}")
+    page.wait_for_function("m => document.querySelector('#status b')?.textContent.toLowerCase() === m.toLowerCase()", arg=model)
+
+
+def fill(page, photo, instruction: str = "make it look like sunset") -> None:
+    page.set_input_files("#photo input[type=file]", str(photo))
+    page.wait_for_selector("#seen img")
+    page.fill("#instruction textarea, #instruction input", instruction)
+
+
+def run(page) -> None:
+    before = page.locator("#history .shot").count()
+    page.click("#run")
+    page.wait_for_selector("#look .mre-viewer")
+    page.wait_for_function("n => document.querySelectorAll('#history .shot').length > n", arg=before)
+
+
+def download(page, selector: str) -> bytes:
+    with page.expect_download() as arriving:
+        page.click(selector)
+    return open(arriving.value.path(), "rb").read()
+
+
+def tool(page, name: str) -> None:
+    page.click(f"#edit-tools button[role=tab]:has-text('{name}')")
+
+
+def test_a_newcomer_edits_an_example_and_takes_the_picture_away(page):
+    assert {text.lower() for text in page.locator("#examples .shot b").all_inner_texts()} == set(EDIT_TYPES)
+    page.click("#examples .shot >> nth=0")
+    page.wait_for_selector("#seen img")
+    assert page.input_value("#instruction textarea, #instruction input")
+    run(page)
+    data = download(page, "#download")
+    recipe = read_recipe(data)
+    assert (recipe.made_with["model"], recipe.reward.scores) == ("tiny-untrained", (5, 5, 5))
+    assert open_image(data).size == (512, 512)
+    assert b"mre" not in download(page, "#download-plain")
+
+
+def test_the_model_and_what_it_cannot_do_are_said(page):
+    assert "Untrained" in page.inner_text("#status")
+    assert "means nothing" in page.inner_text("#status")
+    assert "deleted when it closes" in page.inner_text("#privacy")
+
+
+def test_sliders_presets_and_seed_reach_the_picture(page, photo):
+    fill(page, photo)
+    page.click("#preset-3")
+    page.locator("#score-quality input[type=number]").fill("1")
+    page.locator("#score-quality input[type=number]").press("Tab")
+    run(page)
+    assert read_recipe(download(page, "#download")).reward.scores == (3, 3, 1)
+
+
+def test_what_the_model_sees_is_shown_before_the_run(page, photo):
+    page.set_input_files("#photo input[type=file]", str(photo))
+    page.wait_for_selector("#seen img")
+    assert "240 × 160" in page.inner_text("#seen")
+    assert "64 × 40" in page.inner_text("#seen")
+
+
+def test_progress_comes_step_by_step_with_a_preview_and_stop_frees_the_device(page, photo, studio):
+    editor = studio.state.studio.editors["slow"]
+    choose(page, "slow")
+    fill(page, photo)
+    page.locator("#steps input").fill("40")
+    page.click("#run")
+    page.wait_for_selector("#progress .progress img")
+    assert re.search(r"Step \d+ of 40 · about [\d.]+ s left", page.inner_text("#progress"))
+    page.click("#stop")
+    page.wait_for_selector("#progress >> text=Stopped")
+    begun = editor.fake.steps_begun
+    page.wait_for_timeout(600)
+    assert editor.fake.steps_begun == begun
+    assert len(editor.turns) == 0
+    assert page.locator("#look .mre-viewer").count() == 0
+
+
+def test_closing_the_tab_stops_the_work_and_deletes_the_pictures(chrome, address, photo, studio):
+    shelf, editor = studio.state.studio.shelf, studio.state.studio.editors["slow"]
+    context = chrome.new_context(viewport={"width": 1280, "height": 900}, locale="en-US")
+    page = context.new_page()
+    page.set_default_timeout(SECONDS)
+    page.goto(address)
+    page.wait_for_selector("#examples .shot")
+    before = len(shelf._pictures)
+    fill(page, photo)
+    run(page)
+    assert len(shelf._pictures) > before
+    choose(page, "slow")
+    page.locator("#steps input").fill("100")
+    page.click("#run")
+    page.wait_for_selector("#progress .progress img")
+    page.close()
+    context.close()
+    import time
+    for _ in range(60):
+        if len(editor.turns) == 0 and len(shelf._pictures) <= before:
+            break
+        time.sleep(0.1)
+    assert len(editor.turns) == 0
+    assert len(shelf._pictures) <= before
+
+
+def test_the_viewer_slides_flips_compares_and_shows_the_difference(page, photo):
+    choose(page, "quick")
+    fill(page, photo)
+    run(page)
+    viewer = page.locator("#look .mre-viewer")
+    cut = viewer.locator(".cut")
+    cut.focus()
+    for _ in range(10):
+        cut.press("ArrowLeft")
+    assert viewer.evaluate("v => v.style.getPropertyValue('--cut')") == "45%"
+    viewer.locator("[data-mode=flip]").click()
+    hidden = "v => getComputedStyle(v.querySelector('.pane.one .before')).visibility"
+    assert viewer.evaluate(hidden) == "hidden"
+    box = viewer.locator(".pane.one").bounding_box()
+    page.mouse.move(box["x"] + 50, box["y"] + 50)
+    page.mouse.down()
+    assert viewer.evaluate(hidden) == "visible"
+    page.mouse.up()
+    assert viewer.evaluate(hidden) == "hidden"
+    viewer.locator("[data-mode=side]").click()
+    page.mouse.wheel(0, -400)
+    page.wait_for_function("Number(document.querySelector('#look .mre-viewer').style.getPropertyValue('--zoom')) > 2")
+    zooms = viewer.locator(".pane:visible img:visible").evaluate_all("list => list.map(i => getComputedStyle(i).transform)")
+    assert len(zooms) == 2
+    assert len(set(zooms)) == 1, "both pictures are zoomed alike"
+    viewer.locator("[data-mode=difference]").click()
+    assert viewer.locator(".difference").is_visible()
+    assert viewer.locator(".scale").is_visible()
+    assert re.match(r"100\.0 % of pixels changed", viewer.locator(".changed").inner_text())
+
+
+def test_a_recipe_dropped_on_the_page_fills_the_form_and_the_run_gives_the_same_bytes(page, photo, tmp_path):
+    fill(page, photo, "make the sky pink")
+    page.click("#preset-0")
+    run(page)
+    data = download(page, "#download")
+    (tmp_path / "made.png").write_bytes(data)
+    page.click("#preset-5")
+    page.fill("#instruction textarea, #instruction input", "something else")
+    tool(page, "Recipe")
+    page.set_input_files("#recipe-file input[type=file]", str(tmp_path / "made.png"))
+    page.wait_for_selector("#recipe-answer >> text=same bytes")
+    assert page.input_value("#instruction textarea, #instruction input") == "make the sky pink"
+    tool(page, "History")
+    run(page)
+    assert download(page, "#download") == data
+
+
+def test_a_forged_or_newer_recipe_is_refused_in_one_line(page, tmp_path):
+    tool(page, "Recipe")
+    plain = Image.new("RGB", (20, 20))
+    good = Recipe("x", Reward.best(), 1, 1, 1.0, 1.0, "default", made_with={"model": "/etc/passwd"})
+    newer = png_bytes(plain, good).replace(b'"recipe":1', b'"recipe":9')
+    for name, data, expected in (("newer.png", newer, "newer form"), ("plain.png", png_bytes(plain), "holds no recipe"),
+                                 ("forged.png", png_bytes(plain, good), "not open here")):
+        (tmp_path / name).write_bytes(data)
+        page.set_input_files("#recipe-file input[type=file]", str(tmp_path / name))
+        page.wait_for_selector(f"#recipe-answer >> text={expected}")
+        page.click("#recipe-file button[aria-label=Clear], #recipe-file button[aria-label='Remove this file']")
+
+
+def test_a_sweep_is_forecast_made_cell_by_cell_and_can_be_taken_away(page, photo):
+    choose(page, "quick")
+    fill(page, photo)
+    tool(page, "Sweep")
+    page.click("#sweep-035")
+    page.wait_for_selector("#sweep-grid .shot")
+    page.wait_for_selector("#sweep-sheet")
+    assert page.locator("#sweep-grid .shot").count() == 3
+    assert page.locator("#sweep-grid thead th").all_inner_texts() == ["0 / 0 / 0", "3 / 3 / 3", "5 / 5 / 5"]
+    table = download(page, "#sweep-csv").decode().splitlines()
+    assert len(table) == 4
+    assert open_image(download(page, "#sweep-sheet")).width > 600
+    page.click("#sweep-grid .shot >> nth=0")
+    page.wait_for_selector("#look .mre-viewer")
+    assert read_recipe(download(page, "#download")).reward.scores == (0, 0, 0)
+    page.click("#sweep-27")
+    page.wait_for_selector("#sweep-forecast >> text=27 cells, 108 steps, about")
+    page.wait_for_function("document.querySelectorAll('#sweep-grid .shot').length === 27")
+    assert page.locator("#sweep-grid table").count() == 3
+
+
+def test_stop_keeps_the_cells_and_ten_thousand_are_refused(page, photo):
+    choose(page, "slow")
+    fill(page, photo)
+    tool(page, "Sweep")
+    page.fill("#axis-x-values textarea", "0-5")
+    page.click("#sweep-run")
+    page.wait_for_selector("#sweep-grid .shot")
+    page.click("#sweep-stop")
+    page.wait_for_selector("#sweep-progress >> text=cells are kept")
+    assert 1 <= page.locator("#sweep-grid .shot").count() < 6
+    assert page.locator("#sweep-sheet").is_visible()
+    page.click("#axis-y input")
+    page.click("[role=option] >> text=seed")
+    page.fill("#axis-y-values textarea", "0-39")
+    page.wait_for_selector("#sweep-forecast >> text=240 cells; at most 100")
+    page.click("#sweep-run")
+    page.wait_for_selector("#sweep-progress >> text=at most 100")
+
+
+def test_the_history_shows_compares_undoes_and_lends_settings(page, photo):
+    choose(page, "quick")
+    fill(page, photo)
+    run(page)
+    page.click("#preset-0")
+    run(page)
+    assert page.locator("#history .shot").count() == 2
+    page.click("#history .shot >> nth=1")
+    page.wait_for_selector("#download")
+    page.wait_for_function("document.querySelector('#download').download.includes('reward5-5-5')")
+    page.click("#history-compare")
+    page.wait_for_selector("#look .tag >> text=#1")
+    page.click("#as-input")
+    page.wait_for_function("!document.querySelector('#undo').disabled")
+    page.click("#undo")
+    page.wait_for_function("document.querySelector('#undo').disabled")
+    page.click("#reuse")
+    page.wait_for_function("document.querySelector('#score-quality input[type=number]').value === '0'")
+
+
+def test_two_models_side_by_side_start_from_the_same_noise(page, photo):
+    fill(page, photo)
+    tool(page, "Two models")
+    page.click("#pair-first input")
+    page.click("[role=option] >> text=slow")
+    page.click("#pair-run")
+    page.wait_for_selector("#pair-look .mre-viewer")
+    assert "Same start noise (seed 42)" in page.inner_text("#pair-progress")
+    assert page.locator("#pair-look .tag:visible").all_inner_texts() == ["slow", "quick"]
+
+
+def test_drawn_examples_are_judged_and_other_pictures_plainly_not(page, photo):
+    tool(page, "Judge")
+    page.click("#judge-run")
+    page.wait_for_selector("#judge-answer >> text=Make an edit first")
+    page.click("#examples .shot >> nth=0")
+    page.wait_for_selector("#seen img")
+    run_without_history(page)
+    page.click("#judge-run")
+    page.wait_for_selector("#judge-answer table")
+    assert page.locator("#judge-answer td").nth(0).inner_text() == "5"
+    assert "oracle" in page.inner_text("#judge-answer")
+    fill(page, photo)
+    page.wait_for_timeout(300)
+    run_without_history(page)
+    page.click("#judge-run")
+    page.wait_for_selector("#judge-answer >> text=No judge is configured")
+
+
+def run_without_history(page) -> None:
+    page.evaluate("document.querySelector('#progress').dataset.old = '1'")
+    before = page.inner_text("#downloads") and page.get_attribute("#download", "href")
+    page.click("#run")
+    page.wait_for_function("old => document.querySelector('#download') && document.querySelector('#download').getAttribute('href') !== old",
+                           arg=before or None)
+
+
+def test_words_are_counted_unknown_ones_named_and_completions_offered(page):
+    page.fill("#instruction textarea, #instruction input", "remove the gir")
+    page.wait_for_selector("#words >> text=never shown: gir")
+    page.fill("#instruction textarea, #instruction input", "make it look like su")
+    page.click("#words .chip >> text=make it look like sunset")
+    page.wait_for_function("document.querySelector('#instruction textarea, #instruction input').value === 'make it look like sunset'")
+    page.wait_for_selector("#tokens")
+    page.fill("#instruction textarea, #instruction input", "把天空变成粉色")
+    page.wait_for_selector("#words >> text=understands English only")
+    page.fill("#instruction textarea, #instruction input", "make it red and " * 20)
+    page.wait_for_selector("#tokens >> text=does not read")
+
+
+def test_frequent_defects_are_chips_that_fill_their_own_field(page):
+    page.click("#reward-texts button.label-wrap, #reward-texts > button")
+    page.click("#chips-quality .chip >> nth=0")
+    page.wait_for_function("document.querySelector('#text-quality textarea, #text-quality input').value !== ''")
+    assert page.input_value("#text-following textarea, #text-following input") == ""
+
+
+def test_bad_input_is_said_beside_the_field_and_the_page_goes_on(page, photo, tmp_path):
+    page.click("#run")
+    page.wait_for_selector("text=Choose a picture first")
+    (tmp_path / "text.png").write_text("no picture")
+    page.set_input_files("#photo input[type=file]", str(tmp_path / "text.png"))
+    page.wait_for_selector("#seen >> text=not a picture")
+    assert re.search(r"\(id [0-9a-f]{6}\)", page.inner_text("#seen"))
+    assert str(tmp_path) not in page.inner_text("body")
+    page.reload()
+    page.wait_for_selector("#examples .shot")
+    fill(page, photo)
+    run(page)
+
+
+def test_an_instruction_is_never_run_as_markup(page, photo):
+    choose(page, "quick")
+    fill(page, photo, "<img src=x onerror=\"document.title='broken'\"> ![x](http://127.0.0.1:9/x.png)")
+    run(page)
+    assert page.title() == "MRE Studio"
+    assert page.locator("#history img[src=x]").count() == 0
+
+
+def test_a_phone_needs_no_sideways_scroll_and_every_control_has_a_name(chrome, address):
+    context = chrome.new_context(viewport={"width": 390, "height": 844}, locale="en-US", color_scheme="dark")
+    page = context.new_page()
+    page.goto(address)
+    page.wait_for_selector("#examples .shot", timeout=SECONDS)
+    page.wait_for_timeout(500)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    nameless = page.evaluate("""() => ['#edit', '#edit-tools', '#examples']
+        .flatMap(part => [...document.querySelectorAll(`${part} input, ${part} textarea, ${part} button`)])
+        .filter(e => e.offsetParent !== null && e.type !== 'file')
+        .filter(e => !(e.getAttribute('aria-label') || e.textContent.trim() || e.title || (e.labels && e.labels.length)
+                       || e.getAttribute('aria-labelledby')))
+        .map(e => e.outerHTML.slice(0, 120))""")
+    assert nameless == []
+    context.close()
+
+
+def test_a_chinese_browser_gets_chinese(chrome, address):
+    context = chrome.new_context(viewport={"width": 1280, "height": 900}, locale="zh-CN")
+    page = context.new_page()
+    page.goto(address)
+    page.wait_for_selector("#examples >> text=试试这些例子", timeout=SECONDS)
+    assert page.inner_text("#run") == "运行"
+    context.close()
