@@ -42,4 +42,5 @@ def build_app(settings: StudioSettings | None = None, editors: dict[str, Editor]
             add_routes(app, studio)
             access.protect_routes(app.routes[known:], tab)
     return gr.mount_gradio_app(app, page, path="/", footer_links=["api", "settings"], run_history=False, show_error=False,
-                               max_file_size=MAX_BYTES, auth_dependency=access.gradio_name, theme=theme.theme(), css=theme.css(), head=theme.head(), i18n=texts.translations())
+                               max_file_size=MAX_BYTES, auth_dependency=access.gradio_name, theme=theme.theme(), css=theme.css(),
+                               head=theme.head(), i18n=texts.translations())

@@ -21,6 +21,7 @@ from ui.pictures import PictureShelf
 
 if TYPE_CHECKING:
     from mre.study.store import Store
+    from ui.access import Access
     from ui.edit_visit import Visit
 
 EMBEDDED = ("tiny", "tiny-baseline")
@@ -81,6 +82,12 @@ class Studio:
         """The database of human-evaluation studies."""
         from mre.study.store import Store
         return Store.open(self.settings.data, self.settings.database)
+
+    @cached_property
+    def access(self) -> Access:
+        """Who may do what."""
+        from ui.access import Access
+        return Access(self)
 
     @cached_property
     def judge(self) -> Any:

@@ -64,6 +64,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     verb("verify", "check the log's seals, and the ratings against the log")
     verb("backup", "copy the whole SQLite store while people go on working", study=False).add_argument("--out", type=Path, required=True)
 
+    invite = verb("invite", "print signed links that let annotators take part where the studio asks for accounts")
+    invite.add_argument("--count", type=int, default=10, help="personal links (default: 10)")
+    invite.add_argument("--many", action="store_true", help="one link for many people instead; everybody who follows it is a new annotator")
+    invite.add_argument("--address", default="http://127.0.0.1:7860", help="where the studio is reached (default: %(default)s)")
+    visitors = verb("invite-visitors", "print a signed link that opens the editor to visitors", study=False)
+    visitors.add_argument("--address", default="http://127.0.0.1:7860", help="where the studio is reached (default: %(default)s)")
+    account = verb("account", "add an account to a file for `python app.py --auth`, or change it; asks for the password", study=False)
+    account.add_argument("file", type=Path, metavar="FILE")
+    account.add_argument("account", metavar="NAME")
+    account.add_argument("--role", choices=("visitor", "annotator", "researcher"), required=True)
+
     simulate = verb("simulate", "fill a study with drawn annotators, to try a design before paying for it")
     for name, kind, default, text in (
             ("annotators", int, 10, "how many"), ("seed", int, 0, "of the drawing"),
@@ -108,6 +119,8 @@ def run(args: argparse.Namespace) -> int | None:
     from mre.study.intake import StudyFaults
     from mre.study.store import Store
 
+    if args.verb == "account":
+        return _account(args)
     store = Store.open(args.data, args.database)
     try:
         return VERBS[args.verb](store, args)
@@ -285,6 +298,30 @@ def _backup(store, args) -> None:
     print(args.out)
 
 
+def _account(args) -> None:
+    import getpass
+
+    from mre.study.accounts import write_account
+
+    password = getpass.getpass(f"password for {args.account}: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
+    write_account(args.file, args.account, args.role, password)
+    print(f"{args.file}: {args.account} is a {args.role}")
+
+
+def _invite(store, args) -> None:
+    from mre.study.accounts import invite
+    from mre.study.studies import find_study
+
+    study = find_study(store, args.name)
+    for _ in range(1 if args.many else args.count):
+        print(f"{args.address}/join?invitation={invite(store.secret, 'annotator', study.public_id, personal=not args.many)}")
+
+
+def _invite_visitors(store, args) -> None:
+    from mre.study.accounts import invite
+    print(f"{args.address}/join?invitation={invite(store.secret, 'visitor')}")
+
+
 def _simulate(store, args) -> None:
     from tqdm import tqdm
 
@@ -322,4 +359,5 @@ def _power(store, args) -> None:
 
 VERBS = {"create": _create, "revise": _revise, "change": _change, "list": _list, "status": _status, "start": _start, "pause": _pause,
          "close": _close, "export": _export, "import": _import, "table": _table, "exclude": _exclude, "include": _include,
-         "verify": _verify, "backup": _backup, "simulate": _simulate, "power": _power}
+         "verify": _verify, "backup": _backup, "simulate": _simulate, "power": _power, "invite": _invite,
+         "invite-visitors": _invite_visitors}

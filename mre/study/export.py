@@ -6,6 +6,7 @@ Rows are streamed annotator by annotator, so that a million scores need little m
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ LONG = ("study", "item", "edit_type", "instruction", "annotator", "screen", "sho
 WIDE = (*LONG[:8], *PERSPECTIVES, *LONG[10:])
 FORMS = ("long", "wide", "jsonl")
 SCALE = (0, 5)
+PART_CHARS = 100_000
 
 
 @dataclass(frozen=True)
@@ -67,28 +69,37 @@ def export_file(store: Store, name: str, out: Path, form: str = "long", *, bom: 
 
 
 def export(store: Store, name: str, file: IO[str], form: str = "long", *, revisions: bool = False, without_excluded: bool = False) -> int:
-    """Write a study to an open text file (opened with newline="")."""
-    study = find_study(store, name)
-    with store.read() as connection:
-        shown = shown_images(connection, study, revisions=revisions, without_excluded=without_excluded)
-        if form == "jsonl":
-            count = 0
-            for row in (row for image in shown for row in _long_rows(study, image)):
-                file.write(json.dumps(_typed(row), ensure_ascii=False) + "\n")
-                count += 1
-            return count
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(LONG if form == "long" else WIDE)
-        return _write(writer, study, shown, _long_rows if form == "long" else _wide_rows)
-
-
-def _write(writer, study: Study, shown: Iterator[Shown], rows_of) -> int:
+    """Write a study to an open text file (opened with newline=""). Returns the number of rows."""
     count = 0
-    for image in shown:
-        rows = rows_of(study, image)
-        writer.writerows(rows)
-        count += len(rows)
+    for text, rows in export_parts(store, name, form, revisions=revisions, without_excluded=without_excluded):
+        file.write(text)
+        count += rows
     return count
+
+
+def export_parts(store: Store, name: str, form: str = "long", *, revisions: bool = False,
+                 without_excluded: bool = False) -> Iterator[tuple[str, int]]:
+    """The file in parts as they are read from the store: text, and how many rows it holds."""
+    study = find_study(store, name)
+    rows_of = _wide_rows if form == "wide" else _long_rows
+    part, count = io.StringIO(newline=""), 0
+    writer = csv.writer(part, lineterminator="\n")
+    if form != "jsonl":
+        writer.writerow(WIDE if form == "wide" else LONG)
+    with store.read() as connection:
+        for image in shown_images(connection, study, revisions=revisions, without_excluded=without_excluded):
+            rows = rows_of(study, image)
+            if form == "jsonl":
+                part.writelines(json.dumps(_typed(row), ensure_ascii=False) + "\n" for row in rows)
+            else:
+                writer.writerows(rows)
+            count += len(rows)
+            if part.tell() > PART_CHARS:
+                yield part.getvalue(), count
+                part.seek(0)
+                part.truncate()
+                count = 0
+    yield part.getvalue(), count
 
 
 def _common(study: Study, image: Shown) -> tuple[tuple, tuple]:

@@ -8,9 +8,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from mre.errors import DataError, ImageError, StudyError
 from mre.study.design import MAX_INSTRUCTION_CHARS, ORIGINAL, Item, Picture
@@ -20,6 +24,8 @@ REQUIRED = ("item", "edit_type", "instruction", "original", "method", "edited")
 DETAILS = ("seed", "model", "seconds")
 MAX_TABLE_BYTES = 200_000_000
 MAX_NAME_CHARS = 200
+MAX_ZIP_FILES = 50_000
+MAX_ZIP_BYTES = 4_000_000_000       # unpacked
 
 
 class StudyFaults(StudyError):
@@ -110,6 +116,32 @@ def _jsonl_rows(text: str, path: Path) -> Iterable[tuple[str, dict[str, str]]]:
         if not isinstance(row, dict):
             raise DataError(f"{path}: row {number}: must be an object with the columns as keys")
         yield f"{path}: row {number}", {str(key): "" if value is None else str(value) for key, value in row.items()}
+
+
+@contextmanager
+def unpacked(archive: Path) -> Iterator[Path]:
+    """The folder of edits inside an uploaded ZIP, for as long as it is read. Raises DataError for an archive that is none, or too large,
+    or that would write elsewhere."""
+    folder = Path(tempfile.mkdtemp(prefix="mre-edits-"))
+    try:
+        try:
+            with zipfile.ZipFile(archive) as file:
+                entries = [entry for entry in file.infolist() if not entry.is_dir()]
+                if len(entries) > MAX_ZIP_FILES or sum(entry.file_size for entry in entries) > MAX_ZIP_BYTES:
+                    raise DataError(f"{archive.name}: more than {MAX_ZIP_FILES} files or {MAX_ZIP_BYTES // 10**9} GB unpacked")
+                for entry in entries:
+                    path = PurePosixPath(entry.filename)
+                    if path.is_absolute() or ".." in path.parts or "\\" in entry.filename:
+                        raise DataError(f"{archive.name}: {entry.filename!r} would lie outside the archive's folder")
+                    file.extract(entry, folder)
+        except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError) as error:
+            raise DataError(f"{archive.name}: not a ZIP archive that can be read ({error})") from error
+        tables = sorted(folder.rglob("edits.csv"), key=lambda path: len(path.parts))
+        if not tables:
+            raise DataError(f"{archive.name}: has no edits.csv, the table that names items, instructions and originals")
+        yield tables[0].parent
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _rows_of(source: Path) -> list[Row]:

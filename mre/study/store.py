@@ -7,6 +7,7 @@ queue up behind a lock on the study's row.
 
 from __future__ import annotations
 
+import copy
 import secrets
 import threading
 import time
@@ -65,6 +66,12 @@ class Store:
         except OSError as error:
             raise StoreUnavailable(f"{folder}: cannot make this folder ({error.strerror})") from error
         return cls(sa.URL.create("sqlite", database=str(folder / DATABASE_NAME)), clock)
+
+    def sibling(self) -> Store:
+        """The same database with a clock of its own, for drawn annotators whose time is not ours."""
+        other = copy.copy(self)
+        other.clock = now_ms
+        return other
 
     def close(self) -> None:
         self.engine.dispose()
