@@ -1,7 +1,7 @@
 """The U-Net of the embedded editor: the reward U-Net, with a gated change on top of the original as its output.
 
-Three things that the full size does not need, each measured to matter at this one: the instruction as a whole joins the time embedding (beside
-cross-attention), the network knows where in the picture it is, and it says what to change instead of painting everything anew.
+Three things that the full size does not need, each measured to matter at this one: the instruction as a whole joins the time embedding
+(beside cross-attention), the network knows where in the picture it is, and it says what to change instead of painting everything anew.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class PlacedConvolution(InputConvolution):
 
 
 class GatedRewardUNet(RewardUNet2DConditionModel):
-    """Predicts the edited picture ("sample" prediction) as a gated change of the original, whose patch latents are its second half of input.
+    """Predicts the edited picture ("sample" prediction) as a gated change of the original, whose patches are the second half of its input.
 
     patch_size      side of a patch, f: the autoencoder's, with 3 f^2 latent channels
     latent_scale    the autoencoder's scaling factor
@@ -57,7 +57,8 @@ class GatedRewardUNet(RewardUNet2DConditionModel):
         super().__init__(**unet)
         self.head = head
         plain, time_width = self.conv_in, self.time_embedding.linear_2.out_features
-        self.conv_in = PlacedConvolution(self.config.sample_size, plain.in_channels, plain.out_channels, plain.kernel_size, padding=plain.padding)
+        self.conv_in = PlacedConvolution(self.config.sample_size, plain.in_channels, plain.out_channels, plain.kernel_size,
+                                         padding=plain.padding)
         text_width = self.config.cross_attention_dim
         self.attend = nn.Linear(text_width, POOLS)
         self.instruction = nn.Sequential(nn.Linear((POOLS + 1) * text_width, time_width), nn.SiLU(), nn.Linear(time_width, time_width))

@@ -76,7 +76,8 @@ class TrainConfig:
     timestep_high: float = setting(0.0, "share of samples in the noisiest fifth of the timesteps; 0 in the paper", low=0, high=1)
     snr_cap: float = setting(0.0, "weigh the loss by min(SNR + 1, cap), where the sample is predicted; 0 = plain mean, as in the paper",
                              low=0)
-    mask_weight: float = setting(0.0, "weight of where original and edited image differ against the whole picture, whatever its area; 0 in the paper", low=0)
+    mask_weight: float = setting(0.0, "weight of what differs between original and edited image against the whole picture; 0 in the paper",
+                                 low=0)
     mask_loss_weight: float = setting(0.0, "weight of the loss of the change mask that the embedded model also predicts", low=0)
 
     # Optimisation

@@ -105,8 +105,8 @@ class NoisePrediction:
         return {"loss": loss, **losses}
 
     def _emphasis(self, mask: Tensor) -> Tensor:
-        """Weights that give the changed part of each picture `mask_weight` times the weight of the whole, however small it is: else edits of
-        the whole picture drown those of one object. mask: (B, 1, h, w)."""
+        """Weights that give the changed part of each picture `mask_weight` times the weight of the whole, however small it is: else edits
+        of the whole picture drown those of one object. mask: (B, 1, h, w)."""
         share = mask.mean(dim=(1, 2, 3), keepdim=True).clamp(min=SMALLEST_CHANGE)
         return 1 + self.config.mask_weight * mask / share
 
@@ -124,6 +124,7 @@ class NoisePrediction:
             alpha = self.scheduler.alphas_cumprod.to(steps.device)[steps].float()
             weight = (1 / (1 - alpha)).clamp(max=self.config.snr_cap)[:, None, None, None]              # SNR + 1 = 1 / (1 - alpha)
         if self.config.mask_weight:
-            extra = self._emphasis(F.adaptive_max_pool2d(batch.mask, batch.latents.shape[-2:]))     # a cell counts where any of its pixels does
+            changed = F.adaptive_max_pool2d(batch.mask, batch.latents.shape[-2:])      # a cell counts where any of its pixels does
+            extra = self._emphasis(changed)
             weight = extra if weight is None else weight * extra
         return weight
