@@ -6,22 +6,26 @@ import html
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from importlib import import_module
+from threading import Thread
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import gradio as gr
 
 from mre.errors import DataError, MreError
-from mre.study.compare import Comparison
-from mre.study.sides import SCHEMES, Options, sides_of
-from mre.study.tables import disagreements
-from ui import compare_view as view
 from ui.compare_sources import Sources, read_sources, run_names, study_names
 from ui.pictures import address
 from ui.studio import Studio
 from ui.texts import add_texts, language_of, say, t
 
+if TYPE_CHECKING:
+    from mre.study.compare import Comparison
+    from mre.study.sides import Options
+
 DRAWS = 1000
+SCHEMES = ("mre", "viescore")
+STATISTICS = ("ui.compare_view", "mre.study.compare", "mre.study.plots")     # a second and more to import: while the visitor looks around
 CARDS = 12
 SIGNS = ("both", "judge higher", "judge lower")
 TEXTS = {
@@ -96,7 +100,7 @@ def build(studio: Studio) -> None:
         overview, downloads = gr.HTML(elem_id="cmp-overview"), gr.HTML(elem_id="cmp-downloads")
         plots = gr.HTML(elem_id="cmp-plots")
         with gr.Column(visible=False, elem_id="cmp-largest") as largest:
-            gr.Markdown("### " + TEXTS["cmp_largest"][0] + " · " + TEXTS["cmp_largest"][1], elem_classes="section")
+            gr.Markdown(t("cmp_largest"), elem_classes="cmp-heading")
             with gr.Row():
                 which = gr.Dropdown([], label=t("cmp_of"), elem_id="cmp-which", min_width=180)
                 sign = gr.Dropdown([(t("cmp_both"), SIGNS[0]), (t("cmp_higher"), SIGNS[1]), (t("cmp_lower"), SIGNS[2])], value=SIGNS[0],
@@ -131,6 +135,7 @@ def may_use_own(studio: Studio, request: gr.Request | None) -> bool:
 def on_load(studio: Studio) -> Callable:
     """The choices there are, set as the page's address says."""
     def load(request: gr.Request) -> list[Any]:
+        Thread(target=lambda: [import_module(name) for name in STATISTICS], daemon=True).start()
         own = may_use_own(studio, request)
         try:
             studies, runs = (study_names(studio), run_names(studio)) if own else ([], [])
@@ -156,6 +161,7 @@ def on_compare(studio: Studio, reread: bool = True, from_link: bool = False) -> 
     """Tables first, then plots, then intervals as they come. With `from_link` only when the page's address names both sides."""
     def compare(request: gr.Request, visit: Visit | None, study, human, run, judge, edits, scheme, judges, methods,
                 types) -> Iterator[list]:
+        from mre.study.sides import Options
         language, skip = language_of(request), gr.skip()
         rest = [skip] * 12
         if from_link and not (study and run):
@@ -191,6 +197,12 @@ def _names(sources: Sources) -> tuple[list[str], list[str], list[str]]:
 
 
 def _steps(studio: Studio, visit: Visit, language: str, options: Options, link: dict[str, Any]) -> Iterator[list]:
+    from mre.study.compare import Comparison
+    from mre.study.plots import all_plots
+    from mre.study.sides import sides_of
+    from mre.study.tables import all_tables, edit_types
+    from ui import compare_view as view
+
     skip, sources = gr.skip(), visit.sources
     sides = sides_of(sources.human, sources.judge, options, sources.edits)
     comparison = visit.comparison = Comparison(sides)
@@ -203,26 +215,29 @@ def _steps(studio: Studio, visit: Visit, language: str, options: Options, link: 
     busy = _note(say("cmp_values", language, done=0, total=len(comparison.edits)))
     yield [visit, query, busy, gr.update(visible=True), *filters, view.overview(comparison, language), "", "", "", gr.update(visible=True),
            gr.update(choices=which, value=which[0][1]), gr.update(choices=kinds, value="")]
-    yield [*[skip] * 9, view.plots(comparison, language), *[skip] * 4]
+    drawn = list(all_plots(comparison, edit_types(comparison), language))
+    yield [*[skip] * 9, view.plots(comparison, drawn, language), *[skip] * 4]
     comparison.method_tests()
     for done, total in comparison.intervals():
         yield [skip, skip, _note(say("cmp_values", language, done=done, total=total)), *[skip] * 11]
+    made = all_tables(comparison)
+    drawn = list(all_plots(comparison, edit_types(comparison), language))
     done = _note(say("cmp_done", language, figures=len(comparison.rows), rule=comparison.interval_rule))
-    yield [skip, skip, done, *[skip] * 4, view.overview(comparison, language), _links(studio, visit, language),
-           view.plots(comparison, language), view.tables(comparison, language), *[skip] * 3]
-
-
-def _links(studio: Studio, visit: Visit, language: str) -> str:
-    """Files on the shelf, and links to them; the files of the comparison before go."""
-    studio.shelf.drop(*visit.files)
-    files = view.download_files(visit.comparison)
+    yield [skip, skip, done, *[skip] * 4, view.overview(comparison, language), skip, view.plots(comparison, drawn, language),
+           view.tables(made, language), *[skip] * 3]
+    files = view.download_files(comparison, made, drawn)
+    studio.shelf.drop(*visit.files)                         # those of the comparison before
     visit.files = [studio.shelf.put(data, name, visit.id) for name, data in files.items()]
-    return view.download_links([(name, address(token, name)) for token, name in zip(visit.files, files, strict=True)], language)
+    links = [(name, address(token, name)) for token, name in zip(visit.files, files, strict=True)]
+    yield [*[skip] * 8, view.download_links(links, language), *[skip] * 5]
 
 
 def on_cards(studio: Studio) -> Callable:
     """The edits on which both sides differ most."""
     def draw(request: gr.Request, visit: Visit | None, which: str | None, sign: str, kind: str | None, reveal: bool) -> list[Any]:
+        from mre.study.tables import disagreements
+        from ui import compare_view as view
+
         language = language_of(request)
         if visit is None or visit.comparison is None or not which:
             return [gr.skip(), ""]

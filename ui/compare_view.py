@@ -5,14 +5,13 @@ from __future__ import annotations
 import html
 import io
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import pandas as pd
 
 from mre.study.compare import Comparison
-from mre.study.plots import all_plots
 from mre.study.report import CAPTIONS, cell_text, html_table, image_tag, report_files, settings_lines
-from mre.study.tables import all_tables, edit_types, summary, verdict
+from mre.study.tables import summary, verdict
 from ui.texts import add_texts, say
 
 MOST_NOTICES = 8
@@ -93,9 +92,8 @@ def _summary_cell(row: dict, column: str, label: str, language: str) -> str:
     return f'<td data-label="{html.escape(label)}">{html.escape(text)}{small}</td>'
 
 
-def plots(comparison: Comparison, language: str) -> str:
-    """All plots, one section per kind, perspectives and judges side by side."""
-    drawn = list(all_plots(comparison, edit_types(comparison), language))
+def plots(comparison: Comparison, drawn: Sequence[tuple[str, str, str]], language: str) -> str:
+    """All plots (name, description, SVG), one section per kind, perspectives and judges side by side."""
     parts = []
     for kind in ("scatter", "difference", "methods", "edit_types"):
         images = "".join(f"<figure>{image_tag(svg, about)}{_caption(comparison, about)}</figure>" for name, about, svg in drawn
@@ -110,10 +108,9 @@ def _caption(comparison: Comparison, about: str) -> str:
     return f"<figcaption>{html.escape(about.split(',')[0])}</figcaption>" if len(comparison.sides.judges) > 1 else ""
 
 
-def tables(comparison: Comparison, language: str) -> str:
-    """Every table, folded."""
-    above = ("summary", "missing")
-    parts = [_folded(CAPTIONS[name], html_table(table)) for name, table in all_tables(comparison).items() if name not in above]
+def tables(made: Mapping[str, pd.DataFrame], language: str) -> str:
+    """Every table that does not stand above already, folded."""
+    parts = [_folded(CAPTIONS[name], html_table(table)) for name, table in made.items() if name not in ("summary", "missing")]
     return f'<div class="cmp"><h3>{html.escape(say("cmp_tables", language))}</h3>{"".join(parts)}</div>'
 
 
@@ -150,9 +147,9 @@ def _bar(human: float, judge: float, top: float) -> str:
             f'<i class="judge" style="left:{100 * judge / top:.1f}%"></i></div>')
 
 
-def download_files(comparison: Comparison) -> dict[str, bytes]:
+def download_files(comparison: Comparison, made: Mapping[str, pd.DataFrame], drawn: Sequence[tuple[str, str, str]]) -> dict[str, bytes]:
     """The files behind the download links: one ZIP with everything, the report, and the main table."""
-    files = report_files(comparison)
+    files = report_files(comparison, made, drawn)
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, text in files.items():

@@ -72,6 +72,7 @@ class Comparison:
         self.pairs: dict[tuple[str, str], pd.DataFrame] = {}
         self.tests: dict[tuple[str, str, str, str], PairedTest] = {}            # (source, perspective, first, second)
         self.same_order: dict[tuple[str, str], float] = {}                      # share of draws in which both sides order methods alike
+        self._footing: dict[tuple[str, str], pd.DataFrame] = {}
         self._annotators = {name: self._annotator_figures(name) for name in sides.perspectives}
         for judge, name in self.edits:
             self._item_level(judge, name)
@@ -168,6 +169,8 @@ class Comparison:
 
     def judge_as_annotator(self, judge: str, perspective: str) -> pd.DataFrame:
         """Per method and annotator: annotator and judge on the same footing, `method` before the columns of `ag.judge_as_annotator`."""
+        if (judge, perspective) in self._footing:
+            return self._footing[judge, perspective]
         parts = []
         for group, edits in self._groups(judge, perspective):
             if group != ALL:
@@ -175,7 +178,7 @@ class Comparison:
                 part = ag.judge_as_annotator(table, edits["judge"].to_numpy())
                 part.insert(0, "method", group)
                 parts.append(part)
-        return pd.concat(parts, ignore_index=True)
+        return self._footing.setdefault((judge, perspective), pd.concat(parts, ignore_index=True))
 
     def _method_level(self, judge: str, perspective: str) -> None:
         edits = self.edits[judge, perspective]

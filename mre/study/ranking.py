@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
 from scipy import stats
-from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from mre.study.agreement import DECIMALS, Figure, kendall_tau_b, rounded, spearman, undefined, vote_agreement
@@ -203,48 +202,52 @@ def bradley_terry(votes: pd.DataFrame, penalty: float | None = None, models: Seq
     With a number: the ridge-penalised fit of public arenas (strength C = `penalty`, each vote entered twice), which shrinks small boards.
     """
     models = vote_models(votes) if models is None else list(models)
-    wins = _win_matrix(votes, models)
-    if penalty is None and not _connected(wins):
-        return pd.Series(np.nan, index=models)
-    counts = wins if penalty is None else 2 * penalty * wins          # a tie entered twice is one win each
-    beta = _fit(counts, ridge=0.0 if penalty is None else 1.0 / math.log(BASE) ** 2)
-    return pd.Series(SCALE / math.log(BASE) * beta + OFFSET, index=models)
+    wins = np.zeros((1, len(models), len(models)))
+    for column, counts in _vote_cells(votes, models):
+        np.add.at(wins[0], column, counts)
+    return pd.Series(ratings_of_wins(wins, penalty)[0], index=models)
 
 
-def _win_matrix(votes: pd.DataFrame, models: Sequence[str]) -> np.ndarray:
-    """(M, M) wins of row over column, ties as half."""
+def _vote_cells(votes: pd.DataFrame, models: Sequence[str]) -> list[tuple[tuple[np.ndarray, np.ndarray], np.ndarray]]:
+    """Where in a matrix of wins (row over column) each pair's votes go: wins of a, wins of b, and ties as half a win for each."""
     position = {model: i for i, model in enumerate(models)}
-    wins = np.zeros((len(models), len(models)))
     a, b = votes["model_a"].map(position).to_numpy(), votes["model_b"].map(position).to_numpy()
-    ties = votes["ties"].to_numpy(dtype=float) / 2
-    np.add.at(wins, (a, b), votes["wins_a"].to_numpy(dtype=float) + ties)
-    np.add.at(wins, (b, a), votes["wins_b"].to_numpy(dtype=float) + ties)
-    return wins
+    wins_a, wins_b, ties = (votes[name].to_numpy(dtype=float) for name in ("wins_a", "wins_b", "ties"))
+    return [((a, b), wins_a + ties / 2), ((b, a), wins_b + ties / 2)]
 
 
-def _connected(wins: np.ndarray) -> bool:
-    return len(wins) > 0 and connected_components(coo_matrix(wins), directed=True, connection="strong")[0] == 1
+def ratings_of_wins(wins: np.ndarray, penalty: float | None = None) -> np.ndarray:
+    """Ratings (D, M) of D boards of wins (D, M, M), row over column, ties as half; NaN where a board has no finite maximum."""
+    if penalty is not None:                                                             # a tie entered twice is one win each
+        return SCALE / math.log(BASE) * _fit(2 * penalty * wins, ridge=1.0 / math.log(BASE) ** 2) + OFFSET
+    connected = np.array([connected_components(board, directed=True, connection="strong")[0] == 1 for board in wins > 0])
+    ratings = np.full(wins.shape[:2], np.nan)
+    if connected.any():
+        ratings[connected] = SCALE / math.log(BASE) * _fit(wins[connected], ridge=0.0) + OFFSET
+    return ratings
 
 
 def _fit(wins: np.ndarray, ridge: float) -> np.ndarray:
-    """Log-strengths by Newton's method on the concave log-likelihood, mean 0."""
-    beta = np.zeros(len(wins))
-    total = wins + wins.T
+    """Log-strengths (D, M) with mean 0, by Newton's method on each concave log-likelihood; steps are halved while they lose."""
+    beta = np.zeros(wins.shape[:2])
+    total, size = wins + wins.swapaxes(1, 2), wins.shape[1]
 
-    def loss(strengths: np.ndarray) -> float:
-        return float((wins * np.logaddexp(0, strengths[None, :] - strengths[:, None])).sum() + ridge / 2 * (strengths**2).sum())
+    def loss(strengths: np.ndarray) -> np.ndarray:
+        gaps = strengths[:, None, :] - strengths[:, :, None]
+        return (wins * np.logaddexp(0, gaps)).sum(axis=(1, 2)) + ridge / 2 * (strengths**2).sum(axis=1)
 
     for _ in range(200):
-        expected = 1 / (1 + np.exp(beta[None, :] - beta[:, None]))                      # P(row beats column)
-        gradient = (wins - total * expected).sum(axis=1) - ridge * beta
-        weight = total * expected * expected.T
-        curvature = np.diag(weight.sum(axis=1)) - weight + ridge * np.eye(len(beta))
-        step = np.linalg.lstsq(curvature, gradient, rcond=None)[0]
-        now, size = loss(beta), 1.0
-        while size > 1e-6 and loss(beta + size * step) > now + 1e-12:
-            size /= 2
-        beta = beta + size * step
-        beta -= beta.mean()
+        expected = 1 / (1 + np.exp(beta[:, None, :] - beta[:, :, None]))                # P(row beats column)
+        gradient = (wins - total * expected).sum(axis=2) - ridge * beta
+        weight = total * expected * expected.swapaxes(1, 2)
+        curvature = weight.sum(axis=2)[:, :, None] * np.eye(size) - weight + ridge * np.eye(size)
+        curvature += np.full((size, size), 1 / size)                                    # fixes the mean, which nothing else does
+        step = np.linalg.solve(curvature, gradient[:, :, None])[:, :, 0]
+        now, factor = loss(beta), np.ones((len(beta), 1))
+        while (losing := loss(beta + factor * step) > now + 1e-12).any() and factor.min() > 1e-6:
+            factor[losing] /= 2
+        beta = beta + factor * step
+        beta -= beta.mean(axis=1, keepdims=True)
         if np.abs(step).max() < 1e-12:
             break
     return beta
@@ -256,16 +259,40 @@ def bradley_terry_intervals(votes: pd.DataFrame, draws: int = 1000, seed: int = 
     Draws in which a rating has no finite maximum are left out; when they are more than one in ten, there is no interval.
     """
     models = vote_models(votes)
-    cells = votes[["wins_a", "wins_b", "ties"]].to_numpy(dtype=float)
-    generator = np.random.default_rng(seed)
-    total = int(cells.sum())
+    counts = votes[["wins_a", "wins_b", "ties"]].to_numpy(dtype=float)
     table = pd.DataFrame({"rating": bradley_terry(votes, penalty, models), "battles": battles(votes)})
+    total = int(counts.sum())
     if not total or not draws:
         return table.assign(low=np.nan, high=np.nan, variance=np.nan)
-    sampled = np.array([bradley_terry(votes.assign(**dict(zip(("wins_a", "wins_b", "ties"), counts.reshape(cells.shape).T, strict=True))),
-                                      penalty, models).to_numpy()
-                        for counts in generator.multinomial(total, cells.ravel() / total, size=draws)])
-    return table.join(rating_limits(pd.DataFrame(sampled, columns=models)))
+    sampled = np.random.default_rng(seed).multinomial(total, counts.ravel() / total, size=draws).reshape(draws, *counts.shape)
+    return table.join(rating_limits(pd.DataFrame(ratings_of_wins(_boards(votes, models, sampled), penalty), columns=models)))
+
+
+def _boards(votes: pd.DataFrame, models: Sequence[str], counts: np.ndarray) -> np.ndarray:
+    """Matrices of wins (D, M, M) from counts (D, pairs, 3) of wins of a, wins of b and ties."""
+    wins = np.zeros((len(counts), len(models), len(models)))
+    (forward, _), (backward, _) = _vote_cells(votes, models)
+    np.add.at(wins, (slice(None), *forward), counts[:, :, 0] + counts[:, :, 2] / 2)
+    np.add.at(wins, (slice(None), *backward), counts[:, :, 1] + counts[:, :, 2] / 2)
+    return wins
+
+
+def bradley_terry_of_pairs(pairs: pd.DataFrame, side: str, resampled: Callable[[pd.DataFrame], np.ndarray] | None = None) -> pd.DataFrame:
+    """Ratings from `method_pairs`, each pair on one item a vote. `resampled` turns indicator columns into their sums in each bootstrap draw
+    (draws, columns), so that whole source images are drawn: `rating, penalised, elo_in_file_order, battles, low, high`."""
+    votes = votes_of_pairs(pairs, side)
+    models = vote_models(votes)
+    table = pd.DataFrame({"rating": bradley_terry(votes, None, models), "penalised": bradley_terry(votes, 1.0, models),
+                          "elo_in_file_order": online_elo(votes), "battles": battles(votes)})
+    if resampled is None:
+        return table.assign(low=np.nan, high=np.nan)
+    signs = np.sign(pairs[side].to_numpy())
+    which = pd.MultiIndex.from_frame(votes[["model_a", "model_b"]]).get_indexer(pd.MultiIndex.from_frame(pairs[["first", "second"]]))
+    columns = np.zeros((len(pairs), len(votes), 3), dtype=bool)
+    columns[np.arange(len(pairs)), which, np.select([signs > 0, signs < 0], [0, 1], 2)] = True
+    counts = resampled(pd.DataFrame(columns.reshape(len(pairs), -1))).reshape(-1, len(votes), 3)
+    limits = rating_limits(pd.DataFrame(ratings_of_wins(_boards(votes, models, counts)), columns=models))
+    return table.join(limits[["low", "high"]])
 
 
 def rating_limits(draws: pd.DataFrame) -> pd.DataFrame:

@@ -6,7 +6,7 @@ import base64
 import html
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -161,10 +161,12 @@ def html_report(comparison: Comparison, tables: Mapping[str, pd.DataFrame], plot
             f"<title>People and judges</title><style>{STYLE}</style><body>{''.join(parts)}</body></html>\n")
 
 
-def report_files(comparison: Comparison) -> dict[str, str]:
-    """All files of the report by their names: `agreement.csv`, `report.html`, `tables/*.csv|tex`, `plots/*.svg`."""
-    tables = all_tables(comparison)
-    drawn = all_plots(comparison, tables.get("edit_types", pd.DataFrame()))
+def report_files(comparison: Comparison, tables: Mapping[str, pd.DataFrame] | None = None,
+                 drawn: Sequence[tuple[str, str, str]] | None = None) -> dict[str, str]:
+    """All files of the report by their names: `agreement.csv`, `report.html`, `tables/*.csv|tex`, `plots/*.svg`. Tables and plots that are
+    made already can be handed in."""
+    tables = all_tables(comparison) if tables is None else tables
+    drawn = all_plots(comparison, tables.get("edit_types", pd.DataFrame())) if drawn is None else drawn
     plots = {file_name(name): (description, svg) for name, description, svg in drawn}
     files = {"agreement.csv": csv_text(comparison.agreement()), "report.html": html_report(comparison, tables, plots)}
     for name, table in tables.items():

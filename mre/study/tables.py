@@ -17,16 +17,12 @@ from mre.study.compare import ALL, Comparison
 from mre.study.paired import detectable_dz
 from mre.study.ranking import (
     OrderCounts,
-    battles,
-    bradley_terry,
-    bradley_terry_intervals,
+    bradley_terry_of_pairs,
     calibrated_ties,
-    online_elo,
     order_confusion,
     order_kappa,
     swept_ties,
     vote_agreement,
-    votes_of_pairs,
 )
 
 NARROW_N = 100                  # cells with fewer edits are flagged: their intervals are wide
@@ -123,14 +119,9 @@ def methods(comparison: Comparison) -> pd.DataFrame:
     left out."""
     rows = []
     for (judge, name), consistency in comparison.order.items():
-        boards = {}
         pairs = comparison.pairs[judge, name]
-        if len(pairs):
-            for who in ("human", "judge"):
-                votes = votes_of_pairs(pairs, f"{who}_difference")
-                draws = 200 if comparison.resampler is not None else 0
-                boards[who] = bradley_terry_intervals(votes, draws, comparison.options.seed).assign(
-                    penalised=bradley_terry(votes, 1.0), elo_in_file_order=online_elo(votes)), battles(votes)
+        boards = {who: bradley_terry_of_pairs(pairs, f"{who}_difference", _resampled(comparison, pairs))
+                  for who in ("human", "judge")} if len(pairs) else {}
         for method in comparison.sides.methods:
             human, mean = (comparison.row(judge, name, "method", method, f"mean_{who}") for who in ("human", "judge"))
             if human is None:
@@ -138,14 +129,22 @@ def methods(comparison: Comparison) -> pd.DataFrame:
             row = {"judge": judge, "perspective": name, "method": method, "edits": human.n, **_cells("mean_human", human),
                    **_cells("mean_judge", mean), **_cells("bias", comparison.row(judge, name, "method", method, "bias")),
                    "human_rank": consistency.human_rank.get(method), "judge_rank": consistency.judge_rank.get(method)}
-            for who, (board, votes) in boards.items():
-                if method in board.index and votes[method] >= FEW_VOTES:
+            for who, board in boards.items():
+                if method in board.index and board.loc[method, "battles"] >= FEW_VOTES:
                     line = board.loc[method]
                     row |= {f"{who}_rating": line["rating"], f"{who}_rating_low": line["low"], f"{who}_rating_high": line["high"],
                             f"{who}_rating_penalised": line["penalised"], f"{who}_elo_in_file_order": line["elo_in_file_order"],
-                            "votes": int(votes[method])}
+                            "votes": int(line["battles"])}
             rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _resampled(comparison: Comparison, pairs: pd.DataFrame):
+    """Sums of indicator columns of these pairs in each draw; None before intervals are drawn."""
+    if comparison.resampler is None or not comparison.resampler.draws:
+        return None
+    codes = comparison.codes[pairs["item"]].to_numpy()
+    return lambda columns: comparison.resampler.sums(codes, columns.to_numpy())
 
 
 def edit_types(comparison: Comparison) -> pd.DataFrame:
@@ -195,7 +194,7 @@ def annotators(comparison: Comparison) -> pd.DataFrame:
     """Per method and annotator: the annotator and the judge against the mean of the others, and against each other (Spearman)."""
     parts = []
     for judge, name in comparison.edits:
-        table = comparison.judge_as_annotator(judge, name)
+        table = comparison.judge_as_annotator(judge, name).copy()
         for column in ("human_vs_others", "judge_vs_others", "judge_vs_annotator"):
             table[column] = [figure.value for figure in table[column]]
         human = comparison.sides.human
