@@ -25,7 +25,7 @@ def photos():
 @pytest.fixture(scope="module")
 def spoiled(photos):
     """Spoiled triplets of all edit types, half of them before photographs, with true and given scores."""
-    triplets = [draw_triplet(50, index, "heldout", 128, photos, edit_type=EDIT_TYPES[index % 7], photo_share=0.5) for index in range(175)]
+    triplets = [draw_triplet(50, index, "heldout", 128, photos, edit_type=EDIT_TYPES[index % 7], photo_share=0.5) for index in range(140)]
     rewards = [oracle.score(triplet, triplet.edited) for triplet in triplets]
     return triplets, rewards, np.array([t.reward.scores for t in triplets]), np.array([r.scores for r in rewards])
 
@@ -61,7 +61,7 @@ def test_texts_name_the_kind_of_fault(spoiled):
         starts = {kind: texts[0].split("{")[0] for kind, texts in table.items()}
         right = [reward.texts[number].startswith(starts[t.kinds[number]]) or "{" in table[t.kinds[number]][0][:1]
                  for t, reward in zip(triplets, rewards, strict=True) if t.kinds[number] and t.reward.scores[number] <= 3]
-        assert len(right) > 50
+        assert len(right) > 40
         assert np.mean(right) > 0.9
     assert all((score >= 4.75) == (text == "None") for reward in rewards for score, text in zip(reward.scores, reward.texts, strict=True))
 
@@ -134,8 +134,19 @@ def test_no_picture_is_too_strange_to_be_scored(edit_type, photos):
         assert min(given.scores) < 3.5, edit_type
 
 
+def test_a_global_edit_that_loses_what_was_there_does_not_preserve_it(photos):
+    for edit_type in ("global", "style"):
+        triplet = draw_triplet(67, 4, "train", 128, photos, edit_type=edit_type, photo_share=1.0, spoiled=False)
+        judge = oracle.Oracle(triplet)
+        gone = triplet.target.copy()
+        gone[40:] = gone[40:].mean((0, 1)).astype(np.uint8)
+        other = draw_triplet(67, 5, "train", 128, photos, edit_type=edit_type, photo_share=1.0, spoiled=False).target
+        assert judge.score(gone).preserving <= 4
+        assert judge.score(other).preserving <= 1
+
+
 def test_other_sizes_are_scored_too(photos):
-    for size in (64, 100, 192):
+    for size in (64, 100, 160):
         for index in range(7):
             triplet = draw_triplet(63, index, "heldout", size, photos, edit_type=EDIT_TYPES[index], spoiled=False)
             judge = oracle.Oracle(triplet)
