@@ -5,12 +5,16 @@ Gradio's own cache is common to all visitors and keeps what it is given; a visit
 
 from __future__ import annotations
 
+import atexit
+import os
 import secrets
 import shutil
 import tempfile
 import threading
+import time
 import weakref
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -83,6 +87,41 @@ class PictureShelf:
         if picture := self._pictures.pop(token, None):
             self._bytes -= picture.size
             picture.file.unlink(missing_ok=True)
+
+
+def own_upload_folder() -> Path:
+    """Gradio's folder for uploads, as one of this process's own unless the environment names another; gone when the process ends."""
+    if "GRADIO_TEMP_DIR" not in os.environ:
+        folder = tempfile.mkdtemp(prefix="mre-uploads-")
+        os.environ["GRADIO_TEMP_DIR"] = folder
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(os.environ["GRADIO_TEMP_DIR"])
+
+
+def trim(folder: Path, max_bytes: int = MAX_BYTES) -> int:
+    """Delete the oldest files under a folder until it holds no more than `max_bytes`. Returns the bytes left."""
+    files = []
+    for path in folder.rglob("*"):
+        with suppress(OSError):                  # gone meanwhile
+            if path.is_file():
+                files.append((path.stat().st_mtime, path.stat().st_size, path))
+    total = sum(size for _, size, _ in files)
+    for _, size, path in sorted(files):
+        if total <= max_bytes:
+            break
+        with suppress(OSError):
+            path.unlink()
+        total -= size
+    return total
+
+
+def keep_trimmed(folder: Path, seconds: float = 60.0) -> None:
+    """Hold the folder to its limit from now on, in the background."""
+    def watch() -> None:
+        while True:
+            time.sleep(seconds)
+            trim(folder)
+    threading.Thread(target=watch, name="trim uploads", daemon=True).start()
 
 
 def address(token: str, name: str = "picture.png", *, plain: bool = False) -> str:

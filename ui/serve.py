@@ -9,6 +9,7 @@ import threading
 import uvicorn
 
 from ui.app import build_app
+from ui.pictures import keep_trimmed, own_upload_folder
 from ui.studio import StudioSettings
 
 log = logging.getLogger("mre.studio")
@@ -18,6 +19,7 @@ def serve(settings: StudioSettings, server: socket.socket) -> int:
     """Serve the studio on a bound socket and print its address once it answers. Returns the exit code."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
     log.setLevel(logging.INFO)
+    keep_trimmed(own_upload_folder())
     app = build_app(settings)
     runner = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2))
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host

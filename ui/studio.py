@@ -53,6 +53,7 @@ class Studio:
         self.shelf = PictureShelf()
         if editors is not None:
             self.editors, self.models = editors, tuple(editors)
+            self.turns = self.editor().turns
         self.visits: weakref.WeakValueDictionary[str, Visit] = weakref.WeakValueDictionary()    # only to end them when a tab closes
 
     @cached_property

@@ -1,0 +1,181 @@
+"""The editor over plain HTTP: programs get the page's bytes, visitors nothing of each other's, and bad input one line."""
+
+import io
+import json
+import re
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from mre.editing import EditSettings, Turns
+from mre.imaging import open_image
+from mre.rewards import Reward
+from tests.fake_editing import fake_editor
+from tests.test_imaging import bomb
+from tests.ui.serving import served
+from ui.app import build_app
+from ui.pictures import PictureShelf, trim
+from ui.studio import StudioSettings, without_paths
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory):
+    turns = Turns(most_waiting=30)
+    return build_app(StudioSettings(data=tmp_path_factory.mktemp("data")),
+                     {"quick": fake_editor("quick", 0.002, turns), "slow": fake_editor("slow", 0.2, turns)})
+
+
+@pytest.fixture(scope="module")
+def client(app):
+    with served(app) as url, httpx.Client(base_url=url, timeout=60, limits=httpx.Limits(max_connections=60)) as http:
+        yield http
+
+
+def picture(number: int) -> bytes:
+    pixels = np.random.default_rng(number).integers(0, 256, (4, 6, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).resize((96, 64), Image.Resampling.BICUBIC).save(file, "PNG")
+    return file.getvalue()
+
+
+def upload(client, data: bytes, name: str = "photo.png") -> dict:
+    path = client.post("/gradio_api/upload", files={"files": (name, data)}).json()[0]
+    return {"path": path, "meta": {"_type": "gradio.FileData"}}
+
+
+def call(client, name: str, data: list) -> tuple[str, list | str]:
+    """(`complete`, values) or (`error`, text) of one call."""
+    event = client.post(f"/gradio_api/call/{name}", json={"data": data}).json()["event_id"]
+    stream = client.get(f"/gradio_api/call/{name}/{event}").text
+    kind, values = re.findall(r"event: (\w+)\ndata: (.*)", stream)[-1]
+    return kind, json.loads(values)
+
+
+def edit(client, data: bytes, instruction: str, scores=(5, 5, 5), seed=42, model="quick", text="None; None; None", inside=True):
+    return call(client, "edit", [upload(client, data), instruction, *scores, text, seed, None, None, None, "default", model, inside])
+
+
+def fetched(client, answer: list) -> bytes:
+    return client.get(answer[0]["url"]).content
+
+
+def test_the_endpoints_names_and_fields_stay(client):
+    info = client.get("/gradio_api/info").json()["named_endpoints"]
+    assert {"/edit", "/recipe", "/models"} <= set(info)
+    assert [field["parameter_name"] for field in info["/edit"]["parameters"]] == [
+        "image", "instruction", "following", "preserving", "quality", "reward_text", "seed", "steps", "guidance_scale",
+        "image_guidance_scale", "scheduler", "model", "recipe_inside"]
+    assert all(field["parameter_has_default"] for field in info["/edit"]["parameters"][2:])
+
+
+def test_a_program_gets_the_bytes_that_the_editor_gives_and_can_read_the_recipe(client, app):
+    kind, answer = edit(client, picture(1), "make it blue", (5, 3, 0), 9, text="a; b; c")
+    assert kind == "complete"
+    settings = EditSettings("make it blue", Reward(5, 3, 0, ("a", "b", "c")), 9)
+    wanted = app.state.studio.editor("quick").edit(open_image(picture(1)), settings).png()
+    assert fetched(client, answer) == wanted
+    assert answer[1]["seed"] == 9
+    assert call(client, "recipe", [upload(client, wanted)])[1][0] == answer[1]
+    kind, answer = edit(client, picture(1), "make it blue", inside=False)
+    assert b"mre" not in fetched(client, answer)
+
+
+def test_two_visitors_interleaved_get_nothing_of_each_other(client, app):
+    editor = app.state.studio.editor("quick")
+
+    def visitor(number: int) -> list[bytes]:
+        results = []
+        for turn in range(12):
+            kind, answer = edit(client, picture(number), f"visitor {number} turn {turn}", (number, turn % 6, 5), number)
+            assert kind == "complete", answer
+            results.append(fetched(client, answer))
+        return results
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(visitor, (1, 2)))
+    for number, results in zip((1, 2), both, strict=True):
+        for turn, data in enumerate(results):
+            settings = EditSettings(f"visitor {number} turn {turn}", Reward(number, turn % 6, 5), number)
+            assert data == editor.edit(open_image(picture(number)), settings).png()
+
+
+def test_twenty_at_once_each_get_their_own_and_a_full_line_refuses_politely(client, app):
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda number: edit(client, picture(number), f"number {number}", seed=number), range(20)))
+    assert [kind for kind, _ in answers] == ["complete"] * 20
+    assert [answer[1]["instruction"] for _, answer in answers] == [f"number {number}" for number in range(20)]
+    turns = app.state.studio.turns
+    held = [turns.join() for _ in range(31)]
+    kind, answer = edit(client, picture(0), "one too many")
+    for turn in held:
+        turn.leave()
+    assert kind == "error"
+    assert "30 edits are waiting" in json.dumps(answer)
+
+
+BAD = {"no picture": (b"hello", "not a picture"), "empty": (b"", "empty"), "cut off": (picture(0)[:200], "damaged or cut off"),
+       "bomb": (bomb(), "too many pixels")}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_bad_pictures_are_one_line_with_an_id_and_no_path(client, kind):
+    data, reason = BAD[kind]
+    outcome, answer = edit(client, data, "make it blue")
+    text = json.dumps(answer)
+    assert outcome == "error"
+    assert reason in text
+    assert re.search(r"\(id [0-9a-f]{6}\)", text)
+    assert "/tmp" not in text
+    assert "Traceback" not in text
+
+
+@pytest.mark.parametrize(("scores", "instruction", "model", "reason"), [
+    ((6, 5, 5), "x", "quick", "following"), ((5, -1, 5), "x", "quick", "preserving"), ((5, 5, 5), "", "quick", "instruction is empty"),
+    ((5, 5, 5), "x" * 1001, "quick", "1001 characters"), ((5, 5, 5), "x", "../../etc/passwd", "there is no model")])
+def test_bad_values_are_named(client, scores, instruction, model, reason):
+    outcome, answer = edit(client, picture(0), instruction, scores, model=model)
+    assert outcome == "error"
+    assert reason in json.dumps(answer)
+
+
+def test_files_of_the_server_cannot_be_named_as_pictures(client):
+    for path in ("/etc/passwd", "README.md"):
+        event = client.post("/gradio_api/call/edit", json={"data": [
+            {"path": path, "meta": {"_type": "gradio.FileData"}}, "x", 5, 5, 5, "", 1, None, None, None, "default", "", True]})
+        stream = client.get(f"/gradio_api/call/edit/{event.json()['event_id']}").text if event.status_code == 200 else "error"
+        assert "error" in stream
+        assert "root:" not in stream
+
+
+def test_a_programs_upload_is_gone_after_use(client):
+    from pathlib import Path
+    sent = upload(client, picture(77))
+    assert Path(sent["path"]).exists()
+    call(client, "edit", [sent, "make it blue", 5, 5, 5, "", 1, None, None, None, "default", "", True])
+    assert not Path(sent["path"]).exists()
+
+
+def test_pictures_of_a_visit_have_secret_addresses_and_go_with_it(tmp_path):
+    shelf = PictureShelf(max_bytes=1000)
+    tokens = [shelf.put(bytes(400), "a.png", owner) for owner in ("one", "two", "one")]
+    assert shelf.get(tokens[0]) is None, "the oldest gave way at the limit"
+    assert len(tokens[1]) > 30
+    shelf.drop_owner("one")
+    assert (shelf.get(tokens[1]) is not None, shelf.get(tokens[2]), shelf.bytes_used) == (True, None, 400)
+    assert len(list(shelf.folder.iterdir())) == 1
+
+
+def test_the_upload_folder_is_held_to_its_limit(tmp_path):
+    import os
+    for number in range(5):
+        (tmp_path / f"{number}").write_bytes(bytes(100))
+        os.utime(tmp_path / f"{number}", (number, number))
+    assert trim(tmp_path, 250) == 200
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["3", "4"]
+
+
+def test_unknown_pictures_are_not_there_and_messages_lose_their_folders(client):
+    assert client.get("/pictures/nonsense/picture.png").status_code == 404
+    assert without_paths("/srv/app/models/tiny/unet: no file x/y.json in C:\\data\\z") == "unet: no file x/y.json in z"
