@@ -116,5 +116,7 @@ def _unique(edits: list[PhotoEdit], where: Path) -> list[PhotoEdit]:
 
 
 def photos_in(folder: Path) -> Iterator[Path]:
-    """The photos of a folder, by name."""
+    """The photos of a folder, by name. Raises DataError when there is no such folder."""
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder of photos")
     yield from (path for path in sorted(folder.iterdir()) if path.suffix.lower() in PICTURES)
