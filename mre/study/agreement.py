@@ -20,7 +20,7 @@ from scipy import stats
 
 DECIMALS = 9                    # scores equal on paper must be equal here
 CLIP = 1 - 1e-6                 # correlations of exactly 1 have no Fisher transform
-Z95 = 1.96                      # Bland-Altman limits and Fisher intervals, as they are usually written
+Z95 = 1.96                      # of the Bland-Altman limits, as they are usually written
 MOST_COINCIDENCES = 20_000_000  # numbers
 MOST_GRADES = 140               # more different scores than this are no grades that kappa could be asked about
 KAPPA_WEIGHTS = {"nominal": 0, "linear": 1, "quadratic": 2}
@@ -94,11 +94,11 @@ def kendall_tau_b(human: Sequence[float], judge: Sequence[float], names: tuple[s
 
 
 def fisher_interval(rho: float, n: int, se_factor: float = 1.03) -> tuple[float, float] | None:
-    """95 % interval of a correlation of `n` independent pairs: tanh(atanh(rho) -+ 1.96 f / sqrt(n - 3)).
+    """95 % interval of a correlation of `n` independent pairs: tanh(atanh(rho) -+ z f / sqrt(n - 3)), z the normal quantile.
     f = 1.03 for Spearman, 1 for Pearson."""
     if n <= 3 or abs(rho) >= 1:
         return None
-    half = Z95 * se_factor / math.sqrt(n - 3)
+    half = stats.norm.ppf(0.975) * se_factor / math.sqrt(n - 3)
     return math.tanh(math.atanh(rho) - half), math.tanh(math.atanh(rho) + half)
 
 
@@ -400,6 +400,14 @@ def mean_figure(figures: Sequence[Figure], what: str) -> Figure:
         return undefined(0, next((f.note.removeprefix("undefined: ") for f in figures), f"no {what}"))
     left_out = len(figures) - len(defined)
     return Figure(float(np.mean(defined)), len(defined), note=f"{left_out} of {len(figures)} undefined and left out" if left_out else "")
+
+
+def annotator_means(ratings: pd.DataFrame) -> tuple[Figure, float, dict[str, float]]:
+    """Mean of the annotators' means, their population standard deviation (how differently severe they are; no standard error), and each."""
+    each = {name: float(mean) for name, mean in ratings.mean().dropna().items()}
+    if not each:
+        return undefined(0, "no rating"), math.nan, each
+    return Figure(float(np.mean(list(each.values()))), len(each)), float(np.std(list(each.values()))), each
 
 
 def others_mean(ratings: pd.DataFrame, annotator: str) -> np.ndarray:

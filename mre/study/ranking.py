@@ -10,7 +10,6 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 from scipy import stats
-from scipy.sparse.csgraph import connected_components
 
 from mre.study.agreement import DECIMALS, Figure, kendall_tau_b, rounded, spearman, undefined, vote_agreement
 
@@ -220,7 +219,10 @@ def ratings_of_wins(wins: np.ndarray, penalty: float | None = None) -> np.ndarra
     """Ratings (D, M) of D boards of wins (D, M, M), row over column, ties as half; NaN where a board has no finite maximum."""
     if penalty is not None:                                                             # a tie entered twice is one win each
         return SCALE / math.log(BASE) * _fit(2 * penalty * wins, ridge=1.0 / math.log(BASE) ** 2) + OFFSET
-    connected = np.array([connected_components(board, directed=True, connection="strong")[0] == 1 for board in wins > 0])
+    reached = ((wins > 0) | np.eye(wins.shape[1], dtype=bool)).astype(float)
+    for _ in range(wins.shape[1].bit_length()):                                         # who beat whom who beat whom ...
+        reached = (reached @ reached > 0).astype(float)
+    connected = reached.all(axis=(1, 2))
     ratings = np.full(wins.shape[:2], np.nan)
     if connected.any():
         ratings[connected] = SCALE / math.log(BASE) * _fit(wins[connected], ridge=0.0) + OFFSET

@@ -128,6 +128,7 @@ def methods(comparison: Comparison) -> pd.DataFrame:
                 continue
             row = {"judge": judge, "perspective": name, "method": method, "edits": human.n, **_cells("mean_human", human),
                    **_cells("mean_judge", mean), **_cells("bias", comparison.row(judge, name, "method", method, "bias")),
+                   "sd_of_annotator_means": ag.annotator_means(comparison.ratings[name].xs(method, level="method"))[1],
                    "human_rank": consistency.human_rank.get(method), "judge_rank": consistency.judge_rank.get(method)}
             for who, board in boards.items():
                 if method in board.index and board.loc[method, "battles"] >= FEW_VOTES:
