@@ -39,6 +39,7 @@ TOLERATED = 0.025        # root of the mean squared difference that is let pass 
 STRANGE = 0.12           # root of the mean squared difference from which an empty slot is no longer empty
 NOTHING_FROM = 4.75      # from this score on nothing is wrong
 UNEXPLAINED = 0.042     # mean difference that costs a point: what the weakest tint makes
+SAME = 1e-7              # of two explanations that differ by no more, in mean squared difference, the simpler one holds
 STARTS, REFINED = 5, 3       # how many explanations of the soft pictures, and of the full ones, are followed up
 DONE = ((0.015, 5.0), (0.22, 4.0), (0.45, 3.0), (0.65, 2.0), (1.0, 0.0))     # share of the edit that is missing -> following
 
@@ -153,7 +154,13 @@ class Oracle:
         found = [e for start in starts for e in self.with_artefacts(picture, start, noise)]
         found.sort(key=lambda e: e.error)
         refined = [self.refined(picture, e) for e in found[:REFINED]]
-        return min(refined, key=lambda e: e.error)
+        best = min(refined, key=lambda e: e.error)
+        for simpler in ({"artefact": "", "artefact_level": 0.0}, {"damage": "", "damage_level": 0.0, "other": -1}):
+            without = replace(best, **simpler)
+            error = distance(picture, self.candidate(without))
+            if error <= best.error + SAME:
+                best = replace(without, error=error)
+        return best
 
     def starts(self, small: Array) -> list[Explanation]:
         """The best few of edit ways and damages on small, soft pictures; without damage always among them."""
