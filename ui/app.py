@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import gradio as gr
 from fastapi import FastAPI
 
@@ -42,5 +44,5 @@ def build_app(settings: StudioSettings | None = None, editors: dict[str, Editor]
             add_routes(app, studio)
             access.protect_routes(app.routes[known:], tab)
     return gr.mount_gradio_app(app, page, path="/", footer_links=["api", "settings"], run_history=False, show_error=False,
-                               max_file_size=MAX_BYTES, auth_dependency=access.gradio_name, theme=theme.theme(), css=theme.css(),
-                               head=theme.head(), i18n=texts.translations())
+                               max_file_size=MAX_BYTES, auth_dependency=access.gradio_name, mcp_server=find_spec("mcp") is not None,
+                               theme=theme.theme(), css=theme.css(), head=theme.head(), i18n=texts.translations())
