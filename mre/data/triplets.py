@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import functools
+import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -54,7 +55,7 @@ def open_triplets(source: str, beside: Path) -> Sequence[SourceTriplet]:
     if path.is_dir() and not any(path.iterdir()):
         raise DataError(f"{path}: the folder is empty")
     found = open_pix2pix(path)
-    return _Rows(found, path) if isinstance(found, ParquetTriplets) else _from_tree(found, beside)
+    return _Rows(found, path) if isinstance(found, ParquetTriplets) else _from_tree(found, beside, _scene_of(path))
 
 
 def named_picture(name: str, beside: Path) -> Image.Image:
@@ -82,11 +83,11 @@ def _parquet(path: Path, _changed: int) -> ParquetTriplets:
 
 
 @functools.lru_cache(maxsize=64)
-def drawn(split: str, seed: int, index: int, size: int):
+def drawn(split: str, seed: int, index: int, size: int, edit_type: str | None = None):
     """One drawn triplet; the last few are remembered, as a triplet's pictures are asked for one by one."""
     from mre.data.scenes import draw_triplet
 
-    return draw_triplet(seed, index, split, size)
+    return draw_triplet(seed, index, split, size, edit_type=edit_type)
 
 
 # -- drawn scenes -----------------------------------------------------------------------------------------------------------------
@@ -134,13 +135,26 @@ class SceneTriplets(Sequence[SourceTriplet]):
 
 # -- files ------------------------------------------------------------------------------------------------------------------------
 
-def _from_tree(found, beside: Path) -> list[SourceTriplet]:
+def _scene_of(tree: Path) -> Callable[[str], Callable | None]:
+    """Triplet id -> what draws its scene again, for a tree that `python -m mre scenes` wrote without photos; None for others."""
+    try:
+        settings = json.loads((tree / "settings.json").read_text(encoding="utf-8"))
+        drawing = {"split": settings["split"], "seed": settings["seed"], "size": settings["size"], "edit_type": settings["edit_type"]}
+        is_drawn = (tree / "scenes.jsonl").exists() and not settings["photos"]
+    except (OSError, ValueError, KeyError, TypeError):
+        is_drawn = False
+    if not is_drawn:
+        return lambda name: None
+    return lambda name: functools.partial(drawn, index=int(name.rpartition("/")[2]), **drawing)
+
+
+def _from_tree(found, beside: Path, scene_of: Callable[[str], Callable | None]) -> list[SourceTriplet]:
     seeds: dict[str, int] = {}
     for triplet in found:
         seeds[triplet.folder] = seeds.get(triplet.folder, 0) + 1
     return [SourceTriplet(triplet.id, triplet.folder if seeds[triplet.folder] == 1 else triplet.id, triplet.instructions[0],
-                          triplet.original, triplet.edited, _relative(triplet.original, beside), _relative(triplet.edited, beside))
-            for triplet in found]
+                          triplet.original, triplet.edited, _relative(triplet.original, beside), _relative(triplet.edited, beside),
+                          scene_of(triplet.id)) for triplet in found]
 
 
 class _Rows(Sequence[SourceTriplet]):

@@ -44,7 +44,7 @@ def probe_asks(original: Path | str | Image.Image, edited: Path | str | Image.Im
 def painted(image: Image.Image, text: str) -> Image.Image:
     """The picture with a line of writing across its foot, white on black."""
     image = image.convert("RGB")
-    size = max(8, image.width * 3 // (2 * len(text)))
+    size = max(8, min(image.width * 3 // (2 * len(text)), image.height // 8))
     font = ImageFont.load_default(size)
     height = size * 2
     draw = ImageDraw.Draw(image)

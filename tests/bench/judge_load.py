@@ -123,9 +123,12 @@ def kills(times: int, count: int, concurrency: int, latency: float, quiet: bool 
         whole = count * 3 * latency / concurrency
         done = 0
         while done < times:
+            before = tell(url, "/ledger")["requests"]
             child = start_client(url, count, concurrency, cache, quiet)
+            while child.poll() is None and tell(url, "/ledger")["requests"] == before:
+                time.sleep(0.02)            # it is still starting
             try:
-                child.wait(2.0 + rng.random() * whole * 2 / times)
+                child.wait(rng.random() * whole * 2 / times)
                 break                       # it finished before it could be killed
             except subprocess.TimeoutExpired:
                 child.kill()

@@ -324,3 +324,13 @@ def test_the_judge_module_loads_no_torch():
     import sys
     code = "import sys, mre.judge.openai_judge, mre.judge.oracle, mre.judge.flags; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": "."})
+
+
+def test_a_run_killed_again_and_again_pays_for_no_kept_answer_twice():
+    from tests.bench.judge_load import kills
+
+    found = kills(3, 100, 8, 0.05, quiet=True)
+    assert found["kills"] >= 1
+    assert found["answers_kept"] == found["questions"] == 300
+    assert (found["kept_paid_again"], found["failed"]) == (0, 0)
+    assert found["in_flight_paid_again"] <= found["most_in_flight_lost"], "only what was in flight when it died"

@@ -1,0 +1,123 @@
+"""The Data tab: reward data by score and word, with the triplets."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+from PIL import Image
+
+from mre.data import reward_browser
+from mre.data.reward_browser import DRAWN, Filter, RewardData
+from mre.data.rewardedit import RewardedTriplet
+from mre.errors import DataError
+from mre.rewards import Reward
+from ui import data_tab
+from ui.studio import Studio, StudioSettings
+
+EVIL = "<img src=x onerror=alert(1)>"
+
+
+def triplet(name, scores, texts, instruction="make it red") -> RewardedTriplet:
+    return RewardedTriplet(name, Reward.of(scores, texts), instruction)
+
+
+ROWS = RewardData("rows", (triplet("a", (5, 5, 5), ("None",) * 3), triplet("b", (2, 5, 5), ("the sky is grey", "None", "None"), "add fog"),
+                           triplet("c", (5, 1, 4), ("None", "a tree moved", "blurry sky"))), None)
+
+
+@pytest.mark.parametrize(("wanted", "found"), [
+    (Filter(), "abc"), (Filter(highest=4), "bc"), (Filter("following", 0, 4), "b"), (Filter("quality", 4, 4), "c"),
+    (Filter(word="SKY"), "bc"), (Filter("quality", word="sky"), "c"), (Filter("preserving", 0, 1, "sky"), ""), (Filter(word="fog"), "b"),
+    (Filter("following", 5, 5, "red"), "ac")])
+def test_rows_pass_when_one_perspective_has_the_score_and_the_word(wanted, found):
+    assert "".join(row.id for row in reward_browser.filtered(ROWS, wanted)) == found
+
+
+@pytest.mark.parametrize("bad", [{"perspective": "beauty"}, {"lowest": -1}, {"highest": 6}, {"lowest": float("nan")}, {"lowest": "x"}])
+def test_filters_that_are_none_are_refused(bad):
+    with pytest.raises(DataError):
+        Filter(**bad)
+
+
+@pytest.fixture
+def studio(tmp_path):
+    """A studio whose data folder holds one data set, with texts that try to be markup and a picture that is lost."""
+    folder = tmp_path / "rewards"
+    folder.mkdir()
+    Image.new("RGB", (40, 30), (200, 10, 10)).save(folder / "a.png")
+    rows = []
+    for number in range(15):
+        each = {name: {"score": number % 6, "text": f"fault {number} {EVIL}"} for name in ("following", "preserving", "quality")}
+        rows.append({"id": f"t{number}{EVIL}", "instruction": f"do {number} {EVIL}", "original": "a.png", "edited": "lost.png", **each})
+    (folder / "mine.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (folder / "mine.json").write_text("{}")
+    (folder / "mine.failed.jsonl").write_text("{}")
+    return Studio(StudioSettings(models=("tiny-untrained",), data=tmp_path))
+
+
+REQUEST = SimpleNamespace(headers={}, session_hash="visit-1")
+
+
+def look(studio, name="mine.jsonl", perspective="any", lowest=0, highest=5, word="", page=0, step=0):
+    return data_tab.on_filter(studio, step)(name, perspective, lowest, highest, word, page, REQUEST)
+
+
+def test_the_folders_data_sets_are_offered_once_each_and_nothing_else_opens(studio, tmp_path):
+    folder = tmp_path / "rewards"
+    assert reward_browser.names_of_data(folder) == [DRAWN, "mine.jsonl"]
+    for name in ("../secret.jsonl", "/etc/passwd", "mine.failed.jsonl", ""):
+        with pytest.raises(DataError, match="no data set"):
+            reward_browser.open_data(folder, name)
+
+
+def test_a_page_shows_twelve_triplets_escaped_with_their_pictures(studio):
+    cards, count, page, back, forth = look(studio)
+    assert cards.count("<article") == 12
+    assert "15 of 15 triplets pass; page 1 of 2" in count
+    assert (page, back.interactive, forth.interactive) == (0, False, True)
+    assert "<img src=x" not in cards
+    assert "&lt;img src=x" in cards
+    assert cards.count("<img ") == 12
+    assert cards.count("picture not found") == 12
+    token = cards.split("/pictures/")[1].split("/")[0]
+    assert Image.open(studio.shelf.get(token).file).getpixel((0, 0)) == (200, 10, 10)
+
+
+def test_paging_goes_forth_and_back_and_leaves_no_pictures_behind(studio):
+    look(studio)
+    cards, count, page, *_ = look(studio, page=0, step=1)
+    assert (page, cards.count("<article")) == (1, 3)
+    assert "page 2 of 2" in count
+    assert len(studio.shelf._pictures) == 3
+    assert look(studio, page=1, step=1)[2] == 1
+    assert look(studio, page=1, step=-1)[2] == 0
+
+
+def test_a_filter_that_nothing_passes_says_so_and_a_bad_one_is_told(studio):
+    assert "Nothing passes" in look(studio, word="zebra")[0]
+    assert "between 0 and 5" in look(studio, highest=9)[0]
+    assert "no data set" in look(studio, name="../x")[0]
+
+
+def test_a_faulty_data_set_is_one_line_without_a_server_path(studio, tmp_path):
+    (tmp_path / "rewards" / "bad.jsonl").write_text("not json\n")
+    told = data_tab.on_open(studio)("bad.jsonl", "any", REQUEST)[0]
+    assert "line 1: not JSON" in told
+    assert str(tmp_path) not in told
+
+
+def test_numbers_show_scores_and_words_of_all_perspectives(studio):
+    numbers, words = data_tab.on_open(studio)("mine.jsonl", "any", REQUEST)
+    assert numbers.count("class='bar'") == 18
+    assert "below 5 87 %" in numbers
+    assert ("fault (45)", "fault") in words.choices
+
+
+def test_drawn_scenes_are_there_without_any_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(reward_browser, "DRAWN_COUNT", 3)
+    reward_browser.drawn_data.cache_clear()
+    studio = Studio(StudioSettings(models=("tiny-untrained",), data=tmp_path / "nothing"))
+    cards, count, *_ = look(studio, name=DRAWN)
+    reward_browser.drawn_data.cache_clear()
+    assert "3 of 3" in count
+    assert cards.count("<img src='/pictures/") == 6
