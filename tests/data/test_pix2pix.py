@@ -15,7 +15,7 @@ def picture(path, colour, size=(40, 32)):
     Image.new("RGB", size, colour).save(path)
 
 
-@pytest.fixture()
+@pytest.fixture
 def tree(tmp_path):
     """Two folders; the second holds two seed pairs, and its files are made in an order that no role follows."""
     root = tmp_path / "tree"

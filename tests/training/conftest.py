@@ -37,7 +37,7 @@ def editor(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture()
+@pytest.fixture
 def config(tree, editor, tmp_path) -> TrainConfig:
     """Six steps of four triplets on that editor and tree."""
     return TrainConfig(out=tmp_path / "run", init_from=editor, data="pix2pix", data_dir=tree, rewards=tree / "rewards.json", resolution=16,
@@ -45,7 +45,7 @@ def config(tree, editor, tmp_path) -> TrainConfig:
                        reward_init="released")
 
 
-@pytest.fixture()
+@pytest.fixture
 def train():
     """Runs a config, with changes, in this process."""
     def run(config: TrainConfig, **changes: object) -> Run:

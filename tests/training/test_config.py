@@ -39,7 +39,8 @@ def test_every_preset_is_a_config_and_the_baseline_differs_in_rewards_alone(name
 
 
 def test_what_a_run_writes_beside_its_checkpoints_is_readable_yaml_and_gives_the_same_config(tmp_path):
-    config = TrainConfig(**PRESETS["tiny"] | {"perspectives": ("quality",), "out": tmp_path / "a b: #c", "edit_type_weights": (1, 2, 3, 1, 1, 1, 0)})
+    odd = {"perspectives": ("quality",), "out": tmp_path / "a b: #c", "edit_type_weights": (1, 2, 3, 1, 1, 1, 0)}
+    config = TrainConfig(**PRESETS["tiny"] | odd)
     path = tmp_path / "config.yaml"
     path.write_text(config.as_yaml(), encoding="utf-8")
     assert set(yaml.safe_load(path.read_text(encoding="utf-8"))) == {one.name for one in dataclasses.fields(TrainConfig)}

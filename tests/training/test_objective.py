@@ -1,6 +1,7 @@
 """What is minimised, by numbers worked out by hand or given by the released implementation."""
 
 import dataclasses
+import json
 import math
 
 import numpy as np
@@ -20,16 +21,12 @@ from tests import tiny_models
 
 @pytest.mark.parametrize("d", [0.05, 0.1])
 def test_conditions_are_dropped_as_in_the_released_code(shared, d):
-    import json
-
     for row in json.loads((shared / "parity" / "rules.json").read_text())["conditioning_dropout"]:
         text, image = dropped(torch.tensor([row["random_p"]]), d)
         assert (text.item(), image.item()) == (row[f"drop_text_at_{d:g}"], row[f"drop_image_at_{d:g}"]), row
 
 
 def test_the_moving_average_decays_as_in_the_released_code(shared):
-    import json
-
     ema = EMAModel([torch.nn.Parameter(torch.zeros(1))], decay=TrainConfig().ema_decay, foreach=True)
     for step, decay in json.loads((shared / "parity" / "rules.json").read_text())["ema_decay_by_optimizer_step"].items():
         assert ema.get_decay(int(step)) == pytest.approx(decay, rel=1e-12)
@@ -77,7 +74,8 @@ def batch_and_draws(steps):
     mask = torch.zeros(2, 1, 4, 4)
     mask[0, 0, 0, 3] = 1            # one pixel: the upper right cell of the first sample counts as changed
     ones = torch.ones(2)
-    return Batch(latents, image, torch.zeros(2, 3, 8), {}, mask), Draws(torch.tensor(steps), ones, ones, ones, noise, torch.zeros_like(noise))
+    draws = Draws(torch.tensor(steps), ones, ones, ones, noise, torch.zeros_like(noise))
+    return Batch(latents, image, torch.zeros(2, 3, 8), {}, mask), draws
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "sample", "v_prediction"])
@@ -85,7 +83,8 @@ def test_the_loss_is_the_mean_squared_distance_to_what_is_to_be_predicted(predic
     scheduler = DDPMScheduler(beta_schedule="scaled_linear", prediction_type=prediction)
     batch, draws = batch_and_draws([10, 900])
     alpha = torch.tensor(np.cumprod(1 - np.linspace(0.0001**0.5, 0.02**0.5, 1000) ** 2)[[10, 900]]).float()[:, None, None, None]
-    target = {"epsilon": draws.noise, "sample": batch.latents, "v_prediction": alpha.sqrt() * draws.noise - (1 - alpha).sqrt() * batch.latents}
+    target = {"epsilon": draws.noise, "sample": batch.latents,
+              "v_prediction": alpha.sqrt() * draws.noise - (1 - alpha).sqrt() * batch.latents}
     answer = torch.full_like(batch.latents, 0.25)
     losses = NoisePrediction(scheduler, TrainConfig())(_Answers(answer), batch, draws)
     assert losses["loss"].item() == pytest.approx(((answer - target[prediction]) ** 2).mean().item(), rel=1e-5)

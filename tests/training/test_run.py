@@ -1,0 +1,374 @@
+"""Runs of the trainer: the released implementation's numbers, resuming, being cut, full disks, several processes."""
+
+import dataclasses
+import errno
+import functools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from mre.errors import DataError, MreError, SettingsError
+from mre.models.released import released_name
+from mre.models.zoo import load_pipeline
+from mre.rewards import Reward
+from mre.training import checkpoints, loop
+from mre.training.checkpoints import checkpoints as whole_checkpoints
+from mre.training.config import TrainConfig
+from mre.training.encoding import Latents
+from mre.training.objective import Draws
+from mre.training.triplets import Example
+from tests import tiny_models
+from tests.conftest import ROOT
+from tests.golden import Golden
+from tests.training.conftest import log_of, state_of
+
+# ------------------------------------------------------------------------------------------------- the released implementation
+
+STEPS = 2
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}         # so that two processes on two cores do not get in each other's way
+
+
+class GoldenBatch:
+    """The reference's training batch, as a source of triplets and a reader of texts."""
+
+    def __init__(self, golden: Golden) -> None:
+        self.tensors = {name.removeprefix("train/"): value for name, value in load_file(golden.folder / "train_case.safetensors").items()}
+
+    def training(self, sample: int) -> Example:
+        row = sample % 4
+        edited = self.tensors["latents"][row]
+        latents = Latents(self.tensors["original_image_latents"][row], edited, torch.zeros_like(edited))
+        return Example("", Reward(*self.tensors["reward_scores"][row].tolist()), latents=latents)
+
+    def instructions(self, texts) -> torch.Tensor:
+        return self.tensors["null_hidden_states" if len(texts) == 1 else "encoder_hidden_states"]
+
+    def rewards(self, rewards) -> dict[str, torch.Tensor]:
+        return {"reward_text": self.tensors["negative_embeds"]}
+
+    def draws(self) -> Draws:
+        noise, ones = self.tensors["noise"], torch.ones(4)
+        return Draws(self.tensors["timesteps"], self.tensors["random_p"], ones, ones, noise, torch.zeros_like(noise))
+
+
+@pytest.fixture(params=["float32_no_clipping", "float32_clip_norm_1"])
+def golden_run(request, shared, monkeypatch, train, tmp_path):
+    """Two steps of the whole trainer on the reference's batch and weights; and what the reference says of them."""
+    golden = Golden(shared / "parity")
+    said = golden.numbers["train"][request.param]
+    batch = GoldenBatch(golden)
+    unet = golden.unet
+    for module in unet.modules():                       # the reference's dropout inside was set to 0
+        if hasattr(module, "dropout") and isinstance(module.dropout, float):
+            module.dropout = 0.0
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    vae = torch.nn.Module()
+    vae.dtype, vae.config = torch.float32, SimpleNamespace(scaling_factor=1.0, latent_channels=4)
+    scheduler = loop.DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
+    pipeline = SimpleNamespace(unet=unet, vae=vae, text_encoder=torch.nn.Module(), tokenizer=None, scheduler=scheduler, vae_scale_factor=8)
+    monkeypatch.setattr(loop, "starting_pipeline", lambda *args: pipeline)
+    monkeypatch.setattr(loop, "open_triplets", lambda config: batch)
+    monkeypatch.setattr(loop, "TextReader", lambda *args: batch)
+    monkeypatch.setattr(loop.Draws, "of", classmethod(lambda *args: batch.draws()))
+    monkeypatch.setattr(loop, "save_editor", lambda pipeline, folder, config: None)
+    norms: dict[str, float] = {}
+
+    def note(parameter, name):
+        norms.setdefault(name, parameter.grad.double().norm().item())       # of the first step
+
+    for name, parameter in unet.named_parameters():
+        parameter.register_post_accumulate_grad_hook(functools.partial(note, name=released_name(name)))
+    before = {released_name(name): value.detach().clone() for name, value in unet.named_parameters()}
+    config = TrainConfig(out=tmp_path / "run", init_from="given", data="pix2pix", data_dir="given", rewards="given", resolution=64,
+                         max_steps=STEPS, batch_size=4, accumulation=1, decay_all=True,
+                         max_grad_norm=1.0 if "clip_norm_1" in request.param else 1e9,
+                         log_every=1, checkpoint_every=1, checkpoint_limit=0, validation_every=0)
+    train(config)
+    return SimpleNamespace(said=said, out=config.out, norms=norms, before=before, tensors=batch.tensors)
+
+
+def test_loss_gradients_weights_and_average_are_those_of_the_released_code(golden_run):
+    said, rows = golden_run.said, log_of(golden_run.out)
+    assert [float(row["loss"]) for row in rows] == pytest.approx(said["losses"][:STEPS], rel=1e-5)
+    assert [float(row["grad_norm"]) for row in rows] == pytest.approx(said["total_grad_norm"][:STEPS], rel=1e-4)
+    for name, norm in said["grad_norms"].items():               # one of them is a ten-thousandth of the whole: float32 rounds it coarser
+        assert golden_run.norms[name] == pytest.approx(norm, rel=1e-4, abs=2e-7), name
+    first = whole_checkpoints(Path(golden_run.out))[0]
+    after, average = ({released_name(name.removeprefix("unet.")): value for name, value in load_file(first / file).items()}
+                      for file in ("model.safetensors", "ema.safetensors"))
+    for name, expected in said["after_step_1"].items():
+        value = after[name].double()
+        # Adam's first step is nearly the gradient's sign, so float32 noise in the tiniest of a million gradients moves a sum by 1e-3
+        assert value.sum().item() == pytest.approx(expected["sum"], abs=2e-3), name
+        assert value.abs().sum().item() == pytest.approx(expected["abs_sum"], abs=2e-3), name
+        assert (value - golden_run.before[name].double()).norm().item() == pytest.approx(expected["delta_l2"], rel=5e-3), name
+        assert average[name].double().sum().item() == pytest.approx(expected["ema_sum"], abs=2e-3), name
+    torch.testing.assert_close(after["conv_out.weight"], golden_run.tensors["out.conv_out.weight.after_1"], atol=2e-5, rtol=0)
+    assert state_of(first)["ema_updates"] == 1
+
+
+# ------------------------------------------------------------------------------------------------------------------ clipping
+
+def test_clipping_clips(config, train, monkeypatch):
+    """With plain gradient descent at rate 1, the step that weights take is the gradient: no longer than it may be."""
+    monkeypatch.setattr(loop, "build_optimizer", lambda learner, config: torch.optim.SGD(
+        [{"params": list(learner.unet.parameters()), "rate": 1.0}], lr=1.0))
+    taken = {}
+    for limit in (0.01, 1e9):
+        run = train(config, out=f"{config.out}-{limit}", max_grad_norm=limit, max_steps=1, ema=False, schedule="constant")
+        began = load_pipeline(config.init_from).unet.state_dict()
+        moved = torch.cat([(value - began[name]).flatten() for name, value in run.pipeline.unet.state_dict().items()])
+        taken[limit] = moved.double().norm().item(), float(log_of(run.out)[0]["grad_norm"])
+    assert taken[0.01][0] == pytest.approx(0.01, rel=1e-3)
+    assert taken[1e9][0] == pytest.approx(taken[1e9][1], rel=1e-3)
+    assert taken[0.01][1] == pytest.approx(taken[1e9][1], rel=1e-6)         # the norm in the log is that before clipping
+    assert taken[1e9][1] > 0.1
+
+
+# ------------------------------------------------------------------------------------------------------------------ resuming
+
+def weights(run_or_folder) -> dict[str, torch.Tensor]:
+    return load_file(whole_checkpoints(Path(run_or_folder))[-1] / "model.safetensors")
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(value, b[name]) for name, value in a.items())
+
+
+@pytest.fixture
+def whole(config, train) -> str:
+    """Folder of a run that nothing cut."""
+    return train(config, out=f"{config.out}-whole").config.out
+
+
+def test_a_run_that_was_cut_within_a_checkpoint_goes_on_to_the_same_losses(config, train, whole, monkeypatch):
+    saved = loop.save_tensors
+
+    def cut(tensors, path):
+        if "step-000004" in str(path) and path.name == "optimizer.safetensors":
+            raise KeyboardInterrupt                                         # as late as it can come
+        saved(tensors, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "save_tensors", cut)
+        with pytest.raises(KeyboardInterrupt):
+            train(config)
+    assert [path.name for path in whole_checkpoints(Path(config.out))] == ["step-000002"]
+    train(config)
+    assert log_of(config.out) == log_of(whole)
+    assert same(weights(config.out), weights(whole))
+    assert not list((Path(config.out) / "checkpoints").glob(".*"))          # nothing half-written stays
+
+
+def test_asked_to_stop_it_saves_the_step_it_is_in_and_goes_on_from_there(config, train, whole, monkeypatch):
+    step = loop.Run._one_step
+
+    def one_step(run, loader):
+        if run.step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(run, loader)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Run, "_one_step", one_step)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, checkpoint_every=100)
+    assert [path.name for path in whole_checkpoints(Path(config.out))] == ["step-000003"]
+    train(config, checkpoint_every=100)
+    assert log_of(config.out) == log_of(whole)
+    assert same(weights(config.out), weights(whole))
+
+
+def test_a_killed_program_goes_on_with_the_same_settings_to_the_same_losses(config, train, whole, tmp_path):
+    (tmp_path / "run.yaml").write_text(config.as_yaml(), encoding="utf-8")
+    process = subprocess.Popen([sys.executable, "train.py", "--config", str(tmp_path / "run.yaml")], cwd=ROOT, env=ENVIRONMENT,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 120
+    while not whole_checkpoints(Path(config.out)) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    there = whole_checkpoints(Path(config.out))
+    assert there
+    for path in there:                                                      # every one that is there is whole
+        assert {file.name for file in path.iterdir()} == {"config.yaml", "state.json", "model.safetensors", "optimizer.safetensors",
+                                                          "ema.safetensors"}
+        load_file(path / "optimizer.safetensors")
+    train(config)
+    losses = [[float(row[name]) for row in log_of(out) for name in ("loss", "grad_norm")] for out in (config.out, whole)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)                  # another number of threads than here
+
+
+def test_other_settings_than_the_run_began_with_are_refused_by_name(config, train):
+    train(config, max_steps=2)
+    for name, value in (("learning_rate", 1e-5), ("batch_size", 3), ("seed", 9)):
+        with pytest.raises(SettingsError, match=f"^{name} is"):
+            train(config, **{name: value})
+    train(config, max_steps=3, log_every=2, checkpoint_limit=1)             # these may change
+    assert [path.name for path in whole_checkpoints(Path(config.out))] == ["step-000003"]
+
+
+# ------------------------------------------------------------------------------------------------------------- what it leaves
+
+def test_only_the_newest_checkpoints_are_kept(config, train):
+    train(config, checkpoint_every=1, checkpoint_limit=2)
+    assert [path.name for path in whole_checkpoints(Path(config.out))] == ["step-000005", "step-000006"]
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "state.json"])
+def test_a_full_disk_is_one_clear_line_and_leaves_earlier_checkpoints_alone(config, train, monkeypatch, file):
+    flush = checkpoints._flush
+
+    def full(path):
+        if "step-000004" in str(path) and path.name == file:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        flush(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "_flush", full)
+        with pytest.raises(MreError, match="step-000004 could not be written: No space left on device") as caught:
+            train(config)
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in (Path(config.out) / "checkpoints").iterdir()] == ["step-000002"]
+    train(config)                                                           # with room again, it goes on
+    assert state_of(whole_checkpoints(Path(config.out))[-1])["step"] == 6
+
+
+def test_the_finished_editor_holds_the_moving_average_and_loads_by_its_folder(config, train):
+    run = train(config, half=True)
+    folder = Path(config.out) / "pipeline"
+    average = load_file(whole_checkpoints(Path(config.out))[-1] / "ema.safetensors")
+    stored = load_file(folder / "unet" / "diffusion_pytorch_model.safetensors")
+    assert {value.dtype for value in stored.values()} == {torch.float16}
+    assert same({f"unet.{name}": value for name, value in stored.items()}, {name: value.half() for name, value in average.items()})
+    assert run.pipeline.unet.dtype == torch.float32                         # what was trained is as it was
+    editor = load_pipeline(str(folder))
+    assert editor("make it blue", Image.new("RGB", (16, 16), "red"), Reward.best(), num_inference_steps=1).images[0].size == (16, 16)
+    assert TrainConfig(**TrainConfig.read_yaml(folder / "training.yaml")) == run.config
+
+
+def test_a_sheet_of_samples_shows_each_reward_beside_original_and_data(config, train):
+    train(config, max_steps=2, validation_every=2, validation_samples=3)
+    sheet = Image.open(Path(config.out) / "samples" / "step-000002.png")
+    assert sheet.size == (5 * 16, 3 * (16 + 14))
+    assert list((Path(config.out) / "tensorboard").iterdir())
+
+
+# ----------------------------------------------------------------------------------------------------------- the same numbers
+
+def test_cached_latents_and_texts_give_the_same_losses(config, train, tmp_path, monkeypatch):
+    plain = train(config, flip=False, max_steps=3, out=f"{config.out}-plain")
+    train(config, flip=False, max_steps=3, cache_latents=tmp_path / "cache")
+    for row, other in zip(log_of(config.out), log_of(plain.out), strict=True):
+        assert float(row["loss"]) == pytest.approx(float(other["loss"]), rel=1e-5)
+        assert float(row["grad_norm"]) == pytest.approx(float(other["grad_norm"]), rel=1e-4)
+    monkeypatch.setattr("mre.training.cache.encode_pictures", None)         # a second run encodes nothing again
+    train(config, flip=False, max_steps=3, cache_latents=tmp_path / "cache", out=f"{config.out}-again")
+    assert log_of(f"{config.out}-again") == log_of(config.out)
+    with pytest.raises(SettingsError, match="was made for other resolution"):
+        train(config, flip=False, cache_latents=tmp_path / "cache", resolution=32, out=f"{config.out}-other")
+
+
+def test_worker_processes_change_nothing(config, train):
+    a, b = (train(config, num_workers=workers, max_steps=2, out=f"{config.out}-{workers}") for workers in (0, 2))
+    assert log_of(a.out) == log_of(b.out)
+
+
+@pytest.mark.parametrize("changes", [{"variant": "paper", "init_from": ""}, {"reward_dropout": 0.5, "reward_text_dropout": 0.5},
+                                     {"gradient_checkpointing": True, "plain_attention": True}, {"train_text_encoder": True}])
+def test_other_ways_to_train_run_and_change_what_they_train(config, train, tmp_path, changes):
+    if "init_from" in changes:
+        tiny_models.pipeline(tiny_models.reward_unet(variant="paper", reward_dropout=0.0)).save_pretrained(tmp_path / "paper")
+        changes |= {"init_from": tmp_path / "paper", "reward_init": "zero"}
+    run = train(config, max_steps=2, **changes)
+    began = load_pipeline(run.config.init_from)
+    assert not same(began.unet.state_dict(), run.pipeline.unet.state_dict())
+    assert same(began.text_encoder.state_dict(), run.pipeline.text_encoder.state_dict()) != run.config.train_text_encoder
+    assert same(began.vae.state_dict(), run.pipeline.vae.state_dict())
+
+
+def test_two_processes_learn_what_one_does_with_twice_the_batch(config, train, tmp_path):
+    one = train(config, batch_size=4, max_steps=3)
+    two = dataclasses.replace(config, batch_size=2, max_steps=3, out=tmp_path / "two")
+    (tmp_path / "two.yaml").write_text(two.as_yaml(), encoding="utf-8")
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    subprocess.run([*launch, "train.py", "--config", str(tmp_path / "two.yaml")], cwd=ROOT, env=ENVIRONMENT, check=True, timeout=250,
+                   capture_output=True)
+    rows = list(zip(log_of(one.out), log_of(two.out), strict=True))
+    assert len(rows) == 3
+    for alone, together in rows:
+        assert alone["samples"] == together["samples"]
+        assert float(together["loss"]) == pytest.approx(float(alone["loss"]), rel=1e-5)
+        assert float(together["grad_norm"]) == pytest.approx(float(alone["grad_norm"]), rel=1e-4)
+    ours, theirs = weights(one.out), weights(two.out)
+    began = load_pipeline(config.init_from).unet.state_dict()
+    for name, value in ours.items():
+        assert (value - theirs[name]).abs().max() < 2e-4, name              # a first Adam step of 1e-3 is nearly the gradient's sign
+    moved = torch.cat([(value - began[name.removeprefix("unet.")]).flatten() for name, value in ours.items()])
+    apart = torch.cat([(value - theirs[name]).flatten() for name, value in ours.items()])
+    assert apart.norm() < 0.01 * moved.norm()
+    assert same(load_file(whole_checkpoints(Path(two.out))[-1] / "model.safetensors"), theirs)
+
+
+# -------------------------------------------------------------------------------------------------------------------- stages
+
+def test_stage_two_starts_exactly_where_stage_one_ended(config, train, tree):
+    """Stage 1 knows no rewards and needs no reward file; the new layers of stage 2 begin without effect."""
+    off = {"use_score": False, "use_text": False, "use_attention": False, "use_addition": False}
+    plain = Path(f"{config.out}-plain")
+    tiny_models.pipeline(tiny_models.plain_unet()).save_pretrained(plain)
+    first = train(config, out=f"{config.out}-1", init_from=plain, rewards="", reward_init="zero", max_steps=2, **off)
+    assert not any(name.startswith("reward_") for name, _ in first.pipeline.unet.named_parameters())
+    second = train(config, init_from=Path(first.config.out) / "pipeline", reward_init="zero", max_steps=2)
+    assert {name.split(".")[0] for name, _ in second.pipeline.unet.named_parameters() if name.startswith("reward_")} \
+        == {"reward_condition", "reward_encoder"}
+    editors = [load_pipeline(str(Path(run.config.out) / "pipeline")) for run in (first, second)]
+    assert [one.conditioned for one in editors] == [False, True]
+    editors[1] = loop.starting_pipeline(second.config)                      # as it was before stage 2 trained it
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (16, 16, 3), dtype=np.uint8))
+    edits = [editor("x", picture, Reward(0, 0, 0), num_inference_steps=2, generator=torch.Generator().manual_seed(0)).images[0]
+             for editor in editors]
+    assert np.abs(np.asarray(edits[0], dtype=int) - np.asarray(edits[1], dtype=int)).max() <= 1
+
+
+def test_data_that_are_not_whole_stop_the_run_in_one_line(config, train, tree, tmp_path):
+    broken = tmp_path / "broken"
+    shutil.copytree(tree, broken)
+    (broken / "shard-00/0000003/3_1.png").unlink()
+    with pytest.raises(DataError, match=r"shard-00/0000003: 3_1.jpg \(edited\) is missing"):
+        train(config, data_dir=broken)
+    (broken / "shard-00/0000003/3_1.png").write_bytes(b"\x89PNG")
+    for workers in (0, 1):
+        with pytest.raises(MreError, match=r"3_1.png") as caught:
+            train(config, data_dir=broken, max_steps=20, num_workers=workers, out=f"{config.out}-{workers}")
+        assert "\n" not in str(caught.value)
+    rewards = json.loads((tree / "rewards.json").read_text())
+    (tmp_path / "more.json").write_text(json.dumps(rewards | {"shard-00/0000099": rewards["shard-00/0000000"]}))
+    with pytest.raises(DataError, match="shard-00/0000099: no such triplet folder"):
+        train(config, rewards=tmp_path / "more.json")
+    for number in (0, 1):
+        shutil.copy(tree / f"shard-00/0000000/0_{number}.png", broken / f"shard-00/0000000/77_{number}.png")
+    (broken / "shard-00/0000003/3_1.png").write_bytes((tree / "shard-00/0000003/3_1.png").read_bytes())
+    with pytest.raises(DataError, match="shard-00/0000000: holds several seed pairs"):
+        train(config, data_dir=broken)
+    train(config, data_dir=broken, several_pairs="first", max_steps=1)
+    with pytest.raises(SettingsError, match="resolution must be a multiple of 2"):
+        train(config, resolution=17, out=f"{config.out}-17")
+
+
+def test_fp16_without_a_gpu_is_refused(config, train):
+    if not torch.accelerator.is_available():
+        with pytest.raises(SettingsError, match="mixed_precision fp16 needs a GPU"):
+            train(config, mixed_precision="fp16")
