@@ -80,6 +80,8 @@ class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
         self._guidance_scale = config.default_guidance_scale if guidance_scale is None else guidance_scale
         self._image_guidance_scale = config.default_image_guidance_scale if image_guidance_scale is None else image_guidance_scale
         prompt, image, batch = self._paired(prompt, image, stock.get("prompt_embeds"), num_images_per_prompt)
+        if isinstance(prompt, list) and isinstance(stock.get("negative_prompt"), str):
+            stock["negative_prompt"] = [stock["negative_prompt"]] * batch
         if self.conditioned:
             condition = self._encode_reward(reward, negative_reward, batch, num_images_per_prompt)
             cross_attention_kwargs = {**(cross_attention_kwargs or {}), "reward": condition}
@@ -100,9 +102,9 @@ class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
     def _paired(self, prompt: Any, image: Any, prompt_embeds: Tensor | None, copies: int) -> tuple[Any, Any, int]:
         """One instruction for each picture and one picture for each result, so that nothing is paired by accident; and how many pairs."""
         pictures = _pictures(image)
-        if isinstance(prompt, str):
+        if isinstance(prompt, str) and len(pictures) > 1:
             prompt = [prompt] * len(pictures)
-        batch = len(prompt_embeds) if prompt is None and prompt_embeds is not None else len(prompt or [])
+        batch = len(prompt_embeds) if prompt is None and prompt_embeds is not None else 1 if isinstance(prompt, str) else len(prompt or [])
         if batch % len(pictures):
             raise ValueError(f"{batch} instructions cannot be shared out over {len(pictures)} pictures")
         rows = [row % len(pictures) for row in range(batch) for _ in range(copies)]

@@ -234,6 +234,14 @@ def test_pictures_and_instructions_that_do_not_pair_are_refused(editor, prompt, 
         editor(prompt, image)
 
 
+def test_a_negative_instruction_serves_one_picture_and_many(editor):
+    starts = latents(2)
+    many = edited(editor, "red", [photo(0), photo(1)], negative_prompt="blue", latents=starts)
+    alone = edited(editor, "red", photo(1), negative_prompt="blue", latents=starts[1:])
+    assert torch.allclose(many[1], alone[0], atol=1e-4)
+    assert not torch.allclose(alone, edited(editor, "red", photo(1), latents=starts[1:]), atol=1e-3)
+
+
 # ----------------------------------------------------------------------------------------------------- a model's own config
 
 def test_a_model_brings_its_own_defaults_and_arguments_win(heard, editor):

@@ -24,7 +24,7 @@ from mre.errors import ModelError
 from mre.models import released
 from mre.models.patch_autoencoder import PatchAutoencoder
 from mre.models.quiet import quiet_libraries
-from mre.models.unet import RewardUNet2DConditionModel
+from mre.models.unet import REWARD_SETTINGS, RewardUNet2DConditionModel
 
 INDEX = "model_index.json"
 COMPONENTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
@@ -112,7 +112,7 @@ def read_tensors(folder: Path, stem: str) -> dict[str, Tensor]:
             pickled = next(iter([*folder.glob("*.bin"), *folder.glob("*.ckpt")]), None)
             raise ModelError(f"{file} is missing" + (f"; {pickled.name} is not read, since it may hold code" if pickled else ""))
         try:
-            tensors |= load_file(file)
+            tensors |= {name: value.clone() for name, value in load_file(file).items()}      # copies: a file may change
         except (SafetensorError, OSError) as error:
             raise ModelError(f"{file} is damaged: {error}") from error
     return tensors
@@ -161,6 +161,8 @@ def read_unet(cls: type, folder: Path, *, dtype: torch.dtype | None = None, torc
 
     Raises ModelError for missing, unexpected or misshapen tensors, and for a condition other than the one that the U-Net has.
     """
+    if unknown := sorted(condition.keys() - set(REWARD_SETTINGS)):
+        raise TypeError(f"{unknown[0]} is not a setting of the reward condition")
     config, tensors, shown = read_json(folder / "config.json"), read_tensors(folder, WEIGHTS["unet"]), str
     cls = _unet_class(cls, config, folder)
     if released.is_released(tensors):

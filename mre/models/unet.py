@@ -18,6 +18,8 @@ from mre.models.condition import INITS, VARIANTS, PaperCondition, ReleasedCondit
 from mre.models.encoder import RewardEncoder
 from mre.rewards import PERSPECTIVES
 
+REWARD_SETTINGS = ("use_score", "use_text", "use_attention", "use_addition", "perspectives", "variant", "reward_text_dim",
+                   "reward_sinusoid_channels", "reward_num_heads", "reward_dropout", "reward_init")
 HUB_SETTINGS = ("subfolder", "revision", "token", "cache_dir", "local_files_only")
 
 

@@ -291,3 +291,18 @@ def test_weights_in_several_files_are_read_as_one(ours, tmp_path):
     next((folder / "unet").glob("*-00002-of-*")).unlink()
     with pytest.raises(ModelError, match=r"00002-of-.* is missing"):
         RewardEditPipeline.from_pretrained(folder)
+
+
+def test_a_setting_that_does_not_exist_is_refused(ours):
+    with pytest.raises(TypeError, match="use_magic is not a setting"):
+        RewardUNet2DConditionModel.from_pretrained(ours, subfolder="unet", use_magic=True)
+
+
+def test_a_loaded_model_does_not_change_with_its_file(ours, tmp_path):
+    folder = shutil.copytree(ours, tmp_path / "model")
+    editor = RewardEditPipeline.from_pretrained(folder)
+    before = edited(editor)
+    with open(folder / WEIGHTS, "r+b") as file:
+        file.seek(-4000, 2)
+        file.write(b"\x01" * 4000)
+    assert torch.equal(edited(editor), before)

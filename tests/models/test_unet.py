@@ -221,6 +221,13 @@ def test_a_zero_start_can_learn(variant):
         assert not torch.allclose(predict(unet, inputs, changed(rewards, name)), output, atol=1e-4)
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_it_compiles_as_one_graph(variant):
+    one_level = {"block_out_channels": (32,), "down_block_types": ("CrossAttnDownBlock2D",), "up_block_types": ("CrossAttnUpBlock2D",)}
+    unet, inputs, rewards = reward_unet(variant=variant, reward_init="released", **one_level), unet_inputs(), reward_inputs(variant)
+    assert torch.equal(predict(torch.compile(unet, backend="eager", fullgraph=True), inputs, rewards), predict(unet, inputs, rewards))
+
+
 def test_dropout_of_the_reward_encoder_acts_in_training_alone():
     unet, inputs, rewards = reward_unet(reward_init="released", reward_dropout=0.5), unet_inputs(), reward_inputs()
     assert torch.equal(predict(unet, inputs, rewards), predict(unet, inputs, rewards))
