@@ -68,8 +68,8 @@ def test_together_the_processes_take_every_number_once():
     taken = []
     for rank in range(3):
         numbers = iter(Numbers(first=12, batch_size=2, rank=rank, world=3))
-        taken += [next(numbers) for _ in range(2)]
-    assert sorted(sum(taken, [])) == list(range(12, 24))
+        taken += [*next(numbers), *next(numbers)]
+    assert sorted(taken) == list(range(12, 24))
 
 
 def test_drawn_triplets_are_clean_for_the_share_that_was_asked_for_and_weigh_edit_types():
