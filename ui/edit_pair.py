@@ -10,6 +10,8 @@ import gradio as gr
 from mre.editing import BusyError, EditResult, EditStopped
 from mre.errors import SettingsError
 from mre.recipes import png_bytes
+from mre.rewards import EDIT_TYPES
+from mre.study.pairs import KeptEdit, keep_pair
 from ui.edit_form import Form, photo_of, settings_of
 from ui.edit_run import Follow, bar, note, shelve, step_bar
 from ui.edit_visit import Entry, Visit
@@ -23,6 +25,13 @@ TEXTS = {
     "pair_same": ("Choose two different models.", "请选择两个不同的模型。"),
     "pair_one": ("Only one model is open here; start the studio with --model A --model B to compare two.",
                  "此处只有一个模型；用 --model A --model B 启动即可比较两个。"),
+    "pair_type": ("Edit type", "编辑类型"),
+    "pair_keep": ("Keep this pair for a study", "保留这一对用于人工评测"),
+    "pair_keep_about": ("A pair that you keep stays: the photo and both edits are stored on this server for people to score.",
+                        "保留的图对不会删除：照片和两张编辑结果会存到服务器上，供人评分。"),
+    "pair_kept": ("Kept. Make a study of all pairs kept for these two models with: python -m mre study create NAME --edits {folder}",
+                  "已保留。用以下命令把这两个模型的所有图对做成评测：python -m mre study create NAME --edits {folder}"),
+    "pair_first_run": ("Run both models first.", "请先运行两个模型。"),
     "pair_noise": ("Same start noise (seed {seed}).", "相同的初始噪声（种子 {seed}）。"),
     "pair_other_noise": ("Same seed ({seed}), but the models work at different sizes, so their start noise has different shapes.",
                          "种子相同（{seed}），但两个模型的工作尺寸不同，初始噪声的形状也不同。"),
@@ -44,6 +53,12 @@ class Panel:
             self.stop = gr.Button(t("stop"), elem_id="pair-stop", scale=1, min_width=90)
         self.progress = gr.HTML(elem_id="pair-progress")
         self.look = gr.HTML(elem_id="pair-look")
+        gr.Markdown(t("pair_keep_about"), elem_classes="muted small")
+        with gr.Row():
+            self.edit_type = gr.Dropdown([(t(f"type_{name}"), name) for name in EDIT_TYPES], value="local", label=t("pair_type"),
+                                         elem_id="pair-type", filterable=False)
+            self.keep = gr.Button(t("pair_keep"), elem_id="pair-keep")
+        self.kept = gr.HTML(elem_id="pair-kept")
 
 
 def on_run(studio: Studio, show: Callable[..., str]) -> Callable:
@@ -89,14 +104,37 @@ def run_pair(studio: Studio, visit: Visit, language: str, first: str, second: st
         token = visit.shelf.put(png_bytes(photo), "photo.png", visit.id)
         one, two = (visit.add(shelve(visit, token, result, name)) for result, name in zip(follow.result, (first, second), strict=True))
         same = follow.result[0].seen.size == follow.result[1].seen.size
+        visit.pair = (one, two)
         yield note(say("pair_noise" if same else "pair_other_noise", language, seed=one.recipe.seed)), (one, two)
     finally:
         visit.busy.release()
 
 
+def on_keep(studio: Studio) -> Callable:
+    """Put the pair that is shown where a study can be made of it."""
+    def keep(request: gr.Request, visit: Visit | None, edit_type: str) -> str:
+        language = language_of(request)
+        if visit is None or visit.pair is None:
+            return note(say("pair_first_run", language))
+        try:
+            files = [visit.shelf.get(token) for token in (visit.pair[0].photo, visit.pair[0].picture, visit.pair[1].picture)]
+            if None in files:
+                return note(say("pair_first_run", language))
+            original, *pictures = (file.file.read_bytes() for file in files)
+            first, second = (KeptEdit(entry.model, png, entry.recipe.seed, entry.seconds)
+                             for entry, png in zip(visit.pair, pictures, strict=True))
+            folder = keep_pair(studio.settings.data, edit_type, visit.pair[0].recipe.instruction, original, (first, second))
+            visit.pair = None                    # once
+            return note(say("pair_kept", language, folder=f"{studio.settings.data.name}/pairs/{folder.name}"))
+        except Exception as error:               # shown in one line with an id; the log has the rest
+            return note(studio.trouble(error), "bad")
+    return keep
+
+
 def connect(studio: Studio, panel: Panel, form: Form, visit: gr.State, show: Callable[..., str], stop: Callable,
             quiet: dict[str, Any]) -> Any:
     """Returns the event of a run, for what shall happen after it."""
+    panel.keep.click(on_keep(studio), [visit, panel.edit_type], panel.kept, **quiet)
     panel.stop.click(stop, visit, panel.progress, **quiet)
     return panel.run.click(on_run(studio, show), [visit, panel.first, panel.second, form.photo, *form.settings],
                            [visit, panel.progress, panel.look], api_visibility="private", show_progress="hidden", concurrency_limit=40,

@@ -47,6 +47,7 @@ class Visit:
     earlier: list[str] = field(default_factory=list)            # tokens of the photos that `use as input` replaced, for undo
     shown: Entry | None = None
     sweep: object | None = None                                 # the last sweep's cells, for its downloads
+    pair: tuple[Entry, Entry] | None = None                     # the last two models side by side, for a study
     busy: threading.Lock = field(default_factory=threading.Lock)
     stop: threading.Event = field(default_factory=threading.Event)
     closed: bool = False

@@ -302,7 +302,7 @@ def test_the_history_shows_compares_undoes_and_lends_settings(page, photo):
     page.wait_for_function("document.querySelector('#score-quality input[type=number]').value === '0'")
 
 
-def test_two_models_side_by_side_start_from_the_same_noise(page, photo):
+def test_two_models_side_by_side_start_from_the_same_noise_and_can_be_kept_for_a_study(page, photo, studio):
     fill(page, photo)
     tool(page, "Two models")
     page.click("#pair-first input")
@@ -311,6 +311,10 @@ def test_two_models_side_by_side_start_from_the_same_noise(page, photo):
     page.wait_for_selector("#pair-look .mre-viewer")
     assert "Same start noise (seed 42)" in page.inner_text("#pair-progress")
     assert page.locator("#pair-look .tag:visible").all_inner_texts() == ["slow", "quick"]
+    page.click("#pair-keep")
+    page.wait_for_selector("#pair-kept >> text=study create")
+    folder = studio.state.studio.settings.data / "pairs" / "quick--slow"
+    assert len((folder / "edits.csv").read_text().splitlines()) == 3
 
 
 def test_drawn_examples_are_judged_and_other_pictures_plainly_not(page, photo):
