@@ -66,7 +66,8 @@ def main() -> None:
             started = time.perf_counter()
             with ThreadPoolExecutor(20) as pool:
                 made = list(pool.map(lambda number: edit(client, number, f"visitor {number}", number), range(20)))
-            right = [(read_recipe(png).instruction, read_recipe(png).seed) == (f"visitor {number}", number) for number, png in enumerate(made)]
+            recipes = [read_recipe(png) for png in made]
+            right = [(recipe.instruction, recipe.seed) == (f"visitor {number}", number) for number, recipe in enumerate(recipes)]
             print(f"20 visitors at once: {sum(right)} of 20 got their own picture, in {time.perf_counter() - started:.1f} s")
 
             def visitor(number: int) -> list[bytes]:
