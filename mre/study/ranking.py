@@ -38,10 +38,14 @@ def rank_consistency(human_means: Mapping[str, float], judge_means: Mapping[str,
     both = pd.DataFrame({"human": human, "judge": pd.Series(judge_means, dtype=float).reindex(human.index)}).dropna()
     human, judge = rounded(both["human"]), rounded(both["judge"])
     human_rank, judge_rank = stats.rankdata(-human), stats.rankdata(-judge)
-    rho, tau = (f(human, judge) for f in (spearman, kendall_tau_b))
-    if len(both) == 2 and human[0] != human[1] and judge[0] != judge[1]:        # two methods: 1 or -1, by definition
-        agree = 1.0 if (human_rank == judge_rank).all() else -1.0
-        rho = tau = Figure(agree, 2, note="two methods: only 1 or -1 is possible")
+    if len(both) < 2:
+        rho = tau = undefined(len(both), "fewer than two methods have both sides")
+    elif len(both) == 2:                        # 1 or -1 by definition; no correlation of two points
+        agree = np.sign((human[0] - human[1]) * (judge[0] - judge[1]))
+        rho = tau = (Figure(float(agree), 2, note="two methods: only 1 or -1 is possible") if agree
+                     else undefined(2, "two methods with equal means"))
+    else:
+        rho, tau = (f(human, judge) for f in (spearman, kendall_tau_b))
     distinct = len(both) > 1 and len(set(human)) == len(both) == len(set(judge))
     return RankConsistency(pd.Series(human_rank, both.index), pd.Series(judge_rank, both.index), rho, tau,
                            float(np.abs(human_rank - judge_rank).sum()),

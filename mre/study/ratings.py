@@ -176,15 +176,13 @@ class _Desk:
             shown = {"\t": "tabs", ";": '";"', "|": '"|"'}[separator]
             raise DataError(f'{self.name} row 1: columns are separated by {shown}, not by ","; save it as a comma-separated file')
         try:
-            return pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False, na_filter=False, index_col=False,
-                               skip_blank_lines=True)
-        except (pd.errors.ParserError, csv.Error) as error:
-            found = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
-            if found:
-                raise DataError(f"{self.name} row {found[2]}: {found[3]} columns, the header has {found[1]}") from error
-            raise DataError(f"{self.name}: not a CSV file ({' '.join(str(error).split())})") from error
-        except pd.errors.EmptyDataError as error:
-            raise DataError(f"{self.name}: the file is empty") from error
+            header, *rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True) if row]
+        except csv.Error as error:
+            raise DataError(f"{self.name}: not a CSV file ({error})") from error
+        for number, row in enumerate(rows, 2):
+            if len(row) != len(header):
+                raise DataError(f"{self.name} row {number}: {len(row)} columns, the header has {len(header)}")
+        return pd.DataFrame(rows, columns=header, dtype=str)
 
     def need(self, table: pd.DataFrame, columns: Iterable[str], expected: str) -> None:
         missing = [column for column in columns if column not in table]

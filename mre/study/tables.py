@@ -17,6 +17,7 @@ from mre.study.compare import ALL, Comparison
 from mre.study.paired import detectable_dz
 from mre.study.ranking import (
     OrderCounts,
+    RankConsistency,
     bradley_terry_of_pairs,
     calibrated_ties,
     order_confusion,
@@ -27,6 +28,7 @@ from mre.study.ranking import (
 
 NARROW_N = 100                  # cells with fewer edits are flagged: their intervals are wide
 FOLDS = 5                       # of the calibration, cut by source image
+FEW_METHODS = 3                 # so many are named one by one
 FEW_VOTES = 30                  # a method with fewer votes gets no rank
 DISAGREEMENTS = 200             # rows of the written table
 
@@ -76,23 +78,38 @@ def _yes(value: bool | None) -> str:
 
 
 def verdict(comparison: Comparison, judge: str) -> str:
-    """The paper's claim "people score lower, ranks agree", perspective by perspective, in one sentence."""
-    parts, orders = [], []
-    for (who, name), consistency in comparison.order.items():
-        if who != judge:
-            continue
-        bias = comparison.row(judge, name, "method", ALL, "bias")
-        parts.append(f"{name} {bias.value:+.2f}" + (f" ({bias.low:+.2f} to {bias.high:+.2f})" if bias.low is not None else ""))
-        orders.append((name, consistency.same_order, consistency.kendall_tau_b))
-    if not parts:
+    """The paper's claim "people score lower, ranks agree" in one sentence: bias method by method where there are few, and the order."""
+    orders = {name: consistency for (who, name), consistency in comparison.order.items() if who == judge}
+    if not orders:
         return ""
-    alike = [name for name, same, _ in orders if same]
-    if len(alike) == len(orders):
-        ranks = f"same order on all {_count(len(orders))}" if len(orders) > 1 else "same order of methods"
+    names = list(orders)
+    methods = [method for method in comparison.sides.methods if any(method in order.human_rank.index for order in orders.values())]
+    if len(methods) <= FEW_METHODS:
+        bias = "; ".join(f"{method} {' / '.join(_signed(comparison, judge, name, method) for name in names)}" for method in methods)
+        bias = f"({' / '.join(names)}): {bias}"
     else:
-        ranks = "order of methods: " + ", ".join(
-            f"{name} {'the same' if same else 'undefined' if not tau.defined else f'tau-b {tau.value:.2f}'}" for name, same, tau in orders)
-    return f"{judge} minus people, mean over methods: {', '.join(parts)}; {ranks}."
+        bias = "mean over methods: " + ", ".join(f"{name} {_signed(comparison, judge, name, ALL)}" for name in names)
+    alike = [order.same_order for order in orders.values()]
+    if len(methods) < 2:
+        ranks = "one method, so no order"
+    elif all(alike):
+        ranks = f"same order on all {_count(len(names))}" if len(names) > 1 else "same order of methods"
+    else:
+        ranks = "order of methods: " + ", ".join(f"{name} {_order(order)}" for name, order in orders.items())
+    return f"{judge} minus people, {bias}; {ranks}."
+
+
+def _signed(comparison: Comparison, judge: str, name: str, group: str) -> str:
+    row = comparison.row(judge, name, "method", group, "bias")
+    if row is None or row.value is None:
+        return "–"
+    return f"{row.value:+.2f}" + (f" ({row.low:+.2f} to {row.high:+.2f})" if group == ALL and row.low is not None else "")
+
+
+def _order(order: RankConsistency) -> str:
+    if order.same_order:
+        return "the same"
+    return f"tau-b {order.kendall_tau_b.value:.2f}" if order.kendall_tau_b.defined else "undefined"
 
 
 def _count(number: int) -> str:
