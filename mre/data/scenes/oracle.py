@@ -340,7 +340,7 @@ def score(triplet: SceneTriplet, picture: Array) -> Reward:
 
 
 def noise_level(residual: Array) -> float:
-    """Level 0..5 of noise, or of any fine mess, that what is left shows: the mean size of its fine part over the quietest 90 % of the picture.
+    """Level 0..5 of noise, or of any fine mess, in what is left: the mean size of its fine part over the quietest 90 % of the picture.
 
     So a thing that should not be there, on a tenth of the picture or less, is no noise. For normal noise that mean is 0.657 deviations, and
     taking away a blur leaves 0.96 of them.
