@@ -38,8 +38,9 @@ def contact_sheet(folder: ResultsFolder, items: Sequence[Item], methods: Sequenc
             if picture is None:
                 draw.rectangle((left, top, left + CELL, top + CELL), outline="#cccccc")
                 continue
-            picture.thumbnail((CELL, CELL), Image.Resampling.LANCZOS)
-            sheet.paste(picture, (left, top))
+            scale = CELL / max(picture.size)
+            size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+            sheet.paste(picture.resize(size, Image.Resampling.LANCZOS), (left, top))
             if name in methods:
                 draw.text((left, top + CELL), caption(name, item.item), fill="#555555", font=font)
     return sheet

@@ -181,7 +181,7 @@ def write_sheets(args: argparse.Namespace, plan, folder, scores) -> None:
         return scores.values(method, perspective, [(item, 0)])[0]
 
     def caption(method: str, item: str) -> str:
-        return " ".join("-" if value is None else f"{value:.1f}" for value in (score(method, name, item) for name in PERSPECTIVES))
+        return " / ".join("-" if value is None else f"{value:.1f}" for value in (score(method, name, item) for name in PERSPECTIVES))
 
     shown = [method for sweep in plan.sweeps.values() for _, method in reversed(sweep)]
     names = [method.name for method in shown]

@@ -19,7 +19,7 @@ from mre.imaging import open_image
 from mre.judge.cache import AnswerCache, StoredAnswer, answer_key, utc_now
 from mre.judge.pictures import JudgePicture
 from mre.judge.verdicts import Ask, PictureSource, Tally, Verdict, Verdicts, checked_task
-from mre.rewards import PERSPECTIVES
+from mre.rewards import NOTHING_WRONG, PERSPECTIVES, SCORE_MAX
 
 ACCEPTED_FROM = 4.0         # an oracle score that counts as "yes" in the tables of accuracy
 FEW = 8                     # scenes; from there on other processes are worth their start
@@ -91,7 +91,7 @@ class OracleJudge:
         if self.workers == 1 or len(jobs) < FEW:
             yield map(score_scene, jobs)
             return
-        with ProcessPoolExecutor(self.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        with _one_thread_each(), ProcessPoolExecutor(self.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
             try:
                 yield pool.map(score_scene, jobs, chunksize=1)
             except BaseException:
@@ -103,6 +103,9 @@ class OracleJudge:
             verdicts = tuple(Verdict(name, None, judge_version=self.version, error=f"{ask.item}: {answer}") for name in PERSPECTIVES)
         else:
             scores, texts, seconds = answer
+            if task == "reward":            # whole numbers, as the reward prompts ask for
+                scores = [float(round(score)) for score in scores]
+                texts = [NOTHING_WRONG if score == SCORE_MAX else text for score, text in zip(scores, texts, strict=True)]
             verdicts = tuple(Verdict(name, score, accepted=score >= ACCEPTED_FROM, text=text, judge_version=self.version,
                                      seconds=seconds / len(PERSPECTIVES), cost_usd=0.0)
                              for name, score, text in zip(PERSPECTIVES, scores, texts, strict=True))
@@ -110,6 +113,17 @@ class OracleJudge:
         tally.edits += 1
         tally.failed += len(PERSPECTIVES) * isinstance(answer, str)
         on_verdicts(ask, Verdicts(self.name, task, verdicts))
+
+
+@contextlib.contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Processes that share the cores already gain nothing from threads of their own."""
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop("OMP_NUM_THREADS") if before is None else os.environ.update(OMP_NUM_THREADS=before)
 
 
 def score_scene(job: tuple[Any, list[PictureSource]]) -> list[_Answer | str]:

@@ -55,6 +55,7 @@ class FakeOpenAI:
         self.keep_bodies = True
         self.headers: list[dict] = []
         self.in_flight = self.most_in_flight = self.requests = self.connections = 0
+        self.service_seconds = 0.0
         self.files: dict[str, bytes] = {}
         self.batches: dict[str, dict] = {}
         self.started = time.perf_counter()
@@ -146,6 +147,7 @@ class FakeOpenAI:
         self.requests += 1
         number = self.requests
         self.in_flight += 1
+        arrived = time.perf_counter()
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
             if self.plan.latency:
@@ -153,6 +155,7 @@ class FakeOpenAI:
             return await self._answer(writer, headers, body, number)
         finally:
             self.in_flight -= 1
+            self.service_seconds += time.perf_counter() - arrived
 
     async def _answer(self, writer, headers: dict, body: bytes, number: int) -> bool:
         digest = question_digest(body)
@@ -285,7 +288,8 @@ class FakeOpenAI:
         """What it was asked so far, in numbers."""
         return {"requests": self.requests, "questions": len(self.asked), "answered_questions": len(self.answered),
                 "answered": sum(self.answered.values()), "answered_twice": sum(count - 1 for count in self.answered.values() if count > 1),
-                "most_in_flight": self.most_in_flight, "connections": self.connections, "troubles": dict(self.troubles),
+                "mean_service_seconds": self.service_seconds / max(1, self.requests), "most_in_flight": self.most_in_flight,
+                "connections": self.connections, "troubles": dict(self.troubles),
                 "seconds": time.perf_counter() - self.started}
 
 
