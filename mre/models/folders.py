@@ -67,21 +67,25 @@ def _from_hub(name: str, subfolder: str | None, settings: dict[str, Any], local_
     wanted += [f"{prefix}{pattern}" for pattern in ("config.json", "diffusion_pytorch_model.safetensors")]        # a U-Net by itself
     try:
         folder = Path(snapshot_download(name, allow_patterns=wanted, local_files_only=True, **settings))
-        if local_only or _is_whole(folder / prefix):
+        if local_only or _absent_file(folder / prefix) is None:
             return folder
     except (OSError, ValueError):
         if local_only:
             raise ModelError(f"{name} is not on this machine, and nothing is fetched here") from None
     try:
-        return Path(snapshot_download(name, allow_patterns=wanted, **settings))
+        folder = Path(snapshot_download(name, allow_patterns=wanted, **settings))       # when offline: whatever there is of it
     except (OSError, ValueError, RuntimeError) as error:
         raise ModelError(f"{name} is neither on this machine nor reachable on the hub ({type(error).__name__})") from error
+    if absent := _absent_file(folder / prefix):
+        raise ModelError(f"{name}: {absent.relative_to(folder)} is neither on this machine nor on the hub, or the hub is not reachable")
+    return folder
 
 
-def _is_whole(folder: Path) -> bool:
-    """Whether a cached snapshot has a file of weights wherever one is needed: a cut download leaves fewer."""
-    parts = [folder / part for part in WEIGHTS] if (folder / INDEX).is_file() else [folder]
-    return all(any(part.glob("*.safetensors")) and (part / "config.json").is_file() for part in parts)
+def _absent_file(folder: Path) -> Path | None:
+    """A file of weights that a cached snapshot should have and has not: a cut download leaves some out."""
+    parts = [(folder / part, stem) for part, stem in WEIGHTS.items()] if (folder / INDEX).is_file() else [(folder, WEIGHTS["unet"])]
+    files = (file for part, stem in parts for file in (part / "config.json", *weight_files(part, stem)))
+    return next((file for file in files if not file.is_file()), None)
 
 
 # ---------------------------------------------------------------------------------------------------------------- reading
@@ -99,15 +103,18 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
+def weight_files(folder: Path, stem: str) -> list[Path]:
+    """The safetensors file that a model's weights should be in, or the several that an index names."""
+    whole, index = folder / f"{stem}.safetensors", folder / f"{stem}.safetensors.index.json"
+    if whole.is_file() or not index.is_file():
+        return [whole]
+    return sorted({folder / Path(str(name)).name for name in read_json(index).get("weight_map", {}).values()})
+
+
 def read_tensors(folder: Path, stem: str) -> dict[str, Tensor]:
-    """All tensors of a folder's safetensors file, or files. Raises ModelError that names the file."""
-    files = [folder / f"{stem}.safetensors"]
-    index = folder / f"{stem}.safetensors.index.json"
-    if not files[0].is_file() and index.is_file():
-        names = set(read_json(index).get("weight_map", {}).values())
-        files = sorted(folder / Path(str(name)).name for name in names)
+    """All tensors of a model's weights. Raises ModelError that names the file."""
     tensors: dict[str, Tensor] = {}
-    for file in files:
+    for file in weight_files(folder, stem):
         if not file.is_file():
             pickled = next(iter([*folder.glob("*.bin"), *folder.glob("*.ckpt")]), None)
             raise ModelError(f"{file} is missing" + (f"; {pickled.name} is not read, since it may hold code" if pickled else ""))

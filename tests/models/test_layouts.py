@@ -306,3 +306,20 @@ def test_a_loaded_model_does_not_change_with_its_file(ours, tmp_path):
         file.seek(-4000, 2)
         file.write(b"\x01" * 4000)
     assert torch.equal(edited(editor), before)
+
+
+def test_a_hub_id_is_read_from_the_cache_without_the_network(editor, exported, tmp_path):
+    """A cache as the hub's library leaves it, with the model in a subfolder, as the released weights are published."""
+    repository = tmp_path / "models--someone--weights"
+    snapshot = repository / "snapshots" / ("0" * 40)
+    shutil.copytree(exported, snapshot / "stage2")
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("0" * 40)
+    for settings in ({"local_files_only": True}, {}):
+        cached = RewardEditPipeline.from_pretrained("someone/weights", subfolder="stage2", cache_dir=tmp_path, **settings)
+        assert torch.equal(edited(cached), edited(editor))
+    with pytest.raises(ModelError, match="someone/weights has no folder stage3"):
+        RewardEditPipeline.from_pretrained("someone/weights", subfolder="stage3", cache_dir=tmp_path, local_files_only=True)
+    (snapshot / "stage2" / WEIGHTS).unlink()
+    with pytest.raises(ModelError, match=r"someone/weights: stage2/unet/.*safetensors is neither on this machine nor"):
+        RewardEditPipeline.from_pretrained("someone/weights", subfolder="stage2", cache_dir=tmp_path)
