@@ -17,6 +17,7 @@ from torch import Tensor
 BLUR_SIGMAS = (1.2, 3.0)        # pixels at the native size
 FEW_COLOURS = 4                 # levels per channel of the posterised view
 PAINT_GAIN, MIX_GAIN = 0.25, 0.1        # smaller steps where a small number moves many pixels: training is unstable without
+LARGEST_CHANGE = 3.0            # of a pixel in [-1, 1], so that black to white is within easy reach
 GATE_BIAS = -2.0                # an untrained gate is nearly shut: sigmoid(-2) = 0.12
 VIEWS = 6                       # two blurs, large and small blocks, few colours, displaced
 DRAWINGS = 2                    # outlines and local contrast: one channel each, drawn in a colour of its own
@@ -66,10 +67,10 @@ class EditHead:
             change = change + weight * (view - original)
         for colour, drawing in zip(ink.chunk(DRAWINGS, dim=1), drawings, strict=True):
             change = change + colour * drawing
-        picture = original + logits.sigmoid() * change
+        picture = original + logits.sigmoid() * _bounded(change, LARGEST_CHANGE)
         with torch.no_grad():       # the finish learns how much of each view to take; the views themselves are taken as given
             seen = _blur(picture, BLUR_SIGMAS[0]), _blocks(picture, self.patch_size), _few_colours(picture), self._displaced(picture)
-        for weight, view in zip(finish.chunk(FINISH_VIEWS, dim=1), seen, strict=True):
+        for weight, view in zip(_bounded(finish, 1.0).chunk(FINISH_VIEWS, dim=1), seen, strict=True):
             picture = picture + weight * (view - picture)
         return picture, logits
 
@@ -77,6 +78,11 @@ class EditHead:
         """The picture half a cell to the right, its left edge repeated: what a double image adds."""
         step = self.patch_size // 2
         return F.pad(picture, (step, 0, 0, 0), mode="replicate")[..., :-step]
+
+
+def _bounded(values: Tensor, limit: float) -> Tensor:
+    """Nearly as they are where small, never beyond +-limit. Without bounds a few wild pixels wreck the training."""
+    return limit * torch.tanh(values / limit)
 
 
 def _smoothly(cells: Tensor, size: int) -> Tensor:
