@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 from mre.errors import DataError, JudgeError, SettingsError
@@ -69,12 +70,13 @@ def run(args: argparse.Namespace) -> int:
     from mre.benchmark.runs import editors, plan_runs
     from mre.models import zoo
 
-    processes = PartialState()
+    processes = PartialState(timeout=timedelta(days=7))        # the quickest process waits for the slowest
+    device = str(processes.device) if processes.device.type == "cuda" else None
     benchmark = open_what(args, zoo.describe(args.model[0]).native_size)
     tables = [name for name in SCENE_TABLES if name in args.tables] if benchmark.kind == "scenes" else []
     plan = plan_runs(benchmark, args.model, rewards, zoo.describe, tables, args.probe_per_type, args.texts_per_type,
                      steps=args.steps, guidance_scale=args.guidance_scale, image_guidance_scale=args.image_guidance_scale)
-    folder = make_edits(args, plan, editors(), processes)
+    folder = make_edits(args, plan, editors(device), processes)
     processes.wait_for_everyone()
     if not processes.is_main_process:
         return 0
