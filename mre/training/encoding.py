@@ -47,16 +47,21 @@ def encode_pictures(vae, original: Tensor, edited: Tensor) -> Latents:
     return Latents(original.mode(), edited.mean, edited.std)
 
 
-def fitting_text(reward: Reward, perspectives: Sequence[str], tokenizer) -> str:
-    """The reward text, such that the tokenizer does not cut it. The released code cuts what is beyond 77 tokens, so that the third
-    perspective is the first to be lost; here the longest text gives way, word by word, until all fit."""
-    texts = list(reward.texts)
-    while True:
-        joined = reward_text(replace(reward, texts=tuple(texts)), perspectives)
-        if len(tokenizer(joined, truncation=False, verbose=False).input_ids) <= tokenizer.model_max_length:
-            return joined
-        longest = max(range(len(texts)), key=lambda index: len(texts[index]))
-        texts[longest] = texts[longest].rpartition(" ")[0] or texts[longest][:len(texts[longest]) // 2]
+def fitting_texts(rewards: Sequence[Reward], perspectives: Sequence[str], tokenizer) -> list[str]:
+    """Reward texts, such that the tokenizer cuts none. The released code cuts what is beyond 77 tokens, so that the third perspective is
+    the first to be lost; here the longest of the three gives way, word by word, until all fit."""
+    def lengths(texts: list[str]) -> list[int]:
+        return [len(ids) for ids in tokenizer(texts, truncation=False, verbose=False).input_ids]
+
+    joined = [reward_text(reward, perspectives) for reward in rewards]
+    for row, length in enumerate(lengths(joined)):
+        texts = list(rewards[row].texts)
+        while length > tokenizer.model_max_length:
+            longest = max(range(len(texts)), key=lambda index: len(texts[index]))
+            texts[longest] = texts[longest].rpartition(" ")[0] or texts[longest][:len(texts[longest]) // 2]
+            joined[row] = reward_text(replace(rewards[row], texts=tuple(texts)), perspectives)
+            [length] = lengths(joined[row:row + 1])
+    return joined
 
 
 class TextReader:
@@ -75,7 +80,7 @@ class TextReader:
 
     def rewards(self, rewards: Sequence[Reward], padding: str = "longest") -> dict[str, Tensor]:
         """The reward text of B rewards as the U-Net takes it: pooled, or in the paper's variant as tokens with their mask."""
-        texts = [fitting_text(reward, self.config.perspectives, self.tokenizer) for reward in rewards]
+        texts = fitting_texts(rewards, self.config.perspectives, self.tokenizer)
         tokens, pooled, read = self._states(texts, padding)
         return {"reward_text": tokens, "reward_text_mask": read} if self.config.variant == "paper" else {"reward_text": pooled}
 
@@ -118,19 +123,19 @@ class Learner(nn.Module):
         image_latents, mean, std = (part.to(device).float() for part in (latents.original, latents.mean, latents.std))
         text_dropped, image_dropped = dropped(draws.condition, config.condition_dropout)
         if config.image_dropout:
-            image_latents = image_latents * ~image_dropped[:, None, None, None]
-        text = self.instruction_states(triplets.instructions, text_dropped)
+            image_latents = image_latents * ~image_dropped.to(device)[:, None, None, None]
+        text = self.instruction_states(triplets.instructions, text_dropped, device)
         edited_latents = (mean + std * draws.latent) * vae.config.scaling_factor
         return Batch(edited_latents, image_latents, text, self.conditions(triplets, draws), mask)
 
-    def instruction_states(self, instructions: Sequence[str], text_dropped: Tensor) -> Tensor:
+    def instruction_states(self, instructions: Sequence[str], text_dropped: Tensor, device: torch.device) -> Tensor:
         """(B, T, D) states of the instructions, the null text where dropped. A frozen encoder reads the null text once in a run."""
         if self.config.train_text_encoder:
             return self.reader.instructions(["" if gone else text for gone, text in zip(text_dropped.tolist(), instructions, strict=True)])
         if self._null_text is None:
             self._null_text = self.reader.instructions([""])
         states = self.reader.instructions(instructions)
-        return torch.where(text_dropped.to(states.device)[:, None, None], self._null_text, states).to(text_dropped.device)
+        return torch.where(text_dropped.to(states.device)[:, None, None], self._null_text, states).to(device)
 
     def conditions(self, triplets: Triplets, draws: Draws) -> dict[str, Tensor]:
         """added_cond_kwargs of the U-Net; empty for a model without rewards."""
@@ -144,5 +149,5 @@ class Learner(nn.Module):
             rewards = [Reward.best() if gone else reward for gone, reward in zip(silent, triplets.rewards, strict=True)]
             conditions |= {name: value.to(device) for name, value in self.reader.rewards(rewards).items()}
         if config.reward_dropout:
-            conditions["reward_present"] = draws.reward >= config.reward_dropout
+            conditions["reward_present"] = (draws.reward >= config.reward_dropout).to(device)
         return conditions

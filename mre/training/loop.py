@@ -162,7 +162,7 @@ class Run:
         config, total = self.config, {}
         for part in range(config.accumulation):
             triplets = next(loader)
-            draws = Draws.of(config, triplets.samples, self.latent_shape, self.loss.num_timesteps).to(self.device)
+            draws = Draws.of(config, triplets.samples, self.latent_shape, self.loss.num_timesteps, self.device)
             torch.manual_seed(stream(config.seed, self.samples, part, self.rank).initial_seed())       # dropout inside the network
             with self.accelerator.accumulate(self.module):
                 with self.accelerator.autocast():

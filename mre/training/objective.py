@@ -23,7 +23,7 @@ def stream(*key: int) -> torch.Generator:
 
 @dataclass(frozen=True)
 class Draws:
-    """What chance decides for each of B samples."""
+    """What chance decides for each of B samples. The three that decide what is dropped stay on the CPU, where texts are chosen."""
 
     timesteps: Tensor           # (B,) long
     condition: Tensor           # (B,) in [0, 1): the p of conditioning dropout
@@ -33,20 +33,21 @@ class Draws:
     latent: Tensor              # (B, C, h, w): for the spread of a variational autoencoder
 
     @classmethod
-    def of(cls, config: TrainConfig, samples: Sequence[int], shape: Sequence[int], num_timesteps: int = 1000) -> Draws:
-        """The draws of the samples with these numbers. They depend on the seed and a sample's own number alone."""
-        uniform, noise, latent = [], [], []
-        for sample in samples:
+    def of(cls, config: TrainConfig, samples: Sequence[int], shape: Sequence[int], num_timesteps: int = 1000,
+           device: torch.device | str = "cpu") -> Draws:
+        """The draws of the samples with these numbers: they depend on the seed and a sample's own number alone (and, since noise is
+        drawn where it is used, on the kind of device)."""
+        u = torch.empty(len(samples), 5)
+        noise, latent = (torch.empty(len(samples), *shape, device=device) for _ in range(2))
+        for row, sample in enumerate(samples):
             generator = stream(config.seed, sample)
-            uniform.append(torch.rand(5, generator=generator))
-            noise.append(torch.randn(*shape, generator=generator))
-            latent.append(torch.randn(*shape, generator=generator))
-        u = torch.stack(uniform)
-        return cls(timesteps(u[:, 0], u[:, 1], config, num_timesteps), u[:, 2], u[:, 3], u[:, 4], torch.stack(noise), torch.stack(latent))
-
-    def to(self, device: torch.device) -> Draws:
-        """The same draws on another device."""
-        return Draws(**{name: value.to(device, non_blocking=True) for name, value in vars(self).items()})
+            u[row].uniform_(generator=generator)
+            if noise.device.type != "cpu":
+                generator = torch.Generator(device).manual_seed(generator.initial_seed())
+            noise[row].normal_(generator=generator)
+            latent[row].normal_(generator=generator)
+        steps = timesteps(u[:, 0], u[:, 1], config, num_timesteps)
+        return cls(steps.to(device, non_blocking=True), u[:, 2], u[:, 3], u[:, 4], noise, latent)
 
 
 def timesteps(kind: Tensor, place: Tensor, config: TrainConfig, num_timesteps: int) -> Tensor:
