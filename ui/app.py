@@ -36,7 +36,7 @@ def build_app(settings: StudioSettings | None = None, editors: dict[str, Editor]
         access.show_tabs(page, shown)
     page.queue(max_size=200)
     app = FastAPI(title="MRE Studio", docs_url=None, redoc_url=None, openapi_url=None)
-    app.state.studio = studio
+    app.state.studio, app.state.page = studio, page
     access.add_routes(app)
     for tab in TABS:
         if add_routes := getattr(tab, "add_routes", None):

@@ -84,7 +84,8 @@ def build(studio) -> None:
     include.click(desk.include, [chosen, who], [said, *shown], api_visibility="private")
     compute.click(desk.agreement, chosen, agreement, api_visibility="private")
     make_table.click(desk.table, chosen, table, api_visibility="private")
-    new["go"].click(desk.create, [new[key] for key in new if key not in ("go", "imported")], [said, *lists], api_visibility="private", concurrency_limit=1)
+    fields = [new[key] for key in new if key not in ("go", "imported")]
+    new["go"].click(desk.create, fields, [said, *lists], api_visibility="private", concurrency_limit=1)
     new["imported"].upload(desk.bring_back, [new["name"], new["imported"]], [said, *lists], api_visibility="private")
     drawn_go.click(desk.simulate, [chosen, drawn], [said, *lists], api_visibility="private", concurrency_limit=1)
     for box in power_inputs:
@@ -326,7 +327,8 @@ def _summary(study: studies.Study, found: figures.Coverage) -> str:
     cells = (("State", study.state), ("Pairs complete", f"{found.pairs_complete} of {found.pairs}"),
              ("Screens scored", f"{found.slots_done} of {found.pairs * found.per_pair}"), ("Skipped", found.slots_skipped),
              ("On screens now", found.slots_held),
-             ("Annotators", f"{found.annotators}" + (f" ({found.excluded} left out)" if found.excluded else "")), ("Per pair", design.per_pair), ("Seed", design.seed), ("Digest", (study.digest or "not started")[:12]))
+             ("Annotators", f"{found.annotators}" + (f" ({found.excluded} left out)" if found.excluded else "")),
+             ("Per pair", design.per_pair), ("Seed", design.seed), ("Digest", (study.digest or "not started")[:12]))
     shown = "".join(f"<div><dt>{html.escape(str(key))}</dt><dd>{html.escape(str(value))}</dd></div>" for key, value in cells)
     return (f'<dl class="study-facts" style="display:flex;flex-wrap:wrap;gap:.4rem 1.6rem;margin:.3rem 0">{shown}</dl>'
             f'<progress max="1" value="{share:.4f}" aria-label="Coverage" style="width:100%"></progress>'

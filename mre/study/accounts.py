@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ ROLES = ("visitor", "annotator", "researcher")
 MIN_PASSWORD = 8
 MAX_PASSWORD = 200
 _COST = {"n": 2**14, "r": 8, "p": 1}        # 16 MB and some 50 ms for each guess
+STORED = r"scrypt:[0-9a-f]{32}:[0-9a-f]{64}"
 _NOBODY = "scrypt:" + "00" * 16 + ":" + "00" * 32
 
 
@@ -80,13 +82,12 @@ class Accounts:
 def read_accounts(path: Path) -> dict[str, dict[str, str]]:
     """Accounts by name. Raises SettingsError naming the account with a fault."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        accounts = data["accounts"]
-        for name, account in accounts.items():
-            if account["role"] not in ROLES or not str(account["password"]).startswith("scrypt:"):
-                raise SettingsError(f"auth: {path}: account {name!r} needs a role ({', '.join(ROLES)}) and a scrypt password")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        accounts = dict(json.loads(path.read_text(encoding="utf-8"))["accounts"])
+    except (ValueError, KeyError, TypeError) as error:
         raise SettingsError(f"auth: {path}: is no accounts file as `study account` writes it") from error
+    for name, account in accounts.items():
+        if not isinstance(account, dict) or account.get("role") not in ROLES or not re.fullmatch(STORED, str(account.get("password"))):
+            raise SettingsError(f"auth: {path}: account {name!r} needs a role ({', '.join(ROLES)}) and a scrypt password")
     return accounts
 
 

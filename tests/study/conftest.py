@@ -8,17 +8,23 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 import sqlalchemy as sa
+import uvicorn
+from fastapi import FastAPI
 from PIL import Image
 
 from mre.rewards import EDIT_TYPES
 from mre.study import studies
 from mre.study.design import StudyDesign
+from mre.study.schema import metadata
 from mre.study.store import Store
 from tests.conftest import need
 
@@ -87,7 +93,7 @@ class running_postgres:
         subprocess.run([*as_user, *command], check=True, capture_output=True, cwd=self.folder)
 
     def start(self) -> None:
-        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=100 -k {self.folder}"
+        options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 -c fsync=off -c synchronous_commit=off"
         self._run(str(self.bin / "pg_ctl"), "-D", str(self.folder / "data"), "-w", "-l", str(self.folder / "log"), "-o", options, "start")
 
     def stop(self) -> None:
@@ -113,17 +119,42 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Itera
         yield opened
         opened.close()
         return
-    url = sa.make_url(request.getfixturevalue("postgres"))
-    name = f"test_{os.urandom(6).hex()}"
+    opened = Store(request.getfixturevalue("postgres"), clock=clock)
+    with opened.write() as connection:
+        connection.execute(sa.text("truncate " + ", ".join(metadata.tables) + " restart identity cascade"))
+    opened.close()
+    opened = Store(opened.url, clock=clock)         # makes its own secret again
+    yield opened
+    opened.close()
+
+
+@contextmanager
+def database_of_its_own(postgres: str) -> Iterator[str]:
+    """URL of a new database on the server, dropped afterwards."""
+    url, name = sa.make_url(postgres), f"test_{os.urandom(6).hex()}"
     admin = sa.create_engine(url.set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
         connection.execute(sa.text(f"create database {name}"))
-    opened = Store(url.set(database=name), clock=clock)
-    yield opened
-    opened.close()
+    yield url.set(database=name).render_as_string(hide_password=False)
     with admin.connect() as connection:
         connection.execute(sa.text(f"drop database {name} with (force)"))
     admin.dispose()
+
+
+@contextmanager
+def serving(app: FastAPI) -> Iterator[str]:
+    """The application on a free port of this machine, as its address."""
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", lifespan="on"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 60
+    while not server.started:
+        assert time.monotonic() < deadline, "the server does not start"
+        time.sleep(0.02)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    server.force_exit = True
+    thread.join(10)
 
 
 @pytest.fixture
