@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from mre.__main__ import main
-from mre.benchmark.edits import Method, ResultsFolder, item_seed, write_edits
+from mre.benchmark.edits import Method, ResultsFolder, edit_group, item_seed, write_edits
 from mre.benchmark.items import SceneSet, open_benchmark
 from mre.benchmark.report import Scores, table_1, table_of_stability
 from mre.benchmark.runs import editors, plan_runs
@@ -130,6 +130,25 @@ def test_an_edit_depends_on_neither_order_nor_what_was_there_nor_how_many_proces
     results, made = edit_all(shared, benchmark, untrained, batch=3)
     assert made == 1
     assert pixels(results) == pixels(at_once)
+
+
+@pytest.mark.parametrize("setting", [{"guidance_scale": 4.0}, {"image_guidance_scale": 3.0}, {"steps": 3}])
+def test_settings_given_on_the_command_line_reach_the_edit(tmp_path, untrained, setting):
+    """The released evaluation reads --scale and then uses 1.5 and 7.5 whatever it says."""
+    item = SceneSet(1, size=64).benchmark().items[:1]
+    plain = Method("plain", TINY, Reward.best(), steps=2)
+    other = Method("other", TINY, Reward.best(), **{"steps": 2, **setting})
+    first, second = (np.asarray(edit_group(untrained(TINY), method, item, 0)[0], int) for method in (plain, other))
+    assert np.abs(first - second).max() > 0
+
+
+def test_no_vision_encoder_is_loaded_and_half_precision_is_in_force_where_it_is_asked_for():
+    """The released evaluation runs a ViT-H whose output nobody reads, and asks for half precision that it does not get."""
+    import torch
+
+    pipeline = zoo.load_pipeline(TINY, dtype=torch.bfloat16)
+    assert pipeline.image_encoder is None
+    assert {part.dtype for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder)} == {torch.bfloat16}
 
 
 def test_every_item_has_a_seed_of_its_own():
