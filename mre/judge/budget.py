@@ -52,15 +52,17 @@ def price_of(model: str, is_own_server: bool, price_input: float | None, price_o
     return Price(*values)
 
 
-def picture_tokens(width: int, height: int) -> int:
+def picture_tokens(width: int, height: int, model: str = "") -> int:
     """Tokens of one picture at high detail, by OpenAI's published rule for gpt-4o: 85, and 170 for each tile of 512 pixels."""
+    base, tile = (2833, 5667) if model.startswith("gpt-4o-mini") else (85, 170)
     scale = min(1.0, 2048 / max(width, height), 768 / min(width, height))
-    return 85 + 170 * math.ceil(width * scale / 512) * math.ceil(height * scale / 512)
+    return base + tile * math.ceil(width * scale / 512) * math.ceil(height * scale / 512)
 
 
-def expected_tokens(prompt: Prompt, instruction: str, fence: bool, picture_size: int) -> int:
-    """Input tokens of one question, as far as can be known before asking: four characters a token, square pictures."""
-    return sum(map(len, prompt.texts(instruction, fence))) // 4 + prompt.images * picture_tokens(picture_size, picture_size)
+def expected_tokens(prompt: Prompt, instruction: str, fence: bool, picture_size: int, model: str = "") -> int:
+    """Input tokens of one question, as far as can be known before asking: four characters a token, pictures of 4 : 3."""
+    pictures = prompt.images * picture_tokens(picture_size * 4 // 3, picture_size, model)
+    return sum(map(len, prompt.texts(instruction, fence))) // 4 + pictures
 
 
 @dataclass(frozen=True)

@@ -214,7 +214,7 @@ class OpenAIJudge:
 
     def expected_tokens(self, prompt: Prompt, instruction: str) -> int:
         """Input tokens that a question will take, as far as can be known."""
-        return expected_tokens(prompt, instruction, self.settings.fence, self.settings.picture_size)
+        return expected_tokens(prompt, instruction, self.settings.fence, self.settings.picture_size, self.settings.model)
 
 
 class _Run:
@@ -412,7 +412,8 @@ class _Run:
             choice = completion.choices[0]
             message, build = choice.message, str(completion.model or "")
             usage = completion.usage
-            tokens = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
+            tokens = (usage.prompt_tokens, usage.completion_tokens) if usage else \
+                (self.judge.expected_tokens(question.prompt, question.instruction), REPLY_TOKENS)      # some servers do not say
         except (AttributeError, IndexError, TypeError) as error:
             raise ValueError("no completion in it") from error
         return self.judge.stored(question.prompt, message.content, message.refusal, choice.finish_reason, build, tokens, seconds), tokens

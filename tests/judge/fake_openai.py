@@ -34,7 +34,7 @@ class Plan:
     text_only: tuple[str, ...] = ("text-model",)
     key: str | None = KEY
     reply: str | None = None            # one reply for everything; None: a verdict made from the request's digest
-    usage: tuple[int, int] = (1000, 20)
+    usage: tuple[int, int] | None = (1000, 20)
 
 
 TROUBLES = ("429", "quota", "500", "cut", "garbage", "not-json", "no-choices", "unreadable", "refusal", "filtered", "other-build",
@@ -224,7 +224,8 @@ class FakeOpenAI:
                 build = "gpt-4o-2024-05-13"
             case "echo-key":
                 content = f"Your key is {self.plan.key}. {content}"
-        usage = dict(zip(("prompt_tokens", "completion_tokens"), self.plan.usage, strict=True), total_tokens=sum(self.plan.usage))
+        counts = self.plan.usage
+        usage = counts and {"prompt_tokens": counts[0], "completion_tokens": counts[1], "total_tokens": sum(counts)}
         message = {"role": "assistant", "content": content, "refusal": refusal}
         return {"id": f"chatcmpl-{digest[:12]}", "object": "chat.completion", "created": 1, "model": build, "system_fingerprint": "fp_1",
                 "choices": [{"index": 0, "finish_reason": finish, "message": message}], "usage": usage}

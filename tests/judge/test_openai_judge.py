@@ -185,6 +185,13 @@ def test_a_budget_stops_cleanly_and_the_next_run_goes_on(tmp_path, limits, most)
         assert not server.ledger()["answered_twice"]
 
 
+def test_a_budget_holds_where_a_server_does_not_say_what_was_used():
+    with FakeOpenAI(usage=None) as server:
+        tally, _ = all_heard(judge_on(server, max_tokens=9000), asks(10))
+        assert "budget" in tally.stopped
+        assert 0 < server.requests <= 9
+
+
 def test_a_budget_of_0_takes_answers_from_the_cache_and_asks_nothing(tmp_path):
     cache = tmp_path / "answers.sqlite"
     with FakeOpenAI() as server:
