@@ -168,7 +168,8 @@ def test_the_same_input_and_seed_give_the_same_bytes(paper_files, tmp_path):
 def test_names_from_files_cannot_leave_the_folder_or_enter_the_page(tmp_path):
     evil = "../../x<script>alert(1)</script>$a_b$"
     people, judge = tmp_path / "h.csv", tmp_path / "j.csv"
-    people.write_text("item,method,annotator,quality,scale_max\n" + "".join(f"i{i},{evil},r{r},{i % 5},5\n" for i in range(8) for r in "12"))
+    people.write_text("item,method,annotator,quality,scale_max\n"
+                      + "".join(f"i{i},{evil},r{r},{i % 5},5\n" for i in range(8) for r in "12"))
     judge.write_text("item,method,judge,perspective,score,scale_max\n"
                      + "".join(f"i{i},{evil},=1+1 {evil},quality,{i % 4},5\n" for i in range(8)))
     out = tmp_path / "out"

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 import gradio as gr
 
-from mre.errors import DataError, MreError
+from mre.errors import MreError
 from ui.compare_sources import Sources, read_sources, run_names, study_names
 from ui.pictures import address
 from ui.studio import Studio
@@ -49,7 +49,6 @@ TEXTS = {
     "cmp_both": ("both", "两者"), "cmp_higher": ("judge higher", "模型更高"), "cmp_lower": ("judge lower", "模型更低"),
     "cmp_type": ("Edit type", "编辑类型"),
     "cmp_reveal": ("Show methods", "显示方法"),
-    "cmp_not_yours": ("Studies and judge runs are for researchers; upload files instead.", "研究和评判任务仅供研究人员使用，请上传文件。"),
 }
 add_texts(TEXTS)
 title = t("tab_compare")
@@ -74,22 +73,23 @@ class Visit:
 
 def build(studio: Studio) -> None:
     """Draw the tab and connect its handlers."""
+    tab = gr.context.Context.block
     visit, query = gr.State(None, delete_callback=lambda visit: _forget(studio, visit)), gr.Textbox(visible=False)
     with gr.Column(elem_id="compare"):
         gr.Markdown(t("cmp_intro"), elem_classes="muted")
         with gr.Row(equal_height=False):
             with gr.Column(min_width=280):
                 study = gr.Dropdown([], label=t("cmp_study"), elem_id="cmp-study", value=None)
-                human = gr.File(label=t("cmp_upload_human"), file_count="multiple", file_types=[".csv", ".tsv"], height=120,
+                human = gr.File(label=t("cmp_upload_human"), file_count="multiple", file_types=[".csv", ".tsv"], height=150,
                                 elem_id="cmp-human")
             with gr.Column(min_width=280):
                 run = gr.Dropdown([], label=t("cmp_run"), elem_id="cmp-run", value=None)
-                judge = gr.File(label=t("cmp_upload_judge"), file_count="multiple", file_types=[".csv"], height=120, elem_id="cmp-judge")
+                judge = gr.File(label=t("cmp_upload_judge"), file_count="multiple", file_types=[".csv"], height=150, elem_id="cmp-judge")
             with gr.Column(min_width=280):
                 scheme = gr.Radio([(t("cmp_mre"), "mre"), (t("cmp_viescore"), "viescore")], value="mre", label=t("cmp_scheme"),
                                   elem_id="cmp-scheme")
                 with gr.Accordion(t("cmp_upload_edits"), open=False):
-                    edits = gr.File(show_label=False, file_types=[".csv"], height=90, elem_id="cmp-edits")
+                    edits = gr.File(show_label=False, file_types=[".csv"], height=150, elem_id="cmp-edits")
                 go = gr.Button(t("cmp_go"), variant="primary", elem_id="cmp-go")
         status = gr.HTML(elem_id="cmp-status")
         with gr.Row(visible=False, elem_id="cmp-filters") as filters:
@@ -114,9 +114,8 @@ def build(studio: Studio) -> None:
     chosen = [visit, study, human, run, judge, edits, scheme, judges, methods, types]
     shown = [visit, query, status, filters, judges, methods, types, overview, downloads, plots, tables, largest, which, kind]
     picked = [visit, which, sign, kind, reveal]
-    page = gr.context.Context.root_block
-    loaded = page.load(on_load(studio), None, [visit, study, run, scheme, judges, methods, types], **quiet)
-    loaded.then(None, None, None, js=OPEN_TAB)
+    gr.context.Context.root_block.load(None, None, None, js=OPEN_TAB)
+    loaded = tab.select(on_open(studio), visit, [visit, study, run, scheme, judges, methods, types], **quiet)
     runs = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": 4, "concurrency_id": "compare"}
     starts = [loaded.then(on_compare(studio, from_link=True), chosen, shown, **runs), go.click(on_compare(studio), chosen, shown, **runs),
               again.click(on_compare(studio, reread=False), chosen, shown, **runs)]
@@ -126,22 +125,17 @@ def build(studio: Studio) -> None:
           **quiet)
 
 
-def may_use_own(studio: Studio, request: gr.Request | None) -> bool:
-    """Whether this visitor may see the studio's studies and judge runs: everybody on a laptop, researchers where there are accounts."""
-    access = getattr(studio, "access", None)
-    return access is None or not access.enabled or bool(access.is_researcher(request))
-
-
-def on_load(studio: Studio) -> Callable:
-    """The choices there are, set as the page's address says."""
-    def load(request: gr.Request) -> list[Any]:
+def on_open(studio: Studio) -> Callable:
+    """The choices there are; the first time, set as the page's address says."""
+    def load(request: gr.Request, visit: Visit | None) -> list[Any]:
         Thread(target=lambda: [import_module(name) for name in STATISTICS], daemon=True).start()
-        own = may_use_own(studio, request)
         try:
-            studies, runs = (study_names(studio), run_names(studio)) if own else ([], [])
+            studies, runs = study_names(studio), run_names(studio)
         except MreError as error:
             studio.trouble(error)
             studies, runs = [], []
+        if visit is not None:
+            return [visit, gr.update(choices=studies), gr.update(choices=runs), *[gr.skip()] * 4]
         asked = request.query_params
         study, run, scheme = (asked.get(f"cmp_{name}") for name in ("study", "run", "scheme"))
         many = [_all(asked, f"cmp_{name}") for name in ("judges", "methods", "types")]
@@ -164,13 +158,11 @@ def on_compare(studio: Studio, reread: bool = True, from_link: bool = False) -> 
         from mre.study.sides import Options
         language, skip = language_of(request), gr.skip()
         rest = [skip] * 12
-        if from_link and not (study and run):
+        if from_link and not (study and run and (visit is None or visit.comparison is None)):
             yield [skip] * 14
             return
         visit = visit or Visit()
         try:
-            if not may_use_own(studio, request) and ((study and not human) or (run and not judge)):
-                raise DataError(say("cmp_not_yours", language))
             if reread or visit.sources is None:
                 yield [visit, skip, _note(say("cmp_reading", language)), *rest[1:]]
                 visit.sources = read_sources(studio, study, human, run, judge, edits)

@@ -51,8 +51,8 @@ def _svg(figure: Figure) -> str:
 
 
 def _square(title: str, top: float):
-    figure = Figure(figsize=(3.7, 3.5), layout="constrained")
-    axes = figure.add_subplot()
+    figure = Figure(figsize=(3.7, 3.5))
+    axes = figure.add_axes((0.155, 0.13, 0.815, 0.79))
     axes.set_title(title, loc="left", fontsize=10, fontweight="bold")
     axes.grid(color="#e6e6e6", linewidth=0.6)
     return figure, axes, np.linspace(0, top, 6)
