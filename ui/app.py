@@ -10,13 +10,14 @@ from fastapi import FastAPI
 from mre.editing import Editor
 from mre.imaging import MAX_BYTES
 from ui import compare_tab, data_tab, edit_tab, research_tab, study_tab, texts, theme
+from ui.headers import SafeHeaders
 from ui.studio import Studio, StudioSettings
 
-TABS: tuple = (edit_tab, study_tab, compare_tab, data_tab)     # `title`, `build(studio)` and, for own routes, `add_routes(app, studio)`
+# modules with `title`, `build(studio)` and, where they have own routes, `add_routes(app, studio)`
 TABS: tuple = (edit_tab, study_tab, research_tab, compare_tab, data_tab)
 
 UPLOAD_SECONDS = 2 * 3600     # uploads go when their tab closes; this is for those whose tab never said so
-MASTHEAD = """<header class="masthead"><h1><b>MRE</b> Studio</h1><p>{tagline}</p></header>"""
+texts.add_texts({"tagline": ("Say what to change, and how good the change shall be.", "说出要改什么，以及要改得多好。")})
 
 
 def build_app(settings: StudioSettings | None = None, editors: dict[str, Editor] | None = None) -> FastAPI:
@@ -25,7 +26,9 @@ def build_app(settings: StudioSettings | None = None, editors: dict[str, Editor]
     studio = Studio(settings or StudioSettings(), editors)
     access = studio.access
     with gr.Blocks(title="MRE Studio", analytics_enabled=False, delete_cache=(600, UPLOAD_SECONDS)) as page:
-        gr.HTML(MASTHEAD.format(tagline="Say what to change, and how good the change shall be."))
+        with gr.Row(elem_classes="masthead"):
+            gr.HTML("<h1><b>MRE</b> Studio</h1>")
+            gr.Markdown(texts.t("tagline"), elem_classes="tagline")
         shown = {}
         with gr.Tabs():
             for tab in TABS:
@@ -37,6 +40,7 @@ def build_app(settings: StudioSettings | None = None, editors: dict[str, Editor]
     page.queue(max_size=200)
     app = FastAPI(title="MRE Studio", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.studio, app.state.page = studio, page
+    app.add_middleware(SafeHeaders)
     access.add_routes(app)
     for tab in TABS:
         if add_routes := getattr(tab, "add_routes", None):

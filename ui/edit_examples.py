@@ -23,7 +23,7 @@ from ui.studio import Studio
 from ui.texts import add_texts, say
 
 PHOTOS = Path(mre.__file__).parent / "assets" / "photos"
-SCENE_SIZE, SCENE_SEED = 512, 20
+SCENE_SIZE, SCENE_SEED, THUMB = 512, 20, 160
 TEXTS = {
     "examples": ("Try one of these", "试试这些例子"),
     "type_local": ("Local", "局部"), "type_remove": ("Remove", "移除"), "type_add": ("Add", "添加"), "type_texture": ("Texture", "纹理"),
@@ -41,19 +41,17 @@ class Example:
     scene: int | None = None         # index of a drawn triplet
     words: str = ""
 
-    @cached_property
-    def triplet(self) -> SceneTriplet | None:
-        if self.scene is None:
-            return None
-        return draw_triplet(SCENE_SEED, self.scene, "heldout", SCENE_SIZE, edit_type=self.edit_type, spoiled=False)
+    def triplet(self, size: int) -> SceneTriplet:
+        """The drawn scene; the same at every size."""
+        return draw_triplet(SCENE_SEED, self.scene, "heldout", size, edit_type=self.edit_type, spoiled=False)
+
+    def picture(self, size: int = SCENE_SIZE) -> Image.Image:
+        """The photograph, or the scene drawn at this size."""
+        return open_image(PHOTOS / self.photo) if self.photo else Image.fromarray(self.triplet(size).original)
 
     @cached_property
-    def picture(self) -> Image.Image:
-        return Image.fromarray(self.triplet.original) if self.triplet else open_image(PHOTOS / self.photo)
-
-    @property
     def instruction(self) -> str:
-        return self.triplet.instruction if self.triplet else self.words
+        return self.words or self.triplet(32).instruction
 
     @property
     def file_name(self) -> str:
@@ -69,13 +67,13 @@ EXAMPLES = (
 
 @lru_cache(maxsize=1)
 def _drawn() -> dict[tuple[str, str], Example]:
-    return {(pixel_digest(example.picture), " ".join(example.instruction.split())): example for example in EXAMPLES if example.triplet}
+    return {(pixel_digest(example.picture()), " ".join(example.instruction.split())): example for example in EXAMPLES if not example.photo}
 
 
 def small_triplet_of(picture: Image.Image, instruction: str, size: int) -> SceneTriplet | None:
     """The drawn triplet that this picture and instruction are the question of, if they are one of the examples', at another size."""
     example = _drawn().get((pixel_digest(picture), " ".join(instruction.split())))
-    return example and draw_triplet(SCENE_SEED, example.scene, "heldout", size, edit_type=example.edit_type, spoiled=False)
+    return example and example.triplet(size)
 
 
 def build() -> gr.HTML:
@@ -103,7 +101,7 @@ def on_pick(studio: Studio) -> Callable:
         folder.mkdir(exist_ok=True)
         file = folder / example.file_name
         if not file.is_file():
-            file.write_bytes(png_bytes(example.picture) if example.triplet else (PHOTOS / example.photo).read_bytes())
+            file.write_bytes((PHOTOS / example.photo).read_bytes() if example.photo else png_bytes(example.picture()))
         return str(file), example.instruction
     return pick
 
@@ -119,11 +117,11 @@ def add_routes(app: FastAPI) -> None:
 
 @lru_cache(maxsize=len(EXAMPLES))
 def _thumb(number: int) -> bytes:
-    picture = EXAMPLES[number].picture
+    picture = EXAMPLES[number].picture(THUMB)
     side = min(picture.size)
     left, top = (picture.width - side) // 2, (picture.height - side) // 2
     file = io.BytesIO()
-    picture.resize((240, 240), Image.Resampling.LANCZOS, box=(left, top, left + side, top + side)).save(file, "JPEG", quality=85)
+    picture.resize((THUMB, THUMB), Image.Resampling.LANCZOS, box=(left, top, left + side, top + side)).save(file, "JPEG", quality=85)
     return file.getvalue()
 
 

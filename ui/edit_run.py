@@ -21,7 +21,7 @@ from ui.studio import Studio
 from ui.texts import add_texts, say
 
 PREVIEW_SECONDS = 0.3         # between two previews of one run
-FORSAKEN_SECONDS = 4          # a run whose page has not asked for news so long is stopped
+FORSAKEN_SECONDS = 15         # a run whose page has not asked for news so long is stopped
 THUMB = 160
 TEXTS = {
     "run_loading": ("Loading the model…", "正在加载模型…"),

@@ -35,6 +35,7 @@ from ui.pictures import address
 from ui.studio import Studio
 from ui.texts import add_texts, language_of, say, t
 
+OPENED_SECONDS = 0.5          # between the page's opening and the loading of the model
 TEXTS = {
     "tab_edit": ("Edit", "编辑"),
     "input_here": ("Use as next photo", "作为下一张照片"), "undo": ("Undo", "撤销"),
@@ -144,6 +145,7 @@ def on_load(studio: Studio) -> Callable:
         language = language_of(request)
         visit = visit_of(studio, visit, request)
         editor = studio.editor(model)
+        studio.warm(after=OPENED_SECONDS)
         return [visit, status_html(studio, model, language), empty_viewer(language), edit_examples.strip_html(language),
                 edit_words.words_html(editor, "", language), edit_history.shots_html(visit, language), "", model]
     return load

@@ -12,6 +12,7 @@ from ui.app import build_app
 from ui.pictures import keep_trimmed, own_upload_folder
 from ui.studio import StudioSettings
 
+UNOPENED_SECONDS = 4.0       # the model loads after this even if nobody opens the page
 log = logging.getLogger("mre.studio")
 
 
@@ -29,7 +30,7 @@ def serve(settings: StudioSettings, server: socket.socket) -> int:
         while not runner.started:
             threading.Event().wait(0.05)
         print(f"MRE Studio is at {url}", flush=True)
-        app.state.studio.warm()
+        app.state.studio.warm(after=UNOPENED_SECONDS)
         if settings.share:
             print(f"public address: {_tunnel(settings)}", flush=True)
 

@@ -6,6 +6,7 @@ import html
 import logging
 import re
 import secrets
+import threading
 import weakref
 from dataclasses import dataclass
 from functools import cached_property
@@ -74,15 +75,23 @@ class Studio:
             raise SettingsError(f"there is no model {str(name)[:60]!r} here; choose one of {', '.join(self.models)}")
         return self.editors[name or self.models[0]]
 
-    def warm(self) -> None:
-        """Load the first model in the background."""
-        self.editor().warm()
+    def warm(self, after: float = 0.0) -> None:
+        """Load the first model in the background, `after` some seconds: its imports would slow down a page that is being opened."""
+        def load() -> None:
+            if self.editor().status == "cold":
+                self.editor().warm()
+        timer = threading.Timer(after, load)
+        timer.daemon = True
+        timer.start()
 
     @cached_property
     def store(self) -> Store:
-        """The database of human-evaluation studies."""
+        """The database of human-evaluation studies; a new one begins with the demo study."""
+        from mre.study.demo import ensure_demo
         from mre.study.store import Store
-        return Store.open(self.settings.data, self.settings.database)
+        store = Store.open(self.settings.data, self.settings.database)
+        ensure_demo(store)
+        return store
 
     @cached_property
     def access(self) -> Access:

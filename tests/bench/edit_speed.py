@@ -1,6 +1,6 @@
 """Seconds per edit, and what a sweep's cells cost beside single edits, in one run.
 
-  python -m tests.bench.edit_speed [--model tiny-untrained] [--rounds 10] [--threads 2]
+  python -m tests.bench.edit_speed [--model tiny-untrained] [--rounds 27] [--threads 2]
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mre.sweep import Axis, Sweep
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="tiny")
-    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=27, help="single edits, each in turn with a cell")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     import torch

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shutil
 import statistics
@@ -28,7 +29,7 @@ def one_round(model: list[str], photo: str) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as data:
         started = time.perf_counter()
         program = subprocess.Popen([sys.executable, "app.py", "--port", "0", "--data", data, *model], cwd=ROOT, text=True,
-                                   stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+                                   stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={**os.environ, "HF_HUB_OFFLINE": "1"})
         try:
             url = re.search(r"http://\S+", program.stdout.readline())[0]
             httpx.get(url, timeout=60).raise_for_status()

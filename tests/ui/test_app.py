@@ -1,0 +1,98 @@
+"""python app.py: one address printed, a page behind it, a free port found, and bad flags told in one line."""
+
+import re
+import socket
+import subprocess
+import sys
+
+import httpx
+import pytest
+
+import app as program
+from tests.conftest import ROOT
+from tests.fake_editing import fake_editor
+from ui import theme
+from ui.app import build_app
+from ui.edit_run import run_edit
+from ui.edit_visit import Visit
+from ui.studio import EMBEDDED, UNTRAINED, Studio, StudioSettings
+
+
+def test_the_program_prints_its_address_and_serves_the_page_before_any_model_is_loaded(tmp_path):
+    running = subprocess.Popen([sys.executable, "app.py", "--port", "0", "--data", str(tmp_path / "data"), "--model", UNTRAINED], cwd=ROOT,
+                               stdout=subprocess.PIPE, text=True)
+    try:
+        line = running.stdout.readline()
+        url = re.fullmatch(r"MRE Studio is at (http://127\.0\.0\.1:\d+/)\n", line)[1]
+        page = httpx.get(url, timeout=60)
+        assert page.status_code == 200
+        assert "MRE Studio" in page.text
+        assert "img-src 'self'" in page.headers["content-security-policy"]
+        assert "gradio.live" not in line
+    finally:
+        running.terminate()
+        running.wait(20)
+
+
+def test_a_taken_port_is_an_error_when_asked_for_and_passed_over_when_not(capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert program.main(["--port", str(taken.getsockname()[1])]) == 1
+        heard = capsys.readouterr().err
+        assert heard.startswith("error: --host 127.0.0.1, port ")
+        assert heard.count("\n") == 1
+    first = program.listen("127.0.0.1", None)
+    second = program.listen("127.0.0.1", None)
+    assert first.getsockname()[1] < second.getsockname()[1] <= program.LAST_PORT
+    first.close()
+    second.close()
+
+
+def test_bad_flags_are_one_line(capsys):
+    assert program.main(["--port", "70000"]) == 1
+    assert capsys.readouterr().err == "error: --port must be between 0 and 65535, got 70000\n"
+    assert program.main(["--host", "no.such.host.invalid"]) == 1
+    assert "no.such.host.invalid" in capsys.readouterr().err
+
+
+def test_a_hosts_environment_sets_address_and_port(monkeypatch):
+    monkeypatch.setenv("GRADIO_SERVER_NAME", "0.0.0.0")
+    monkeypatch.setenv("GRADIO_SERVER_PORT", "7861")
+    args = program.parse([])
+    assert (args.host, args.port, args.share) == ("0.0.0.0", 7861, False)
+
+
+def test_without_shipped_weights_the_studio_opens_with_the_untrained_model(monkeypatch, tmp_path):
+    import mre
+    monkeypatch.setattr(mre, "__file__", str(tmp_path / "__init__.py"))
+    assert Studio(StudioSettings()).models == (UNTRAINED,)
+    for name in EMBEDDED:
+        (tmp_path / "assets" / name).mkdir(parents=True)
+        (tmp_path / "assets" / name / "model_index.json").write_text("{}")
+    assert Studio(StudioSettings()).models == EMBEDDED
+    assert Studio(StudioSettings(models=("some/folder",))).models == ("some/folder",)
+
+
+def test_a_second_run_of_one_visitor_is_refused_while_the_first_goes_on():
+    studio = Studio(StudioSettings(), {"fake": fake_editor()})
+    visit = Visit(studio.shelf)
+    visit.busy.acquire()
+    with pytest.raises(Exception, match="still going on"):
+        next(run_edit(studio, visit, "en", True, False, None, "fake"))
+
+
+def test_the_page_asks_nothing_of_other_hosts():
+    for text in (theme.css(), theme.head()):
+        assert not re.findall(r"https?://(?!127\.0\.0\.1)", text)
+    assert "share" not in StudioSettings.__dict__ or StudioSettings().share is False
+
+
+def test_every_text_is_there_in_both_languages():
+    build_app(StudioSettings(), {"fake": fake_editor()})
+    from ui import texts
+    translations = texts.translations().translations
+    assert set(translations["en"]) == set(translations["zh"])
+    empty = [key for language in ("en", "zh") for key, text in translations[language].items() if not text.strip()]
+    assert empty == []
+    fields = [key for key in translations["en"] if set(re.findall(r"\{(\w+)", translations["en"][key]))
+              != set(re.findall(r"\{(\w+)", translations["zh"][key]))]
+    assert fields == []
