@@ -343,7 +343,8 @@ def test_looks_are_what_their_names_say(photos):
 
 # -- bad input
 
-@pytest.mark.parametrize(("wrong", "named"), [({"split": "test"}, "split"), ({"size": 8}, "size"), ({"edit_type": "blur"}, "edit type")])
+@pytest.mark.parametrize(("wrong", "named"), [({"split": "test"}, "split"), ({"size": 8}, "size"), ({"edit_type": "blur"}, "edit type"),
+                                              ({"seed": -1}, "seed")])
 def test_what_cannot_be_drawn_is_refused_by_name(wrong, named):
     with pytest.raises(DataError, match=named):
         draw_triplet(**({"seed": 0, "index": 0} | wrong))

@@ -109,6 +109,7 @@ def untouched(edit: Edit) -> list[Thing]:
 
 
 def draw_preserving(rng: np.random.Generator, edit: Edit, score: int) -> tuple[str, Thing | None]:
+    """A kind of damage with this score, and the thing that it hits, if any. Edits of the whole picture leave no colours to preserve."""
     others = untouched(edit)
     objects = [kind for kind, at in OBJECTS.items() if at == score] if others else []
     if objects and rng.random() < 0.35:

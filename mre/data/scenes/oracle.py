@@ -14,7 +14,7 @@ On spoiled triplets this gives the true scores back. On a model's pictures, whic
 counts against the perspective to which it belongs. For global and style edits, which change every pixel, preserving is about structure
 alone (nothing moved, nothing gone, no object recoloured): colours that are not the target's count against following.
 
-Spoiled triplets are made of the very faults that the oracle looks for, so its error on them is a lower bound for other pictures.
+Spoiled triplets are made of the very faults that the oracle looks for, so on other pictures it cannot be as exact as on them.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ ARTEFACTS = ("blurred", "blocky", "banded", "ghosted")     # noise is what no ot
 TOLERATED = 0.025        # root of the mean squared difference that is let pass when it does not lead back to the original
 STRANGE = 0.12           # root of the mean squared difference from which an empty slot is no longer empty
 NOTHING_FROM = 4.75      # from this score on nothing is wrong
-UNEXPLAINED = 0.042     # mean difference that costs a point: what the weakest tint makes
+UNEXPLAINED = 0.042      # mean difference that costs a point: what the weakest tint makes
 SAME = 1e-7              # of two explanations that differ by no more, in mean squared difference, the simpler one holds
-STARTS, REFINED = 5, 3       # how many explanations of the soft pictures, and of the full ones, are followed up
+STARTS, REFINED = 5, 3   # how many explanations of the soft pictures, and of the full ones, are followed up
 DONE = ((0.015, 5.0), (0.22, 4.0), (0.45, 3.0), (0.65, 2.0), (1.0, 0.0))     # share of the edit that is missing -> following
 
 
@@ -235,7 +235,7 @@ class Oracle:
     # -- scores
 
     def score(self, picture: Array) -> Reward:
-        """Scores and texts of a picture, (size, size, 3) uint8."""
+        """Scores, to a tenth, and texts of a picture, (size, size, 3) uint8. Raises DataError for another shape."""
         picture = checked(self.triplet, picture)
         e = self.explain(picture)
         residual = picture - self.candidate(e)
@@ -247,9 +247,9 @@ class Oracle:
 
         The share is |picture - target| / |original - target| inside the edit, where target and original are taken with the damage and the
         artefact that the explanation found, and all are made half as sharp, so that neither counts here; what differs by TOLERATED or less
-        but not towards the original is let pass. A wrong edit (when that is what
-        explains the picture) gets 0..1. So does a picture whose share is near 1 or more: 0 when nothing changed inside the edit, 1 when
-        something else happened there. Where one of two things was done, the score starts from 3.
+        but not towards the original is let pass. A wrong edit (when that is what explains the picture) gets 0..1. So does a picture whose
+        share is near 1 or more: 0 when nothing changed inside the edit, 1 when something else happened there. Where one of two things was
+        done, the score starts from 3.
         """
         if e.way == "wrong":
             return min(max(e.amount, 0.0), 1.0)
@@ -293,7 +293,7 @@ class Oracle:
     def quality_score(self, picture: Array, residual: Array, e: Explanation) -> float:
         """5 less the artefact found, less the level of noise, less half the level of blur inside the edit alone.
 
-        Noise is the typical fine part of what is left unexplained; a few places where something else stands do not count as noise.
+        Noise is measured on what the explanation leaves, by `noise_level`.
         """
         cost = e.artefact_level if e.artefact and e.artefact != "noisy" else 0.0
         return float(min(max(5.0 - cost - noise_level(residual) - 0.5 * self.blur_inside(picture, e), 0.0), 5.0))

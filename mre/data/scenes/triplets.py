@@ -62,7 +62,7 @@ def draw_triplet(seed: int, index: int, split: str = "train", size: int = 128, p
     photos: pictures (H, W, 3) uint8; `photo_share` of the scenes then stand before pieces of them
     edit_type: one of EDIT_TYPES, or None for all, equally likely
     spoiled: False gives edited = target and the best reward
-    Raises DataError for a split, size or edit type that does not exist.
+    Raises DataError for a split, size, edit type, seed or index that cannot be.
     """
     if split not in SPLITS:
         raise DataError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
@@ -70,6 +70,8 @@ def draw_triplet(seed: int, index: int, split: str = "train", size: int = 128, p
         raise DataError(f"edit type must be one of {', '.join(EDIT_TYPES)}, got {edit_type!r}")
     if not 32 <= size <= 1024:
         raise DataError(f"size must be between 32 and 1024, got {size}")
+    if min(seed, index) < 0:
+        raise DataError(f"seed and index must not be negative, got {seed} and {index}")
     streams = [np.random.default_rng([seed, index, SPLITS.index(split), number]) for number in range(5)]
     rng = streams[0]
     chosen = pick(rng, EDIT_TYPES)
