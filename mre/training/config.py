@@ -98,7 +98,7 @@ class TrainConfig:
     max_grad_norm: float = setting(1.0, "gradients are clipped to this norm; the released code means to, but does not; 0 = never", low=0)
     ema: bool = setting(True, "keep a moving average of the weights, which is what is saved at the end")
     ema_decay: float = setting(0.9999, "largest decay of the moving average", low=0, high=1)
-    ema_every: int = setting(1, "optimizer steps between its updates", low=1)
+    ema_every: int = setting(1, "optimizer steps between its updates; with local_sgd_steps it is updated at each averaging", low=1)
 
     # How it runs
     mixed_precision: str = setting("no", "numbers of forward and backward passes; fp16 in the released command, on a GPU",
