@@ -75,6 +75,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     account.add_argument("account", metavar="NAME")
     account.add_argument("--role", choices=("visitor", "annotator", "researcher"), required=True)
 
+    demo = verb("demo", "make the demo study, or with --out its folder of edits by the embedded models", study=False)
+    demo.add_argument("--out", type=Path, metavar="FOLDER", help="draw scenes, edit them with both embedded models and write the folder")
+    demo.add_argument("--models", default="tiny-baseline,tiny", help="methods to edit with (default: %(default)s)")
+
     simulate = verb("simulate", "fill a study with drawn annotators, to try a design before paying for it")
     for name, kind, default, text in (
             ("annotators", int, 10, "how many"), ("seed", int, 0, "of the drawing"),
@@ -322,6 +326,25 @@ def _invite_visitors(store, args) -> None:
     print(f"{args.address}/join?invitation={invite(store.secret, 'visitor')}")
 
 
+def _demo(store, args) -> None:
+    from tqdm import tqdm
+
+    from mre.errors import StudyError
+    from mre.study import demo
+
+    if args.out is None:
+        if (study := demo.ensure_demo(store)) is None:
+            why = "the store has studies of its own" if demo.FOLDER.is_dir() else f"{demo.FOLDER.name} is not shipped here"
+            raise StudyError(f"no demo study: {why}")
+        _say(study)
+        return
+    with tqdm(unit="edit", leave=False, disable=None, desc="editing") as bar:
+        def on_edit(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+        print(f"{args.out}: {demo.make_edits(args.out, tuple(args.models.split(',')), on_edit=on_edit)} edits")
+
+
 def _simulate(store, args) -> None:
     from tqdm import tqdm
 
@@ -359,5 +382,5 @@ def _power(store, args) -> None:
 
 VERBS = {"create": _create, "revise": _revise, "change": _change, "list": _list, "status": _status, "start": _start, "pause": _pause,
          "close": _close, "export": _export, "import": _import, "table": _table, "exclude": _exclude, "include": _include,
-         "verify": _verify, "backup": _backup, "simulate": _simulate, "power": _power, "invite": _invite,
+         "verify": _verify, "backup": _backup, "simulate": _simulate, "power": _power, "invite": _invite, "demo": _demo,
          "invite-visitors": _invite_visitors}

@@ -2,7 +2,7 @@
 
 Every change runs in one transaction (`Store.write`), whole or absent. On SQLite it takes the write lock at its start, in WAL mode with
 `synchronous=FULL`: once a change is acknowledged, neither kill -9 nor a power cut takes it back. On PostgreSQL, changes of one study
-queue up behind a lock on the study's row.
+queue up behind a lock on the study's row, and a commit is on disk before it is acknowledged, whatever the server's default.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class Store:
     def _make_engine(self) -> sa.Engine:
         if not self.is_sqlite:
             return sa.create_engine(self.url, pool_pre_ping=True, pool_size=10, max_overflow=20, pool_timeout=BUSY_SECONDS,
-                                    connect_args={"connect_timeout": int(BUSY_SECONDS)})
+                                    connect_args={"connect_timeout": int(BUSY_SECONDS), "options": "-c synchronous_commit=on"})
         engine = sa.create_engine(self.url, connect_args={"timeout": BUSY_SECONDS}, pool_size=10, max_overflow=40,
                                   pool_timeout=BUSY_SECONDS)
 
