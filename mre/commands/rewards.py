@@ -68,7 +68,7 @@ def make(args: argparse.Namespace) -> int:
             made = make_rewards(triplets, judge, args.out, bar.update)
     print(f"{made.tally}" + (f"; {made.kept} rewards were there already" if made.kept else ""), file=sys.stderr)
     for name, reason in list(made.failed.items())[:5]:
-        print(f"no reward for {name}: {reason}", file=sys.stderr)
+        print(f"no reward for {name}: {reason.removeprefix(f'{name}: ')}", file=sys.stderr)
     if len(made.failed) > 5:
         print(f"... and {len(made.failed) - 5} more in {args.out.with_suffix('.failed.jsonl')}", file=sys.stderr)
     if args.out.stat().st_size:
