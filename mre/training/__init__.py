@@ -3,6 +3,9 @@
 Importing this is cheap; torch comes with `train`.
 """
 
+import errno
+
+from mre.errors import MreError
 from mre.training.config import PRESETS, TrainConfig
 
 __all__ = ["PRESETS", "TrainConfig", "train"]
@@ -15,4 +18,9 @@ def train(config: TrainConfig):
     with quiet_libraries():
         from mre.training.loop import Run
 
-        return Run(config).train()
+        try:
+            return Run(config).train()
+        except OSError as error:            # a log or a sheet; what has to be whole says more itself
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
+                raise
+            raise MreError(f"{error.filename or config.out} could not be written: {error.strerror}") from error

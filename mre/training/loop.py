@@ -115,12 +115,12 @@ class Run:
         """The run from top to bottom."""
         config, log = self.config, RunLog(self.out, config_text=self.config.as_yaml(), step=self.step) if self.main else None
         loader = batches(self.triplets, config, self.samples, self.rank, self.world)
-        bar = tqdm(total=config.max_steps, initial=self.step, disable=not self.main, unit="step", dynamic_ncols=True, bar_format=BAR)
         self.learner.train()
         finished = self._finished()
         started = time.monotonic() - self.seconds
         window: list[dict[str, Tensor]] = []
-        with StopRequest(listen=self.world == 1) as stop:
+        bar = tqdm(total=config.max_steps, initial=self.step, disable=not self.main, unit="step", dynamic_ncols=True, bar_format=BAR)
+        with bar, StopRequest(listen=self.world == 1) as stop:
             while not finished:
                 rate = set_learning_rate(self.optimizer, config, self.step, self._progress())
                 window.append(self._one_step(loader))
@@ -144,7 +144,6 @@ class Run:
                     self._show_samples(log)
                 if config.pipeline_every and self._due(config.pipeline_every) and not finished:
                     self._save_pipeline()
-        bar.close()
         return self._save_pipeline()
 
     def _cached(self) -> TripletCache:
