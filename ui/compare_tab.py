@@ -74,7 +74,8 @@ class Visit:
 def build(studio: Studio) -> None:
     """Draw the tab and connect its handlers."""
     tab = gr.context.Context.block
-    visit, query = gr.State(None, delete_callback=lambda visit: _forget(studio, visit)), gr.Textbox(visible=False)
+    visit, opened = gr.State(None, delete_callback=lambda visit: _forget(studio, visit)), gr.State(False)
+    query = gr.Textbox(visible=False)
     with gr.Column(elem_id="compare"):
         gr.Markdown(t("cmp_intro"), elem_classes="muted")
         with gr.Row(equal_height=False):
@@ -115,7 +116,7 @@ def build(studio: Studio) -> None:
     shown = [visit, query, status, filters, judges, methods, types, overview, downloads, plots, tables, largest, which, kind]
     picked = [visit, which, sign, kind, reveal]
     gr.context.Context.root_block.load(None, None, None, js=OPEN_TAB)
-    loaded = tab.select(on_open(studio), visit, [visit, study, run, scheme, judges, methods, types], **quiet)
+    loaded = tab.select(on_open(studio), opened, [opened, study, run, scheme, judges, methods, types], **quiet)
     runs = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": 4, "concurrency_id": "compare"}
     starts = [loaded.then(on_compare(studio, from_link=True), chosen, shown, **runs), go.click(on_compare(studio), chosen, shown, **runs),
               again.click(on_compare(studio, reread=False), chosen, shown, **runs)]
@@ -127,19 +128,19 @@ def build(studio: Studio) -> None:
 
 def on_open(studio: Studio) -> Callable:
     """The choices there are; the first time, set as the page's address says."""
-    def load(request: gr.Request, visit: Visit | None) -> list[Any]:
+    def load(request: gr.Request, opened: bool) -> list[Any]:
         Thread(target=lambda: [import_module(name) for name in STATISTICS], daemon=True).start()
         try:
             studies, runs = study_names(studio), run_names(studio)
         except MreError as error:
             studio.trouble(error)
             studies, runs = [], []
-        if visit is not None:
-            return [visit, gr.update(choices=studies), gr.update(choices=runs), *[gr.skip()] * 4]
+        if opened:
+            return [True, gr.update(choices=studies), gr.update(choices=runs), *[gr.skip()] * 4]
         asked = request.query_params
         study, run, scheme = (asked.get(f"cmp_{name}") for name in ("study", "run", "scheme"))
         many = [_all(asked, f"cmp_{name}") for name in ("judges", "methods", "types")]
-        return [Visit(), gr.update(choices=studies, value=study if study in studies else None),
+        return [True, gr.update(choices=studies, value=study if study in studies else None),
                 gr.update(choices=runs, value=run if run in runs else None), scheme if scheme in SCHEMES else "mre",
                 *(gr.update(choices=names, value=names) for names in many)]
     return load

@@ -22,7 +22,7 @@ TEXTS = {
     "cmp_ceiling": ("Human ceiling", "人工上限"), "cmp_others": ("Judge in an annotator's place", "模型代替一名标注者"),
     "cmp_pooled": ("Spearman, methods pooled", "Spearman（方法混合）"), "cmp_alpha": ("People's alpha (ordinal)", "人工一致性 α（序数）"),
     "cmp_tau": ("Order of methods, tau-b", "方法排序 tau-b"), "cmp_same": ("Same order", "顺序相同"),
-    "cmp_draws": ("in {share:.0%} of draws", "{share:.0%} 的重采样中相同"),
+    "cmp_yes": ("yes", "是"), "cmp_no": ("no", "否"), "cmp_draws": ("in {share:.0%} of draws", "{share:.0%} 的重采样中相同"),
     "cmp_h_scatter": ("Judge against people", "模型与人工对照"), "cmp_h_difference": ("Difference against mean", "差值与均值"),
     "cmp_h_methods": ("Methods (ranks: people | judge)", "方法（排名：人工 | 模型）"),
     "cmp_h_edit_types": ("Bias by edit type", "按编辑类型的偏差"), "cmp_how": ("How it was computed", "计算方法"),
@@ -80,6 +80,7 @@ def _summary_cell(row: dict, column: str, label: str, language: str) -> str:
     if column in ("perspective", "judge"):
         return f'<th scope=row data-label="{html.escape(label)}">{html.escape(str(value))}</th>'
     if column == "same_order":
+        text = say(f"cmp_{value}", language) if value else "–"
         share = row["same_order_share_of_draws"]
         below = say("cmp_draws", language, share=share) if share is not None and not pd.isna(share) else ""
     elif column == "judge_vs_others":
