@@ -86,29 +86,28 @@ class RewardFile:
         file.flush()
 
 
-class LazyAsks(Sequence):
-    """Questions about triplets, made when they are looked at; a triplet that is not whole is told to `on_fault` and left out."""
+class LazyAsks:
+    """Questions about triplets, made when they are looked at; a triplet that is not whole is told to `on_fault` and left out.
 
-    def __init__(self, triplets: Sequence[SourceTriplet], skip: set[str], on_fault: Callable[[str, MreError], None]) -> None:
+    `open` holds the triplets that were asked about and not answered yet, where somebody takes them out again.
+    """
+
+    def __init__(self, triplets: Sequence[SourceTriplet], skip: set[str], on_fault: Callable[[str, MreError], None] | None = None) -> None:
         self.triplets, self.skip, self.on_fault = triplets, skip, on_fault
-        self.by_id: dict[str, SourceTriplet] = {}
-
-    def __len__(self) -> int:
-        return len(self.triplets)
-
-    def __getitem__(self, index):
-        return self.triplets[index]
+        self.open: dict[str, SourceTriplet] = {}
 
     def __iter__(self) -> Iterator[Ask]:
         for index in range(len(self.triplets)):
             try:
                 triplet = self.triplets[index]
             except MreError as error:
-                self.on_fault(f"triplet {index}", error)
+                if self.on_fault:
+                    self.on_fault(f"triplet {index}", error)
                 continue
             if triplet.id in self.skip:
                 continue
-            self.by_id[triplet.id] = triplet
+            if self.on_fault:
+                self.open[triplet.id] = triplet
             yield Ask(triplet.id, triplet.instruction, triplet.original, triplet.edited, scene=triplet.scene)
 
 
@@ -122,13 +121,15 @@ def make_rewards(triplets: Sequence[SourceTriplet], judge: Judge, out: Path,
         kept, failed = len(file.done), {}
 
         def fault(name: str, error: MreError) -> None:
+            if name in failed:          # batches look at the triplets twice
+                return
             failed[name] = str(error)
             file.add_failure(name, {"triplet": str(error)}, {})
 
         asks = LazyAsks(triplets, set(file.done), fault)
 
         def heard(ask: Ask, verdicts: Verdicts) -> None:
-            triplet = asks.by_id.pop(ask.item)
+            triplet = asks.open.pop(ask.item)
             if verdicts.errors:
                 failed[ask.item] = "; ".join(dict.fromkeys(verdicts.errors.values()))
                 file.add_failure(ask.item, verdicts.errors, {verdict.perspective: verdict.raw for verdict in verdicts})

@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ POLL_SECONDS = 30.0
 OVER = ("completed", "failed", "expired", "cancelled")
 
 
-def fill_cache(judge: OpenAIJudge, asks: Sequence[Ask], task: str, tally: Tally) -> str | None:
+def fill_cache(judge: OpenAIJudge, asks: Iterable[Ask], task: str, tally: Tally) -> str | None:
     """Ask everything that the cache lacks, in batches, and wait. Returns why it stopped early, if it did."""
     return asyncio.run(_Batches(judge, task, tally).run(asks))
 
@@ -40,7 +40,7 @@ class _Batches:
         self.budget = Budget(judge.limits, judge.price)
         self.stopped: str | None = None
 
-    async def run(self, asks: Sequence[Ask]) -> str | None:
+    async def run(self, asks: Iterable[Ask]) -> str | None:
         self.client = self.judge.endpoint.client(self.judge.settings.timeout, 4)
         try:
             await self.find_lost()
@@ -54,7 +54,7 @@ class _Batches:
 
     # -- what to send
 
-    def files(self, asks: Sequence[Ask]) -> Iterator[tuple[Path, list[str]]]:
+    def files(self, asks: Iterable[Ask]) -> Iterator[tuple[Path, list[str]]]:
         """Files of requests that are missing, each within the server's limits. A file lives until the next is asked for."""
         with tempfile.TemporaryDirectory(prefix="mre-batch-") as folder:
             path, keys, size = Path(folder) / "requests.jsonl", [], 0
@@ -71,7 +71,7 @@ class _Batches:
             if keys:
                 yield path, keys
 
-    def lines(self, asks: Sequence[Ask]) -> Iterator[tuple[str, bytes]]:
+    def lines(self, asks: Iterable[Ask]) -> Iterator[tuple[str, bytes]]:
         """(Key, request line) of every question without an answer, until the budget is used up."""
         sent: set[str] = set()
         for ask in asks:

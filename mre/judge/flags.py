@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from mre.errors import JudgeError
@@ -54,7 +55,7 @@ def judge_from(args: argparse.Namespace) -> Judge:
                       seed=args.judge_seed, expect_build=args.expect_build, **many)
 
 
-def agree_on_cost(judge: Judge, asks: list[Ask], task: str, yes: bool) -> None:
+def agree_on_cost(judge: Judge, asks: Iterable[Ask], task: str, yes: bool) -> None:
     """Show a paid judge's forecast and ask. Raises JudgeError when the answer is no, or when nobody is there to answer."""
     if not judge.is_paid:
         return

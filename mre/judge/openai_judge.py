@@ -7,7 +7,7 @@ import base64
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -188,7 +188,7 @@ class OpenAIJudge:
             return asyncio.run(_Run(self, task, on_verdicts, tally).over(asks))
         from mre.judge.batches import fill_cache
 
-        asks = list(asks)
+        asks = list(asks) if isinstance(asks, Iterator) else asks           # they are gone through twice
         stopped = fill_cache(self, asks, task, tally)
         return asyncio.run(_Run(self, task, on_verdicts, tally, is_offline=True, budget_over=stopped).over(asks))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from mre.errors import ImageError
+from mre.errors import DataError, ImageError
 from mre.imaging import open_image
 from mre.judge.verdicts import PictureSource
 
@@ -21,7 +21,10 @@ class JudgePicture:
     def __init__(self, source: PictureSource, name: str) -> None:
         self.name = name
         if callable(source):
-            source = source()
+            try:
+                source = source()
+            except DataError as error:
+                raise ImageError(f"{name}: {error}") from error
         if isinstance(source, str | Path):
             try:
                 source = Path(source).read_bytes()
