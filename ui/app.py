@@ -11,6 +11,7 @@ from mre.editing import Editor
 from mre.imaging import MAX_BYTES
 from ui import compare_tab, data_tab, edit_tab, research_tab, study_tab, texts, theme
 from ui.headers import SafeHeaders
+from ui.pictures import own_upload_folder
 from ui.studio import Studio, StudioSettings
 
 # modules with `title`, `build(studio)` and, where they have own routes, `add_routes(app, studio)`
@@ -23,6 +24,7 @@ texts.add_texts({"tagline": ("Say what to change, and how good the change shall 
 def build_app(settings: StudioSettings | None = None, editors: dict[str, Editor] | None = None) -> FastAPI:
     """A FastAPI application with the page at `/` and the tabs' own routes beside it. Loads no model. `app.state.studio` is its studio;
     `editors` stand in for those that the settings name."""
+    own_upload_folder()                          # before Gradio asks where uploads go
     studio = Studio(settings or StudioSettings(), editors)
     access = studio.access
     with gr.Blocks(title="MRE Studio", analytics_enabled=False, delete_cache=(600, UPLOAD_SECONDS)) as page:

@@ -8,9 +8,12 @@ from typing import Any
 
 import gradio as gr
 
+from mre.errors import MreError
 from ui.chips import PICK
+from ui.edit_run import note
 from ui.edit_visit import Entry, Visit
 from ui.pictures import address
+from ui.studio import Studio
 from ui.texts import add_texts, language_of, say, t
 
 TEXTS = {
@@ -72,11 +75,14 @@ def picked(visit: Visit | None, event: gr.EventData) -> Entry | None:
         return None
 
 
-def on_compare(show: Callable[..., str]) -> Callable:
+def on_compare(studio: Studio, show: Callable[..., str]) -> Callable:
     """Two edits in the viewer. `show(visit, first, second, language, labels)` makes it."""
     def compare(request: gr.Request, visit: Visit | None, first: int | None, second: int | None) -> str:
         if visit is None or first is None or second is None or not (0 <= first < len(visit.entries) and 0 <= second < len(visit.entries)):
             return gr.skip()
         one, two = visit.entries[first], visit.entries[second]
-        return show(visit, one.picture, two.picture, language_of(request), (f"#{first + 1}", f"#{second + 1}"))
+        try:
+            return show(visit, one.picture, two.picture, language_of(request), (f"#{first + 1}", f"#{second + 1}"))
+        except MreError as error:
+            return note(studio.trouble(error), "bad")
     return compare

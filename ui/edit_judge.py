@@ -61,7 +61,7 @@ def _oracle() -> Any:
 
 def score(studio: Studio, visit: Visit, entry: Entry) -> Any:
     """Verdicts on an edit: by the oracle where it can, else by the configured judge. Raises JudgeError when there is none."""
-    photo, picture = (open_image(_file(visit, token)) for token in (entry.photo, entry.picture))
+    photo, picture = (open_image(visit.shelf.path(token)) for token in (entry.photo, entry.picture))
     if (triplet := small_triplet_of(photo, entry.recipe.instruction, ORACLE_SIZE)) is not None:
         small = picture.resize((ORACLE_SIZE, ORACLE_SIZE), Image.Resampling.LANCZOS)
         return _oracle().score(Image.fromarray(triplet.original), small, triplet.instruction, "reward", scene=triplet)
@@ -70,17 +70,11 @@ def score(studio: Studio, visit: Visit, entry: Entry) -> Any:
     return studio.judge.score(photo, picture, entry.recipe.instruction, "reward")
 
 
-def _file(visit: Visit, token: str) -> Any:
-    if (found := visit.shelf.get(token)) is None:
-        raise JudgeError("the picture is not kept any more")
-    return found.file
-
-
 def can_judge(studio: Studio, visit: Visit, entry: Entry) -> bool:
     """Whether anybody can score this edit."""
     if studio.settings.judge:
         return True
-    return small_triplet_of(open_image(_file(visit, entry.photo)), entry.recipe.instruction, ORACLE_SIZE) is not None
+    return small_triplet_of(open_image(visit.shelf.path(entry.photo)), entry.recipe.instruction, ORACLE_SIZE) is not None
 
 
 def on_one(studio: Studio) -> Callable:

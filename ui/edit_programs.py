@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,8 @@ from mre.editing import EditSettings
 from mre.recipes import read_recipe
 from mre.rewards import Reward
 from ui.edit_form import photo_field, photo_of
+from ui.edit_visit import is_used
+from ui.pictures import forget_upload
 from ui.studio import Studio
 from ui.texts import add_texts, t
 
@@ -107,7 +108,5 @@ def models_endpoint(studio: Studio) -> Callable:
 
 def _forget(upload: str | None) -> None:
     """A program's upload has been read and is not needed again, unless somebody's page shows the same file."""
-    from ui.edit_visit import is_used
     if upload and not is_used(upload):
-        with suppress(OSError):
-            Path(upload).unlink(missing_ok=True)
+        forget_upload(upload)

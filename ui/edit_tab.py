@@ -123,7 +123,7 @@ def build(studio: Studio) -> None:
     reuse.click(on_reuse(studio, form), visit, [*form.settings, form.model, form.random_seed], **quiet)
 
     history.shots.pick(on_show(edit_history.picked), visit, shown, **quiet)
-    history.compare.click(edit_history.on_compare(compare_html), [visit, history.first, history.second], look, **quiet)
+    history.compare.click(edit_history.on_compare(studio, compare_html), [visit, history.first, history.second], look, **quiet)
     edit_sweep.connect(studio, sweep, form, visit, quiet)
     sweep.grid.pick(on_show(edit_sweep.picked), visit, shown, **quiet)
     edit_pair.connect(studio, pair, form, visit, compare_html, on_stop, quiet).then(*redraw, **quiet)
@@ -210,7 +210,7 @@ def on_show(picked: Callable[[Visit | None, gr.EventData], Entry | None]) -> Cal
     """Show the edit that was clicked somewhere."""
     def pick(request: gr.Request, visit: Visit | None, event: gr.EventData) -> list[Any]:
         entry = picked(visit, event)
-        if entry is None or visit.shelf.get(entry.picture) is None:
+        if entry is None or visit.shelf.get(entry.picture) is None or visit.shelf.get(entry.photo) is None:
             return [gr.skip()] * 3
         return show(visit, entry, language_of(request))
     return pick
@@ -226,7 +226,7 @@ def on_stop(visit: Visit | None, request: gr.Request) -> Any:
 
 def compare_html(visit: Visit, before: str, after: str, language: str, labels: tuple[str, str] | None = None, element: str = "look") -> str:
     """The viewer for two pictures of the shelf; the second is fitted to the first one's size for the difference."""
-    first, second = (open_image(visit.shelf.get(token).file) for token in (before, after))
+    first, second = (open_image(visit.shelf.path(token)) for token in (before, after))
     found = difference(first, second if second.size == first.size else second.resize(first.size))
     token = visit.shelf.put(png_bytes(found.picture), "difference.png", visit.id)
     return viewer(address(before), address(after), address(token, "difference.png"), changed=found.changed, top=found.top, size=first.size,

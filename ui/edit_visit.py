@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import secrets
 import threading
-from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from mre.editing import EditResult
 from mre.recipes import Recipe
-from ui.pictures import PictureShelf
+from ui.pictures import PictureShelf, forget_upload
 
 MOST_ENTRIES = 24
 _uploads: dict[str, set[str]] = {}       # file -> visits that use it: equal uploads of two visitors are one file in Gradio's cache
@@ -77,9 +75,7 @@ class Visit:
                 _uploads[upload].discard(self.id)
                 if not _uploads[upload]:
                     del _uploads[upload]
-                    with suppress(OSError):
-                        Path(upload).unlink(missing_ok=True)
-                        Path(upload).parent.rmdir()
+                    forget_upload(upload)
 
 
 def file_name(result: EditResult) -> str:

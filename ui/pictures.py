@@ -22,6 +22,7 @@ from urllib.parse import quote
 from fastapi import FastAPI, Response
 from fastapi.responses import FileResponse
 
+from mre.errors import ImageError
 from mre.imaging import open_image
 from mre.recipes import png_bytes
 
@@ -67,6 +68,12 @@ class PictureShelf:
         with self._lock:
             return self._pictures.get(token)
 
+    def path(self, token: str) -> Path:
+        """The file of a token. Raises ImageError when it is gone."""
+        if (found := self.get(token)) is None:
+            raise ImageError("this picture is not kept any more")
+        return found.file
+
     def drop(self, *tokens: str) -> None:
         """Remove files that are not needed any more."""
         with self._lock:
@@ -96,6 +103,14 @@ def own_upload_folder() -> Path:
         os.environ["GRADIO_TEMP_DIR"] = folder
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return Path(os.environ["GRADIO_TEMP_DIR"])
+
+
+def forget_upload(upload: str | None) -> None:
+    """Delete an uploaded file; anything that does not lie in the folder of uploads is left alone."""
+    if upload and Path(upload).resolve().is_relative_to(own_upload_folder().resolve()):
+        with suppress(OSError):
+            Path(upload).unlink(missing_ok=True)
+            Path(upload).parent.rmdir()          # Gradio gives each its own; another name may still be in it
 
 
 def trim(folder: Path, max_bytes: int = MAX_BYTES) -> int:

@@ -4,9 +4,11 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 
 import httpx
 import pytest
+from PIL import Image
 
 import app as program
 from tests.conftest import ROOT
@@ -78,6 +80,42 @@ def test_a_second_run_of_one_visitor_is_refused_while_the_first_goes_on():
     visit.busy.acquire()
     with pytest.raises(Exception, match="still going on"):
         next(run_edit(studio, visit, "en", True, False, None, "fake"))
+
+
+def test_the_place_in_the_queue_is_told_and_leaving_the_page_leaves_the_queue(tmp_path):
+    editor = fake_editor()
+    studio = Studio(StudioSettings(), {"fake": editor})
+    photo = tmp_path / "photo.png"
+    Image.new("RGB", (64, 64)).save(photo)
+    values = ["make it blue", 5, 5, 5, "", "", "", 0, 0, 0, 1, "default", "off", "auto"]
+    with studio.turns.join():
+        news = run_edit(studio, Visit(studio.shelf), "en", True, False, str(photo), "fake", *values)
+        told = [next(news)[0] for _ in range(2)]
+        assert "1 ahead of you in the queue" in told[1]
+        news.close()
+        for _ in range(50):
+            if len(studio.turns) == 1:
+                break
+            threading.Event().wait(0.05)
+        assert len(studio.turns) == 1, "only the one that held the device is in the line"
+    assert editor.fake.steps_begun == 0
+    assert photo.exists(), "a file outside the folder of uploads is never deleted"
+
+
+def test_a_run_that_nobody_follows_any_more_stops_within_a_step(tmp_path):
+    editor = fake_editor(seconds=0.05)
+    studio = Studio(StudioSettings(), {"fake": editor})
+    photo = tmp_path / "photo.png"
+    Image.new("RGB", (64, 64)).save(photo)
+    values = ["make it blue", 5, 5, 5, "", "", "", 100, 0, 0, 1, "default", "off", "auto"]
+    news = run_edit(studio, Visit(studio.shelf), "en", False, False, str(photo), "fake", *values)
+    for _ in range(4):
+        next(news)
+    news.close()
+    begun = editor.fake.steps_begun
+    threading.Event().wait(0.4)
+    assert editor.fake.steps_begun <= begun + 1
+    assert len(studio.turns) == 0
 
 
 def test_the_page_asks_nothing_of_other_hosts():

@@ -318,6 +318,7 @@ def test_two_models_side_by_side_start_from_the_same_noise_and_can_be_kept_for_a
 
 
 def test_drawn_examples_are_judged_and_other_pictures_plainly_not(page, photo):
+    choose(page, "quick")
     tool(page, "Judge")
     page.click("#judge-run")
     page.wait_for_selector("#judge-answer >> text=Make an edit first")
@@ -328,6 +329,12 @@ def test_drawn_examples_are_judged_and_other_pictures_plainly_not(page, photo):
     page.wait_for_selector("#judge-answer table")
     assert page.locator("#judge-answer td").nth(0).inner_text() == "5"
     assert "oracle" in page.inner_text("#judge-answer")
+    tool(page, "Sweep")
+    page.click("#sweep-035")
+    page.wait_for_selector("#sweep-sheet")
+    tool(page, "Judge")
+    page.click("#judge-sweep")
+    page.wait_for_selector("#judge-plot canvas, #judge-plot svg.marks")
     fill(page, photo)
     page.wait_for_timeout(300)
     run_without_history(page)
