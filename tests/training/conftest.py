@@ -33,7 +33,7 @@ def editor(tmp_path_factory) -> Path:
     """A folder with a small untrained editor whose reward layers act, without dropout inside."""
     folder = tmp_path_factory.mktemp("editor")
     unet = tiny_models.reward_unet(reward_init="released", reward_dropout=0.0)
-    tiny_models.pipeline(unet).save_pretrained(folder)
+    tiny_models.pipeline(unet, default_steps=2).save_pretrained(folder)
     return folder
 
 
