@@ -42,7 +42,7 @@ def fill(store: Store, scores: int) -> int:
     study = studies.start(store, "million")
     rng, now = np.random.default_rng(0), store.clock()
     with store.write() as connection:
-        rows = connection.execute(sa.select(pairs.c.id, pairs.c.item_id, pairs.c.first_method, pairs.c.second_method).order_by(pairs.c.id)).all()
+        rows = connection.execute(sa.select(pairs).order_by(pairs.c.id)).all()
         connection.execute(assignments.delete().where(assignments.c.study_id == study.id))
     for number in range(ANNOTATORS):
         with store.write() as connection:
@@ -50,8 +50,9 @@ def fill(store: Store, scores: int) -> int:
                                                                    consented_at=now)).inserted_primary_key[0]
             base = number * len(rows)
             connection.execute(assignments.insert(), [
-                {"id": base + place + 1, "study_id": study.id, "pair_id": row.id, "kind": "main", "slot": number, "side_order": place % 2,
-                 "shuffle_key": 1, "annotator_id": person, "screen": place + 1, "state": "done", "first_shown_at": now + place, "revision": 1}
+                {"id": base + place + 1, "study_id": study.id, "pair_id": row.id, "kind": "main", "slot": number,
+                 "side_order": place % 2, "shuffle_key": 1, "annotator_id": person, "screen": place + 1, "state": "done",
+                 "first_shown_at": now + place, "revision": 1}
                 for place, row in enumerate(rows)])
             connection.execute(answers.insert(), [
                 {"id": base + place + 1, "study_id": study.id, "assignment_id": base + place + 1, "revision": 1, "is_final": True,
@@ -84,8 +85,8 @@ def main() -> None:
         for form in ([], ["--wide"], ["--jsonl"]):
             out = Path(folder) / "out"
             began = time.perf_counter()
-            subprocess.run([sys.executable, "-m", "mre", "study", "export", "million", "--data", folder, *database, "--out", str(out), *form],
-                           check=True, stdout=subprocess.DEVNULL)
+            subprocess.run([sys.executable, "-m", "mre", "study", "export", "million", "--data", folder, *database, "--out", str(out),
+                            *form], check=True, stdout=subprocess.DEVNULL)
             memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
             print(f"export {(form or ['long'])[0].strip('-')}: {time.perf_counter() - began:.1f} s, peak so far {memory:.0f} MB, "
                   f"{out.stat().st_size / 1e6:.0f} MB file", flush=True)

@@ -22,7 +22,8 @@ def main() -> None:
     args = parser.parse_args()
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        counts = kill_while_they_submit(Path(folder), args.kills, args.annotators, args.seed, items=45 * args.kills * args.annotators // 80 + 60)
+        items = 60 + 45 * args.kills * args.annotators // 80
+        counts = kill_while_they_submit(Path(folder), args.kills, args.annotators, args.seed, items=items)
     print(f"{args.kills} kills, {args.annotators} annotators, {time.perf_counter() - began:.0f} s: "
           + ", ".join(f"{name} {count}" for name, count in counts.items()) + "; nothing lost, nothing doubled, nobody misplaced")
 

@@ -41,7 +41,7 @@ def measure(annotators: int, screens: int, think: float, prefetch: bool, databas
         counts = check_store(store, study, workers)
         store.close()
     seconds = np.concatenate([worker.seconds for worker in workers])
-    print(f"{annotators} annotators, {screens} screens each, think {think:g} s, next screen {'prefetched' if prefetch else 'not prefetched'}: "
+    print(f"{annotators} annotators, {screens} screens each, think {think:g} s, next {'prefetched' if prefetch else 'not prefetched'}: "
           f"p50 {np.percentile(seconds, 50) * 1000:.0f} ms, p95 {np.percentile(seconds, 95) * 1000:.0f} ms, "
           f"max {seconds.max() * 1000:.0f} ms; {len(seconds) / wall:.1f} screens/s; server {memory:.0f} MB; "
           f"{counts['acknowledged']} acknowledged = {counts['stored']} stored; load average {psutil.getloadavg()[0]:.1f}", flush=True)

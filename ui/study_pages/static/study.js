@@ -282,7 +282,7 @@ const rows = () => [...document.querySelectorAll("#grid fieldset")];
 
 function buildGrid() {
   const images = [0, 1].map((picture) => {
-    const box = element("div", { className: "card" }, element("h3", { textContent: t(picture ? "image2" : "image1") }));
+    const box = element("div", { className: "card" }, element("h2", { textContent: t(picture ? "image2" : "image1") }));
     for (const [place, name] of PERSPECTIVES.entries()) {
       const legend = element("legend", {}, element("span", { className: "hidden-text", textContent: `${t(picture ? "image2" : "image1")}: ` }),
         element("b", { textContent: t(name) }), element("span", { className: "hint", textContent: " " + t(`${name}Hint`) }));
