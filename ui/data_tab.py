@@ -42,7 +42,8 @@ PAGE = 12
 
 
 def build(studio: Studio) -> None:
-    """Draw the tab and connect its handlers."""
+    """Draw the tab and connect its handlers. Nothing is read or drawn before the tab is opened."""
+    tab = gr.context.Context.block
     folder = studio.settings.data / "rewards"
     gr.Markdown(t("data_about"), elem_classes="muted small")
     with gr.Row(elem_id="data-filter"):
@@ -63,14 +64,25 @@ def build(studio: Studio) -> None:
     quiet = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
     wanted = [name, perspective, lowest, highest, word]
     shown = [cards, count, page, back, forth]
-    whole = gr.context.Context.root_block
-    whole.load(lambda: gr.Dropdown(choices=reward_browser.names_of_data(folder)), None, name, **quiet)
-    gr.on([whole.load, name.change], on_open(studio), [name, perspective], [numbers, word], **quiet)
-    gr.on([perspective.change], on_words(studio), [name, perspective, word], word, **quiet)
-    gr.on([whole.load, *(field.change for field in wanted)], on_filter(studio, 0), [*wanted, page], shown,
-          trigger_mode="always_last", **quiet)
+    opened = gr.State(False)
+    tab.select(on_select(studio), [opened, *wanted], [opened, name, numbers, word, *shown], **quiet)
+    name.change(on_open(studio), [name, perspective], [numbers, word], **quiet)
+    perspective.change(on_words(studio), [name, perspective, word], word, **quiet)
+    gr.on([field.change for field in wanted], on_filter(studio, 0), [*wanted, page], shown, trigger_mode="always_last", **quiet)
     back.click(on_filter(studio, -1), [*wanted, page], shown, **quiet)
     forth.click(on_filter(studio, 1), [*wanted, page], shown, **quiet)
+
+
+def on_select(studio: Studio) -> Callable:
+    """What the tab shows when it is opened; coming back to it only looks for new data sets."""
+    def selected(opened: bool, name: str, perspective: str, lowest: float | None, highest: float | None, word: str | None,
+                 request: gr.Request) -> list:
+        names = gr.Dropdown(choices=reward_browser.names_of_data(studio.settings.data / "rewards"))
+        if opened:
+            return [True, names, *[gr.skip()] * 7]
+        numbers, words = on_open(studio)(name, perspective, request)
+        return [True, names, numbers, words, *on_filter(studio, 0)(name, perspective, lowest, highest, word, 0, request)]
+    return selected
 
 
 def on_open(studio: Studio) -> Callable:

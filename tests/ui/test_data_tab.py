@@ -121,3 +121,22 @@ def test_drawn_scenes_are_there_without_any_file(tmp_path, monkeypatch):
     reward_browser.drawn_data.cache_clear()
     assert "3 of 3" in count
     assert cards.count("<img src='/pictures/") == 6
+
+
+def test_the_tab_draws_when_it_is_opened_and_keeps_its_place_when_one_comes_back(studio, tmp_path):
+    select = data_tab.on_select(studio)
+    first = select(False, "mine.jsonl", "any", 0, 5, "", REQUEST)
+    assert first[0] is True
+    assert first[4].count("<article") == 12
+    (tmp_path / "rewards" / "new.jsonl").write_text("")
+    again = select(True, "mine.jsonl", "any", 0, 5, "", REQUEST)
+    assert ("new.jsonl", "new.jsonl") in again[1].choices
+    assert len(again) == len(first)
+    assert all(isinstance(value, dict) and value["__type__"] == "update" for value in again[2:])
+
+
+def test_the_page_answers_in_the_browsers_language(studio):
+    chinese = SimpleNamespace(headers={"accept-language": "zh-CN,zh;q=0.9"}, session_hash="visit-2")
+    cards, count, *_ = data_tab.on_filter(studio, 0)("mine.jsonl", "any", 0, 5, "", 0, chinese)
+    assert "原图" in cards
+    assert "15 个三元组中有 15 个符合" in count
