@@ -4,7 +4,8 @@
 
 The same weights run as one model with all switches on and with all off, in turns within one process: the ratio of each pair of
 neighbours is what counts, not the seconds; and of processor time, which other programs on the machine disturb less than the clock's.
-Memory is that of the weights, and the peak of the process above them during a step.
+On a busy machine the pairs still scatter by more than the cost, so the reward layers are timed by themselves too. Memory is that of
+the weights, and the peak of the process above them during a step.
 """
 
 from __future__ import annotations
@@ -77,6 +78,17 @@ def build(dtype: torch.dtype, variant: str | None, parent: torch.nn.Module | Non
     return unet.eval().requires_grad_(False)
 
 
+@torch.inference_mode()
+def reward_layers(unet: RewardUNet2DConditionModel, sample: torch.Tensor, hidden: torch.Tensor, condition: dict) -> float:
+    """Processor seconds of what the reward adds to a step: its condition, the encoder, the term in the time embedding."""
+    emb = torch.zeros(len(sample), unet.time_embedding.linear_2.out_features, dtype=sample.dtype)
+    started = time.process_time()
+    signal = unet.reward_signal(sample, condition)
+    unet.read_reward(hidden, signal)
+    emb + unet.get_aug_embed(emb, None, {"reward_signal": signal})
+    return time.process_time() - started
+
+
 def print_times(name: str, pairs: list[tuple[float, float]]) -> float:
     """One row of the table. Returns the median of the pairs' ratios."""
     ratios = sorted(after / before for before, after in pairs)
@@ -114,6 +126,8 @@ def main(argv: list[str] | None = None) -> int:
         first, second = (plain, rewarded) if repeat % 2 else (rewarded, plain)
         seconds = {first: step(first), second: step(second)}
         pairs.append((seconds[plain], seconds[rewarded]))
+    hidden = rewarded.conv_in.apply_to(given["sample"])
+    alone = statistics.median(reward_layers(rewarded, given["sample"], hidden, condition) for _ in range(4 * args.repeats + 1))
     weights = {unet: sum(p.numel() * p.element_size() for p in unet.parameters()) for unet in (plain, rewarded)}
     held = {unet: weights[unet] + peaks[unet] for unet in (plain, rewarded)}
     memory_ratio = held[rewarded] / held[plain]
@@ -121,11 +135,13 @@ def main(argv: list[str] | None = None) -> int:
           f"{args.repeats} pairs\n")
     print("| | plain | with reward | ratio |\n| --- | --- | --- | --- |")
     time_ratio = print_times("processor seconds per step", [(before[0], after[0]) for before, after in pairs])
+    share = alone / statistics.median(before[0] for before, _ in pairs)
+    print(f"| of these, in the reward layers alone | | {alone:.3f} | {1 + share:.4f} |")
     print_times("seconds by the clock", [(before[1], after[1]) for before, after in pairs])
     print(f"| parameters | {sum(p.numel() for p in plain.parameters()):,} | {sum(p.numel() for p in rewarded.parameters()):,} | "
           f"{weights[rewarded] / weights[plain]:.4f} |")
     print(f"| MB of weights and peak of a step | {held[plain] / 2**20:.0f} | {held[rewarded] / 2**20:.0f} | {memory_ratio:.4f} |")
-    worst = max(time_ratio, memory_ratio) - 1
+    worst = max(time_ratio - 1, share, memory_ratio - 1)
     print(f"\n{'within' if worst <= MOST else 'ABOVE'} {MOST:.0%} of time and memory")
     return 0 if worst <= MOST else 1
 
