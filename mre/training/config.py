@@ -202,8 +202,8 @@ _EMBEDDED = {
 _NO_REWARD = {"use_score": False, "use_text": False, "use_attention": False, "use_addition": False}
 _FULL_SIZE = {"data": "pix2pix", "mixed_precision": "fp16", "gradient_checkpointing": True, "num_workers": 4}
 PRESETS: dict[str, dict[str, Any]] = {
-    "tiny-start": {**_EMBEDDED, **_NO_REWARD, "clean_share": 1.0, "learning_rate": 3e-4, "schedule": "constant", "ema": False, "half": False,
-                   "out": "runs/tiny-start"},
+    "tiny-start": {**_EMBEDDED, **_NO_REWARD, "clean_share": 1.0, "learning_rate": 3e-4, "schedule": "constant", "ema": False,
+                   "half": False, "out": "runs/tiny-start"},
     "tiny": {**_EMBEDDED, "out": "runs/tiny"},
     "tiny-baseline": {**_EMBEDDED, **_NO_REWARD, "out": "runs/tiny-baseline"},
     "insp2p": {**_FULL_SIZE, **_NO_REWARD, "init_from": "stable-diffusion-v1-5/stable-diffusion-v1-5", "out": "runs/insp2p"},
