@@ -17,7 +17,8 @@ from ui.texts import add_texts, say
 MOST_NOTICES = 8
 TEXTS = {
     "cmp_perspective": ("Perspective", "维度"), "cmp_judge": ("Judge", "评判模型"), "cmp_edits": ("Edits", "编辑数"),
-    "cmp_people": ("People", "人工"), "cmp_judge_mean": ("Judge", "模型"), "cmp_bias": ("Bias (judge − people)", "偏差（模型 − 人工）"),
+    "cmp_people": ("People", "人工"), "cmp_people_mean": ("People's mean", "人工均分"),
+    "cmp_judge_mean": ("Judge's mean", "模型均分"), "cmp_bias": ("Bias (judge − people)", "偏差（模型 − 人工）"),
     "cmp_mae": ("Mean error", "平均误差"), "cmp_within": ("Spearman within methods", "方法内 Spearman"),
     "cmp_ceiling": ("Human ceiling", "人工上限"), "cmp_others": ("Judge in an annotator's place", "模型代替一名标注者"),
     "cmp_pooled": ("Spearman, methods pooled", "Spearman（方法混合）"), "cmp_alpha": ("People's alpha (ordinal)", "人工一致性 α（序数）"),
@@ -36,7 +37,7 @@ TEXTS = {
     "cmp_missing": ("What lacks a side", "缺少一方的数据"),
 }
 add_texts(TEXTS)
-SUMMARY = (("cmp_perspective", "perspective"), ("cmp_judge", "judge"), ("cmp_edits", "edits"), ("cmp_people", "mean_human"),
+SUMMARY = (("cmp_perspective", "perspective"), ("cmp_judge", "judge"), ("cmp_edits", "edits"), ("cmp_people_mean", "mean_human"),
            ("cmp_judge_mean", "mean_judge"), ("cmp_bias", "bias"), ("cmp_within", "spearman_within"), ("cmp_ceiling", "human_ceiling"),
            ("cmp_others", "judge_vs_others"), ("cmp_tau", "rank_tau_b"), ("cmp_same", "same_order"), ("cmp_mae", "mae"),
            ("cmp_pooled", "spearman_pooled"), ("cmp_alpha", "krippendorff_ordinal"))

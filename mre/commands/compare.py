@@ -24,7 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                                                                 "without it only the summary is printed")
     parser.add_argument("--scheme", choices=("mre", "viescore"), default="mre",
                         help="mre: perspective by perspective on 0-5 (default); viescore: SC, PQ and O on 0-1")
-    parser.add_argument("--methods", metavar="A,B", help="only these methods, in this order")
+    parser.add_argument("--methods", metavar="A,B", nargs="+", default=[],
+                        help="only these methods, in this order (commas or blanks between)")
     parser.add_argument("--judge", dest="judge_name", metavar="NAME", action="append", default=[],
                         help="only this judge; may be given several times")
     parser.add_argument("--bootstrap", metavar="N", type=int, default=1000, help="draws for the intervals, 0 for none (default 1000)")
@@ -66,5 +67,6 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _names(text: str | None) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name for part in (text or "").split(",") if (name := part.strip())))
+def _names(texts: list[str]) -> tuple[str, ...]:
+    """Names given one by one or with commas between, once each."""
+    return tuple(dict.fromkeys(name for text in texts for part in text.split(",") if (name := part.strip())))

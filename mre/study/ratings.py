@@ -30,7 +30,8 @@ ALIASES = {"item_id": "item", "rater": "annotator", "annotator_id": "annotator",
 NOT_ANNOTATORS = {"item", "method", "perspective", "study", "edit_type", "instruction", "image", "original", "scale_min", "scale_max",
                   "comment", "judge", "judge_version", "repeat", "task"}
 KNOWN_COLUMNS = {*NOT_ANNOTATORS, *COLUMN_PERSPECTIVES, "annotator", "score", "screen", "shown_as", "revision", "is_repeat", "is_check",
-                 "skip_reason", "accepted", "text", "raw", "seconds", "cost_usd"}
+                 "skip_reason", "accepted", "text", "raw", "seconds", "cost_usd", "first_shown_at", "submitted_at", "active_seconds",
+                 "order_seed", "app_version", "row"}
 SCALES = ((0.0, 1.0), (0.0, 5.0), (1.0, 7.0), (0.0, 10.0))
 HUMAN_KEY = ["study", "item", "method", "annotator", "perspective", "screen", "is_repeat"]
 JUDGE_KEY = ["item", "method", "judge", "repeat", "perspective"]
@@ -199,6 +200,13 @@ class _Desk:
                 table = table[~empty]
         return table
 
+    def say_unread(self, table: pd.DataFrame) -> None:
+        """In a table with a column per perspective, an unknown column may be a perspective whose name we do not know."""
+        unread = [str(column) for column in table if column not in KNOWN_COLUMNS]
+        if unread:
+            self.say([1], f"columns that are not read: {', '.join(unread)}; perspectives as columns are {', '.join(COLUMN_PERSPECTIVES)}, "
+                          "others need rows with perspective and score")
+
     def numbers(self, cells: pd.Series, rows: pd.Series, what: str) -> pd.Series:
         """Cells as finite numbers; empty ones and (with a notice) all others are missing."""
         numbers = pd.to_numeric(cells.where(cells != ""), errors="coerce").astype(float)
@@ -276,6 +284,7 @@ def _human_rows(desk: _Desk, table: pd.DataFrame, expected: str) -> pd.DataFrame
         rows = desk.named(table, ("annotator", "perspective"))
     elif "perspective" not in table and wide:
         desk.need(table, ("annotator",), expected)
+        desk.say_unread(table)
         rows = desk.named(table, ("annotator",)).melt([c for c in table if c not in wide], wide, "perspective", "score")
     elif "perspective" in table:
         annotators = [column for column in table if column not in NOT_ANNOTATORS | {"row"}]
@@ -344,6 +353,7 @@ def _judge_rows(desk: _Desk, table: pd.DataFrame, expected: str) -> pd.DataFrame
         desk.notices.append(f"{desk.name} row 1: no column judge; the judge is called {Path(desk.name).stem}")
     table["judge"] = table["judge"].where(table["judge"] != "", "unnamed")
     if "perspective" not in table and wide:
+        desk.say_unread(table)
         table = table.melt([c for c in table if c not in wide], wide, "perspective", "score")
     desk.need(table, ("perspective", "score"), expected)
     rows = desk.named(table, ("perspective",)).sort_values("row", kind="stable").reset_index(drop=True)

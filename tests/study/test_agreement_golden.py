@@ -100,7 +100,7 @@ def averages(correlations: list[ag.Figure]) -> dict:
 def pair_of_methods(first: pd.Series, second: pd.Series) -> dict:
     test = paired_test(first, second)
     items = pd.DataFrame({"difference": (first - second).to_numpy(), "item": np.arange(test.n)})
-    drawn = ag.cluster_bootstrap(items, lambda frame: float(frame["difference"].mean()), "item", draws=2000)
+    drawn = ag.cluster_bootstrap(items, lambda frame: float(frame["difference"].mean()), "item", draws=1000)
     return {"n": test.n, "mean_A": test.mean_first.value, "mean_B": test.mean_second.value, "mean_diff": test.mean_difference.value,
             "sd_diff_ddof1": test.sd_difference.value, "wins_A": test.wins, "ties": test.ties, "losses_A": test.losses,
             "win_rate_ties_half": test.win_rate.value, "win_rate_decided": test.sign.value,

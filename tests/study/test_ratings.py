@@ -42,6 +42,11 @@ def test_wide_form_has_a_column_per_perspective():
     assert scores(read, "perspective", "score") == [("following", 0.5), ("quality", 1.0)]
 
 
+def test_columns_that_may_be_unknown_perspectives_are_not_passed_over_in_silence():
+    read = read_human(b"item,method,annotator,quality,realism\na,m1,r1,1,5\n", ["h.csv"])
+    assert read.notices[0].startswith("h.csv row 1: columns that are not read: realism; perspectives as columns are following, preserving")
+
+
 def test_a_column_per_annotator_is_read_and_empty_is_missing():
     read = read_human(b"item,method,perspective,Ann,Bo\na,m1,quality,0,5\nb,m1,quality,,2\n")
     assert scores(read, "item", "annotator", "native") == [("a", "Ann", 0.0), ("a", "Bo", 5.0), ("b", "Bo", 2.0)]
