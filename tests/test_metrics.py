@@ -93,3 +93,35 @@ def test_frechet_distance_needs_two_pictures_on_each_side():
 def test_a_folder_that_holds_no_clip_model_is_one_clear_line(tmp_path):
     with pytest.raises(ModelError, match="not a CLIP model"):
         ClipFeatures(str(tmp_path))
+
+
+def test_magicbrush_edits_get_clip_i_and_clip_t_in_the_form_of_tables_2_and_7(tiny_clip, tmp_path, capsys):
+    """The numbers in the tables are the cosines of the pictures on disk; an edit that is missing is counted."""
+    import csv
+
+    from mre.__main__ import main
+
+    images = tmp_path / "magicbrush" / "images" / "7"
+    images.mkdir(parents=True)
+    turns, captions = [], {}
+    for turn in (1, 2, 3):
+        noise(turn, (64, 64)).save(images / f"7-input{turn}.png")
+        noise(turn + 10, (64, 64)).save(images / f"7-output{turn}.png")
+        turns.append({"input": f"7-input{turn}.png", "output": f"7-output{turn}.png", "instruction": f"do {turn}"})
+        captions[f"7-output{turn}.png"] = f"picture {turn}"
+    (tmp_path / "magicbrush" / "edit_turns.json").write_text(json.dumps(turns))
+    (tmp_path / "magicbrush" / "global_descriptions.json").write_text(json.dumps({"7": captions}))
+    out = tmp_path / "out"
+    flags = ["bench", str(tmp_path / "magicbrush"), "--model", "tiny-untrained", "--out", str(out), "--steps", "1", "--clip", tiny_clip]
+    assert main(flags) == 0
+    assert "MagicBrush test: CLIP-I and CLIP-T" in capsys.readouterr().out
+    clip = ClipFeatures(tiny_clip)
+    edits = clip.of_images(Image.open(out / "tiny-untrained@5-5-5" / f"7-output{turn}.png") for turn in (1, 2, 3))
+    targets = clip.of_images(Image.open(images / f"7-output{turn}.png") for turn in (1, 2, 3))
+    texts = clip.of_texts(captions.values())
+    row = next(csv.DictReader((out / "tables" / "table_2.csv").open(newline="")))
+    assert float(row["CLIP-I"]) == pytest.approx(100 * similarities(edits, targets).mean(), rel=1e-4)
+    assert float(row["CLIP-T"]) == pytest.approx(100 * similarities(edits, texts).mean(), rel=1e-4)
+    assert (row["CLIP-I n"], row["CLIP-I missing"]) == ("3", "0")
+    fid = next(csv.DictReader((out / "tables" / "table_7.csv").open(newline="")))["FID (CLIP features)"]
+    assert float(fid) == pytest.approx(frechet_distance(edits, targets), rel=1e-4)
