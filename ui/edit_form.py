@@ -145,7 +145,7 @@ def _path_as_sent(payload: ImageData | None) -> str | None:
 
 def build_photo() -> gr.Image:
     """The photo field."""
-    return photo_field(label=t("photo"), sources=["upload", "clipboard", "webcam"], height=300, elem_id="photo", buttons=["fullscreen"],
+    return photo_field(label=t("photo"), sources=["upload", "clipboard", "webcam"], height=260, elem_id="photo", buttons=["fullscreen"],
                        webcam_options=gr.WebcamOptions(mirror=False))
 
 

@@ -32,7 +32,7 @@ from ui.edit_run import note, run_edit
 from ui.edit_viewer import difference, empty_viewer, viewer
 from ui.edit_visit import Entry, Visit
 from ui.pictures import address
-from ui.studio import Studio
+from ui.studio import UNTRAINED, Studio
 from ui.texts import add_texts, language_of, say, t
 
 OPENED_SECONDS = 0.5          # between the page's opening and the loading of the model
@@ -62,10 +62,10 @@ def build(studio: Studio) -> None:
             seen = gr.HTML(elem_id="seen")
             instruction = edit_form.build_instruction()
             words = edit_words.build()
-            scores = edit_form.build_scores()
             with gr.Row(elem_classes="go"):
                 run = gr.Button(t("run"), variant="primary", size="lg", elem_id="run", scale=3)
                 stop = gr.Button(t("stop"), size="lg", elem_id="stop", scale=1, min_width=90)
+            scores = edit_form.build_scores()
             texts, chips = edit_form.build_texts()
             with gr.Accordion(t("more"), open=False, elem_id="more"):
                 fields = edit_form.build_settings(studio)
@@ -276,6 +276,8 @@ def status_html(studio: Studio, model: str | None, language: str) -> str:
     ready = state == "ready"
     name = editor.info.title if ready else editor.name
     limits = f'<p class="small muted">{html.escape(editor.info.limits)}</p>' if ready else ""
+    if editor.name == UNTRAINED:
+        limits = edit_words.notice(say("untrained", language))
     failed = f'<p class="notice bad">{html.escape(studio.trouble(MreError(editor.failure)))}</p>' if editor.failure else ""
     return (f'<div class="model-line"><span class="dot {state}" aria-hidden="true"></span><b>{html.escape(name)}</b> '
             f'<span class="muted small">{say(state, language)}</span></div>{limits}{failed}')

@@ -115,7 +115,7 @@ def test_a_newcomer_edits_an_example_and_takes_the_picture_away(page):
 
 def test_the_model_and_what_it_cannot_do_are_said(page):
     assert "Untrained" in page.inner_text("#status")
-    assert "means nothing" in page.inner_text("#status")
+    assert "edits nothing sensibly" in page.inner_text("#status")
     assert "deleted when it closes" in page.inner_text("#privacy")
 
 
