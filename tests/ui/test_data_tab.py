@@ -140,3 +140,24 @@ def test_the_page_answers_in_the_browsers_language(studio):
     cards, count, *_ = data_tab.on_filter(studio, 0)("mine.jsonl", "any", 0, 5, "", 0, chinese)
     assert "原图" in cards
     assert "15 个三元组中有 15 个符合" in count
+
+
+def test_in_a_browser_the_tab_opens_filters_and_stays_within_a_phones_width(chromium, tmp_path):
+    from tests.ui.serving import browser, served
+    from ui.app import build_app
+
+    app = build_app(StudioSettings(models=("tiny-untrained",), data=tmp_path))
+    with served(app) as address, browser(chromium) as window:
+        page = window.new_page(viewport={"width": 1280, "height": 844})
+        page.goto(address)
+        page.get_by_role("tab", name="Data", exact=True).first.click(timeout=60_000)
+        page.wait_for_selector(".data-card img", timeout=60_000)
+        assert "140 of 140" in page.locator("#data-count").inner_text()
+        page.locator("#data-word input").fill("blurry")
+        page.keyboard.press("Enter")
+        page.wait_for_function("(text => text && !text.includes('140 of'))(document.querySelector('#data-count').innerText)")
+        cards = page.locator(".data-card")
+        assert 0 < cards.count() <= 12
+        assert all("blurry" in text.lower() for text in cards.all_inner_texts())
+        page.set_viewport_size({"width": 390, "height": 844})
+        page.wait_for_function("document.documentElement.scrollWidth <= 390")
