@@ -176,10 +176,11 @@ class Desk:
             nothing = "<p>No study yet: make one under New study.</p>"
             return [nothing, pd.DataFrame(columns=PEOPLE), gr.update(choices=[]), pd.DataFrame(), "", ""]
         study = studies.find_study(self.store, name)
-        people = figures.annotator_figures(self.store, name)
+        known = figures.totals(self.store, name)
+        people = figures.annotator_figures(self.store, name, known)
         return [_summary(study, figures.coverage(self.store, name)), _people_frame(people),
-                gr.update(choices=[person.annotator for person in people]), _means_frame(figures.method_means(self.store, name)),
-                _sides(figures.position_bias(self.store, name)), _downloads(name)]
+                gr.update(choices=[person.annotator for person in people]), _means_frame(figures.method_means(self.store, name, known)),
+                _sides(figures.position_bias(self.store, name, known)), _downloads(name)]
 
     def agreement(self, name: str | None) -> pd.DataFrame:
         if not name:

@@ -75,9 +75,31 @@ def coverage(store: Store, name: str) -> Coverage:
                     states.get("leased", 0), states.get("open", 0), people, excluded)
 
 
-def annotator_figures(store: Store, name: str) -> list[AnnotatorFigures]:
+@dataclass(frozen=True)
+class _Totals:
+    """Sums over a study's final pairs, read once for all figures that need them."""
+
+    scores: dict[tuple[int, int], tuple]        # (annotator, method) -> count, then sum and sum of squares per perspective
+    pairs: dict[int, tuple]                     # annotator -> screens, straight lines, then sums and squares of image 1 minus 2
+
+
+def totals(store: Store, name: str) -> _Totals:
+    study = find_study(store, name)
+    gaps = [column for perspective in PERSPECTIVES for gap in [ratings.c[perspective] - _SECOND.c[perspective]]
+            for column in (sa.func.sum(gap), sa.func.sum(gap * gap))]
+    with store.read() as connection:
+        scores = {(person, method): tuple(sums) for person, method, *sums in connection.execute(
+            sa.select(ratings.c.annotator_id, ratings.c.method_id, sa.func.count(), *_SUMS).where(_final(study.id))
+            .group_by(ratings.c.annotator_id, ratings.c.method_id))}
+        pairs = {person: tuple(sums) for person, *sums in connection.execute(
+            _sides(study.id, ratings.c.annotator_id, sa.func.count(), sa.func.sum(_all_equal()), *gaps).group_by(ratings.c.annotator_id))}
+    return _Totals(scores, pairs)
+
+
+def annotator_figures(store: Store, name: str, known: _Totals | None = None) -> list[AnnotatorFigures]:
     """Figures of every annotator, in order of label."""
     study = find_study(store, name)
+    known = known or totals(store, name)
     with store.read() as connection:
         people = connection.execute(
             sa.select(annotators.c.id, annotators.c.label, exclusions.c.reason)
@@ -88,53 +110,47 @@ def annotator_figures(store: Store, name: str) -> list[AnnotatorFigures]:
                       sa.func.avg(answers.c.active_ms))
             .join(assignments, assignments.c.id == answers.c.assignment_id).where(answers.c.study_id == study.id, answers.c.is_final)
             .group_by(assignments.c.annotator_id)))
-        sums = _grouped(connection.execute(
-            sa.select(ratings.c.annotator_id, sa.func.count(), *_SUMS).where(_final(study.id)).group_by(ratings.c.annotator_id)))
-        lines = _grouped(connection.execute(_sides(study.id, ratings.c.annotator_id, sa.func.count(), sa.func.sum(_all_equal()))
-                                            .group_by(ratings.c.annotator_id)))
         repeats = _repeat_errors(connection, study.id)
         checks = _checks(connection, study.id)
     found = []
     for person in sorted(people, key=lambda row: row.label):
         _, screens, skipped, active = work.get(person.id, (0, 0, 0, None))
-        _, shown, *totals = sums.get(person.id, (0, 0, *(0,) * 6))
-        means = tuple(float(totals[2 * place]) / shown if shown else None for place in range(3))
-        _, pairs, straight = lines.get(person.id, (0, 0, 0))
+        own = [sums for (annotator, _method), sums in known.scores.items() if annotator == person.id]
+        shown, *sums = (sum(map(float, column)) for column in zip(*own, strict=True)) if own else (0,) * 7
+        means = tuple(sums[2 * place] / shown if shown else None for place in range(3))
+        pairs, straight, *_gaps = known.pairs.get(person.id, (0, 0))
         repeat_count, repeat_error = repeats.get(person.id, (0, None))
         done, failed = checks.get(person.id, (0, 0))
         found.append(AnnotatorFigures(
             person.label, person.reason or "", screens, int(skipped or 0), None if active is None else float(active) / 1000, means,
-            _spread(3 * shown, sum(map(float, totals[::2])), sum(map(float, totals[1::2]))), float(straight) / pairs if pairs else None,
+            _spread(int(3 * shown), sum(sums[::2]), sum(sums[1::2])), float(straight) / pairs if pairs else None,
             repeat_count, repeat_error, done, failed))
     return found
 
 
-def method_means(store: Store, name: str, *, everyone: bool = False) -> pd.DataFrame:
+def method_means(store: Store, name: str, known: _Totals | None = None, *, everyone: bool = False) -> pd.DataFrame:
     """`method, perspective, n, mean, sd` of the pairs' final scores; excluded annotators are left out unless `everyone`."""
     study = find_study(store, name)
+    known = known or totals(store, name)
     with store.read() as connection:
-        query = (sa.select(methods.c.name, sa.func.count(), *_SUMS).join(methods, methods.c.id == ratings.c.method_id)
-                 .where(_final(study.id)).group_by(methods.c.name, methods.c.position).order_by(methods.c.position))
-        if not everyone:
-            query = query.where(ratings.c.annotator_id.not_in(standing_exclusions(study)))
-        rows = connection.execute(query).all()
-    found = [{"method": method, "perspective": perspective, "n": n, "mean": float(sums[2 * place]) / n,
-              "sd": _spread(n, float(sums[2 * place]), float(sums[2 * place + 1]))}
-             for method, n, *sums in rows for place, perspective in enumerate(PERSPECTIVES)]
+        names = connection.execute(sa.select(methods.c.id, methods.c.name).where(methods.c.study_id == study.id)
+                                   .order_by(methods.c.position)).all()
+        left_out = set() if everyone else set(connection.execute(standing_exclusions(study)).scalars())
+    found = []
+    for method_id, method in names:
+        own = [sums for (annotator, scored), sums in known.scores.items() if scored == method_id and annotator not in left_out]
+        if own:
+            n, *sums = (sum(map(float, column)) for column in zip(*own, strict=True))
+            found += [{"method": method, "perspective": perspective, "n": int(n), "mean": sums[2 * place] / n,
+                       "sd": _spread(int(n), sums[2 * place], sums[2 * place + 1])} for place, perspective in enumerate(PERSPECTIVES)]
     return pd.DataFrame(found, columns=["method", "perspective", "n", "mean", "sd"])
 
 
-def position_bias(store: Store, name: str) -> dict[str, Figure]:
+def position_bias(store: Store, name: str, known: _Totals | None = None) -> dict[str, Figure]:
     """Mean of Edited Image 1 minus Edited Image 2 per perspective over all pairs, with its 95 % interval: 0 when sides play no part."""
-    study = find_study(store, name)
-    second = ratings.alias("second")
-    columns = []
-    for perspective in PERSPECTIVES:
-        gap = ratings.c[perspective] - second.c[perspective]
-        columns += [sa.func.sum(gap), sa.func.sum(gap * gap)]
-    with store.read() as connection:
-        n, *sums = connection.execute(_sides(study.id, sa.func.count(), *columns, second=second)).one()
-    figures = {}
+    rows = list((known or totals(store, name)).pairs.values())
+    n, _straight, *sums = (sum(map(float, column)) for column in zip(*rows, strict=True)) if rows else (0,) * 8
+    n, figures = int(n), {}
     for place, perspective in enumerate(PERSPECTIVES):
         if n < 2:
             figures[perspective] = undefined(n, f"{n} pairs, at least 2 are needed")
@@ -290,6 +306,7 @@ def _spread(n: int, total: float, squares: float) -> float | None:
 
 def dashboard(store: Store, name: str) -> dict:
     """Coverage, annotators, method means and position bias as plain data; agreement is asked for apart, as it is resampled."""
-    return {"coverage": asdict(coverage(store, name)), "annotators": [asdict(row) for row in annotator_figures(store, name)],
-            "methods": method_means(store, name).to_dict("records"),
-            "position_bias": {perspective: asdict(figure) for perspective, figure in position_bias(store, name).items()}}
+    known = totals(store, name)
+    return {"coverage": asdict(coverage(store, name)), "annotators": [asdict(row) for row in annotator_figures(store, name, known)],
+            "methods": method_means(store, name, known).to_dict("records"),
+            "position_bias": {perspective: asdict(figure) for perspective, figure in position_bias(store, name, known).items()}}

@@ -248,7 +248,7 @@ def _item(name: str, draft: _Draft, methods: list[str], fit: bool, inside: Path 
             cache.clear()
             cache[path] = _kept(rebuild(path), keep)
         original = cache[path]
-    except (ImageError, StudyError) as error:
+    except (ImageError, DataError) as error:
         faults.append(f"{draft.first.place}: original: {error}")
     edits = {}
     for method in methods:
@@ -256,10 +256,10 @@ def _item(name: str, draft: _Draft, methods: list[str], fit: bool, inside: Path 
         try:
             picture = rebuild(_inside(row, "edited", inside), size=original.size if fit and original else None)
             if original and picture.size != original.size:
-                raise StudyError(f"{row['edited']} is {picture.width}x{picture.height}, the original is "
-                                 f"{original.width}x{original.height}; make them equal, or ask for edits to be fitted")
+                raise DataError(f"{row['edited']} is {picture.width}x{picture.height}, the original is "
+                                f"{original.width}x{original.height}; make them equal, or ask for edits to be fitted")
             edits[method] = _kept(picture, keep)
-        except (ImageError, StudyError) as error:
+        except (ImageError, DataError) as error:
             faults.append(f"{row.place}: edited: {error}")
     if len(faults) > before:
         return None
@@ -270,7 +270,7 @@ def _item(name: str, draft: _Draft, methods: list[str], fit: bool, inside: Path 
 def _inside(row: Row, column: str, inside: Path | None) -> Path:
     path = row.folder / row[column]
     if inside and not path.resolve().is_relative_to(inside.resolve()):
-        raise StudyError(f"{row[column]} lies outside the folder of the table")
+        raise DataError(f"{row[column]} lies outside the folder of the table")
     return path
 
 
