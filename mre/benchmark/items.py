@@ -63,8 +63,10 @@ class SceneSet:
 
     def benchmark(self) -> Benchmark:
         """The items: pictures are drawn when they are asked for."""
+        from tqdm import tqdm
+
         items = []
-        for index in range(self.per_type * len(EDIT_TYPES)):
+        for index in tqdm(range(self.per_type * len(EDIT_TYPES)), desc="drawing", unit="scene", delay=2, disable=None):
             scene = functools.partial(_draw, self.seed, self.split, self.size, self.photos, index)
             triplet = scene()
             items.append(Item(triplet.id, triplet.edit_type, triplet.instruction, triplet.id, functools.partial(_side, scene, "original"),

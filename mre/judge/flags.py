@@ -59,7 +59,9 @@ def agree_on_cost(judge: Judge, asks: Iterable[Ask], task: str, yes: bool) -> No
     """Show a paid judge's forecast and ask. Raises JudgeError when the answer is no, or when nobody is there to answer."""
     if not judge.is_paid:
         return
-    forecast = judge.forecast(asks, task)
+    from tqdm import tqdm
+
+    forecast = judge.forecast(tqdm(asks, desc="forecast", unit="edit", delay=2, disable=None), task)
     print(f"{judge.name} on {judge.endpoint.host}: {forecast}", file=sys.stderr)
     if not forecast.requests or yes:
         return
