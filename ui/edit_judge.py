@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from mre.errors import JudgeError, MreError
+from mre.errors import JudgeError
 from mre.imaging import open_image
 from mre.rewards import PERSPECTIVES
 from ui.edit_examples import small_triplet_of
@@ -49,8 +49,7 @@ class Panel:
             self.one = gr.Button(t("judge_run"), elem_id="judge-run")
             self.sweep = gr.Button(t("judge_sweep"), elem_id="judge-sweep")
         self.answer = gr.HTML(elem_id="judge-answer")
-        self.plot = gr.LinePlot(x="asked", y="given", color="perspective", x_lim=[0, 5], y_lim=[0, 5], x_title="asked", y_title="given",
-                                label=t("judge_plot"), visible=False, height=300, elem_id="judge-plot")
+        self.plot = gr.HTML(elem_id="judge-plot")
 
 
 @lru_cache(maxsize=1)
@@ -109,6 +108,30 @@ def table_html(entry: Entry, verdicts: Any, language: str) -> str:
             f"<p class='small muted'>{by}</p>")
 
 
+def plot_html(means: dict[str, list[tuple[float, float]]], language: str) -> str:
+    """Mean score given against score asked, a line for each perspective; both axes from 0 to 5, and the diagonal where they agree."""
+    left, top, side = 40, 14, 240
+
+    def at(asked: float, given: float) -> str:
+        return f"{left + asked / 5 * side:.1f},{top + (5 - given) / 5 * side:.1f}"
+    grid = "".join(f'<path class="grid" d="M{at(score, 0)} L{at(score, 5)} M{at(0, score)} L{at(5, score)}"/>'
+                   f'<text x="{left + score / 5 * side}" y="{top + side + 16}" text-anchor="middle">{score}</text>'
+                   f'<text x="{left - 8}" y="{top + (5 - score) / 5 * side + 4}" text-anchor="end">{score}</text>' for score in range(6))
+    lines = ""
+    for number, (name, points) in enumerate(means.items()):
+        dots = "".join('<circle r="4" cx="{}" cy="{}"/>'.format(*at(*point).split(",")) for point in points)
+        lines += (f'<g class="line{number}"><polyline points="{" ".join(at(*point) for point in points)}"/>{dots}'
+                  f'<circle r="4" cx="{left + side + 22}" cy="{top + 12 + 24 * number}"/>'
+                  f'<text x="{left + side + 34}" y="{top + 16 + 24 * number}">{html.escape(say(name, language))}</text></g>')
+    title = html.escape(say("judge_plot", language))
+    return (f'<figure class="scores-plot"><figcaption>{title}</figcaption>'
+            f'<svg viewBox="0 0 {left + side + 210} {top + side + 40}" role="img" aria-label="{title}">{grid}'
+            f'<path class="agree" d="M{at(0, 0)} L{at(5, 5)}"/>{lines}'
+            f'<text x="{left + side / 2}" y="{top + side + 34}" text-anchor="middle">{say("judge_asked", language)}</text>'
+            f'<text transform="translate(12 {top + side / 2}) rotate(-90)" text-anchor="middle">{say("judge_given", language)}</text>'
+            f'</svg></figure>')
+
+
 def on_sweep(studio: Studio) -> Callable:
     """Score every cell of the last sweep and draw asked against given."""
     def judge(visit: Visit | None, request: gr.Request) -> Iterator[list]:
@@ -122,18 +145,16 @@ def on_sweep(studio: Studio) -> Callable:
             if not can_judge(studio, visit, entries[0]):
                 yield [note(say("judge_none", language)), gr.skip()]
                 return
-            points, last = [], None
+            points: dict[str, dict[float, list[float]]] = {name: {} for name in PERSPECTIVES}
+            last = None
             for number, entry in enumerate(entries, start=1):
                 yield [bar(say("judge_working", language, done=number, total=len(entries)), number / len(entries)), gr.skip()]
                 last = score(studio, visit, entry)
-                points += [{"asked": asked, "given": verdict.score, "perspective": say(name, language)}
-                           for name, asked, verdict in zip(PERSPECTIVES, entry.recipe.reward.scores, last, strict=True)
-                           if verdict.score is not None]
-            import pandas
-            means = pandas.DataFrame(points).groupby(["perspective", "asked"], as_index=False, sort=True)["given"].mean()
-            yield [note(say("judge_by", language, judge=last.judge, seconds=last.seconds)), gr.LinePlot(means, visible=True)]
-        except MreError as error:
-            yield [note(studio.trouble(error), "bad"), gr.skip()]
+                for name, asked, verdict in zip(PERSPECTIVES, entry.recipe.reward.scores, last, strict=True):
+                    if verdict.score is not None:
+                        points[name].setdefault(asked, []).append(verdict.score)
+            means = {name: sorted((asked, sum(given) / len(given)) for asked, given in found.items()) for name, found in points.items()}
+            yield [note(say("judge_by", language, judge=last.judge, seconds=last.seconds)), plot_html(means, language)]
         except Exception as error:               # shown in one line with an id; the log has the rest
             yield [note(studio.trouble(error), "bad"), gr.skip()]
     return judge

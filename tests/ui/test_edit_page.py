@@ -334,7 +334,8 @@ def test_drawn_examples_are_judged_and_other_pictures_plainly_not(page, photo):
     page.wait_for_selector("#sweep-sheet")
     tool(page, "Judge")
     page.click("#judge-sweep")
-    page.wait_for_selector("#judge-plot canvas, #judge-plot svg.marks")
+    page.wait_for_selector("#judge-plot svg polyline >> nth=2")
+    assert page.locator("#judge-plot .line0 circle").count() == 4, "three scores asked, and the legend's"
     fill(page, photo)
     page.wait_for_timeout(300)
     run_without_history(page)
