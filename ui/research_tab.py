@@ -45,9 +45,9 @@ def build(studio) -> None:
     desk = Desk(studio)
     if not studio.access.enabled:
         gr.Markdown(OPEN_NOTE, elem_id="open-note")
-    with gr.Row(equal_height=True):
+    with gr.Row(equal_height=False):
         chosen = gr.Dropdown([], label="Study", scale=3, elem_id="study-choice")
-        refresh = gr.Button("Refresh", scale=1, elem_id="study-refresh")
+        refresh = gr.Button("Refresh", scale=0, size="sm", elem_id="study-refresh")
     summary = gr.HTML(elem_id="study-summary")
     with gr.Row():
         start, pause, close = (gr.Button(name, size="sm", elem_id=f"study-{name.lower()}") for name in ("Start", "Pause", "Close"))
@@ -55,7 +55,7 @@ def build(studio) -> None:
     with gr.Tabs():
         with gr.Tab("Annotators"):
             people = gr.Dataframe(headers=list(PEOPLE), interactive=False, label="Annotators", elem_id="study-people", wrap=True)
-            with gr.Row(equal_height=True):
+            with gr.Row(equal_height=False):
                 who = gr.Dropdown([], label="Annotator")
                 reason = gr.Textbox(label="Reason for leaving out")
                 exclude, include = gr.Button("Leave out of the analysis", size="sm"), gr.Button("Take back in", size="sm")
@@ -121,7 +121,7 @@ def _new_study_form() -> dict[str, gr.components.Component]:
 
 def _design_form() -> tuple:
     gr.Markdown("Drawn annotators score a new version of the study chosen above: its figures and tables before anybody is paid.")
-    with gr.Row(equal_height=True):
+    with gr.Row(equal_height=False):
         drawn = gr.Number(10, label="Drawn annotators", precision=0, minimum=1, maximum=MAX_DRAWN)
         go = gr.Button("Simulate", elem_id="simulate-go")
     gr.Markdown("Power of the paired t-test over items, two-sided at 5 %.")
@@ -137,7 +137,7 @@ def _invitation_form(studio, desk: Desk, chosen: gr.Dropdown) -> None:
     gr.Markdown("Each personal link is one annotator, wherever it is opened. A link for many makes a new annotator of everybody who "
                 "follows it; recruiting services can add their own ids to it (`?PROLIFIC_PID=...`)."
                 + ("" if studio.access.enabled else " Without `--auth` the plain link above works too."))
-    with gr.Row(equal_height=True):
+    with gr.Row(equal_height=False):
         count = gr.Number(10, label="Personal links", precision=0, minimum=0, maximum=500)
         go = gr.Button("Make links", elem_id="invite-go")
     links = gr.Textbox(label="Links", lines=8, buttons=["copy"], interactive=False, elem_id="invite-links")
