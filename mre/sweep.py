@@ -140,7 +140,7 @@ class Sweep:
     def run(self, photo: Image.Image, editors: dict[str, Editor], **hooks: Callable) -> Iterator[tuple[Cell, EditResult]]:
         """Make the cells one after another; between two of them whoever else waits for the device has a turn.
 
-        The start noise of a cell depends on its seed and the photo's size alone, so it is the same in all cells that differ in other things.
+        The start noise of a cell depends on its seed and the photo's size alone: it is the same in all cells that differ in other things.
         `hooks` are those of Editor.edit. Raises what Editor.edit raises; cells made before that are kept by whoever took them.
         """
         for cell in self.cells:
