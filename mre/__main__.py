@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from importlib import import_module
 
@@ -45,6 +46,9 @@ def main(argv: list[str] | None = None) -> int:
         return module.run(args) or 0
     except MreError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:                 # `... | head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
         print("stopped; run the same command again to go on", file=sys.stderr)
