@@ -1,0 +1,57 @@
+"""The weights that ship: small, half precision, and moved by the reward that is asked for."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+
+from mre.data.scenes import draw_triplet
+from mre.data.scenes.oracle import Oracle
+from mre.models import zoo
+from mre.rewards import EDIT_TYPES, PERSPECTIVES, Reward
+
+
+def test_both_models_together_are_small_and_in_half_precision():
+    files = [file for name in ("tiny", "tiny-baseline") for file in (zoo.ASSETS / name).rglob("*.safetensors")]
+    assert len(files) >= 4
+    assert sum(file.stat().st_size for file in files) <= 60e6
+    for file in files:
+        with safe_open(file, "pt") as tensors:
+            assert {tensors.get_tensor(name).dtype for name in tensors.keys()} == {torch.float16}, file     # noqa: SIM118
+
+
+def test_no_path_of_the_machine_that_trained_them_is_left_in_their_folders():
+    for name in ("tiny", "tiny-baseline"):
+        for file in (zoo.ASSETS / name).rglob("*.json"):
+            if file.name != "tokenizer.json":
+                assert "/tmp/" not in json.dumps(json.loads(file.read_text(encoding="utf-8"))), file
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    triplets = [draw_triplet(2024, index, "heldout", edit_type=EDIT_TYPES[index % 7], spoiled=False) for index in range(28)]
+    return [(triplet, Oracle(triplet)) for triplet in triplets]
+
+
+def mean_scores(pipeline, scenes, reward):
+    pipeline.set_progress_bar_config(disable=True)
+    triplets = [triplet for triplet, _ in scenes]
+    pictures = pipeline([triplet.instruction for triplet in triplets], image=[Image.fromarray(triplet.original) for triplet in triplets],
+                        reward=reward, generator=torch.Generator().manual_seed(0)).images
+    return np.mean([oracle.score(np.asarray(picture)).scores for (_, oracle), picture in zip(scenes, pictures, strict=True)], axis=0)
+
+
+def test_tiny_asked_for_the_best_does_better_on_every_perspective_than_asked_for_the_worst(scenes):
+    pipeline = zoo.load_pipeline("tiny", device="cpu")
+    best, worst = (mean_scores(pipeline, scenes, Reward(score, score, score)) for score in (5, 0))
+    for name, high, low in zip(PERSPECTIVES, best, worst, strict=True):
+        assert high > low + 0.3, f"{name}: {high:.2f} asked for 5, {low:.2f} asked for 0"
+
+
+def test_the_baseline_reads_no_reward(scenes):
+    pipeline = zoo.load_pipeline("tiny-baseline", device="cpu")
+    assert not pipeline.conditioned
+    assert np.array_equal(*(mean_scores(pipeline, scenes[:7], Reward(score, score, score)) for score in (5, 0)))
