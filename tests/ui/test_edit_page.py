@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 from PIL import Image
+from playwright.sync_api import expect
 
 from mre.editing import Editor, Turns
 from mre.imaging import open_image
@@ -122,6 +123,7 @@ def test_the_model_and_what_it_cannot_do_are_said(page):
 def test_sliders_presets_and_seed_reach_the_picture(page, photo):
     fill(page, photo)
     page.click("#preset-3")
+    expect(page.locator("#score-quality input[type=number]")).to_have_value("3")
     page.locator("#score-quality input[type=number]").fill("1")
     page.locator("#score-quality input[type=number]").press("Tab")
     run(page)
