@@ -158,6 +158,11 @@ class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
             return outputs or {}
         return at_step_end
 
+    def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:
+        """As in diffusers, in our own layout, without a progress bar for every part."""
+        with quiet_libraries():
+            super().save_pretrained(save_directory, **kwargs)
+
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> RewardEditPipeline:
         """Read a folder or hub id in any of the three layouts. See `mre.models.folders.read_pipeline` for what it takes and raises."""

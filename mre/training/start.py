@@ -9,6 +9,7 @@ from diffusers.models.attention_processor import AttnProcessor
 
 from mre.errors import SettingsError
 from mre.models.embedded import build_pipeline
+from mre.models.quiet import quiet_libraries
 from mre.models.zoo import load_starting_pipeline
 from mre.training.config import EMBEDDED, TrainConfig
 
@@ -36,10 +37,13 @@ def prepare_models(pipeline, config: TrainConfig, device: torch.device) -> None:
     formats = {"fp16": torch.float16, "bf16": torch.bfloat16} if device.type != "cpu" else {}
     dtype = formats.get(config.mixed_precision, torch.float32)
     frozen = [pipeline.vae] if config.train_text_encoder else [pipeline.vae, pipeline.text_encoder]
-    for model in frozen:
-        model.requires_grad_(False).eval().to(device, dtype)
-    for model in (pipeline.unet, pipeline.text_encoder) if config.train_text_encoder else (pipeline.unet,):
-        model.requires_grad_(True).to(device, torch.float32)
+    learning = (pipeline.unet, pipeline.text_encoder) if config.train_text_encoder else (pipeline.unet,)
+    with quiet_libraries():
+        for model in frozen:
+            model.requires_grad_(False).eval().to(device, dtype)
+        for model in learning:
+            model.requires_grad_(True).to(device, torch.float32)
+    for model in learning:
         for tensor in (*model.parameters(), *model.buffers()):      # those of a file lie where the file had them; a copy is aligned,
             tensor.data = tensor.data.clone()                       # and its sums come out the same to the last bit
     if config.plain_attention:

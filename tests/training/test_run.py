@@ -111,11 +111,12 @@ def test_loss_gradients_weights_and_average_are_those_of_the_released_code(golde
                       for file in ("model.safetensors", "ema.safetensors"))
     for name, expected in said["after_step_1"].items():
         value = after[name].double()
-        # Adam's first step is nearly the gradient's sign, so float32 noise in the tiniest of a million gradients moves a sum by 1e-3
-        assert value.sum().item() == pytest.approx(expected["sum"], abs=2e-3), name
-        assert value.abs().sum().item() == pytest.approx(expected["abs_sum"], abs=2e-3), name
+        # Adam's first step is nearly the gradient's sign, so float32 noise in the tiniest of a million gradients moves their sum by 1e-3
+        close = 2e-3 if value.numel() > 900_000 else 1e-3
+        assert value.sum().item() == pytest.approx(expected["sum"], abs=close), name
+        assert value.abs().sum().item() == pytest.approx(expected["abs_sum"], abs=1e-3), name
         assert (value - golden_run.before[name].double()).norm().item() == pytest.approx(expected["delta_l2"], rel=5e-3), name
-        assert average[name].double().sum().item() == pytest.approx(expected["ema_sum"], abs=2e-3), name
+        assert average[name].double().sum().item() == pytest.approx(expected["ema_sum"], abs=close), name
     torch.testing.assert_close(after["conv_out.weight"], golden_run.tensors["out.conv_out.weight.after_1"], atol=2e-5, rtol=0)
     assert state_of(first)["ema_updates"] == 1
 
