@@ -3,6 +3,7 @@
 A small network cannot carry a photograph through its trunk. So it does not paint the picture; it says, for each cell of its grid, how
 colours there should be mixed from the original and a few fixed views of it (blurred, in blocks, in few colours, displaced, as lines),
 what to paint where that is not enough, and, per pixel, where the change belongs. Untouched areas keep every pixel of the original.
+A mixture for all cells alike can be said beside that: black and white or sepia need nothing else.
 There are no weights here; only the layout of the U-Net's output channels and the arithmetic from them to a picture.
 """
 
@@ -22,6 +23,8 @@ GATE_BIAS = -2.0                # an untrained gate is nearly shut: sigmoid(-2) 
 VIEWS = 6                       # two blurs, large and small blocks, few colours, displaced
 DRAWINGS = 2                    # outlines and local contrast: one channel each, drawn in a colour of its own
 FINISH_VIEWS = 4                # views of the finished picture that the last mixture chooses from
+MIXTURE = 9 + 3 + 3 * DRAWINGS + VIEWS + FINISH_VIEWS       # a cell's weights: colour matrix, offset, inks, views, finish
+OVERALL = MIXTURE + 1           # what can be said of all cells alike: such weights, and a gate
 
 
 @dataclass(frozen=True)
@@ -38,22 +41,27 @@ class EditHead:
     @property
     def _sections(self) -> tuple[int, int, int]:
         area = self.patch_size**2
-        return area, 3 * area, 9 + 3 + 3 * DRAWINGS + VIEWS + FINISH_VIEWS       # a colour matrix and an offset lead the last
+        return area, 3 * area, MIXTURE
 
-    def compose(self, features: Tensor, original: Tensor) -> tuple[Tensor, Tensor]:
+    def compose(self, features: Tensor, original: Tensor, overall: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The edited picture and where it was changed.
 
         features: (B, channels, h, w)
         original: (B, 3, H, W) in [-1, 1], H = h * patch_size
+        overall:  (B, OVERALL), what joins every cell's mixture, and last its gate
         returns   (B, 3, H, W) and gate logits (B, 1, H, W); zero features give the original back exactly
         """
         with torch.autocast(features.device.type, enabled=False):       # pixels keep their precision, and CPUs are slow at bfloat16 here
-            return self._compose(features.float(), original.float())
+            return self._compose(features.float(), original.float(), None if overall is None else overall.float())
 
-    def _compose(self, features: Tensor, original: Tensor) -> tuple[Tensor, Tensor]:
+    def _compose(self, features: Tensor, original: Tensor, overall: Tensor | None) -> tuple[Tensor, Tensor]:
         gate, paint, weights = features.split(self._sections, dim=1)
+        weights = weights * MIX_GAIN
         logits = F.pixel_shuffle(gate, self.patch_size) + GATE_BIAS                             # (B, 1, H, W)
-        weights = _smoothly(weights * MIX_GAIN, self.patch_size)
+        if overall is not None:
+            weights = weights + overall[:, :-1, None, None]
+            logits = logits + overall[:, -1:, None, None]
+        weights = _smoothly(weights, self.patch_size)
         matrix, offset, ink, views, finish = weights.split([9, 3, 3 * DRAWINGS, VIEWS, FINISH_VIEWS], dim=1)
         change = F.pixel_shuffle(paint * PAINT_GAIN, self.patch_size) + offset                               # (B, 3, H, W)
         for channel, column in enumerate(matrix.chunk(3, dim=1)):

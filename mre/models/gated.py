@@ -1,7 +1,8 @@
 """The U-Net of the embedded editor: the reward U-Net, with a gated change on top of the original as its output.
 
-Three things that the full size does not need, each measured to matter at this one: the instruction as a whole joins the time embedding
-(beside cross-attention), the network knows where in the picture it is, and it says what to change instead of painting everything anew.
+Four things that the full size does not need: the instruction as a whole joins the time embedding (beside cross-attention), the network
+knows where in the picture it is, it says what to change instead of painting everything anew, and what the instruction alone decides for
+the whole picture (black and white, a warmer light) takes a short way to the output.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from diffusers.configuration_utils import register_to_config
 from diffusers.utils import BaseOutput
 from torch import Tensor, nn
 
-from mre.models.edit_head import EditHead
+from mre.models.edit_head import OVERALL, EditHead
 from mre.models.unet import InputConvolution, RewardUNet2DConditionModel, keeps_settings_of
 
 POOLS = 4               # weighted means of the instruction's tokens that join the time embedding
@@ -47,11 +48,12 @@ class GatedRewardUNet(RewardUNet2DConditionModel):
 
     patch_size      side of a patch, f: the autoencoder's, with 3 f^2 latent channels
     latent_scale    the autoencoder's scaling factor
+    overall         whether the instruction alone also decides a mixture for the whole picture
     """
 
     @register_to_config
     @keeps_settings_of(RewardUNet2DConditionModel)
-    def __init__(self, *, patch_size: int = 8, latent_scale: float = 2.0, **unet: Any) -> None:
+    def __init__(self, *, patch_size: int = 8, latent_scale: float = 2.0, overall: bool = False, **unet: Any) -> None:
         head = EditHead(patch_size)
         unet |= {"in_channels": 2 * 3 * patch_size**2, "out_channels": head.channels}
         super().__init__(**unet)
@@ -64,27 +66,48 @@ class GatedRewardUNet(RewardUNet2DConditionModel):
         self.instruction = nn.Sequential(nn.Linear((POOLS + 1) * text_width, time_width), nn.SiLU(), nn.Linear(time_width, time_width))
         with torch.no_grad():
             self.conv_in.weight[:, :self.config.in_channels // 2] *= QUIET_START        # in training it is mostly nothing but noise
-        nn.init.zeros_(self.conv_out.weight)        # an untrained model gives the original back
-        nn.init.zeros_(self.conv_out.bias)
+        _silence(self.conv_out)             # an untrained model gives the original back
+        self.overall_mixture = None
+        if overall:
+            self.add_overall()
 
-    def get_aug_embed(self, emb: Tensor, encoder_hidden_states: Tensor, added_cond_kwargs: dict[str, Any]) -> Tensor:
-        """What joins the time embedding: the reward's term, and the instruction as a whole.
+    def add_overall(self) -> None:
+        """Give the network its short way from the instruction to the whole picture, if it has none yet. It begins without effect."""
+        if self.overall_mixture is None:
+            width = self.time_embedding.linear_2.out_features
+            self.overall_mixture = nn.Sequential(nn.SiLU(), _silence(nn.Linear(width, OVERALL)))
+            self.register_to_config(overall=True)
 
-        Weighted means of its token states, each with attention of its own, and the last state, which has read them all (the text encoder is
+    def read_instruction(self, states: Tensor) -> Tensor:
+        """The instruction as a whole: (B, T, D) states of its tokens -> (B, width of the time embedding).
+
+        Weighted means of the states, each with attention of its own, and the last state, which has read them all (the text encoder is
         causal, and texts are padded to one length).
         """
+        attention = self.attend(states).softmax(dim=1)                                              # (B, T, POOLS)
+        means = torch.einsum("btp,btd->bpd", attention, states).flatten(1)                          # (B, POOLS D)
+        return self.instruction(torch.cat([means, states[:, -1]], dim=1))
+
+    def get_aug_embed(self, emb: Tensor, encoder_hidden_states: Tensor, added_cond_kwargs: dict[str, Any]) -> Tensor:
+        """What joins the time embedding: the reward's term, and the instruction as a whole."""
         added = super().get_aug_embed(emb, encoder_hidden_states, added_cond_kwargs)
-        attention = self.attend(encoder_hidden_states).softmax(dim=1)                               # (B, T, POOLS)
-        means = torch.einsum("btp,btd->bpd", attention, encoder_hidden_states).flatten(1)           # (B, POOLS D)
-        whole = torch.cat([means, encoder_hidden_states[:, -1]], dim=1)
-        term = self.instruction(whole)
+        term = self.read_instruction(encoder_hidden_states)
         return term if added is None else added + term
 
-    def forward(self, sample: Tensor, *args: Any, return_dict: bool = True, **kwargs: Any) -> GatedOutput | tuple[Tensor]:
+    def forward(self, sample: Tensor, timestep: Tensor | float | int, encoder_hidden_states: Tensor, *args: Any,
+                return_dict: bool = True, **kwargs: Any) -> GatedOutput | tuple[Tensor]:
         """As the parent's; `sample` is (B, 6 f^2, h, w): noisy latents, then the original's unscaled latents."""
-        features = super().forward(sample, *args, return_dict=False, **kwargs)[0]
+        features = super().forward(sample, timestep, encoder_hidden_states, *args, return_dict=False, **kwargs)[0]
         size = self.config.patch_size
         original = F.pixel_shuffle(sample[:, sample.shape[1] // 2:], size)
-        picture, mask_logits = self.head.compose(features, original)
+        overall = None if self.overall_mixture is None else self.overall_mixture(self.read_instruction(encoder_hidden_states))
+        picture, mask_logits = self.head.compose(features, original, overall)
         latents = (F.pixel_unshuffle(picture, size) * self.config.latent_scale).to(features.dtype)
         return GatedOutput(latents, mask_logits) if return_dict else (latents,)
+
+
+def _silence(layer: nn.Linear | nn.Conv2d) -> nn.Module:
+    """The layer, its weights and bias zero."""
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer

@@ -196,14 +196,14 @@ _EMBEDDED = {
     "batch_size": 12, "accumulation": 1, "max_steps": 20_000, "ema_decay": 0.98, "ema_every": 8,
     "edit_type_weights": (1.6, 1.6, 1.8, 1.6, 0.8, 1, 1),          # edits of one object are harder than those of the whole picture
     "condition_dropout": 0.04, "image_dropout": False, "reward_text_dropout": 0.5,
-    "timestep_terminal": 0.3, "timestep_high": 0.4, "snr_cap": 2.0, "mask_weight": 2.0, "mask_loss_weight": 0.3,
+    "timestep_terminal": 0.45, "timestep_high": 0.35, "snr_cap": 2.0, "mask_weight": 2.0, "mask_loss_weight": 0.3,
     "plain_attention": True, "mixed_precision": "bf16", "half": True,
 }
 _NO_REWARD = {"use_score": False, "use_text": False, "use_attention": False, "use_addition": False}
 _FULL_SIZE = {"data": "pix2pix", "mixed_precision": "fp16", "gradient_checkpointing": True, "num_workers": 4}
 PRESETS: dict[str, dict[str, Any]] = {
-    "tiny-start": {**_EMBEDDED, **_NO_REWARD, "clean_share": 1.0, "learning_rate": 3e-4, "schedule": "constant", "ema": False,
-                   "half": False, "out": "runs/tiny-start"},
+    "tiny-start": {**_EMBEDDED, **_NO_REWARD, "clean_share": 1.0, "learning_rate": 4e-4, "schedule": "constant", "ema": False,
+                   "local_sgd_steps": 8, "half": False, "out": "runs/tiny-start"},
     "tiny": {**_EMBEDDED, "out": "runs/tiny"},
     "tiny-baseline": {**_EMBEDDED, **_NO_REWARD, "out": "runs/tiny-baseline"},
     "insp2p": {**_FULL_SIZE, **_NO_REWARD, "init_from": "stable-diffusion-v1-5/stable-diffusion-v1-5", "out": "runs/insp2p"},

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from mre.models.edit_head import LARGEST_CHANGE, MIX_GAIN, EditHead
+from mre.models.edit_head import LARGEST_CHANGE, MIX_GAIN, OVERALL, EditHead
+from mre.models.embedded import build_pipeline
 from mre.models.patch_autoencoder import PatchAutoencoder
 from mre.models.words import word_tokenizer
 
@@ -64,3 +65,32 @@ def test_a_head_can_say_black_and_white_for_any_picture(picture):
     bounded = picture + LARGEST_CHANGE * torch.tanh((grey - picture) / LARGEST_CHANGE)      # small changes pass nearly as they are
     assert torch.allclose(edited, bounded, atol=1e-5)
     assert (edited - grey).abs().max() < 0.2
+
+
+def test_what_is_said_of_the_whole_picture_is_the_same_as_saying_it_of_every_cell(picture):
+    head = EditHead(8)
+    overall = torch.randn(2, OVERALL, generator=torch.Generator().manual_seed(1)) * 0.2
+    features = torch.zeros(2, head.channels, 4, 6)
+    features[:, :64] += overall[:, -1:, None, None]
+    features[:, 256:] += overall[:, :-1, None, None] / MIX_GAIN
+    by_cell, gate_by_cell = head.compose(features, picture)
+    at_once, gate_at_once = head.compose(torch.zeros_like(features), picture, overall)
+    torch.testing.assert_close(at_once, by_cell)
+    torch.testing.assert_close(gate_at_once, gate_by_cell)
+    assert (by_cell - picture).abs().max() > 0.1
+
+
+def test_a_model_that_is_given_the_short_way_to_the_whole_picture_edits_as_before_until_it_is_trained():
+    torch.manual_seed(0)
+    unet = build_pipeline(width=(32, 48, 64), words=WORDS, native_size=32).unet.eval()
+    torch.nn.init.normal_(unet.conv_out.weight, std=0.05)
+    old = type(unet).from_config({**unet.config, "overall": False}).eval()
+    old.load_state_dict({name: value for name, value in unet.state_dict().items() if not name.startswith("overall_mixture.")})
+    inputs = torch.randn(1, 384, 4, 4), torch.tensor([999]), torch.randn(1, 40, 160)
+    reward = {"reward_scores": torch.tensor([[5.0, 5.0, 5.0]]), "reward_text": torch.randn(1, 160)}
+    before = old(*inputs, added_cond_kwargs=reward).sample
+    old.add_overall()
+    assert old.config.overall
+    assert torch.equal(old(*inputs, added_cond_kwargs=reward).sample, before)
+    torch.nn.init.constant_(old.overall_mixture[-1].bias, 0.3)
+    assert (old(*inputs, added_cond_kwargs=reward).sample - before).abs().max() > 0.01
