@@ -43,6 +43,14 @@ def test_one_picture_gets_the_bytes_that_the_editor_gives(photos, tmp_path):
     assert [path.name for path in out.parent.iterdir()] == ["out.png"]
 
 
+def test_words_that_the_embedded_model_was_never_shown_are_named_once_for_each_instruction(photos, tmp_path, capsys):
+    assert edit(photos, "把球变成蓝色", "--out", tmp_path / "out", *MODEL) == 0
+    assert [line for line in capsys.readouterr().err.splitlines() if line.startswith("note:")] == [
+        "note: tiny-untrained does not know: 把球变成蓝色; it learned a few hundred English words, see its card"]
+    assert edit(photos / "0.png", "make the ball blue", "--out", tmp_path / "known.png", *MODEL) == 0
+    assert "note:" not in capsys.readouterr().err
+
+
 def test_a_recipe_makes_the_same_bytes_again(photos, tmp_path):
     first, again = tmp_path / "first.png", tmp_path / "again.png"
     assert edit(photos / "0.png", "make it blue", "--out", first, *MODEL, "--seed", 3) == 0

@@ -11,9 +11,10 @@ import gradio as gr
 from mre.data.scenes import example_instructions, nouns, unknown_words
 from mre.editing import Editor
 from mre.errors import MreError
+from mre.models.zoo import is_embedded
 from mre.rewards import EDIT_TYPES
 from ui.chips import PICK, chips_html
-from ui.studio import EMBEDDED, UNTRAINED, Studio
+from ui.studio import Studio
 from ui.texts import add_texts, language_of, say
 
 MOST_SUGGESTIONS = 5
@@ -51,11 +52,6 @@ def suggestions(typed: str) -> list[str]:
     return list(dict.fromkeys([*begins, *grown, *holds]))[:MOST_SUGGESTIONS]
 
 
-def is_embedded(editor: Editor) -> bool:
-    """Whether the model knows drawn scenes' words only."""
-    return editor.name in (*EMBEDDED, UNTRAINED)
-
-
 def words_html(editor: Editor, text: str, language: str) -> str:
     """Token count, notices and suggestions for an instruction."""
     lines = []
@@ -66,13 +62,13 @@ def words_html(editor: Editor, text: str, language: str) -> str:
             lines.append(f'<p class="small {kind}" id="tokens">{html.escape(say(key, language, count=count, most=most, rest=rest))}</p>')
         except MreError:
             pass                                 # the status line says what is wrong with the model
-    if is_embedded(editor):
+    if is_embedded(editor.name):
         strange = unknown_words(text)
         if any(not word.isascii() for word in strange):
             lines.append(notice(say("other_language", language, example=example_instructions("global")[0])))
         elif strange:
             lines.append(notice(say("unknown_words", language, words=", ".join(strange[:8]), nouns=", ".join(nouns()))))
-    found = suggestions(text) if is_embedded(editor) else []
+    found = suggestions(text) if is_embedded(editor.name) else []
     if found:
         lines.append(chips_html(found, say("suggestions", language)))
     return "".join(lines)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 NUMBERS = ("seed", "steps", "guidance_scale", "image_guidance_scale")
 TEXT_COLUMNS = tuple(f"text_{name}" for name in PERSPECTIVES)
+NOTES = 5               # instructions whose unknown words are named
 COLUMNS = ("image", "instruction", *PERSPECTIVES, *TEXT_COLUMNS, *NUMBERS, "scheduler", "out")
 
 
@@ -67,10 +68,24 @@ def run(args: argparse.Namespace) -> int:
     model, settings = _asked(args)
     jobs = _jobs(args, settings)
     editor = Editor(model, device=args.device)
+    _say_what_is_unknown(model, jobs)
     if len(jobs) == 1 and not (args.image.is_dir() or _is_table(args.image)):
         _make(editor, jobs[0], keep_recipe=not args.no_recipe)
         return 0
     return _make_all(editor, jobs, keep_recipe=not args.no_recipe)
+
+
+def _say_what_is_unknown(model: str, jobs: list[Job]) -> None:
+    """A note on standard error for each instruction with words that an embedded model was never shown."""
+    from mre.data.scenes import unknown_words
+    from mre.models.zoo import is_embedded
+    if not is_embedded(model):
+        return
+    strange = [words for instruction in dict.fromkeys(job.settings.instruction for job in jobs) if (words := unknown_words(instruction))]
+    for words in strange[:NOTES]:
+        print(f"note: {model} does not know: {', '.join(words[:8])}; it learned a few hundred English words, see its card", file=sys.stderr)
+    if len(strange) > NOTES:
+        print(f"note: nor words of {len(strange) - NOTES} more instructions", file=sys.stderr)
 
 
 def _asked(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:

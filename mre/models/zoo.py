@@ -92,6 +92,11 @@ def load_starting_pipeline(name: str, **condition: Any) -> RewardEditPipeline:
         return _read(name, None, widen=True, condition=condition)
 
 
+def is_embedded(name: str) -> bool:
+    """Whether the name is that of a model which knows the words and things of drawn scenes only."""
+    return name in KNOWN and not KNOWN[name].hub_id
+
+
 def describe(name: str) -> ModelInfo:
     """What is known of a model: its defaults and limits, and the digest of its weights. Loads nothing, fetches nothing.
 
