@@ -349,6 +349,13 @@ def test_bench_on_photos_counts_what_a_judge_does_not_answer(tmp_path, real_edit
     assert "(form of Table 1)" in printed
 
 
+def test_edits_of_photos_without_a_judge_are_on_a_contact_sheet(tmp_path, real_edit):
+    assert bench(real_edit, "--model", TINY, "--edits-only", "--out", tmp_path / "out", "--steps", 1, "--sheet", 1) == 0
+    assert [path.name for path in (tmp_path / "out" / "sheets").iterdir()] == ["edits.png"]
+    with Image.open(tmp_path / "out" / "sheets" / "edits.png") as sheet:
+        assert sheet.height > 7 * 144, "a row for each of the seven edit types"
+
+
 @pytest.mark.parametrize(("flags", "said"), [
     (["nowhere", "--judge", "gpt-4o"], "no such benchmark"),
     (["nowhere"], "the oracle judges drawn scenes only"),

@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, default=8, metavar="N", help="edits at once, of pictures that have the model's size")
     parser.add_argument("--clip", metavar="MODEL", help="folder or hub id of a CLIP model: adds CLIP-I, CLIP-T and FID (Tables 2 and 7)")
     parser.add_argument("--sheet", type=int, default=2, metavar="N", help="items of each edit type on the contact sheet; 0: none")
-    parser.add_argument("--edits-only", action="store_true", help="stop before judging")
+    parser.add_argument("--edits-only", action="store_true", help="stop before judging; the contact sheet is made")
     scenes = parser.add_argument_group("drawn scenes")
     scenes.add_argument("--per-type", type=int, default=80, metavar="N", help="scenes of each edit type (default %(default)s)")
     scenes.add_argument("--size", type=int, help="of the scenes, in pixels (default: the first model's)")
@@ -118,7 +118,7 @@ def judge_and_tabulate(args: argparse.Namespace, plan, folder, judge) -> int:
     from mre.benchmark.report import Scores
     from mre.benchmark.runs import tables_of
 
-    tables, failed, stopped = [], 0, None
+    tables, failed, stopped, scores = [], 0, None, None
     if judge is not None:
         answers, tally = judged(args, plan, folder, judge)
         failed, stopped = tally.failed, tally.stopped
@@ -126,7 +126,7 @@ def judge_and_tabulate(args: argparse.Namespace, plan, folder, judge) -> int:
         tables += tables_of(plan, scores)
         if "counts" in plan.tables:
             tables += counts(plan, folder)
-        write_sheets(args, plan, folder, scores)
+    write_sheets(args, plan, folder, scores)
     if args.clip:
         from mre.benchmark.clip_tables import tables_by_clip
         tables += tables_by_clip(plan, folder, args.clip)
@@ -172,7 +172,7 @@ def counts(plan, folder) -> list:
 
 
 def write_sheets(args: argparse.Namespace, plan, folder, scores) -> None:
-    """The contact sheet, and one with the worst edits of each model."""
+    """The contact sheet and, where a judge gave scores, one with the worst edits of each model."""
     from mre.benchmark.edits import png, write_whole
     from mre.benchmark.sheets import chosen_items, contact_sheet, worst_items
 
@@ -183,12 +183,14 @@ def write_sheets(args: argparse.Namespace, plan, folder, scores) -> None:
         return scores.values(method, perspective, [(item, 0)])[0]
 
     def caption(method: str, item: str) -> str:
+        if scores is None:
+            return ""
         return " / ".join("-" if value is None else f"{value:.1f}" for value in (score(method, name, item) for name in PERSPECTIVES))
 
     shown = [method for sweep in plan.sweeps.values() for _, method in reversed(sweep)]
     names = [method.name for method in shown]
     items = chosen_items(plan.benchmark.items, args.sheet)
     write_whole(args.out / "sheets" / "edits.png", png(contact_sheet(folder, items, names, caption)))
-    for method in plan.best:
+    for method in plan.best if scores is not None else ():
         worst = worst_items(plan.benchmark.items, lambda name, item, method=method: score(method, name, item), 7)
         write_whole(args.out / "sheets" / f"worst_{method}.png", png(contact_sheet(folder, worst, names, caption)))
