@@ -1,8 +1,9 @@
 """The U-Net of the embedded editor: the reward U-Net, with a gated change on top of the original as its output.
 
 Four things that the full size does not need: the instruction as a whole joins the time embedding (beside cross-attention), the network
-knows where in the picture it is, it says what to change instead of painting everything anew, and what the instruction alone decides for
-the whole picture (black and white, a warmer light) takes a short way to the output.
+knows where in the picture it is, it says what to change instead of painting everything anew, and what the instruction alone decides takes
+a short way: what becomes of the whole picture (black and white, a warmer light) to the output, what is asked for where ("on the left",
+"in the sky") as a coarse map to the input.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from diffusers.configuration_utils import register_to_config
 from diffusers.utils import BaseOutput
 from torch import Tensor, nn
 
+from mre.models.condition import RewardSignal
 from mre.models.edit_head import OVERALL, EditHead
 from mre.models.unet import InputConvolution, RewardUNet2DConditionModel, keeps_settings_of
 
 POOLS = 4               # weighted means of the instruction's tokens that join the time embedding
+MAP_SIDE = 6            # cells a side of the map that an instruction makes of the picture
 QUIET_START = 0.1       # how strongly an untrained network reads the noisy half of its input
 
 
@@ -48,12 +51,12 @@ class GatedRewardUNet(RewardUNet2DConditionModel):
 
     patch_size      side of a patch, f: the autoencoder's, with 3 f^2 latent channels
     latent_scale    the autoencoder's scaling factor
-    overall         whether the instruction alone also decides a mixture for the whole picture
+    short_ways      whether the instruction alone also decides a mixture for the whole picture, and a map that joins the input
     """
 
     @register_to_config
     @keeps_settings_of(RewardUNet2DConditionModel)
-    def __init__(self, *, patch_size: int = 8, latent_scale: float = 2.0, overall: bool = False, **unet: Any) -> None:
+    def __init__(self, *, patch_size: int = 8, latent_scale: float = 2.0, short_ways: bool = False, **unet: Any) -> None:
         head = EditHead(patch_size)
         unet |= {"in_channels": 2 * 3 * patch_size**2, "out_channels": head.channels}
         super().__init__(**unet)
@@ -67,16 +70,18 @@ class GatedRewardUNet(RewardUNet2DConditionModel):
         with torch.no_grad():
             self.conv_in.weight[:, :self.config.in_channels // 2] *= QUIET_START        # in training it is mostly nothing but noise
         _silence(self.conv_out)             # an untrained model gives the original back
-        self.overall_mixture = None
-        if overall:
-            self.add_overall()
+        self.overall_mixture = self.asked_where = None
+        if short_ways:
+            self.add_short_ways()
 
-    def add_overall(self) -> None:
-        """Give the network its short way from the instruction to the whole picture, if it has none yet. It begins without effect."""
+    def add_short_ways(self) -> None:
+        """Give the network its short ways from the instruction, if it has none yet. They begin without effect."""
         if self.overall_mixture is None:
-            width = self.time_embedding.linear_2.out_features
-            self.overall_mixture = nn.Sequential(nn.SiLU(), _silence(nn.Linear(width, OVERALL)))
-            self.register_to_config(overall=True)
+            time_width, width = self.time_embedding.linear_2.out_features, self.conv_in.out_channels
+            self.overall_mixture = nn.Sequential(nn.SiLU(), _silence(nn.Linear(time_width, OVERALL)))
+            self.asked_where = nn.Sequential(nn.SiLU(), _silence(nn.Linear(time_width, width * MAP_SIDE**2)),
+                                             nn.Unflatten(1, (width, MAP_SIDE, MAP_SIDE)))
+            self.register_to_config(short_ways=True)
 
     def read_instruction(self, states: Tensor) -> Tensor:
         """The instruction as a whole: (B, T, D) states of its tokens -> (B, width of the time embedding).
@@ -87,6 +92,14 @@ class GatedRewardUNet(RewardUNet2DConditionModel):
         attention = self.attend(states).softmax(dim=1)                                              # (B, T, POOLS)
         means = torch.einsum("btp,btd->bpd", attention, states).flatten(1)                          # (B, POOLS D)
         return self.instruction(torch.cat([means, states[:, -1]], dim=1))
+
+    def latent_in(self, sample: Tensor, states: Tensor, signal: RewardSignal | None) -> Tensor:
+        """(B, 6 f^2, h, w) -> (B, C, h, w): the input convolution, the instruction's map of the picture, the reward encoder."""
+        hidden = self.conv_in.apply_to(sample)
+        if self.asked_where is not None:
+            asked = self.asked_where(self.read_instruction(states))                                 # (B, C, MAP_SIDE, MAP_SIDE)
+            hidden = hidden + F.interpolate(asked, hidden.shape[-2:], mode="bilinear", align_corners=False)
+        return self.read_reward(hidden, signal)
 
     def get_aug_embed(self, emb: Tensor, encoder_hidden_states: Tensor, added_cond_kwargs: dict[str, Any]) -> Tensor:
         """What joins the time embedding: the reward's term, and the instruction as a whole."""

@@ -27,7 +27,7 @@ def starting_pipeline(config: TrainConfig, begun: Path | None = None):
         return build_pipeline(native_size=config.resolution, **size, **switches(config))
     pipeline = load_starting_pipeline(str(begun or config.init_from), **switches(config))
     if isinstance(pipeline.unet, GatedRewardUNet):
-        pipeline.unet.add_overall()         # an embedded model of before it had this learns it now
+        pipeline.unet.add_short_ways()      # an embedded model of before it had them learns them now
     return pipeline
 
 

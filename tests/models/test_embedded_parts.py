@@ -80,17 +80,20 @@ def test_what_is_said_of_the_whole_picture_is_the_same_as_saying_it_of_every_cel
     assert (by_cell - picture).abs().max() > 0.1
 
 
-def test_a_model_that_is_given_the_short_way_to_the_whole_picture_edits_as_before_until_it_is_trained():
+def test_a_model_that_is_given_the_short_ways_edits_as_before_until_they_are_trained():
     torch.manual_seed(0)
     unet = build_pipeline(width=(32, 48, 64), words=WORDS, native_size=32).unet.eval()
     torch.nn.init.normal_(unet.conv_out.weight, std=0.05)
-    old = type(unet).from_config({**unet.config, "overall": False}).eval()
-    old.load_state_dict({name: value for name, value in unet.state_dict().items() if not name.startswith("overall_mixture.")})
+    old = type(unet).from_config({**unet.config, "short_ways": False}).eval()
+    short_ways = ("overall_mixture.", "asked_where.")
+    old.load_state_dict({name: value for name, value in unet.state_dict().items() if not name.startswith(short_ways)})
     inputs = torch.randn(1, 384, 4, 4), torch.tensor([999]), torch.randn(1, 40, 160)
     reward = {"reward_scores": torch.tensor([[5.0, 5.0, 5.0]]), "reward_text": torch.randn(1, 160)}
     before = old(*inputs, added_cond_kwargs=reward).sample
-    old.add_overall()
-    assert old.config.overall
+    old.add_short_ways()
+    assert old.config.short_ways
     assert torch.equal(old(*inputs, added_cond_kwargs=reward).sample, before)
-    torch.nn.init.constant_(old.overall_mixture[-1].bias, 0.3)
-    assert (old(*inputs, added_cond_kwargs=reward).sample - before).abs().max() > 0.01
+    for last in (old.overall_mixture[1], old.asked_where[1]):
+        torch.nn.init.constant_(last.bias, 0.3)
+        assert (old(*inputs, added_cond_kwargs=reward).sample - before).abs().max() > 0.01
+        torch.nn.init.zeros_(last.bias)
