@@ -71,8 +71,8 @@ def _summary_table(comparison: Comparison, language: str) -> str:
     head = "".join(f"<th scope=col>{html.escape(say(key, language))}</th>" for key, _ in SUMMARY)
     body = "".join("<tr>" + "".join(_summary_cell(row, column, say(key, language), language) for key, column in SUMMARY) + "</tr>"
                    for row in table.to_dict("records"))
-    return (f'<div class="cmp-scroll"><table class="plain-table cmp-summary"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-            "</div>")
+    return (f'<div class="table-scroll"><table class="plain-table stacking-table cmp-summary"><thead><tr>{head}</tr></thead>'
+            f"<tbody>{body}</tbody></table></div>")
 
 
 def _summary_cell(row: dict, column: str, label: str, language: str) -> str:
