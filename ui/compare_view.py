@@ -9,9 +9,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import pandas as pd
 
+from mre.rewards import EDIT_TYPES
 from mre.study.compare import Comparison
 from mre.study.report import CAPTIONS, cell_text, html_table, image_tag, report_files, settings_lines
 from mre.study.tables import summary, verdict
+from ui import edit_examples  # noqa: F401 (makes the edit types' names known)
+from ui.names import perspective_names
 from ui.texts import add_texts, say
 
 MOST_NOTICES = 8
@@ -41,6 +44,11 @@ SUMMARY = (("cmp_perspective", "perspective"), ("cmp_judge", "judge"), ("cmp_edi
            ("cmp_judge_mean", "mean_judge"), ("cmp_bias", "bias"), ("cmp_within", "spearman_within"), ("cmp_ceiling", "human_ceiling"),
            ("cmp_others", "judge_vs_others"), ("cmp_tau", "rank_tau_b"), ("cmp_same", "same_order"), ("cmp_mae", "mae"),
            ("cmp_pooled", "spearman_pooled"), ("cmp_alpha", "krippendorff_ordinal"))
+
+
+def names(language: str) -> dict[str, str]:
+    """What charts call perspectives and edit types in a language; English readers know them by their own names."""
+    return {} if language == "en" else perspective_names(language) | {kind: say(f"type_{kind}", language) for kind in EDIT_TYPES}
 
 
 def overview(comparison: Comparison, language: str) -> str:

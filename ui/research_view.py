@@ -13,6 +13,7 @@ from mre.study import figures
 from mre.study.simulate import power
 from mre.study.studies import Study
 from mre.study.table import FORMS as TABLE_FORMS
+from ui.names import perspective_names
 from ui.studio import without_paths
 from ui.texts import say
 
@@ -49,7 +50,7 @@ def people(found: list[figures.AnnotatorFigures], language: str) -> str:
     """One row per annotator, those left out with the reason."""
     if not found:
         return _nothing("res_nobody", language)
-    heads = ["res_annotator", "res_p_screens", "res_p_skipped", "res_p_seconds", *(f"res_{name}" for name in PERSPECTIVES), "res_spread",
+    heads = ["res_annotator", "res_p_screens", "res_p_skipped", "res_p_seconds", *(f"name_{name}" for name in PERSPECTIVES), "res_spread",
              "res_straight", "res_repeat", "res_checks", "res_excluded"]
     rows = [(person.annotator, person.screens, person.skipped, _number(person.mean_seconds, 1), *map(_number, person.means),
              _number(person.spread), "–" if person.straight_lines is None else f"{person.straight_lines:.0%}",
@@ -68,9 +69,9 @@ def methods(means: pd.DataFrame, sides: dict[str, figures.Figure], language: str
         by_perspective = part.set_index("perspective")
         rows.append((method, *(f"{row.mean:.3f} ± {row.sd:.3f}" if row.sd is not None and row.sd == row.sd else f"{row.mean:.3f}"
                                for row in by_perspective.loc[list(PERSPECTIVES)].itertuples()), int(part["n"].iloc[0])))
-    bias = [(say(f"res_{name}", language), *_with_interval(figure), figure.n) for name, figure in sides.items()]
+    bias = [(perspective_names(language)[name], *_with_interval(figure), figure.n) for name, figure in sides.items()]
     return (f'<p class="small muted">{_text(say("res_methods_about", language))}</p>'
-            + _table(["res_method", *(f"res_{name}" for name in PERSPECTIVES), "res_n"], rows, language)
+            + _table(["res_method", *(f"name_{name}" for name in PERSPECTIVES), "res_n"], rows, language)
             + f'<p class="small muted">{_text(say("res_sides", language))}</p>'
             + _table(["res_perspective", "res_difference", "res_interval", "res_screens_n"], bias, language))
 
@@ -81,7 +82,7 @@ def agreement(found: dict[str, dict[str, figures.Figure]], language: str) -> str
         value, interval = _with_interval(figure)
         return value if interval == "–" else f"{value} [{interval}]"
 
-    rows = [(say(f"res_{perspective}", language), *(cell(row[name]) for name in ("krippendorff_alpha", "weighted_kappa", "icc")))
+    rows = [(perspective_names(language)[perspective], *(cell(row[name]) for name in ("krippendorff_alpha", "weighted_kappa", "icc")))
             for perspective, row in found.items()]
     return _table(["res_perspective", "res_alpha", "res_kappa", "res_icc"], rows, language)
 

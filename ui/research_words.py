@@ -34,8 +34,8 @@ TEXTS = {
     "res_tab_invite": ("Invitations", "邀请"),
     # annotators
     "res_annotator": ("Annotator", "标注者"), "res_excluded": ("Left out", "已排除"), "res_p_screens": ("Screens", "屏数"),
-    "res_p_skipped": ("Skipped", "跳过"), "res_p_seconds": ("Seconds a screen", "每屏秒数"), "res_following": ("Following", "遵循"),
-    "res_preserving": ("Preserving", "保持"), "res_quality": ("Quality", "质量"), "res_spread": ("Spread", "离散度"),
+    "res_p_skipped": ("Skipped", "跳过"), "res_p_seconds": ("Seconds a screen", "每屏秒数"),
+    "res_spread": ("Spread", "离散度"),
     "res_straight": ("All six equal", "六分全同"), "res_repeat": ("Repeat error", "重复误差"), "res_checks": ("Checks failed", "未过检查"),
     "res_people_about": ("Seconds count only while the page is in view. Spread: standard deviation of all scores. All six equal: share of "
                          "pairs with six equal scores. Repeat error: mean difference when a hidden repeat is scored again. Checks failed: "

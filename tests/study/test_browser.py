@@ -27,7 +27,9 @@ METHODS = ("zeta-checkpoint-7b", "omega-baseline")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
          "--no-first-run"]
 NEXT = 'body:not([data-screen="{}"]), #done:not([hidden])'
-pytestmark = pytest.mark.timeout(180)
+PATIENCE = 60_000           # milliseconds that a page may take on a busy machine
+pytestmark = pytest.mark.timeout(400)
+expect.set_options(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +58,7 @@ def site(tmp_path):
 
 def open_page(chrome: Browser, url: str, **options) -> Page:
     page = chrome.new_context(locale=options.pop("locale", "en-US"), viewport={"width": 1280, "height": 900}, **options).new_page()
-    page.set_default_timeout(40_000)
+    page.set_default_timeout(PATIENCE)
     page.faults = []
     page.on("pageerror", lambda error: page.faults.append(str(error)))
     page.goto(url)

@@ -98,7 +98,7 @@ def test_annotators_and_methods_are_shown_and_one_can_be_left_out(page):
 def test_on_a_phone_in_chinese_nothing_scrolls_sideways(site):
     page = open_research(site, 390, "zh-CN")
     page.wait_for_selector("#study-people tbody tr")
-    assert "标注者" in page.inner_text("#study-people")
+    assert "离散度" in page.inner_text("#study-people")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert page.evaluate("document.querySelector('#study-people .table-scroll').scrollWidth <= innerWidth")
 
