@@ -201,7 +201,7 @@ function buildGuide() {
 
 function example(file, why, scores) {
   const caption = element("figcaption", { textContent: why });
-  if (scores) caption.append(element("b", { textContent: PERSPECTIVES.map((name, place) => `${t(name)} ${scores[place]}`).join(" · ") }));
+  if (scores) caption.append(element("b", { textContent: PERSPECTIVES.map((name, place) => `${t(name)} ${scores[place]}`).join("\n") }));
   return element("figure", {}, element("img", { src: `/study/static/${file}.svg`, alt: "", width: 160, height: 120 }), caption);
 }
 

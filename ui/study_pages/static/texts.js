@@ -22,8 +22,8 @@ export const TEXTS = {
     instructionLabel: "Instruction:", original: "Original image", image1: "Edited Image 1", image2: "Edited Image 2",
     flip: "Hold: original", fit: "Fit", zoomGroup: "Zoom", zoomIn: "Zoom in", zoomOut: "Zoom out", zoomOne: "One picture pixel per screen pixel",
     following: "Following", preserving: "Preserving", quality: "Quality",
-    followingHint: "Does the edit do what the instruction says?", preservingHint: "Is everything else as it was in the original?",
-    qualityHint: "Does the image look natural and clean?",
+    followingHint: "Does it do what the instruction says?", preservingHint: "Is all the rest as in the original?",
+    qualityHint: "Does it look natural and clean?",
     anchors: {
       following: ["Nothing of it is done, or the opposite", "Hardly any of it is done", "Partly done, with clear gaps", "Mostly done", "Done, with a small flaw", "Done exactly"],
       preserving: ["It is another picture", "Most of the rest has changed", "Several other things have changed", "One other thing has clearly changed", "Tiny other changes", "Nothing else has changed"],
