@@ -73,13 +73,16 @@ class Access:
         return (self.session(inner) or {}).get("name", "nobody") if inner is not None else "researcher"
 
     def annotator_identity(self, request: Request, study: str, invitation: object, outside: str | None) -> str | None:
-        """What an annotator is known by, of those who may take part in `study`. Raises visit.NotYours for everybody else."""
-        session = self.session(request)
+        """What an annotator is known by, of those who may take part in `study`: an account, a personal invitation, or an `outside` id
+        (None: nobody known). Raises visit.NotYours for those who may not."""
+        session = self.session(request) if self.enabled else None
         if session and may(session["role"], "annotator"):
             return f"account/{session['name']}"
         found = read_invitation(self.studio.store.secret, invitation)
-        if found and found.role == "annotator" and found.study == study:
-            return f"invitation/{found.id}" if found.id else outside
+        if found and found.role == "annotator" and found.study == study and found.id:
+            return f"invitation/{found.id}"
+        if not self.enabled or (found and found.role == "annotator" and found.study == study):
+            return outside
         raise visit.NotYours("Taking part needs an invitation link, or an account: sign in at /login.")
 
     # ------------------------------------------------------------------------------------------------------------ guards
@@ -165,7 +168,16 @@ class Access:
     # ------------------------------------------------------------------------------------------------------------- login
 
     def add_routes(self, app: FastAPI) -> None:
-        """Login, logout and invitation links; and the guard before everything else."""
+        """Invitation links; and where there are accounts, login, logout and the guard before everything else."""
+        @app.get("/join")
+        def join(request: Request, invitation: str = "") -> Response:
+            found = read_invitation(self.studio.store.secret, invitation)
+            if found is None:
+                return _page("/", "This invitation is not known or too old. · 邀请无效或已过期。", status=403)
+            if found.role == "annotator":
+                return RedirectResponse(f"/study/s/{quote(found.study)}?{request.url.query}", status_code=303)
+            return self._signed_in("/", {"role": "visitor"}, request.url.scheme)
+
         if not self.enabled:
             return
         app.add_middleware(Guard, access=self)
@@ -184,15 +196,6 @@ class Access:
             answer = RedirectResponse("/login", status_code=303)
             answer.delete_cookie(COOKIE)
             return answer
-
-        @app.get("/join")
-        def join(request: Request, invitation: str = "") -> Response:
-            found = read_invitation(self.studio.store.secret, invitation)
-            if found is None:
-                return _page("/", "This invitation is not known or too old. · 邀请无效或已过期。", status=403)
-            if found.role == "annotator":
-                return RedirectResponse(f"/study/s/{quote(found.study)}?{request.url.query}", status_code=303)
-            return self._signed_in("/", {"role": "visitor"}, request.url.scheme)
 
     def _login(self, form, scheme: str) -> Response:
         name, password = str(form.get("name", ""))[:100], str(form.get("password", ""))[:1000]

@@ -208,16 +208,18 @@ def _steps(studio: Studio, visit: Visit, language: str, options: Options, link: 
     busy = _note(say("cmp_values", language, done=0, total=len(comparison.edits)))
     yield [visit, query, busy, gr.update(visible=True), *filters, view.overview(comparison, language), "", "", "", gr.update(visible=True),
            gr.update(choices=which, value=which[0][1]), gr.update(choices=kinds, value="")]
-    drawn = list(all_plots(comparison, edit_types(comparison), language))
+    drawn = list(all_plots(comparison, edit_types(comparison), language, view.names(language)))
     yield [*[skip] * 9, view.plots(comparison, drawn, language), *[skip] * 4]
     comparison.method_tests()
     for done, total in comparison.intervals():
         yield [skip, skip, _note(say("cmp_values", language, done=done, total=total)), *[skip] * 11]
     made = all_tables(comparison)
-    drawn = list(all_plots(comparison, edit_types(comparison), language))
+    drawn = list(all_plots(comparison, edit_types(comparison), language, view.names(language)))
     done = _note(say("cmp_done", language, figures=len(comparison.rows), rule=comparison.interval_rule))
     yield [skip, skip, done, *[skip] * 4, view.overview(comparison, language), skip, view.plots(comparison, drawn, language),
            view.tables(made, language), *[skip] * 3]
+    if language != "en":                                    # the report and its files are English
+        drawn = list(all_plots(comparison, made.get("edit_types", edit_types(comparison))))
     files = view.download_files(comparison, made, drawn)
     studio.shelf.drop(*visit.files)                         # those of the comparison before
     visit.files = [studio.shelf.put(data, name, visit.id) for name, data in files.items()]

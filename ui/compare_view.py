@@ -9,9 +9,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import pandas as pd
 
+from mre.rewards import EDIT_TYPES
 from mre.study.compare import Comparison
 from mre.study.report import CAPTIONS, cell_text, html_table, image_tag, report_files, settings_lines
 from mre.study.tables import summary, verdict
+from ui import edit_examples  # noqa: F401 (makes the edit types' names known)
+from ui.names import perspective_names
 from ui.texts import add_texts, say
 
 MOST_NOTICES = 8
@@ -43,6 +46,11 @@ SUMMARY = (("cmp_perspective", "perspective"), ("cmp_judge", "judge"), ("cmp_edi
            ("cmp_pooled", "spearman_pooled"), ("cmp_alpha", "krippendorff_ordinal"))
 
 
+def names(language: str) -> dict[str, str]:
+    """What charts call perspectives and edit types in a language; English readers know them by their own names."""
+    return {} if language == "en" else perspective_names(language) | {kind: say(f"type_{kind}", language) for kind in EDIT_TYPES}
+
+
 def overview(comparison: Comparison, language: str) -> str:
     """The answer in a sentence per judge, the table of the main figures, and what was left out."""
     parts = [f'<p class="notice plain cmp-verdict">{html.escape(verdict(comparison, judge))}</p>' for judge in comparison.sides.judges]
@@ -71,8 +79,8 @@ def _summary_table(comparison: Comparison, language: str) -> str:
     head = "".join(f"<th scope=col>{html.escape(say(key, language))}</th>" for key, _ in SUMMARY)
     body = "".join("<tr>" + "".join(_summary_cell(row, column, say(key, language), language) for key, column in SUMMARY) + "</tr>"
                    for row in table.to_dict("records"))
-    return (f'<div class="cmp-scroll"><table class="plain-table cmp-summary"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-            "</div>")
+    return (f'<div class="table-scroll"><table class="plain-table stacking-table cmp-summary"><thead><tr>{head}</tr></thead>'
+            f"<tbody>{body}</tbody></table></div>")
 
 
 def _summary_cell(row: dict, column: str, label: str, language: str) -> str:

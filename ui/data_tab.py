@@ -14,6 +14,7 @@ from mre.data.rewardedit import RewardedTriplet
 from mre.errors import MreError
 from mre.recipes import png_bytes
 from mre.rewards import NOTHING_WRONG, PERSPECTIVES
+from ui.names import perspective_names
 from ui.pictures import address
 from ui.studio import Studio
 from ui.texts import add_texts, language_of, say, t
@@ -32,7 +33,6 @@ TEXTS = {
     "data_next": ("Next", "下一页"), "data_back": ("Back", "上一页"),
     "data_original": ("original", "原图"), "data_edited": ("edited", "编辑后"),
     "data_below": ("below 5", "低于 5"), "data_mean": ("mean", "平均"), "data_words": ("Frequent words", "高频词"),
-    "data_following": ("Following", "遵循"), "data_preserving": ("Preserving", "保持"), "data_quality": ("Quality", "质量"),
     "data_no_picture": ("no picture in this file", "此文件中没有图片"), "data_lost": ("picture not found", "找不到图片"),
     "data_no_instruction": ("(no instruction in this file)", "（此文件中没有指令）"),
 }
@@ -48,7 +48,7 @@ def build(studio: Studio) -> None:
     gr.Markdown(t("data_about"), elem_classes="muted small")
     with gr.Row(elem_id="data-filter"):
         name = gr.Dropdown(choices=reward_browser.names_of_data(folder), value=DRAWN, label=t("data_set"), elem_id="data-set", scale=2)
-        perspective = gr.Dropdown(choices=[(t("data_any"), "any"), *((t(f"data_{one}"), one) for one in PERSPECTIVES)], value="any",
+        perspective = gr.Dropdown(choices=[(t("data_any"), "any"), *((t(f"name_{one}"), one) for one in PERSPECTIVES)], value="any",
                                   label=t("data_perspective"), elem_id="data-perspective", min_width=130)
         lowest = gr.Number(0, minimum=0, maximum=5, step=1, label=t("data_from"), elem_id="data-from", min_width=80)
         highest = gr.Number(5, minimum=0, maximum=5, step=1, label=t("data_to"), elem_id="data-to", min_width=80)
@@ -145,7 +145,7 @@ def card_html(studio: Studio, data: RewardData, row: RewardedTriplet, owner: str
     scores = ""
     for name, score, text in zip(PERSPECTIVES, row.reward.scores, row.reward.texts, strict=True):
         wrong = "" if text == NOTHING_WRONG else html.escape(text)
-        scores += (f"<tr><th scope='row'>{say(f'data_{name}', language)}</th><td><b class='score s{int(score)}'>{score:g}</b></td>"
+        scores += (f"<tr><th scope='row'>{perspective_names(language)[name]}</th><td><b class='score s{int(score)}'>{score:g}</b></td>"
                    f"<td>{wrong or '–'}</td></tr>")
     instruction = html.escape(row.instruction) or f"<span class='muted'>{say('data_no_instruction', language)}</span>"
     return (f"<article class='card data-card'><div class='data-pair'>{pictures}</div><p class='data-instruction'>{instruction}</p>"
@@ -182,7 +182,7 @@ def numbers_html(data: RewardData, language: str) -> str:
                        for level, count in enumerate(whole))
         mean = sum(score * count for score, count in found.scores[name].items()) / max(1, found.count)
         words = ", ".join(html.escape(f"{word} {count}") for word, count in reward_browser.frequent_words(data, name, 8))
-        panels += (f"<section class='card'><h4>{say(f'data_{name}', language)}</h4>"
+        panels += (f"<section class='card'><h4>{perspective_names(language)[name]}</h4>"
                    f"<div class='bars' role='img' aria-label='{whole}'>{bars}</div>"
                    f"<p class='small muted'>{say('data_mean', language)} {mean:.2f}, "
                    f"{say('data_below', language)} {100 * found.share_below_best(name):.0f} %</p>"

@@ -11,6 +11,8 @@ __all__ = ["add_routes", "build", "title"]
 
 add_texts({
     "tab_study": ("Study", "人工评测"),
+    "study_about": ("Score edited images as an annotator does. Studies are made and watched in the Research tab.",
+                    "像标注者一样为编辑图打分。研究在“研究”标签页中创建和查看。"),
     "study_open": ("Open in a window of its own", "在单独的窗口中打开"),
 })
 title = t("tab_study")
@@ -20,5 +22,7 @@ FRAME = ('<iframe src="/study/" title="Human-evaluation studies" allow="clipboar
 
 def build(studio) -> None:
     """Draw the tab. The frame's pages hold a visit of their own, apart from Gradio's session."""
+    with gr.Row(elem_classes="toolbar"):
+        gr.Markdown(t("study_about"), elem_classes="muted small")
+        gr.Button(t("study_open"), link="/study/", size="sm", variant="secondary", scale=0, min_width=200)
     gr.HTML(FRAME, padding=False)
-    gr.Button(t("study_open"), link="/study/", size="sm", variant="secondary")

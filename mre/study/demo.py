@@ -22,7 +22,7 @@ NAME = "demo"
 FOLDER = Path(__file__).resolve().parent.parent / "assets" / "demo_study"
 METHODS = ("tiny-baseline", "tiny")
 COLUMNS = ("item", "edit_type", "instruction", "original", "method", "edited", "seed", "model", "seconds")
-DESIGN = StudyDesign(title="Try scoring: fourteen drawn edits", per_pair=200, repeats=10, repeat_gap=5, checks=10, seed=2411)
+DESIGN = StudyDesign(title="Try scoring: fourteen drawn edits · 试评十四组图", per_pair=200, repeats=10, repeat_gap=5, checks=10, seed=2411)
 PER_TYPE = 2
 SIZE = 256                  # pixels a side
 

@@ -9,11 +9,10 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -21,7 +20,7 @@ from sqlalchemy import Connection
 from mre.errors import StudyError
 from mre.rewards import PERSPECTIVES
 from mre.study import leases
-from mre.study.cells import restored, safe, seconds_cell, time_cell
+from mre.study.cells import safe, seconds_cell, time_cell
 from mre.study.design import ORIGINAL
 from mre.study.schema import CHECKS, annotators, answers, assignments, exclusions, items, methods, pairs, ratings
 from mre.study.store import Store
@@ -36,8 +35,7 @@ SCALE = (0, 5)
 PART_CHARS = 100_000
 
 
-@dataclass(frozen=True)
-class Shown:
+class Shown(NamedTuple):
     """One edited image as one annotator saw and scored it, once."""
 
     item: str
@@ -57,6 +55,18 @@ class Shown:
     submitted_at: int
     active_ms: int | None
     app_version: str
+
+
+class _Echo:
+    """What a csv.writer writes to, so that `writerow` gives its text back."""
+
+    write = staticmethod(str)
+
+
+_line: Callable[[tuple], str] = csv.writer(_Echo(), lineterminator="").writerow
+_json = json.JSONEncoder(ensure_ascii=False).encode
+_BEFORE, _AFTER = LONG[:8], LONG[10:]
+_NO_SCORES = ("",) * len(PERSPECTIVES)
 
 
 def export_file(store: Store, name: str, out: Path, form: str = "long", *, bom: bool = False, revisions: bool = False,
@@ -81,19 +91,15 @@ def export_parts(store: Store, name: str, form: str = "long", *, revisions: bool
                  without_excluded: bool = False) -> Iterator[tuple[str, int]]:
     """The file in parts as they are read from the store: text, and how many rows it holds."""
     study = find_study(store, name)
-    rows_of = _wide_rows if form == "wide" else _long_rows
+    text_of = {"long": _long, "wide": _wide, "jsonl": _json_lines}[form]
+    rows = 1 if form == "wide" else len(PERSPECTIVES)
     part, count = io.StringIO(newline=""), 0
-    writer = csv.writer(part, lineterminator="\n")
     if form != "jsonl":
-        writer.writerow(WIDE if form == "wide" else LONG)
+        part.write(_line(WIDE if form == "wide" else LONG) + "\n")
     with store.read() as connection:
         for image in shown_images(connection, study, revisions=revisions, without_excluded=without_excluded):
-            rows = rows_of(study, image)
-            if form == "jsonl":
-                part.writelines(json.dumps(_typed(row), ensure_ascii=False) + "\n" for row in rows)
-            else:
-                writer.writerows(rows)
-            count += len(rows)
+            part.write(text_of(study, image))
+            count += rows
             if part.tell() > PART_CHARS:
                 yield part.getvalue(), count
                 part.seek(0)
@@ -102,43 +108,44 @@ def export_parts(store: Store, name: str, form: str = "long", *, revisions: bool
     yield part.getvalue(), count
 
 
-def _common(study: Study, image: Shown) -> tuple[tuple, tuple]:
-    """Cells before and after the scores."""
-    before = (safe(study.name), safe(image.item), safe(image.edit_type), safe(image.instruction), safe(image.annotator), image.screen,
-              image.shown_as, safe(image.method))
-    after = (*SCALE, image.revision, int(image.is_repeat), int(image.is_check), image.skip_reason or "", safe(image.comment),
+def _common(study: Study, image: Shown, text: Callable[[str], str]) -> tuple[tuple, tuple]:
+    """Cells before and after the scores; `text` is applied to those that people or tables wrote."""
+    before = (text(study.name), text(image.item), text(image.edit_type), text(image.instruction), text(image.annotator), image.screen,
+              image.shown_as, text(image.method))
+    after = (*SCALE, image.revision, int(image.is_repeat), int(image.is_check), image.skip_reason or "", text(image.comment),
              time_cell(image.first_shown_at), time_cell(image.submitted_at), seconds_cell(image.active_ms), study.design.seed,
              image.app_version)
     return before, after
 
 
-def _long_rows(study: Study, image: Shown) -> list[tuple]:
-    before, after = _common(study, image)
-    scores = image.scores or ("", "", "")
-    return [(*before, perspective, score, *after) for perspective, score in zip(PERSPECTIVES, scores, strict=True)]
+def _long(study: Study, image: Shown) -> str:
+    """Three rows. What they share, most of each, is turned into text once."""
+    before, after = map(_line, _common(study, image, safe))
+    return "".join(f"{before},{perspective},{score},{after}\n" for perspective, score in zip(PERSPECTIVES, image.scores or _NO_SCORES,
+                                                                                            strict=True))
 
 
-def _wide_rows(study: Study, image: Shown) -> list[tuple]:
-    before, after = _common(study, image)
-    return [(*before, *(image.scores or ("", "", "")), *after)]
+def _wide(study: Study, image: Shown) -> str:
+    before, after = _common(study, image, safe)
+    return _line((*before, *(image.scores or _NO_SCORES), *after)) + "\n"
 
 
-def _typed(row: tuple) -> dict:
-    """A long row with JSON's own types: empty cells are null, text is as it was given."""
-    record = dict(zip(LONG, row, strict=True))
-    for name in ("study", "item", "edit_type", "instruction", "annotator", "method", "comment"):
-        record[name] = restored(record[name])
-    for name in ("is_repeat", "is_check"):
-        record[name] = bool(record[name])
-    if record["active_seconds"]:
-        record["active_seconds"] = float(record["active_seconds"])
-    return {name: None if value == "" and name != "comment" else value for name, value in record.items()}
+def _json_lines(study: Study, image: Shown) -> str:
+    """The long form's rows with JSON's own types: empty cells are null, text is as it was given."""
+    before, after = _common(study, image, str)
+    known = dict(zip(_AFTER, after, strict=True))
+    known |= {"is_repeat": image.is_repeat, "is_check": image.is_check,
+              "active_seconds": None if image.active_ms is None else float(known["active_seconds"])}
+    head = _json({name: None if value == "" else value for name, value in zip(_BEFORE, before, strict=True)})[:-1]
+    tail = _json({name: None if value == "" and name != "comment" else value for name, value in known.items()})[1:]
+    return "".join(f'{head}, "perspective": "{perspective}", "score": {"null" if score == "" else score}, {tail}\n'
+                   for perspective, score in zip(PERSPECTIVES, image.scores or _NO_SCORES, strict=True))
 
 
 def shown_images(connection: Connection, study: Study, *, revisions: bool = False, without_excluded: bool = False,
                  kinds: tuple[str, ...] = ()) -> Iterator[Shown]:
     """Every scored or skipped image of a study, by annotator, screen, revision and side. Only final answers, unless `revisions`."""
-    item_rows = {row.id: row for row in connection.execute(
+    item_texts = {item_id: texts for item_id, *texts in connection.execute(
         sa.select(items.c.id, items.c.name, items.c.edit_type, items.c.instruction).where(items.c.study_id == study.id))}
     method_names = dict(connection.execute(sa.select(methods.c.id, methods.c.name).where(methods.c.study_id == study.id)).all())
     method_names[None] = ORIGINAL
@@ -146,8 +153,9 @@ def shown_images(connection: Connection, study: Study, *, revisions: bool = Fals
     if without_excluded:
         people = people.where(annotators.c.id.not_in(standing_exclusions(study)))
     for annotator_id, label in sorted(connection.execute(people).all(), key=lambda row: row.label):     # not in a database's collation
-        query = (sa.select(assignments.c.screen, assignments.c.kind, assignments.c.side_order, assignments.c.first_shown_at,
-                           *leases.pair_columns, answers, ratings.c.shown_as, ratings.c.method_id,
+        query = (sa.select(assignments.c.screen, assignments.c.kind, assignments.c.side_order, *leases.pair_columns,
+                           assignments.c.first_shown_at, answers.c.submitted_at, answers.c.active_ms, answers.c.revision,
+                           answers.c.skip_reason, answers.c.comment, answers.c.app_version, ratings.c.shown_as, ratings.c.method_id,
                            *(ratings.c[name] for name in PERSPECTIVES))
                  .join(assignments, assignments.c.id == answers.c.assignment_id).join(pairs, pairs.c.id == assignments.c.pair_id)
                  .outerjoin(ratings, ratings.c.answer_id == answers.c.id)
@@ -158,13 +166,14 @@ def shown_images(connection: Connection, study: Study, *, revisions: bool = Fals
         if kinds:
             query = query.where(assignments.c.kind.in_(kinds))
         for row in connection.execution_options(yield_per=1000).execute(query):
-            item = item_rows[row.item_id]
-            sides = ([(row.shown_as, row.method_id, (row.following, row.preserving, row.quality))] if row.shown_as else
+            (screen, kind, _order, item_id, _first, _second, first_shown_at, submitted_at, active_ms, revision, skip_reason, comment,
+             app_version, shown_as, method_id, *scores) = row               # by place: a million times by name would be most of the time
+            name, edit_type, instruction = item_texts[item_id]
+            sides = ([(shown_as, method_id, tuple(scores))] if shown_as else
                      [(side, method, None) for side, method in enumerate(leases.shown_methods(study.design.seed, label, row), 1)])
-            for side, method, scores in sides:
-                yield Shown(item.name, item.edit_type, item.instruction, label, row.screen, side, method_names[method], scores,
-                            row.revision, row.kind == "repeat", row.kind in CHECKS, row.skip_reason, row.comment, row.first_shown_at,
-                            row.submitted_at, row.active_ms, row.app_version)
+            for side, method, given in sides:
+                yield Shown(name, edit_type, instruction, label, screen, side, method_names[method], given, revision, kind == "repeat",
+                            kind in CHECKS, skip_reason, comment, first_shown_at, submitted_at, active_ms, app_version)
 
 
 def standing_exclusions(study: Study) -> sa.Select:

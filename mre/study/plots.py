@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import matplotlib
 import numpy as np
@@ -21,23 +21,27 @@ GRID = 20                       # bubbles lie on a grid of this many steps over 
 WORDS = {
     "en": {"people": "people", "judge": "judge", "people_axis": "people's mean score", "judge_axis": "score of {judge}",
            "mean_axis": "mean of both scores", "difference_axis": "{judge} minus people", "bias": "bias", "limits": "95 % of edits",
-           "edits": "edits", "score": "mean score", "bias_title": "{judge} minus people"},
+           "edits": "edits", "score": "mean score", "bias_title": "{judge} minus people",
+           "scatter": "judge against people's mean score", "difference": "difference against mean", "methods": "mean score of each method",
+           "edit_types": "bias by edit type and perspective"},
     "zh": {"people": "人工", "judge": "评判模型", "people_axis": "人工平均分", "judge_axis": "{judge} 的分数", "mean_axis": "两者平均分",
            "difference_axis": "{judge} 减去人工", "bias": "偏差", "limits": "95 % 的编辑", "edits": "个编辑", "score": "平均分",
-           "bias_title": "{judge} 减去人工"},
+           "bias_title": "{judge} 减去人工", "scatter": "模型分数与人工平均分", "difference": "差值与均值", "methods": "各方法的平均分",
+           "edit_types": "按编辑类型和维度的偏差"},
 }
 
 
-def all_plots(comparison: Comparison, edit_types: pd.DataFrame, language: str = "en") -> Iterator[tuple[str, str, str]]:
-    """Name, description and SVG of every plot."""
+def all_plots(comparison: Comparison, edit_types: pd.DataFrame, language: str = "en",
+              names: Mapping[str, str] | None = None) -> Iterator[tuple[str, str, str]]:
+    """Name, description and SVG of every plot. `names`: what readers call perspectives and edit types; others stay as they are."""
+    words = WORDS[language] | dict(names or {})
     for judge, name in comparison.edits:
-        about = f"{judge}, {name}"
-        yield f"scatter_{judge}_{name}", f"{about}: judge against people's mean score", scatter(comparison, judge, name, language)
-        yield f"difference_{judge}_{name}", f"{about}: difference against mean", difference(comparison, judge, name, language)
-        yield f"methods_{judge}_{name}", f"{about}: mean score of each method", method_means(comparison, judge, name, language)
+        about = f"{judge}, {words.get(name, name)}"
+        for kind, draw in (("scatter", scatter), ("difference", difference), ("methods", method_means)):
+            yield f"{kind}_{judge}_{name}", f"{about}: {words[kind]}", draw(comparison, judge, name, words)
     for judge in comparison.sides.judges:
         if len(edit_types) and (edit_types["judge"] == judge).any():
-            yield f"edit_types_{judge}", f"{judge}: bias by edit type and perspective", heat(comparison, judge, edit_types, language)
+            yield f"edit_types_{judge}", f"{judge}: {words['edit_types']}", heat(comparison, judge, edit_types, words)
 
 
 def _svg(figure: Figure) -> str:
@@ -69,10 +73,10 @@ def _bubbles(axes, x: np.ndarray, y: np.ndarray, step: float, color: str) -> int
     return int(counts.max())
 
 
-def scatter(comparison: Comparison, judge: str, perspective: str, language: str = "en") -> str:
+def scatter(comparison: Comparison, judge: str, perspective: str, words: Mapping[str, str]) -> str:
     """The judge's score against people's mean, circles as large as the number of edits, with the line of equal scores."""
-    words, top, edits = WORDS[language], comparison.sides.top, comparison.edits[judge, perspective]
-    figure, axes, ticks = _square(perspective, top)
+    top, edits = comparison.sides.top, comparison.edits[judge, perspective]
+    figure, axes, ticks = _square(words.get(perspective, perspective), top)
     axes.plot([0, top], [0, top], color=LINE, linewidth=0.8, linestyle=(0, (4, 3)), zorder=2)
     most = _bubbles(axes, edits["human"].to_numpy(), edits["judge"].to_numpy(), top / GRID, PEOPLE)
     axes.set(xlim=(-0.04 * top, 1.04 * top), ylim=(-0.04 * top, 1.04 * top), xticks=ticks, yticks=ticks,
@@ -82,10 +86,10 @@ def scatter(comparison: Comparison, judge: str, perspective: str, language: str 
     return _svg(figure)
 
 
-def difference(comparison: Comparison, judge: str, perspective: str, language: str = "en") -> str:
+def difference(comparison: Comparison, judge: str, perspective: str, words: Mapping[str, str]) -> str:
     """Judge minus people against the mean of both, with bias and 95 % limits of agreement."""
-    words, top, edits = WORDS[language], comparison.sides.top, comparison.edits[judge, perspective]
-    figure, axes, ticks = _square(perspective, top)
+    top, edits = comparison.sides.top, comparison.edits[judge, perspective]
+    figure, axes, ticks = _square(words.get(perspective, perspective), top)
     human, judged = edits["human"].to_numpy(), edits["judge"].to_numpy()
     _bubbles(axes, (human + judged) / 2, judged - human, top / GRID, JUDGE)
     axes.axhline(0, color=LINE, linewidth=0.6)
@@ -102,13 +106,13 @@ def difference(comparison: Comparison, judge: str, perspective: str, language: s
     return _svg(figure)
 
 
-def method_means(comparison: Comparison, judge: str, perspective: str, language: str = "en") -> str:
+def method_means(comparison: Comparison, judge: str, perspective: str, words: Mapping[str, str]) -> str:
     """Each method's mean by people and by the judge with intervals, best by people first; ranks stand at the right."""
-    words, top, consistency = WORDS[language], comparison.sides.top, comparison.order[judge, perspective]
+    top, consistency = comparison.sides.top, comparison.order[judge, perspective]
     methods = sorted(consistency.human_rank.index, key=lambda method: (consistency.human_rank[method], method))
     figure = Figure(figsize=(3.7, 1.3 + 0.28 * len(methods)), layout="constrained")
     axes = figure.add_subplot()
-    axes.set_title(perspective, loc="left", fontsize=10, fontweight="bold")
+    axes.set_title(words.get(perspective, perspective), loc="left", fontsize=10, fontweight="bold")
     axes.grid(axis="x", color="#e6e6e6", linewidth=0.6)
     for i, method in enumerate(methods):
         for who, color, shift in (("human", PEOPLE, -0.13), ("judge", JUDGE, 0.13)):
@@ -125,9 +129,9 @@ def method_means(comparison: Comparison, judge: str, perspective: str, language:
     return _svg(figure)
 
 
-def heat(comparison: Comparison, judge: str, edit_types: pd.DataFrame, language: str = "en") -> str:
+def heat(comparison: Comparison, judge: str, edit_types: pd.DataFrame, words: Mapping[str, str]) -> str:
     """Bias per edit type and perspective, with interval and n in each cell; colours run over half the scale, the same in every plot."""
-    words, top, mine = WORDS[language], comparison.sides.top, edit_types[edit_types["judge"] == judge]
+    top, mine = comparison.sides.top, edit_types[edit_types["judge"] == judge]
     kinds, names = list(dict.fromkeys(mine["edit_type"])), list(dict.fromkeys(mine["perspective"]))
     figure = Figure(figsize=(1.6 + 1.35 * len(names), 1.0 + 0.52 * len(kinds)), layout="constrained")
     axes = figure.add_subplot()
@@ -140,7 +144,8 @@ def heat(comparison: Comparison, judge: str, edit_types: pd.DataFrame, language:
         pale = abs(row.bias) < 0.3 * top
         axes.text(j, i, f"{row.bias:+.2f} (n {row.edits}){limits}", ha="center", va="center", fontsize=7.5,
                   color="black" if pale else "white")
-    axes.set(xticks=range(len(names)), xticklabels=names, yticks=range(len(kinds)), yticklabels=kinds)
+    axes.set(xticks=range(len(names)), xticklabels=[words.get(name, name) for name in names], yticks=range(len(kinds)),
+             yticklabels=[words.get(kind, kind) for kind in kinds])
     axes.tick_params(length=0)
     for side in axes.spines.values():
         side.set_visible(False)

@@ -19,7 +19,7 @@ from PIL import Image
 
 from tests.conftest import ROOT
 
-PATIENCE = 60.0         # seconds an annotator goes on trying
+PATIENCE = 180.0        # seconds an annotator goes on trying, and a server may take to start on a busy machine
 
 
 class ServerProcess:

@@ -189,3 +189,27 @@ def test_without_auth_all_tabs_are_open_and_the_page_says_so(tmp_path):
     from ui.studio import StudioSettings
     config = TestClient(build_app(StudioSettings(data=tmp_path))).get("/config").text
     assert "started without `--auth`" in config
+
+
+def test_invitation_links_work_in_an_open_studio_too(tmp_path):
+    from ui.app import build_app
+    from ui.studio import StudioSettings
+    app = build_app(StudioSettings(data=tmp_path / "data"))
+    store = app.state.studio.store
+    studies.create_from_edits(store, "open", [draw_edits(tmp_path / "e", 3)], StudyDesign(per_pair=2))
+    study = studies.start(store, "open")
+
+    def label_of(invitation: str) -> str:
+        client = TestClient(app)
+        joined = client.get("/join", params={"invitation": invitation}, follow_redirects=False)
+        assert joined.status_code == 303, joined.text
+        path, _, query = joined.headers["location"].partition("?")
+        assert path == f"/study/s/{study.public_id}"
+        call = {"study": study.public_id, "consent": True, "invitation": httpx.QueryParams(query)["invitation"]}
+        return client.post("/study/api/enter", json=call, headers={"X-Study": "1"}).json()["me"]["label"]
+
+    personal = invite(store.secret, "annotator", study.public_id)
+    for_many = invite(store.secret, "annotator", study.public_id, personal=False)
+    assert label_of(personal) == label_of(personal)
+    assert len({label_of(personal), label_of(for_many), label_of(for_many)}) == 3
+    assert TestClient(app).get("/join", params={"invitation": "forged"}).status_code == 403

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -17,6 +19,7 @@ from mre.study.schema import answers, assignments, images, ratings
 from mre.study.store import Store
 from tests.study.blinding import Recorder, leaks
 from tests.study.conftest import draw_edits, serving
+from ui import access
 from ui.study_pages import routes
 from ui.study_pages.routes import add_routes
 
@@ -24,7 +27,9 @@ METHODS = ("zeta-checkpoint-7b", "omega-baseline")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
          "--no-first-run"]
 NEXT = 'body:not([data-screen="{}"]), #done:not([hidden])'
-pytestmark = pytest.mark.timeout(180)
+PATIENCE = 60_000           # milliseconds that a page may take on a busy machine
+pytestmark = pytest.mark.timeout(400)
+expect.set_options(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +58,7 @@ def site(tmp_path):
 
 def open_page(chrome: Browser, url: str, **options) -> Page:
     page = chrome.new_context(locale=options.pop("locale", "en-US"), viewport={"width": 1280, "height": 900}, **options).new_page()
-    page.set_default_timeout(40_000)
+    page.set_default_timeout(PATIENCE)
     page.faults = []
     page.on("pageerror", lambda error: page.faults.append(str(error)))
     page.goto(url)
@@ -312,6 +317,44 @@ def test_every_text_is_there_in_both_languages(chrome, site):
     assert shape(texts["en"]) == shape(texts["zh"])
     used = page.evaluate("[...document.querySelectorAll('[data-text]')].map((node) => node.dataset.text)")
     assert set(used) <= set(texts["en"])
+
+
+def fixed_sentences() -> set[str]:
+    """What the server may say to annotators in full sentences without values."""
+    found = set()
+    for module in (visit, routes, access):
+        for node in ast.walk(ast.parse(Path(module.__file__).read_text(encoding="utf-8"))):
+            name = getattr(getattr(node, "func", None), "attr", getattr(getattr(node, "func", None), "id", ""))
+            if name in ("NotYours", "AlreadyAnswered", "StudyError") or (name == "_refusal" and getattr(node.args[0], "value", 0) == 503):
+                found |= {part.value for part in ast.walk(node) if isinstance(part, ast.Constant) and str(part.value).endswith(".")}
+    return found
+
+
+def test_what_the_server_says_to_annotators_is_there_in_chinese(chrome, site):
+    page = open_page(chrome, f"{site.address}/study/s/nothing", locale="zh-CN")
+    expect(page.locator("#problem-text")).to_have_text("此链接没有对应的研究。")
+    known = page.evaluate("import('/study/static/texts.js').then((module) => module.SERVER_SAYS.zh)")
+    shown_elsewhere = {"The study is busy; please try again."}          # of a picture, which the page asks for again by itself
+    assert set(known) == fixed_sentences() - shown_elsewhere
+
+
+@pytest.mark.parametrize("size", [(48, 160), (160, 48), (64, 64)])
+def test_pictures_keep_their_shape_and_a_screen_fits_a_laptop(chrome, tmp_path, size):
+    store = Store.open(tmp_path / "data")
+    studies.create_from_edits(store, "shapes", [draw_edits(tmp_path / "e", 2, METHODS, size=size)], StudyDesign(per_pair=1))
+    study = studies.start(store, "shapes")
+    app = FastAPI()
+    add_routes(app, SimpleNamespace(store=store))
+    with serving(app) as address:
+        page = open_page(chrome, f"{address}/study/s/{study.public_id}")
+        begin(page)
+        for width, height in ((1280, 900), (390, 844), (820, 1180)):
+            page.set_viewport_size({"width": width, "height": height})
+            boxes = [frame.bounding_box() for frame in page.locator(".frame > img").all()]
+            assert all(abs(box["width"] / box["height"] - size[0] / size[1]) < 0.05 * size[0] / size[1] for box in boxes), (width, boxes)
+        page.set_viewport_size({"width": 1280, "height": 900})
+        assert page.evaluate("document.documentElement.scrollHeight <= innerHeight")
+    store.close()
 
 
 def test_a_second_tab_that_answered_first_is_told_kindly(chrome, site):

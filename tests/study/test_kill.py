@@ -43,13 +43,14 @@ def kill_while_they_submit(data, kills: int, annotators: int, seed: int = 0, ite
     return counts
 
 
+@pytest.mark.timeout(400)
 def test_kill_9_of_the_server_loses_nothing_that_was_acknowledged(tmp_path):
     counts = kill_while_they_submit(tmp_path, kills=3, annotators=10)
     assert counts["acknowledged"] >= 15
     assert counts["stored"] == counts["acknowledged"]
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(400)
 def test_a_postgresql_server_restarted_in_the_middle_loses_nothing(tmp_path):
     with running_postgres() as postgres:
         store = Store(postgres.url)

@@ -103,15 +103,16 @@ def page(data, chromium, tmp_path_factory):
     (studio_data / "bench-1").symlink_to(data / "bench-1")
     with served(build_app(StudioSettings(data=studio_data))) as address, browser(chromium) as chrome:
         page = chrome.new_page(viewport={"width": 1280, "height": 900}, locale="en-US")
+        page.set_default_timeout(90_000)                        # a busy machine takes its time
         page.dialogs = []
         page.on("dialog", lambda dialog: (page.dialogs.append(dialog.message), dialog.dismiss()))
         page.goto(address + "/?cmp_run=bench-1&cmp_judges=gpt-4o")
-        page.wait_for_selector("#cmp-go", state="visible", timeout=60_000)
-        page.wait_for_function("document.querySelector('#cmp-run input').value === 'bench-1'", timeout=30_000)
+        page.wait_for_selector("#cmp-go", state="visible")
+        page.wait_for_function("document.querySelector('#cmp-run input').value === 'bench-1'")
         page.set_input_files("#cmp-human input[type=file]", str(data / "people.csv"))
-        page.wait_for_selector("#cmp-human >> text=people", timeout=30_000)
+        page.wait_for_selector("#cmp-human >> text=people")
         page.click("#cmp-go")
-        page.wait_for_selector("#cmp-zip", timeout=90_000)
+        page.wait_for_selector("#cmp-zip")
         yield page
 
 
@@ -144,9 +145,9 @@ def test_disagreements_show_pictures_and_words_and_hide_methods_until_asked(page
     assert "method hidden" in cards
     assert "SmartEdit" not in cards
     assert f"too {EVIL}" in cards                              # as text
-    page.wait_for_function("[...document.querySelectorAll('.cmp-card img')].slice(0, 2).every(i => i.naturalWidth === 60)", timeout=20_000)
+    page.wait_for_function("[...document.querySelectorAll('.cmp-card img')].slice(0, 2).every(i => i.naturalWidth === 60)")
     page.check("#cmp-reveal input")
-    page.wait_for_selector("#cmp-cards >> text=SmartEdit", timeout=30_000)
+    page.wait_for_selector("#cmp-cards >> text=SmartEdit")
     assert page.dialogs == []
 
 
@@ -165,12 +166,11 @@ def test_filters_change_all_plots_and_the_link(page):
     page.click("#cmp-types input")
     page.click("[role=option]:has-text('style')")
     page.click("#cmp-again")
-    page.wait_for_function("location.search.includes('cmp_types=style')", timeout=90_000)
+    page.wait_for_function("location.search.includes('cmp_types=style')")
     assert "10 edits" not in page.inner_text(".cmp-summary")
     assert page.query_selector(".cmp-summary td[data-label=Edits]").inner_text() == "20"
 
 
 def test_a_phone_shows_it_without_scrolling_sideways(page):
     page.set_viewport_size({"width": 390, "height": 800})
-    page.wait_for_timeout(300)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.wait_for_function("innerWidth === 390 && document.documentElement.scrollWidth <= 390")

@@ -119,7 +119,7 @@ class Desk:
         ids = given.get("ids") if isinstance(given.get("ids"), dict) else {}
         outside = next((f"{name}/{ids[name]}" for name in OUTSIDE_IDS
                         if isinstance(ids.get(name), str) and 0 < len(ids[name]) <= 200), None)
-        if access is None or not access.enabled:
+        if access is None:
             return outside
         return access.annotator_identity(request, str(given.get("study")), given.get("invitation"), outside)
 

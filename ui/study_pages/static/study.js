@@ -1,6 +1,6 @@
 // The annotator's visit: consent, instructions, screens, and what to do when the network or the server is away.
 
-import { PERSPECTIVES, SKIP_REASONS, TEXTS } from "./texts.js";
+import { PERSPECTIVES, SERVER_SAYS, SKIP_REASONS, TEXTS } from "./texts.js";
 import { Viewer } from "./viewer.js";
 
 const $ = (id) => document.getElementById(id);
@@ -48,13 +48,15 @@ function translate() {
   document.documentElement.lang = language;
   for (const node of document.querySelectorAll("[data-text]")) node.textContent = t(node.dataset.text);
   const languages = study ? study.languages : Object.keys(TEXTS);
-  $("languages").replaceChildren(...(languages.length < 2 ? [] : languages).map((code) => {
-    const button = element("button", { type: "button", className: "quiet", textContent: TEXTS[code].language, lang: code });
-    button.setAttribute("aria-pressed", String(code === language));
-    button.addEventListener("click", () => choose(code));
-    return button;
-  }));
-  $("title").textContent = document.title = study ? study.title : t("listTitle");
+  for (const box of document.querySelectorAll(".languages")) {
+    box.replaceChildren(...(languages.length < 2 ? [] : languages).map((code) => {
+      const button = element("button", { type: "button", className: "quiet", textContent: TEXTS[code].language, lang: code });
+      button.setAttribute("aria-pressed", String(code === language));
+      button.addEventListener("click", () => choose(code));
+      return button;
+    }));
+  }
+  $("title").textContent = document.title = study ? study.title : t("siteTitle");
   for (const button of document.querySelectorAll(".flip")) button.hidden = Boolean(study && !study.allow_flip);
   $("zoom").setAttribute("aria-label", t("zoomGroup"));
   $("zoom-in").setAttribute("aria-label", t("zoomIn"));
@@ -82,6 +84,9 @@ class Refused extends Error {
   constructor(code, message, status) { super(message); this.code = code; this.status = status; }
 }
 
+// What the server said, in the annotator's language where it is one of its fixed sentences.
+function said(message) { return SERVER_SAYS[language]?.[message] ?? message; }
+
 async function call(action, body = {}) {
   let reply;
   try {
@@ -90,7 +95,7 @@ async function call(action, body = {}) {
   } catch { throw new Refused("offline", t("offline"), 0); }
   let data = null;
   try { data = await reply.json(); } catch { /* a proxy's page, or a cut reply */ }
-  if (!reply.ok || data === null) throw new Refused(data?.code || "busy", data?.error || t("offline"), data ? reply.status : 503);
+  if (!reply.ok || data === null) throw new Refused(data?.code || "busy", data?.error ? said(data.error) : t("offline"), data ? reply.status : 503);
   return data;
 }
 
@@ -120,6 +125,7 @@ function show(section, heading = true) {
   $("help-button").hidden = section !== "score";
   $("menu-button").hidden = !me || ["consent", "list", "problem"].includes(section);
   $("progress-box").hidden = section !== "score";
+  document.body.classList.toggle("visiting", !$("menu-button").hidden);
   if (heading) { $("main").focus({ preventScroll: true }); scrollTo(0, 0); }
 }
 
@@ -195,7 +201,7 @@ function buildGuide() {
 
 function example(file, why, scores) {
   const caption = element("figcaption", { textContent: why });
-  if (scores) caption.append(element("b", { textContent: PERSPECTIVES.map((name, place) => `${t(name)} ${scores[place]}`).join(" · ") }));
+  if (scores) caption.append(element("b", { textContent: PERSPECTIVES.map((name, place) => `${t(name)} ${scores[place]}`).join("\n") }));
   return element("figure", {}, element("img", { src: `/study/static/${file}.svg`, alt: "", width: 160, height: 120 }), caption);
 }
 

@@ -17,7 +17,7 @@ export class Viewer {
   show(images, width, height) {
     this.images = images;
     this.frames.forEach((frame, place) => {
-      frame.style.aspectRatio = `${width} / ${height}`;
+      frame.style.setProperty("--ratio", width / height);
       const over = document.createElement("canvas");
       over.className = "over";
       over.hidden = true;

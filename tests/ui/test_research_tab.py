@@ -1,0 +1,137 @@
+"""The Research tab in a browser: a study with ratings is looked at, changed and closed; a new one is made, or refused with its faults."""
+
+from __future__ import annotations
+
+import pytest
+
+from mre.errors import StudyError
+from mre.study import studies
+from mre.study.design import StudyDesign
+from mre.study.simulate import Crowd, simulate
+from tests.study.conftest import draw_edits
+from tests.ui.serving import browser, served
+from ui.app import build_app
+from ui.research_tab import Desk
+from ui.studio import Studio, StudioSettings
+
+EVIL = "<img src=x onerror=alert(1)>"
+pytestmark = pytest.mark.timeout(300)
+PATIENCE = 60_000           # milliseconds; a busy machine takes its time
+
+
+class Asked:
+    """What Gradio hands to a handler."""
+
+    headers = {"accept-language": "zh-CN,zh"}
+    request = None
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory, chromium):
+    """A studio with a scored study called "scored", a browser, and a folder of edits with two faults."""
+    folder = tmp_path_factory.mktemp("research")
+    app = build_app(StudioSettings(data=folder / "data"))
+    store = app.state.studio.store
+    edits = draw_edits(folder / "edits", 8, size=(16, 16))
+    studies.create_from_edits(store, "scored", [edits], StudyDesign(per_pair=3, repeats=20, repeat_gap=2, checks=20))
+    studies.start(store, "scored")
+    simulate(store.sibling(), "scored", Crowd(annotators=4))
+    broken = draw_edits(folder / "broken", 3, size=(16, 16))
+    (broken / "tiny" / "item-000.png").unlink()
+    (broken / "tiny" / "item-001.png").write_bytes(b"not a picture")
+    with served(app) as address, browser(chromium) as chrome:
+        yield {"store": store, "address": address, "chrome": chrome, "edits": edits, "broken": broken}
+
+
+def open_research(site, width: int = 1280, locale: str = "en-US"):
+    page = site["chrome"].new_context(viewport={"width": width, "height": 900}, locale=locale).new_page()
+    page.set_default_timeout(PATIENCE)
+    page.dialogs = []
+    page.on("dialog", lambda dialog: (page.dialogs.append(dialog.message), dialog.dismiss()))
+    page.goto(site["address"])
+    page.get_by_role("tab", name={"en-US": "Research", "zh-CN": "研究"}[locale], exact=True).click()
+    page.wait_for_selector("#study-summary dl")
+    return page
+
+
+@pytest.fixture(scope="module")
+def page(site):
+    """One page for all tests, in their order: a page of the whole studio takes a busy machine a while to draw."""
+    return open_research(site)
+
+
+def inner_tab(page, place: int) -> None:
+    page.locator("#research-tabs [role=tab]").nth(place).click()
+
+
+def test_agreement_answers_at_a_click_and_the_table_too(page):
+    assert "scored" in page.input_value("#study-choice input")
+    inner_tab(page, 2)
+    page.click("#agreement-go")
+    page.wait_for_selector("#study-agreement tbody tr")
+    rows = [row.inner_text() for row in page.locator("#study-agreement tbody tr").all()]
+    assert [row.split()[0] for row in rows] == ["Following", "Preserving", "Quality"]
+    assert all(row.count("…") == 3 for row in rows)                 # three statistics, each with its interval
+    inner_tab(page, 3)
+    page.click("#table-go")
+    page.wait_for_selector("#study-table table")
+    assert "tiny-baseline − tiny" in page.inner_text("#study-table")
+
+
+def test_annotators_and_methods_are_shown_and_one_can_be_left_out(page):
+    inner_tab(page, 0)
+    page.wait_for_selector("#study-people tbody tr")
+    assert page.locator("#study-people tbody tr").count() == 4
+    page.click("#study-who input")
+    page.get_by_role("option", name="drawn-002").click()
+    page.fill("#study-reason input, #study-reason textarea", EVIL)
+    page.click("#study-exclude")
+    page.wait_for_selector("#study-said >> text=drawn-002 is left out")
+    assert EVIL in page.inner_text("#study-people")
+    assert "4 (1 left out)" in page.inner_text("#study-summary")
+    inner_tab(page, 1)
+    page.wait_for_selector("#study-methods tbody tr")
+    assert "tiny-baseline" in page.inner_text("#study-methods")
+    assert page.dialogs == []
+
+
+def test_on_a_phone_in_chinese_nothing_scrolls_sideways(site):
+    page = open_research(site, 390, "zh-CN")
+    page.wait_for_selector("#study-people tbody tr")
+    assert "离散度" in page.inner_text("#study-people")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.evaluate("document.querySelector('#study-people .table-scroll').scrollWidth <= innerWidth")
+
+
+def test_a_new_study_is_refused_with_every_fault_or_made_and_started_and_closed_only_when_sure(site, page):
+    inner_tab(page, 4)
+    page.fill("#new-name input, #new-name textarea", "fresh")
+    page.fill("#new-folder input, #new-folder textarea", str(site["broken"]))
+    page.click("#new-go")
+    page.wait_for_selector("#study-said [role=alert]")
+    faults = page.locator("#study-said li").all_inner_texts()
+    assert len(faults) == 2
+    assert all("row" in fault and str(site["broken"].parent) not in fault for fault in faults)
+    page.fill("#new-folder input, #new-folder textarea", str(site["edits"]))
+    page.click("#new-go")
+    page.wait_for_selector("#study-said >> text=fresh is a draft")
+    page.click("#study-start")
+    page.wait_for_selector("#study-said >> text=fresh is running")
+    page.click("#study-close")
+    page.click("#study-close-no")
+    page.wait_for_selector("#study-close-yes", state="hidden")
+    assert studies.find_study(site["store"], "fresh").state == "running"
+    page.click("#study-close")
+    page.click("#study-close-yes")
+    page.wait_for_selector("#study-said >> text=fresh is closed")
+    assert page.is_disabled("#study-start")
+
+
+def test_without_a_choice_of_study_each_button_says_so(tmp_path):
+    desk = Desk(Studio(StudioSettings(data=tmp_path)))
+    for press in (lambda: desk.agreement(None, Asked()), lambda: desk.table(None, Asked()), lambda: desk.mover("start")(None, Asked()),
+                  lambda: desk.exclude(None, "a", "b", Asked()), lambda: desk.invite(None, 1, Asked()),
+                  lambda: desk.simulate(None, 2, Asked())):
+        with pytest.raises(Exception, match="请先选择一个研究") as caught:
+            press()
+        assert isinstance(caught.value.__cause__, StudyError)

@@ -1,0 +1,118 @@
+"""What the Research tab says, in English and Chinese."""
+
+from __future__ import annotations
+
+from ui.texts import add_texts
+
+TEXTS = {
+    "tab_research": ("Research", "研究"),
+    "res_open": ("This studio was started without `--auth`: whoever reaches this page can use all tabs, this one too. Start it with "
+                 "`--auth FILE` to let in only people with an account or an invitation.",
+                 "本平台启动时没有使用 `--auth`：能打开此页面的人可以使用所有标签页，包括本页。"
+                 "用 `--auth FILE` 启动，则只允许有账号或邀请的人进入。"),
+    "res_study": ("Study", "研究"), "res_refresh": ("Refresh", "刷新"),
+    "res_start": ("Start", "开始"), "res_pause": ("Pause", "暂停"), "res_close": ("Close…", "结束…"),
+    "res_close_sure": ("A closed study takes no more answers, and cannot be opened again.", "结束后的研究不再接收答案，也不能重新打开。"),
+    "res_close_yes": ("Close it for good", "确定结束"), "res_cancel": ("Cancel", "取消"),
+    "res_none": ("There is no study yet: make one under New study.", "还没有研究：请在“新建研究”中创建。"),
+    "res_choose": ("Choose a study first.", "请先选择一个研究。"),
+    # the study in numbers
+    "res_state": ("State", "状态"), "res_draft": ("draft", "草稿"),
+    "res_running": ("running", "进行中"), "res_paused": ("paused", "已暂停"),
+    "res_closed": ("closed", "已结束"), "res_pairs": ("Pairs complete", "已完成的图片组"),
+    "res_of": ("{part} of {whole}", "{part} / {whole}"),
+    "res_screens": ("Screens scored", "已评屏数"), "res_skipped": ("Skipped", "跳过"), "res_held": ("On screens now", "正在评"),
+    "res_people_count": ("Annotators", "标注者"), "res_left_out_count": ("{count} ({out} left out)", "{count}（排除 {out}）"),
+    "res_per_pair": ("Annotators per pair", "每组标注者数"), "res_seed": ("Seed", "随机种子"), "res_digest": ("Digest", "摘要"),
+    "res_not_started": ("not started", "未开始"), "res_coverage": ("Share of screens answered", "已答屏数比例"),
+    "res_link": ("Annotators go to", "标注者的链接："),
+    "res_no_link": ("Annotators can come in once the study runs.", "研究开始后标注者才能进入。"),
+    "res_by_invitation": ("and need an account or a link from Invitations.", "，并需要账号或“邀请”中的链接。"),
+    # tabs inside
+    "res_tab_people": ("Annotators", "标注者"), "res_tab_methods": ("Methods", "方法"), "res_tab_agreement": ("Agreement", "一致性"),
+    "res_tab_results": ("Results", "结果"), "res_tab_new": ("New study", "新建研究"), "res_tab_design": ("Try a design", "试算设计"),
+    "res_tab_invite": ("Invitations", "邀请"),
+    # annotators
+    "res_annotator": ("Annotator", "标注者"), "res_excluded": ("Left out", "已排除"), "res_p_screens": ("Screens", "屏数"),
+    "res_p_skipped": ("Skipped", "跳过"), "res_p_seconds": ("Seconds a screen", "每屏秒数"),
+    "res_spread": ("Spread", "离散度"),
+    "res_straight": ("All six equal", "六分全同"), "res_repeat": ("Repeat error", "重复误差"), "res_checks": ("Checks failed", "未过检查"),
+    "res_people_about": ("Seconds count only while the page is in view. Spread: standard deviation of all scores. All six equal: share of "
+                         "pairs with six equal scores. Repeat error: mean difference when a hidden repeat is scored again. Checks failed: "
+                         "two equal pictures scored apart, or the original not found to be preserved.",
+                         "秒数只计页面可见的时间。离散度：所有分数的标准差。六分全同：六个分数都相同的图片组比例。重复误差：隐藏重复题两次评分的平均差。"
+                         "未过检查：两张相同图片给分不同，或原图未被评为保持。"),
+    "res_nobody": ("Nobody has joined yet.", "还没有人参加。"),
+    "res_reason": ("Reason for leaving out", "排除的理由"), "res_exclude": ("Leave out of the analysis", "从分析中排除"),
+    "res_include": ("Take back in", "重新纳入"),
+    "res_exclude_said": ("{who} is left out of the analysis; nothing was deleted.", "{who} 已从分析中排除；数据没有删除。"),
+    "res_include_said": ("{who} is in the analysis again.", "{who} 已重新纳入分析。"),
+    "res_state_said": ("{name} is {state}.", "{name}：{state}。"),
+    # methods
+    "res_method": ("Method", "方法"), "res_n": ("Scores each", "每项分数数"), "res_mean_sd": ("mean ± standard deviation", "均值 ± 标准差"),
+    "res_methods_about": ("Mean scores ± standard deviation; excluded annotators are left out.", "平均分 ± 标准差；不含被排除的标注者。"),
+    "res_sides": ("Position: Edited Image 1 minus Edited Image 2, whatever the methods. 0: the side plays no part.",
+                  "位置：编辑图 1 减去编辑图 2，不论方法。0 表示左右位置没有影响。"),
+    "res_perspective": ("Perspective", "维度"), "res_difference": ("Difference", "差值"), "res_interval": ("95 % interval", "95 % 区间"),
+    "res_screens_n": ("Pairs", "组数"), "res_no_scores": ("No scores yet.", "还没有分数。"),
+    # agreement
+    "res_agreement_about": ("Krippendorff's alpha (ordinal), mean pairwise kappa (quadratic weights) and intraclass correlation, each with "
+                            "its 95 % interval from resampling whole photos. Excluded annotators are left out.",
+                            "Krippendorff α（序数）、两两 κ 的均值（二次权重）和组内相关系数（ICC），"
+                            "均附按照片重采样得到的 95 % 区间。不含被排除的标注者。"),
+    "res_agreement_go": ("Compute agreement now", "立即计算一致性"), "res_alpha": ("Krippendorff's alpha", "Krippendorff α"),
+    "res_kappa": ("Weighted kappa", "加权 κ"), "res_icc": ("ICC", "ICC"),
+    # results
+    "res_csv_long": ("CSV, one row per score", "CSV，每行一个分数"), "res_csv_wide": ("CSV, one row per shown image", "CSV，每行一张图"),
+    "res_csv_bom": ("CSV for spreadsheets (byte-order mark)", "供电子表格使用的 CSV（带 BOM）"),
+    "res_jsonl": ("JSON lines", "JSON Lines"),
+    "res_csv_without": ("CSV without excluded annotators", "不含被排除标注者的 CSV"), "res_table_form": ("Table 3, {form}", "表 3，{form}"),
+    "res_scores_files": ("All scores", "所有分数"), "res_table_files": ("The paper's Table 3", "论文的表 3"),
+    "res_table_go": ("Show Table 3 of this study", "显示本研究的表 3"),
+    # new study
+    "res_new_about": ("From a folder of edits (`OUT/METHOD/ITEM.png` with `edits.csv`) as `python -m mre bench` writes it: its path on "
+                      "this machine, or a ZIP of it. A CSV or JSONL with the same columns works too.",
+                      "来自编辑结果的文件夹（`OUT/METHOD/ITEM.png` 和 `edits.csv`，"
+                      "由 `python -m mre bench` 生成）："
+                      "填写本机路径，或上传其 ZIP。列相同的 CSV 或 JSONL 也可以。"),
+    "res_name": ("Name (annotators never see it)", "名称（标注者看不到）"), "res_title": ("Title that annotators see", "标注者看到的标题"),
+    "res_folder": ("Folder, CSV or JSONL on this machine", "本机上的文件夹、CSV 或 JSONL"),
+    "res_zip": ("or a ZIP of the folder", "或文件夹的 ZIP"),
+    "res_methods": ("Methods, separated by commas (empty: all)", "方法，用逗号分隔（空：全部）"),
+    "res_repeats": ("Hidden repeats, %", "隐藏重复题，%"),
+    "res_check_share": ("Attention checks, %", "注意力检查，%"),
+    "res_limit": ("Pairs per annotator (0: no limit)", "每人最多组数（0：不限）"),
+    "res_fit": ("Resize edits to their original's size", "将编辑图缩放到原图大小"),
+    "res_more": ("More settings", "更多设置"), "res_min_seconds": ("Least seconds on a screen", "每屏最少秒数"),
+    "res_lease": ("Minutes until an unanswered screen goes to somebody else", "未答的屏幕多少分钟后转给他人"),
+    "res_code": ("One completion code for all (empty: each their own)", "统一的完成代码（空：每人各自一个）"),
+    "res_phone": ("Phones may be used", "允许使用手机"), "res_flip": ("The original may be laid over an edit", "允许在编辑图上显示原图"),
+    "res_consent": ("Consent text in place of the page's own (plain text)", "替代默认的参加说明（纯文本）"),
+    "res_instructions": ("Further instructions (plain text)", "补充说明（纯文本）"), "res_create": ("Create the draft", "创建草稿"),
+    "res_import": ("Or bring back an exported CSV or JSONL as a closed study of the name above",
+                   "或将导出的 CSV 或 JSONL 读回，成为上面名称的已结束研究"),
+    "res_give_source": ("Give a folder on this machine, or a ZIP.", "请填写本机文件夹或上传 ZIP。"),
+    "res_created": ("{name} is a draft; start it when it is right.", "{name} 已创建为草稿；确认无误后再开始。"),
+    "res_imported": ("{name} was read from the file.", "已从文件读入 {name}。"),
+    "res_faults": ("Nothing was made. {count} faults:", "没有创建任何内容。共 {count} 处错误："),
+    # trying a design
+    "res_design_about": ("Drawn annotators score a new version of the study chosen above: its figures and tables before anybody is paid.",
+                         "由程序模拟的标注者为上面所选研究的一个新版本打分：付费之前先看到它的指标和表格。"),
+    "res_drawn": ("Drawn annotators", "模拟标注者数"), "res_simulate": ("Simulate", "模拟"),
+    "res_simulated": ("{name} was scored by drawn annotators.", "{name} 已由模拟标注者评分。"),
+    "res_power_about": ("How many items and annotators find a gap between two methods? Power of the paired t-test over items, two-sided "
+                        "at 5 %; 80 % is usual.",
+                        "需要多少组图片和标注者才能发现两种方法的差距？按图片组的配对 t 检验的检验力，双侧 5 %；通常要求 80 %。"),
+    "res_gap": ("Gap to find", "要发现的差距"), "res_between": ("Spread of the true difference over items", "真实差值在各组间的离散度"),
+    "res_within": ("Spread of one annotator's difference", "单个标注者差值的离散度"),
+    "res_power_needed": ("Items for 80 %", "达到 80 % 的组数"), "res_power_items": ("{items} items", "{items} 组"),
+    # invitations
+    "res_invite_about": ("Each personal link is one annotator, wherever it is opened. A link for many makes a new annotator of everybody "
+                         "who follows it; recruiting services can add their own ids to it (`&PROLIFIC_PID=...`).",
+                         "每个个人链接对应一名标注者，无论在哪里打开。公共链接会让每个打开它的人成为新的标注者；"
+                         "招募平台可以附上自己的编号（`&PROLIFIC_PID=...`）。"),
+    "res_plain_link": ("Without `--auth` the plain link above works too.", "没有使用 `--auth` 时，上面的普通链接同样有效。"),
+    "res_links_count": ("Personal links", "个人链接数"), "res_make_links": ("Make links", "生成链接"), "res_links": ("Links", "链接"),
+    "res_for_many": ("For many:", "公共链接："),
+}
+add_texts(TEXTS)
