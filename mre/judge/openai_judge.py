@@ -23,6 +23,7 @@ from mre.judge.replies import Reply, parse_evaluation, parse_reward
 from mre.judge.verdicts import Ask, PictureSource, Tally, Verdict, Verdicts, checked_task
 from mre.rewards import PERSPECTIVES
 
+LONGEST_GAP = 0.02              # seconds between two requests that leave; one takes a few milliseconds of processor time
 _REASONING_MODELS = ("o1", "o3", "o4", "gpt-5")      # these take no temperature and count their thinking as output
 
 
@@ -423,13 +424,13 @@ class _Run:
         return stored
 
     async def turn(self) -> None:
-        """Requests leave a moment apart, at up to four times the rate at which they come back.
+        """Requests leave a moment apart, at up to twice the rate at which they come back.
 
         Those that leave together come back together, wait for each other at every step, and leave together again.
         """
         now = time.monotonic()
         start = max(now, self.next_start)
-        self.next_start = start + self.usual_seconds / (4 * self.settings.concurrency)
+        self.next_start = start + min(LONGEST_GAP, self.usual_seconds / (2 * self.settings.concurrency))
         if start > now:
             await asyncio.sleep(start - now)
 
