@@ -153,5 +153,5 @@ class Budget:
     def reason(self) -> str:
         """Which limit was reached, in words."""
         named = ((self.limits.requests, "requests"), (self.limits.tokens, "tokens"), (self.limits.usd, "USD"))
-        limits = " and ".join(f"{value:g} {unit}" for value, unit in named if value is not None)
+        limits = " and ".join(f"{value:g} {unit}" if unit == "USD" else f"{value} {unit}" for value, unit in named if value is not None)
         return f"the budget of {limits} is used up (this run: {self.requests} requests, {self.tokens} tokens, {self.usd:.4f} USD)"
