@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from mre.__main__ import main
-from mre.benchmark.edits import Method, ResultsFolder, edit_group, item_seed, write_edits
+from mre.benchmark.edits import Method, ResultsFolder, item_seed, write_edits
 from mre.benchmark.items import SceneSet, open_benchmark
 from mre.benchmark.report import Scores, table_1, table_of_stability
 from mre.benchmark.runs import editors, plan_runs
@@ -19,7 +19,7 @@ from mre.benchmark.scores import COLUMNS, Answer, read_scores, write_scores
 from mre.benchmark.tables import Cell, Table, interval, latex_text, mean_cell
 from mre.data.magicbrush import read_magicbrush
 from mre.data.realedit import parse_line, read_real_edit
-from mre.errors import DataError
+from mre.errors import DataError, SettingsError
 from mre.models import zoo
 from mre.rewards import EDIT_TYPES, PERSPECTIVES, Reward
 from tests.conftest import ROOT
@@ -132,14 +132,33 @@ def test_an_edit_depends_on_neither_order_nor_what_was_there_nor_how_many_proces
     assert pixels(results) == pixels(at_once)
 
 
-@pytest.mark.parametrize("setting", [{"guidance_scale": 4.0}, {"image_guidance_scale": 3.0}, {"steps": 3}])
-def test_settings_given_on_the_command_line_reach_the_edit(tmp_path, untrained, setting):
+@pytest.mark.parametrize("what", ["scenes", "photos"])
+def test_settings_given_on_the_command_line_reach_the_denoising_loop(tmp_path, real_edit, monkeypatch, what):
     """The released evaluation reads --scale and then uses 1.5 and 7.5 whatever it says."""
-    item = SceneSet(1, size=64).benchmark().items[:1]
-    plain = Method("plain", TINY, Reward.best(), steps=2)
-    other = Method("other", TINY, Reward.best(), **{"steps": 2, **setting})
-    first, second = (np.asarray(edit_group(untrained(TINY), method, item, 0)[0], int) for method in (plain, other))
-    assert np.abs(first - second).max() > 0
+    from diffusers import StableDiffusionInstructPix2PixPipeline as Stock
+
+    stock, seen = Stock.__call__, set()
+
+    def watched(self, prompt, image, steps, guidance_scale, image_guidance_scale, **kwargs):
+        seen.add((steps, guidance_scale, image_guidance_scale))
+        return stock(self, prompt, image, steps, guidance_scale, image_guidance_scale, **kwargs)
+
+    monkeypatch.setattr(Stock, "__call__", watched)
+    (real_edit / "one.csv").write_text("item,image,instruction,edit_type\n1,one.png,make it red,global\n")
+    benchmark = ["scenes", "--per-type", 1, "--size", 64, "--tables", "scores"] if what == "scenes" else [real_edit / "one.csv"]
+    assert bench(*benchmark, "--model", TINY, "--out", tmp_path / "out", "--edits-only", "--steps", 2, "--guidance-scale", 4,
+                 "--image-guidance-scale", 3) == 0
+    assert seen == {(2, 4.0, 3.0)}
+
+
+def test_a_guidance_that_no_model_would_read_is_refused(tmp_path, capsys):
+    """`tiny` edits without guidance unless it is told otherwise; the image's guidance alone would change nothing and say nothing."""
+    assert bench("scenes", "--model", TINY, "--out", tmp_path / "out", "--edits-only", "--image-guidance-scale", 3) == 1
+    assert "--image-guidance-scale 3 would change nothing: guidance is off" in capsys.readouterr().err
+    assert bench("scenes", "--model", TINY, "--out", tmp_path / "out", "--edits-only", "--guidance-scale", 4,
+                 "--image-guidance-scale", 0.5) == 1
+    assert "--guidance-scale 4 would change nothing: guidance is off" in capsys.readouterr().err
+    assert not list(tmp_path.glob("out/*.png"))
 
 
 def test_no_vision_encoder_is_loaded_and_half_precision_is_in_force_where_it_is_asked_for():
@@ -182,6 +201,13 @@ def test_a_results_folder_of_another_benchmark_or_of_other_settings_is_refused(t
     with pytest.raises(DataError, match=r"holds another method .*: steps is 2 there, 5 here"):
         ResultsFolder(tmp_path / "out", benchmark).claim([Method(f"{TINY}@5-5-5", TINY, Reward.best(), steps=5)],
                                                          lambda model: zoo.describe(model).digest, 0)
+
+
+def test_two_folders_of_one_name_are_not_written_into_one_method(tmp_path):
+    """The released evaluation appends the results of every model whose folder has the same name to one file."""
+    models = [str(tmp_path / name / "checkpoint-100") for name in ("a", "b")]
+    with pytest.raises(SettingsError, match=r"two models would be called 'checkpoint-100@5-5-5'"):
+        plan_runs(SceneSet(1, size=64).benchmark(), models, [Reward.best()], lambda _: zoo.describe(TINY))
 
 
 # -- numbers

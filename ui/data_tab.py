@@ -32,7 +32,8 @@ TEXTS = {
     "data_count": ("{shown} of {total} triplets pass; page {page} of {pages}", "{total} 个三元组中有 {shown} 个符合；第 {page}/{pages} 页"),
     "data_next": ("Next", "下一页"), "data_back": ("Back", "上一页"),
     "data_original": ("original", "原图"), "data_edited": ("edited", "编辑后"),
-    "data_below": ("below 5", "低于 5"), "data_mean": ("mean", "平均"), "data_words": ("Frequent words", "高频词"),
+    "data_mean": ("mean {mean:.2f}, {below:.0f} % below 5", "平均 {mean:.2f}，{below:.0f} % 低于 5"),
+    "data_words": ("Frequent words", "高频词"),
     "data_no_picture": ("no picture in this file", "此文件中没有图片"), "data_lost": ("picture not found", "找不到图片"),
     "data_no_instruction": ("(no instruction in this file)", "（此文件中没有指令）"),
 }
@@ -184,7 +185,6 @@ def numbers_html(data: RewardData, language: str) -> str:
         words = ", ".join(html.escape(f"{word} {count}") for word, count in reward_browser.frequent_words(data, name, 8))
         panels += (f"<section class='card'><h4>{perspective_names(language)[name]}</h4>"
                    f"<div class='bars' role='img' aria-label='{whole}'>{bars}</div>"
-                   f"<p class='small muted'>{say('data_mean', language)} {mean:.2f}, "
-                   f"{say('data_below', language)} {100 * found.share_below_best(name):.0f} %</p>"
+                   f"<p class='small muted'>{say('data_mean', language, mean=mean, below=100 * found.share_below_best(name))}</p>"
                    f"<p class='small'><span class='muted'>{say('data_words', language)}:</span> {words or '–'}</p></section>")
     return f"<div class='data-numbers'>{panels}</div>"

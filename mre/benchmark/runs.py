@@ -48,6 +48,7 @@ def plan_runs(benchmark: Benchmark, models: Sequence[str], rewards: Sequence[Rew
     """All methods of a benchmark. `settings` (steps and guidance) go to every method; `tables` are those of drawn scenes."""
     if len(set(models)) != len(models):
         raise SettingsError("a model is named twice")
+    refuse_idle_guidance([info(model) for model in models], **settings)
     rewards = sorted(rewards, key=lambda reward: (sum(reward.scores), reward.scores))
     sweeps: dict[str, list[tuple[str, Method]]] = {}
     for model in models:
@@ -80,6 +81,17 @@ def with_settings(method: Method, settings: dict) -> Method:
     from dataclasses import replace
 
     return replace(method, **settings)
+
+
+def refuse_idle_guidance(models: Sequence[ModelInfo], guidance_scale: float | None = None, image_guidance_scale: float | None = None,
+                         **_) -> None:
+    """Raises SettingsError for a guidance that is given and that none of the models would read."""
+    if any(_is_guided(info, guidance_scale, image_guidance_scale) for info in models):
+        return
+    for name, value in (("guidance", guidance_scale), ("image-guidance", image_guidance_scale)):
+        if value not in (None, 1):          # 1 is what no guidance is
+            raise SettingsError(f"--{name}-scale {value:g} would change nothing: guidance is off unless --guidance-scale is above 1 "
+                                "and --image-guidance-scale at least 1")
 
 
 def _is_guided(info: ModelInfo, guidance_scale: float | None = None, image_guidance_scale: float | None = None, **_) -> bool:

@@ -42,7 +42,9 @@ def run(args: argparse.Namespace) -> int:
         return 1 if tally.failed else 0
     verdicts = judge.score(args.original, args.edited, args.instruction, args.task)
     print(json.dumps(as_json(verdicts), indent=2, ensure_ascii=False))
-    return 1 if verdicts.errors else 0
+    if verdicts.errors:
+        raise JudgeError(f"no verdict on {', '.join(verdicts.errors)}: {'; '.join(dict.fromkeys(verdicts.errors.values()))}")
+    return 0
 
 
 def as_json(verdicts: Verdicts) -> dict:

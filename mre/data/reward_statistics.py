@@ -105,10 +105,12 @@ def plot_words(found: RewardStatistics, path: Path) -> Path:
     for axes, name in zip(panels, PERSPECTIVES, strict=True):
         ranked = _ranked(found.words[name], WORDS_SHOWN)[::-1]
         axes.barh([word for word, _ in ranked], [count for _, count in ranked], color=COLOURS[name])
+        axes.set_ylim(len(ranked) - WORDS_SHOWN - 0.6, len(ranked) - 0.4)      # bars of one thickness, from the top, in all panels
         axes.set_title(name)
         axes.set_xlabel("texts that hold the word")
         if not ranked:
             axes.text(0.5, 0.5, "nothing is wrong", ha="center", transform=axes.transAxes)
+    figure.suptitle(f"Most frequent words of what is wrong in {found.count:,} triplets")
     return _save(figure, path)
 
 

@@ -79,7 +79,7 @@ class _Batches:
                 original, edited = JudgePicture(ask.original, ask.item), JudgePicture(ask.edited, ask.item)
                 questions = self.judge.questions(self.task, ask.instruction, original, edited, ask.repeat)
                 missing = [question for question in questions if question.key not in self.cache and question.key not in sent]
-                addresses = self.judge.data_addresses(original, edited) if missing else None
+                pictures = self.judge.picture_parts(original, edited) if missing else None
             except ImageError:
                 continue            # reported when the answers are read
             for question in missing:
@@ -88,9 +88,8 @@ class _Batches:
                     self.stopped = self.budget.reason()
                     return
                 sent.add(question.key)
-                request = {"custom_id": custom_id(question), "method": "POST", "url": "/v1/chat/completions",
-                           "body": self.judge.body(question, addresses)}
-                yield question.key, json.dumps(request).encode() + b"\n"
+                yield question.key, (b'{"custom_id": "%b", "method": "POST", "url": "/v1/chat/completions", "body": %b}\n'
+                                     % (custom_id(question).encode(), self.judge.body(question, pictures)))
 
     # -- sending and waiting
 
@@ -139,18 +138,12 @@ class _Batches:
         try:
             row = json.loads(line)
             task, perspective, key = row["custom_id"].split(".")
-            body = row["response"]["body"]
-            choice, usage = body["choices"][0], body.get("usage") or {}
-            message = choice["message"]
-            prompt = self.judge.prompts[task, perspective]
-        except (ValueError, KeyError, TypeError, IndexError):
+            stored = self.judge.read(self.judge.prompts[task, perspective], row["response"]["body"], 0.0, (0, 0))
+        except (ValueError, LookupError, TypeError):
             return
-        tokens = (int(usage.get("prompt_tokens", 0)), int(usage.get("completion_tokens", 0)))
-        stored = self.judge.stored(prompt, message.get("content"), message.get("refusal"), choice.get("finish_reason"),
-                                   str(body.get("model", "")), tokens, 0.0)
         self.cache.put(key, stored)
-        self.tally.input_tokens += tokens[0]
-        self.tally.output_tokens += tokens[1]
+        self.tally.input_tokens += stored.input_tokens
+        self.tally.output_tokens += stored.output_tokens
         if self.tally.cost_usd is not None:
             self.tally.cost_usd += stored.cost_usd or 0.0
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from mre.errors import SettingsError
 from mre.judge.prompts import Prompt
 
-# USD per million tokens (input, output), list prices of the standard service. They change: look before a large run, or give your own.
-PRICES_AS_OF = "2025-06-01"
+# USD per million tokens (input, output) of OpenAI's standard service, as its price list (developers.openai.com/api/docs/pricing) was
+# published in August 2025 and quoted unchanged in May 2026; the list of today leaves out some older models. Prices change: look before
+# a large run, and give your own with --price-input and --price-output.
+PRICES_AS_OF = "May 2026"
 PRICES = {
     "gpt-4o": (2.50, 10.00),
     "gpt-4o-2024-05-13": (5.00, 15.00),
@@ -53,7 +55,10 @@ def price_of(model: str, is_own_server: bool, price_input: float | None, price_o
 
 
 def picture_tokens(width: int, height: int, model: str = "") -> int:
-    """Tokens of one picture at high detail, by OpenAI's published rule for gpt-4o: 85, and 170 for each tile of 512 pixels."""
+    """Tokens of one picture at high detail, by OpenAI's published rules: for gpt-4o and gpt-4.1 85, and 170 for each tile of 512 pixels
+    (gpt-4o-mini more, at a lower price); for gpt-4.1-mini 1.62 for each patch of 32 pixels, of which it takes at most 1536."""
+    if model.startswith("gpt-4.1-mini"):
+        return math.ceil(1.62 * min(1536, math.ceil(width / 32) * math.ceil(height / 32)))
     base, tile = (2833, 5667) if model.startswith("gpt-4o-mini") else (85, 170)
     scale = min(1.0, 2048 / max(width, height), 768 / min(width, height))
     return base + tile * math.ceil(width * scale / 512) * math.ceil(height * scale / 512)
@@ -148,5 +153,5 @@ class Budget:
     def reason(self) -> str:
         """Which limit was reached, in words."""
         named = ((self.limits.requests, "requests"), (self.limits.tokens, "tokens"), (self.limits.usd, "USD"))
-        limits = " and ".join(f"{value} {unit}" for value, unit in named if value is not None)
+        limits = " and ".join(f"{value:g} {unit}" if unit == "USD" else f"{value} {unit}" for value, unit in named if value is not None)
         return f"the budget of {limits} is used up (this run: {self.requests} requests, {self.tokens} tokens, {self.usd:.4f} USD)"

@@ -8,7 +8,7 @@ import re
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from mre.errors import JudgeError, SettingsError
 
@@ -58,6 +58,10 @@ class Endpoint:
             head, tail = re.escape(self.api_key[:4]), re.escape(self.api_key[-4:])
             text = re.sub(rf"{head}[^\s'\"]*\*[^\s'\"]*{tail}", _NEVER_MIND, text)
         return text
+
+    def chat_path(self, model: str) -> str:
+        """Where chat completions of a model are asked for, behind the client's address."""
+        return "/chat/completions" if self.azure_api_version is None else f"/deployments/{quote(model, safe='')}/chat/completions"
 
     def client(self, timeout: float, connections: int):
         """An asynchronous client of the openai package with room for that many connections. Retrying is ours to do."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import random
 import time
 from collections import deque
@@ -22,6 +23,7 @@ from mre.judge.replies import Reply, parse_evaluation, parse_reward
 from mre.judge.verdicts import Ask, PictureSource, Tally, Verdict, Verdicts, checked_task
 from mre.rewards import PERSPECTIVES
 
+LONGEST_GAP = 0.02              # seconds between two requests that leave; one takes a few milliseconds of processor time
 _REASONING_MODELS = ("o1", "o3", "o4", "gpt-5")      # these take no temperature and count their thinking as output
 
 
@@ -115,19 +117,20 @@ class OpenAIJudge:
             questions.append(Question(prompt, instruction, key))
         return questions
 
-    def body(self, question: Question, pictures: tuple[str, str], attempt: int = 0) -> dict[str, Any]:
-        """The request for a question; `pictures` are the two as data addresses."""
+    def picture_parts(self, original: JudgePicture, edited: JudgePicture) -> tuple[bytes, bytes]:
+        """Both pictures as parts of a request: JSON that holds a lossless PNG as a `data:` address. One pair serves three questions."""
+        ends = b'{"type": "image_url", "image_url": {"url": "data:image/png;base64,', f'", "detail": "{self.settings.detail}"}}}}'.encode()
+        first, second = (base64.b64encode(data).join(ends) for data in encoded_pair(original, edited, self.settings.picture_size))
+        return first, second
+
+    def body(self, question: Question, pictures: tuple[bytes, bytes], attempt: int = 0) -> bytes:
+        """The request for a question as JSON. Only its texts are encoded here: a picture is a megabyte that needs no escaping."""
         system, user = question.prompt.texts(question.instruction, self.settings.fence)
         shown = pictures if question.prompt.images == 2 else pictures[1:]
-        content = [{"type": "text", "text": user}]
-        content += [{"type": "image_url", "image_url": {"url": picture, "detail": self.settings.detail}} for picture in shown]
-        return {"model": self.settings.model, **self.settings.sampling(attempt),
-                "messages": [{"role": "system", "content": system}, {"role": "user", "content": content}]}
-
-    def data_addresses(self, original: JudgePicture, edited: JudgePicture) -> tuple[str, str]:
-        """Both pictures as `data:` addresses of lossless PNG."""
-        first, second = (base64.b64encode(data).decode("ascii") for data in encoded_pair(original, edited, self.settings.picture_size))
-        return f"data:image/png;base64,{first}", f"data:image/png;base64,{second}"
+        head = json.dumps({"model": self.settings.model, **self.settings.sampling(attempt)}).encode().removesuffix(b"}")
+        said = json.dumps({"role": "system", "content": system}).encode()
+        asked = b", ".join((json.dumps({"type": "text", "text": user}).encode(), *shown))
+        return b'%b, "messages": [%b, {"role": "user", "content": [%b]}]}' % (head, said, asked)
 
     def parse(self, prompt: Prompt, raw: str) -> Reply:
         """A reply as a verdict. Raises JudgeReplyError."""
@@ -150,9 +153,23 @@ class OpenAIJudge:
         reply = self.parse(prompt, stored.raw)
         return Verdict(prompt.perspective, reply.score, reply.accepted, reply.text, **facts)
 
-    def stored(self, prompt: Prompt, content: str | None, refusal: str | None, finish_reason: str | None, build: str,
-               tokens: tuple[int, int], seconds: float) -> StoredAnswer:
-        """A reply as it will be kept: with the reason when it is no verdict, and without the key should it repeat it."""
+    def read(self, prompt: Prompt, completion: Any, seconds: float, unsaid: tuple[int, int]) -> StoredAnswer:
+        """The reply in a chat completion as it will be kept: with the reason when it is no verdict, and without the key if it repeats it.
+
+        `unsaid`: (input, output) tokens to count where the server does not say what was used. Raises ValueError for what is no completion.
+        """
+        try:
+            choice, usage = completion["choices"][0], completion.get("usage") or {}
+            message, finish_reason = choice["message"], choice.get("finish_reason")
+            content, refusal = message.get("content"), message.get("refusal")
+            tokens = (usage.get("prompt_tokens"), usage.get("completion_tokens"))
+            build = str(completion.get("model") or "")
+        except (AttributeError, LookupError, TypeError) as error:
+            raise ValueError("no completion in it") from error
+        if not isinstance(content, str | None) or not isinstance(refusal, str | None):
+            raise ValueError("no text in it")
+        if not all(isinstance(count, int) for count in tokens):
+            tokens = unsaid
         raw = self.endpoint.clean(content or refusal or "")
         error = None
         if refusal or finish_reason == "content_filter":
@@ -228,7 +245,8 @@ class _Run:
         self.budget = Budget(judge.limits, judge.price)
         self.calls = asyncio.Semaphore(self.settings.concurrency)
         self.money = asyncio.Condition()
-        self.paused_until = 0.0
+        self.paused_until = self.next_start = 0.0
+        self.usual_seconds = 0.0                # that a reply takes
         self.lost_in_a_row = self.refused = 0
         self.has_answered = False
         self.fatal: Exception | None = None
@@ -236,9 +254,9 @@ class _Run:
 
     async def over(self, asks: Iterable[Ask]) -> Tally:
         """Judge all, report in order. At most `concurrency` edits are open at a time, so memory does not grow with the run."""
-        from openai.types.chat import ChatCompletion
+        from httpx2 import Response
 
-        self.completion = ChatCompletion
+        self.response = Response
         self.client = self.judge.endpoint.client(self.settings.timeout, self.settings.concurrency)
         open_edits: deque[tuple[Ask, asyncio.Task]] = deque()
         window = self.settings.concurrency * 4
@@ -285,10 +303,10 @@ class _Run:
                                                                     JudgePicture(ask.edited, f"{ask.item}: edited")))
                 questions = self.judge.questions(self.task, ask.instruction, original, edited, ask.repeat)
                 kept = [self.cache.get(question.key) for question in questions]
-                addresses = None if all(kept) else await asyncio.to_thread(self.judge.data_addresses, original, edited)
+                pictures = None if all(kept) else await asyncio.to_thread(self.judge.picture_parts, original, edited)
             except ImageError as error:
                 return Verdicts(self.judge.name, self.task, tuple(Verdict(name, None, error=str(error)) for name in PERSPECTIVES))
-            answers = await asyncio.gather(*(self.answer(question, answer, addresses)
+            answers = await asyncio.gather(*(self.answer(question, answer, pictures)
                                              for question, answer in zip(questions, kept, strict=True)), return_exceptions=True)
             for answer in answers:
                 if isinstance(answer, BaseException):
@@ -300,14 +318,23 @@ class _Run:
         finally:
             self.slots.release()
 
-    async def answer(self, question: Question, kept: StoredAnswer | None, addresses: tuple[str, str] | None) -> Verdict:
-        """One verdict: the kept one, or a request."""
-        if kept is not None:
-            if kept.error is None:
-                self.judge.checked_build(kept.build)
-            self.tally.cached += 1
-            self.tally.builds[kept.build] += 1
-            return self.judge.verdict_of(question.prompt, kept, cached=True)
+    async def answer(self, question: Question, kept: StoredAnswer | None, pictures: tuple[bytes, bytes] | None) -> Verdict:
+        """One verdict: the kept one, or a request. Where asking on is useless, the run ends at once, not with the edit's other answers."""
+        try:
+            return await self.ask(question, pictures) if kept is None else self.kept(question, kept)
+        except JudgeError as error:
+            self.fatal = self.fatal or error
+            raise
+
+    def kept(self, question: Question, kept: StoredAnswer) -> Verdict:
+        if kept.error is None:
+            self.judge.checked_build(kept.build)
+        self.tally.cached += 1
+        self.tally.builds[kept.build] += 1
+        return self.judge.verdict_of(question.prompt, kept, cached=True)
+
+    async def ask(self, question: Question, pictures: tuple[bytes, bytes]) -> Verdict:
+        """One verdict by as many requests as it takes. What was paid for is kept before it counts."""
         if self.budget_over:
             self.stopped = self.budget_over
             raise _Stopped
@@ -317,7 +344,7 @@ class _Run:
         paid: list[StoredAnswer] = []
         while True:
             try:
-                stored = await self.request(question, addresses, asked)
+                stored = await self.request(question, pictures, asked)
             except TryAgain as trouble:
                 attempts += 1
                 if attempts >= self.settings.max_attempts or (trouble.wait or 0) > LONGEST_WAIT:
@@ -360,20 +387,24 @@ class _Run:
             self.paused_until = max(self.paused_until, time.monotonic() + pause)
         await asyncio.sleep(pause)
 
-    async def request(self, question: Question, addresses: tuple[str, str], asked: int) -> StoredAnswer:
+    async def request(self, question: Question, pictures: tuple[bytes, bytes], asked: int) -> StoredAnswer:
         """Send one request and return its reply, verdict or not. Raises TryAgain, Unanswered, Fatal or _Stopped."""
         async with self.calls:
             while (pause := self.paused_until - time.monotonic()) > 0:
                 await asyncio.sleep(pause)
+            await self.turn()
             ticket = await self.ticket(question)
             used = (0, 0)
             started = time.perf_counter()
             try:
                 self.tally.calls += 1
-                completion = await self.client.post(        # the same request as chat.completions.create, at half its processor time
-                    "/chat/completions", body=self.judge.body(question, addresses, asked), cast_to=self.completion,
-                    options={"headers": {"Idempotency-Key": f"{question.key[:48]}-{asked}"}})
-                stored, used = self.read(question, completion, time.perf_counter() - started)
+                response = await self.client.post(      # the same request as chat.completions.create, at half its processor time
+                    self.judge.endpoint.chat_path(self.settings.model), content=self.judge.body(question, pictures, asked),
+                    cast_to=self.response, options={"headers": {"Idempotency-Key": f"{question.key[:48]}-{asked}"}})
+                seconds = time.perf_counter() - started
+                unsaid = self.judge.expected_tokens(question.prompt, question.instruction), REPLY_TOKENS
+                stored = self.judge.read(question.prompt, response.json(), seconds, unsaid)
+                used = stored.input_tokens, stored.output_tokens
             except JudgeError:
                 raise
             except Exception as error:
@@ -384,12 +415,24 @@ class _Run:
                     self.budget.settle(ticket, *used)
                     self.money.notify_all()
         self.has_answered, self.lost_in_a_row = True, 0
+        self.usual_seconds += 0.1 * (seconds - self.usual_seconds)
         self.tally.builds[stored.build] += 1
         self.tally.input_tokens += used[0]
         self.tally.output_tokens += used[1]
         if self.tally.cost_usd is not None:
             self.tally.cost_usd += stored.cost_usd or 0.0
         return stored
+
+    async def turn(self) -> None:
+        """Requests leave a moment apart, at up to twice the rate at which they come back.
+
+        Those that leave together come back together, wait for each other at every step, and leave together again.
+        """
+        now = time.monotonic()
+        start = max(now, self.next_start)
+        self.next_start = start + min(LONGEST_GAP, self.usual_seconds / (2 * self.settings.concurrency))
+        if start > now:
+            await asyncio.sleep(start - now)
 
     async def ticket(self, question: Question) -> int:
         """A place in the budget. What is in flight may turn out cheaper than its reserve, so wait for it before giving up."""
@@ -405,16 +448,3 @@ class _Run:
                     self.money.notify_all()
                     raise _Stopped
                 await self.money.wait()
-
-    def read(self, question: Question, completion: Any, seconds: float) -> tuple[StoredAnswer, tuple[int, int]]:
-        """The reply of a completion, with what it used. Raises ValueError for something that is no completion."""
-        try:
-            choice = completion.choices[0]
-            message, build = choice.message, str(completion.model or "")
-            usage = completion.usage
-            tokens = (usage.prompt_tokens, usage.completion_tokens) if usage else \
-                (self.judge.expected_tokens(question.prompt, question.instruction), REPLY_TOKENS)      # some servers do not say
-        except (AttributeError, IndexError, TypeError) as error:
-            raise ValueError("no completion in it") from error
-        return self.judge.stored(question.prompt, message.content, message.refusal, choice.finish_reason, build, tokens, seconds), tokens
-

@@ -100,8 +100,9 @@ def load(calls: int, concurrency: int, latency: float, rates: dict[str, float]) 
     share = f"the server allows {allowed:.1f}/s: {100 * reached / allowed:.1f} %" if latency else "no latency, so this is the ceiling"
     print(f"{calls} calls, {concurrency} in flight, latency {latency} s: {report['seconds']:.1f} s, {reached:.1f} requests/s; {share} "
           f"(the server took {ledger['mean_service_seconds']:.3f} s for a request)")
-    print(f"memory {memory[0]} MiB at 5 %, {memory[len(memory) // 5]} at 25 %, {memory[-1]} at 100 %; client CPU "
-          f"{1000 * report['client_cpu_seconds'] / ledger['requests']:.2f} ms a request; most in flight {ledger['most_in_flight']}")
+    print(f"memory {memory[0]} MiB at 5 %, {memory[len(memory) // 5]} at 25 %, {memory[-1]} at 100 %; processor time a request: "
+          f"client {1000 * report['client_cpu_seconds'] / ledger['requests']:.2f} ms, server "
+          f"{1000 * ledger['cpu_seconds'] / ledger['requests']:.2f} ms; most in flight {ledger['most_in_flight']}")
     print(f"requests {ledger['requests']}, questions {ledger['questions']}, answered twice {ledger['answered_twice']}, kept "
           f"{report['answers_kept']}, failed {report['failed']}, reported in order {report['in_order']}; troubles {ledger['troubles']}")
     whole = report["answers_kept"] == calls and report["in_order"] and not report["failed"]

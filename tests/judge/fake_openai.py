@@ -290,7 +290,7 @@ class FakeOpenAI:
         return {"requests": self.requests, "questions": len(self.asked), "answered_questions": len(self.answered),
                 "answered": sum(self.answered.values()), "answered_twice": sum(count - 1 for count in self.answered.values() if count > 1),
                 "mean_service_seconds": self.service_seconds / max(1, self.requests), "most_in_flight": self.most_in_flight,
-                "connections": self.connections, "troubles": dict(self.troubles),
+                "connections": self.connections, "troubles": dict(self.troubles), "cpu_seconds": time.process_time(),
                 "seconds": time.perf_counter() - self.started}
 
 

@@ -38,9 +38,19 @@ def test_one_edit_is_printed_as_json(tmp_path, edit, capsys):
 def test_an_answer_that_failed_is_shown_with_its_reply_and_the_exit_code_says_so(tmp_path, edit, capsys):
     with FakeOpenAI(reply="no dictionary here") as server:
         assert judge(server, edit, tmp_path) == 1
-    shown = json.loads(capsys.readouterr().out)
+    printed = capsys.readouterr()
+    assert printed.err == "error: no verdict on following, preserving, quality: the reply holds no verdict\n"
+    shown = json.loads(printed.out)
     assert shown["following"] | {"seconds": 0} == {"error": "the reply holds no verdict", "raw": "no dictionary here", "seconds": 0,
                                                    "judge_version": "gpt-4o-2024-08-06", "cached": False}
+
+
+def test_a_picture_that_cannot_be_judged_is_named_in_one_line(tmp_path, edit, capsys):
+    (tmp_path / "edited.png").write_bytes(b"\x89PNG no")
+    with FakeOpenAI() as server:
+        assert judge(server, edit, tmp_path) == 1
+        assert server.requests == 0
+    assert capsys.readouterr().err.startswith("error: no verdict on following, preserving, quality: the edit: edited: not a picture")
 
 
 def test_probes_measure_how_far_injected_words_move_scores(tmp_path, edit, capsys):

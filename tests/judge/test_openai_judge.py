@@ -1,5 +1,6 @@
 """The judge over HTTP, against a server that gives every trouble a real one gives."""
 
+import asyncio
 import base64
 import io
 import os
@@ -11,7 +12,8 @@ import pytest
 from PIL import Image
 
 from mre.errors import JudgeError, SettingsError
-from mre.judge import Ask, make_judge
+from mre.judge import Ask, Tally, make_judge
+from mre.judge.budget import picture_tokens
 from mre.judge.cache import AnswerCache
 from mre.judge.pictures import judged_size
 from tests.judge.conftest import all_heard, asks, judge_on, picture
@@ -66,6 +68,20 @@ def test_original_and_edit_arrive_at_one_size():
     with FakeOpenAI() as server:
         judge_on(server).score(picture(1, (96, 64)), picture(2, (192, 128)), "x")
     assert {image.size for body in server.bodies for image in sent_pictures(body)} == {(72, 48)}
+
+
+def test_an_edit_of_another_aspect_is_not_stretched_to_the_originals():
+    """The released evaluation crops to a multiple of 64 and stretches the edit back to the photo's aspect before it is judged."""
+    with FakeOpenAI() as server:
+        judge_on(server).score(picture(1, (96, 48)), picture(2, (60, 60)), "x")
+    assert {image.size for body in server.bodies for image in sent_pictures(body)} == {(96, 48), (48, 48)}
+
+
+@pytest.mark.parametrize(("model", "tokens"), [("gpt-4o", 425), ("gpt-4.1-2025-04-14", 425), ("gpt-4o-mini", 14167), ("gpt-4.1-mini", 571)])
+def test_a_pictures_tokens_follow_its_models_rule(model, tokens):
+    """683 x 512: 2 tiles of 512 pixels, or 22 x 16 patches of 32 pixels at 1.62 tokens each."""
+    assert picture_tokens(683, 512, model) == tokens
+    assert picture_tokens(2048, 2048, "gpt-4.1-mini") == 2489, "as many patches as are ever counted"
 
 
 def test_a_second_run_costs_nothing(tmp_path):
@@ -162,6 +178,25 @@ def test_requests_in_flight_reach_the_chosen_number_and_never_pass_it():
         assert server.most_in_flight == 16
 
 
+def test_requests_that_would_leave_together_leave_one_after_another(monkeypatch):
+    """In step they come back together and wait for each other at every turn: a busy machine lost a sixth of its throughput to that."""
+    from mre.judge import openai_judge
+    slept = []
+
+    async def note(seconds):
+        slept.append(round(seconds, 2))
+
+    async def four_at_once():
+        run = openai_judge._Run(make_judge("gpt-4o", concurrency=64), "evaluate", print, Tally())
+        run.usual_seconds = 1.28
+        monkeypatch.setattr(openai_judge.asyncio, "sleep", note)
+        for _ in range(4):
+            await run.turn()
+
+    asyncio.run(four_at_once())
+    assert slept == [0.01, 0.02, 0.03], "half of a reply's time for as many as may be in flight"
+
+
 def test_verdicts_are_reported_once_each_and_in_order_whatever_arrives_first():
     with FakeOpenAI(rates={"429": 0.2, "500": 0.1}, retry_after="0.02") as server:
         tally, heard = all_heard(judge_on(server), asks(30))
@@ -196,9 +231,9 @@ def test_a_budget_of_0_takes_answers_from_the_cache_and_asks_nothing(tmp_path):
     cache = tmp_path / "answers.sqlite"
     with FakeOpenAI() as server:
         all_heard(judge_on(server, cache=cache), asks(1))
-        tally, heard = all_heard(judge_on(server, cache=cache, budget=0), asks(2))
+        tally, heard = all_heard(judge_on(server, cache=cache, budget=0.0), asks(2))
         assert server.requests == 3
-    assert "0" in tally.stopped
+    assert "the budget of 0 USD is used up" in tally.stopped
     assert len(heard) == 1
 
 

@@ -109,7 +109,7 @@ def test_a_faulty_data_set_is_one_line_without_a_server_path(studio, tmp_path):
 def test_numbers_show_scores_and_words_of_all_perspectives(studio):
     numbers, words = data_tab.on_open(studio)("mine.jsonl", "any", REQUEST)
     assert numbers.count("class='bar'") == 18
-    assert "below 5 87 %" in numbers
+    assert "mean 2.20, 87 % below 5" in numbers
     assert ("fault (45)", "fault") in words.choices
 
 

@@ -1,0 +1,69 @@
+"""Judge my edit: asked scores beside given ones, and one clear line for everything that keeps a judge from answering."""
+
+import logging
+from types import SimpleNamespace
+
+import pytest
+from PIL import Image
+
+from mre.recipes import Recipe, png_bytes
+from mre.rewards import Reward
+from tests.judge.fake_openai import KEY, FakeOpenAI
+from ui import edit_judge
+from ui.edit_visit import Entry, Visit
+from ui.studio import Studio, StudioSettings
+
+REQUEST = SimpleNamespace(headers={}, session_hash="visit-1")
+WRONG_KEY = "sk-planted-999888777666555444"
+
+
+def visit_with_an_edit(studio) -> Visit:
+    visit = Visit(studio.shelf)
+    photo, picture = (studio.shelf.put(png_bytes(Image.new("RGB", (40, 40), colour), None), "a.png", visit.id)
+                      for colour in ("red", "blue"))
+    visit.add(Entry(photo, picture, picture, "a.png", Recipe("make it blue", Reward(5, 4, 3), 0, 4, 1.0, 1.0, "default"), "tiny", 0.1,
+                    (40, 40)))
+    return visit
+
+
+def judged(tmp_path, judge) -> str:
+    """What the panel shows at the end."""
+    studio = Studio(StudioSettings(models=("tiny-untrained",), data=tmp_path, judge=judge))
+    return list(edit_judge.on_one(studio)(visit_with_an_edit(studio), REQUEST))[-1]
+
+
+def test_a_photo_is_plainly_not_judged_where_no_judge_is_configured(tmp_path):
+    assert "No judge is configured" in judged(tmp_path, None)
+
+
+def test_asked_scores_stand_beside_given_ones(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with FakeOpenAI(reply="{'score': 2, 'bad': 'It is <b>blue</b>.'}") as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        shown = judged(tmp_path, "gpt-4o")
+    for asked in (5, 4, 3):
+        assert f"<td>{asked}</td><td>2</td><td>It is &lt;b&gt;blue&lt;/b&gt;.</td>" in shown
+    assert "gpt-4o@fence gpt-4o-2024-08-06" in shown
+
+
+@pytest.mark.parametrize(("key", "judge", "said"), [
+    ("", "gpt-4o", "no key for the judge: set OPENAI_API_KEY"),
+    (WRONG_KEY, "gpt-4o", "refused the key (401)"),
+    (KEY, "gpt-9", "knows no model"),
+    (KEY, "text-model", "does the model take pictures?")])
+def test_what_keeps_a_judge_from_answering_is_one_line_and_no_key_is_shown_logged_or_kept(tmp_path, monkeypatch, caplog, capfd, key,
+                                                                                          judge, said):
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    monkeypatch.setenv("OPENAI_LOG", "debug")
+    with FakeOpenAI() as server, caplog.at_level(logging.DEBUG):
+        if key:
+            monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        else:
+            monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+        shown = judged(tmp_path, judge)
+    assert said in shown
+    assert shown.startswith('<p class="notice bad"')
+    assert "Traceback" not in caplog.text
+    everything = shown + caplog.text + "".join(capfd.readouterr())
+    kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert not key or (key not in everything and key.encode() not in kept)
