@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+from gradio.data_classes import FileData
+from gradio.route_utils import get_request_origin
+from PIL import Image
 
 from mre.editing import EditSettings
+from mre.errors import MreError
 from mre.recipes import read_recipe
 from mre.rewards import Reward
 from ui.edit_form import photo_field, photo_of
 from ui.edit_visit import is_used
-from ui.pictures import forget_upload
+from ui.pictures import address, forget_upload
 from ui.studio import Studio
 from ui.texts import add_texts, t
+
+if TYPE_CHECKING:
+    from gradio.mcp import GradioMCPServer
 
 TEXTS = {
     "tab_programs": ("Programs", "程序接口"),
@@ -61,6 +69,7 @@ def build(studio: Studio) -> None:
                   gr.Number(None, label="image_guidance_scale"), gr.Textbox("default", label="scheduler"), gr.Textbox("", label="model"),
                   gr.Checkbox(True, label="recipe_inside")]
         picture, recipe = gr.File(label="picture"), gr.JSON(label="recipe")
+        picture.postprocess = _as_address
         gr.Button().click(edit_endpoint(studio), fields, [picture, recipe], api_name="edit", concurrency_limit=40,
                           api_description="Edit a picture with an instruction and the scores (0-5) that the edit shall have; returns a PNG "
                                           "and the recipe to make it again. Empty model: the first one.")
@@ -71,7 +80,7 @@ def build(studio: Studio) -> None:
 
 
 def edit_endpoint(studio: Studio) -> Callable:
-    def edit(image: str, instruction: str, following: float = 5, preserving: float = 5, quality: float = 5,
+    def edit(request: gr.Request, image: str, instruction: str, following: float = 5, preserving: float = 5, quality: float = 5,
              reward_text: str = "None; None; None", seed: int = 42, steps: int | None = None, guidance_scale: float | None = None,
              image_guidance_scale: float | None = None, scheduler: str = "default", model: str = "",
              recipe_inside: bool = True) -> tuple[str, dict[str, Any]]:
@@ -81,12 +90,27 @@ def edit_endpoint(studio: Studio) -> Callable:
                                     image_guidance_scale, scheduler or "default")
             result = studio.editor(model or None).edit(photo_of(image), settings)
             token = studio.shelf.put(result.png(bool(recipe_inside)), "edited.png", OWNER)
-            return str(studio.shelf.get(token).file), json.loads(result.recipe.to_json())
+            return str(get_request_origin(request.request, "").join(address(token, "edited.png"))), json.loads(result.recipe.to_json())
         except Exception as error:
             raise studio.error(error) from None
         finally:
             _forget(image)
     return edit
+
+
+def _as_address(address: str | None) -> FileData | None:
+    """A result as its address on the shelf, and not as a file that Gradio would copy and whose place on the server it would tell.
+    Told that the address is a stream, Gradio passes it on as it is, and its clients fetch it as it is."""
+    return address and FileData(path=address, orig_name="edited.png", is_stream=True)
+
+
+def show_agents(studio: Studio, tools: GradioMCPServer) -> None:
+    """Let agents see a result, not only its address: their server looks for a file where the address points."""
+    def picture(address: str) -> Image.Image | None:
+        with suppress(MreError, OSError, IndexError):
+            return Image.open(studio.shelf.path(address.split("/pictures/")[1].partition("/")[0]))
+        return None
+    tools.get_image = picture
 
 
 def recipe_endpoint(studio: Studio) -> Callable:

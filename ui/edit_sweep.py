@@ -162,11 +162,11 @@ def run_sweep(studio: Studio, visit: Visit, language: str, photo_path: str | Non
     """Make the grid. Yields progress, grid and downloads as HTML, a cell at a time."""
     if not visit.busy.acquire(blocking=False):
         raise BusyError(say("run_busy", language))
+    visit.stop.clear()
     try:
         photo = photo_of(photo_path)
         visit.uses(photo_path)
         sweep = plan(studio, model, settings, choice)
-        visit.stop.clear()
         made = Made(sweep)
         _forget(visit)
         visit.sweep = made
@@ -186,6 +186,8 @@ def run_sweep(studio: Studio, visit: Visit, language: str, photo_path: str | Non
             for kind, value in Follow(work, visit.stop):
                 if kind == "wait":
                     yield [bar(say("run_waiting", language, place=value), None), gr.skip(), gr.skip()]
+                elif kind == "stopping":
+                    yield [bar(say("run_stopping", language), None), gr.skip(), gr.skip()]
                 elif kind == "step" and value.index in (0, value.total):
                     yield [cell_bar(made, value, language), gr.skip(), gr.skip()]
                 elif kind == "cell":

@@ -16,6 +16,7 @@ from tests.fake_editing import fake_editor
 from ui import theme
 from ui.app import build_app
 from ui.edit_run import run_edit
+from ui.edit_tab import on_stop
 from ui.edit_visit import Visit
 from ui.studio import EMBEDDED, UNTRAINED, Studio, StudioSettings
 
@@ -116,6 +117,20 @@ def test_a_run_that_nobody_follows_any_more_stops_within_a_step(tmp_path):
     threading.Event().wait(0.4)
     assert editor.fake.steps_begun <= begun + 1
     assert len(studio.turns) == 0
+
+
+def test_a_run_says_that_it_stops_while_its_step_goes_on_and_then_that_it_has_stopped(tmp_path):
+    studio = Studio(StudioSettings(), {"fake": fake_editor(seconds=1.0)})
+    visit, photo = Visit(studio.shelf), tmp_path / "photo.png"
+    Image.new("RGB", (64, 64)).save(photo)
+    values = ["make it blue", 5, 5, 5, "", "", "", 100, 0, 0, 1, "default", "off", "auto"]
+    told = []
+    for progress, _ in run_edit(studio, visit, "en", False, False, str(photo), "fake", *values):
+        told.append(progress)
+        if "Step 1 of 100" in progress:
+            on_stop(visit)
+    assert "Stopping" in told[-2]
+    assert "Stopped." in told[-1]
 
 
 def test_the_page_asks_nothing_of_other_hosts():
