@@ -32,7 +32,7 @@ TEXTS = {
                        "不经过页面使用同一个编辑器：相同的配方在任何地方得到相同的字节。"),
 }
 add_texts(TEXTS)
-OWNER = "programs"
+OWNER, KEPT_SECONDS = "programs", 3600      # a program has an hour to fetch its picture
 
 PYTHON = '''from gradio_client import Client, handle_file   # python -m pip install gradio_client
 
@@ -46,7 +46,8 @@ CURL = '''FILE=$(curl -s {url}gradio_api/upload -F files=@photo.jpg | tr -d '[]"
 EVENT=$(curl -s {url}gradio_api/call/edit -H 'Content-Type: application/json' -d '{{"data": [
   {{"path": "'$FILE'", "meta": {{"_type": "gradio.FileData"}}}}, "make it look like sunset",
   5, 5, 5, "None; None; None", 42, null, null, null, "default", "", true]}}' | tr -d '"{{}}' | cut -d: -f2 | tr -d ' ')
-curl -sN {url}gradio_api/call/edit/$EVENT
+curl -sN {url}gradio_api/call/edit/$EVENT | tee answer.txt          # the recipe, and the address of the picture
+curl -s $(grep -o 'http[^"]*edited.png' answer.txt | head -1) -o edited.png
 '''
 COMMAND = '''python -m mre edit photo.jpg "make it look like sunset" --scores 5,5,5 --seed 42 --out edited.png
 python -m mre edit photos/ "make it look like sunset" --out edited/     # a folder; run again to go on
@@ -71,8 +72,8 @@ def build(studio: Studio) -> None:
         picture, recipe = gr.File(label="picture"), gr.JSON(label="recipe")
         picture.postprocess = _as_address
         gr.Button().click(edit_endpoint(studio), fields, [picture, recipe], api_name="edit", concurrency_limit=40,
-                          api_description="Edit a picture with an instruction and the scores (0-5) that the edit shall have; returns a PNG "
-                                          "and the recipe to make it again. Empty model: the first one.")
+                          api_description="Edit a picture with an instruction and the scores (0-5) that the edit shall have; returns the "
+                                          "address of a PNG, kept for an hour, and the recipe to make it again. Empty model: the first.")
         gr.Button().click(recipe_endpoint(studio), photo_field(label="picture"), gr.JSON(label="recipe"), api_name="recipe",
                           concurrency_limit=40, api_description="The recipe inside a PNG that this studio made.")
         gr.Button().click(models_endpoint(studio), None, gr.JSON(label="models"), api_name="models", concurrency_limit=None,
@@ -89,7 +90,7 @@ def edit_endpoint(studio: Studio) -> Callable:
             settings = EditSettings(instruction, reward, seed if seed is not None else 42, steps or None, guidance_scale,
                                     image_guidance_scale, scheduler or "default")
             result = studio.editor(model or None).edit(photo_of(image), settings)
-            token = studio.shelf.put(result.png(bool(recipe_inside)), "edited.png", OWNER)
+            token = studio.shelf.put(result.png(bool(recipe_inside)), "edited.png", OWNER, KEPT_SECONDS)
             return str(get_request_origin(request.request, "").join(address(token, "edited.png"))), json.loads(result.recipe.to_json())
         except Exception as error:
             raise studio.error(error) from None

@@ -7,6 +7,7 @@ import json
 import re
 import sys
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -239,6 +240,16 @@ def test_pictures_of_a_visit_have_secret_addresses_and_go_with_it(tmp_path):
     shelf.drop_owner("one")
     assert (shelf.get(tokens[1]) is not None, shelf.get(tokens[2]), shelf.bytes_used) == (True, None, 400)
     assert len(list(shelf.folder.iterdir())) == 1
+
+
+def test_a_programs_picture_is_kept_for_its_time_only():
+    shelf = PictureShelf()
+    short, long = shelf.put(b"1", "a.png", "programs", 0.0), shelf.put(b"22", "b.png", "programs", 60.0)
+    time.sleep(0.02)
+    assert (shelf.get(short), shelf.get(long).size) == (None, 2)
+    shelf.put(b"333", "c.png", "programs")
+    assert shelf.bytes_used == 5
+    assert len(list(shelf.folder.iterdir())) == 2
 
 
 def test_the_upload_folder_is_held_to_its_limit(tmp_path):
