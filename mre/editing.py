@@ -126,7 +126,8 @@ class EditResult:
 
 @dataclass(frozen=True)
 class Step:
-    """Step `index` of `total` is done (0: the work begins). `preview()` decodes the picture as far as it has come."""
+    """Step `index` of `total` is done (0: the work begins). The time left is guessed from the edit before; None: there was none.
+    `preview()` decodes the picture as far as it has come."""
 
     index: int
     total: int
@@ -331,7 +332,7 @@ class Editor:
             on_step(Step(done, total, left, lambda: preview(pipe, latents)))
             return values
 
-        on_step(Step(0, total, None, lambda: None))
+        on_step(Step(0, total, self.pace and self.pace * total, lambda: None))
         own = pipeline.scheduler
         try:
             if SCHEDULERS[settings.scheduler]:

@@ -48,10 +48,11 @@ def test_the_result_has_the_photos_size_and_tells_what_the_model_saw(untrained, 
 
 
 def test_steps_are_told_one_by_one_with_a_picture_on_the_way(untrained, photo):
-    steps, pictures = [], []
+    untrained.edit(photo, EditSettings("make it blue", steps=1))
+    steps, pictures, pace = [], [], untrained.pace
     untrained.edit(photo, EditSettings("make it blue", steps=3), on_step=lambda step: (steps.append(step), pictures.append(step.preview())))
     assert [(step.index, step.total) for step in steps] == [(0, 3), (1, 3), (2, 3), (3, 3)]
-    assert steps[0].seconds_left is None
+    assert steps[0].seconds_left == 3 * pace
     assert steps[3].seconds_left == 0
     assert [picture and picture.size for picture in pictures[1:]] == [untrained.edit(photo, EditSettings("x", steps=1)).seen.size] * 3
 

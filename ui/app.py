@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from mre.editing import Editor
 from mre.imaging import MAX_BYTES
-from ui import compare_tab, data_tab, edit_tab, research_tab, study_tab, texts, theme
+from ui import compare_tab, data_tab, edit_programs, edit_tab, research_tab, study_tab, texts, theme
 from ui.headers import SafeHeaders
 from ui.pictures import own_upload_folder
 from ui.studio import Studio, StudioSettings
@@ -49,6 +49,9 @@ def build_app(settings: StudioSettings | None = None, editors: dict[str, Editor]
             known = len(app.routes)
             add_routes(app, studio)
             access.protect_routes(app.routes[known:], tab)
-    return gr.mount_gradio_app(app, page, path="/", footer_links=["api", "settings"], run_history=False, show_error=False,
-                               max_file_size=MAX_BYTES, auth_dependency=access.gradio_name, mcp_server=find_spec("mcp") is not None,
-                               theme=theme.theme(), css=theme.css(), head=theme.head(), i18n=texts.translations())
+    gr.mount_gradio_app(app, page, path="/", footer_links=["api", "settings"], run_history=False, show_error=False,
+                        max_file_size=MAX_BYTES, auth_dependency=access.gradio_name, mcp_server=find_spec("mcp") is not None,
+                        theme=theme.theme(), css=theme.css(), head=theme.head(), i18n=texts.translations())
+    if page.mcp_server_obj:
+        edit_programs.show_agents(studio, page.mcp_server_obj)
+    return app

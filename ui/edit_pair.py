@@ -85,10 +85,10 @@ def run_pair(studio: Studio, visit: Visit, language: str, first: str, second: st
         raise SettingsError(say("pair_same", language))
     if not visit.busy.acquire(blocking=False):
         raise BusyError(say("run_busy", language))
+    visit.stop.clear()
     try:
         photo, settings = photo_of(photo_path), settings_of(*values)
         visit.uses(photo_path)
-        visit.stop.clear()
         yield bar(say("run_loading", language), None), None
 
         def work(tell: Callable[..., None], should_stop: Callable[[], bool]) -> list[EditResult]:
@@ -97,7 +97,10 @@ def run_pair(studio: Studio, visit: Visit, language: str, first: str, second: st
         follow = Follow(work, visit.stop)
         try:
             for kind, value in follow:
-                yield (bar(say("run_waiting", language, place=value), None) if kind == "wait" else step_bar(value, None, language)), None
+                if kind == "step":
+                    yield step_bar(value, None, language), None
+                else:
+                    yield bar(say("run_waiting" if kind == "wait" else "run_stopping", language, place=value), None), None
         except EditStopped:
             yield note(say("run_stopped", language)), None
             return
@@ -135,7 +138,7 @@ def connect(studio: Studio, panel: Panel, form: Form, visit: gr.State, show: Cal
             quiet: dict[str, Any]) -> Any:
     """Returns the event of a run, for what shall happen after it."""
     panel.keep.click(on_keep(studio), [visit, panel.edit_type], panel.kept, **quiet)
-    panel.stop.click(stop, visit, panel.progress, **quiet)
+    panel.stop.click(stop, visit, None, **quiet)
     return panel.run.click(on_run(studio, show), [visit, panel.first, panel.second, form.photo, *form.settings],
                            [visit, panel.progress, panel.look], api_visibility="private", show_progress="hidden", concurrency_limit=40,
                            trigger_mode="once")

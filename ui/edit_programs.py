@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+from gradio.data_classes import FileData
+from gradio.route_utils import get_request_origin
+from PIL import Image
 
 from mre.editing import EditSettings
+from mre.errors import MreError
 from mre.recipes import read_recipe
 from mre.rewards import Reward
 from ui.edit_form import photo_field, photo_of
 from ui.edit_visit import is_used
-from ui.pictures import forget_upload
+from ui.pictures import address, forget_upload
 from ui.studio import Studio
 from ui.texts import add_texts, t
+
+if TYPE_CHECKING:
+    from gradio.mcp import GradioMCPServer
 
 TEXTS = {
     "tab_programs": ("Programs", "程序接口"),
@@ -24,7 +32,7 @@ TEXTS = {
                        "不经过页面使用同一个编辑器：相同的配方在任何地方得到相同的字节。"),
 }
 add_texts(TEXTS)
-OWNER = "programs"
+OWNER, KEPT_SECONDS = "programs", 3600      # a program has an hour to fetch its picture
 
 PYTHON = '''from gradio_client import Client, handle_file   # python -m pip install gradio_client
 
@@ -38,7 +46,8 @@ CURL = '''FILE=$(curl -s {url}gradio_api/upload -F files=@photo.jpg | tr -d '[]"
 EVENT=$(curl -s {url}gradio_api/call/edit -H 'Content-Type: application/json' -d '{{"data": [
   {{"path": "'$FILE'", "meta": {{"_type": "gradio.FileData"}}}}, "make it look like sunset",
   5, 5, 5, "None; None; None", 42, null, null, null, "default", "", true]}}' | tr -d '"{{}}' | cut -d: -f2 | tr -d ' ')
-curl -sN {url}gradio_api/call/edit/$EVENT
+curl -sN {url}gradio_api/call/edit/$EVENT | tee answer.txt          # the recipe, and the address of the picture
+curl -s $(grep -o 'http[^"]*edited.png' answer.txt | head -1) -o edited.png
 '''
 COMMAND = '''python -m mre edit photo.jpg "make it look like sunset" --scores 5,5,5 --seed 42 --out edited.png
 python -m mre edit photos/ "make it look like sunset" --out edited/     # a folder; run again to go on
@@ -61,9 +70,10 @@ def build(studio: Studio) -> None:
                   gr.Number(None, label="image_guidance_scale"), gr.Textbox("default", label="scheduler"), gr.Textbox("", label="model"),
                   gr.Checkbox(True, label="recipe_inside")]
         picture, recipe = gr.File(label="picture"), gr.JSON(label="recipe")
+        picture.postprocess = _as_address
         gr.Button().click(edit_endpoint(studio), fields, [picture, recipe], api_name="edit", concurrency_limit=40,
-                          api_description="Edit a picture with an instruction and the scores (0-5) that the edit shall have; returns a PNG "
-                                          "and the recipe to make it again. Empty model: the first one.")
+                          api_description="Edit a picture with an instruction and the scores (0-5) that the edit shall have; returns the "
+                                          "address of a PNG, kept for an hour, and the recipe to make it again. Empty model: the first.")
         gr.Button().click(recipe_endpoint(studio), photo_field(label="picture"), gr.JSON(label="recipe"), api_name="recipe",
                           concurrency_limit=40, api_description="The recipe inside a PNG that this studio made.")
         gr.Button().click(models_endpoint(studio), None, gr.JSON(label="models"), api_name="models", concurrency_limit=None,
@@ -71,7 +81,7 @@ def build(studio: Studio) -> None:
 
 
 def edit_endpoint(studio: Studio) -> Callable:
-    def edit(image: str, instruction: str, following: float = 5, preserving: float = 5, quality: float = 5,
+    def edit(request: gr.Request, image: str, instruction: str, following: float = 5, preserving: float = 5, quality: float = 5,
              reward_text: str = "None; None; None", seed: int = 42, steps: int | None = None, guidance_scale: float | None = None,
              image_guidance_scale: float | None = None, scheduler: str = "default", model: str = "",
              recipe_inside: bool = True) -> tuple[str, dict[str, Any]]:
@@ -80,13 +90,28 @@ def edit_endpoint(studio: Studio) -> Callable:
             settings = EditSettings(instruction, reward, seed if seed is not None else 42, steps or None, guidance_scale,
                                     image_guidance_scale, scheduler or "default")
             result = studio.editor(model or None).edit(photo_of(image), settings)
-            token = studio.shelf.put(result.png(bool(recipe_inside)), "edited.png", OWNER)
-            return str(studio.shelf.get(token).file), json.loads(result.recipe.to_json())
+            token = studio.shelf.put(result.png(bool(recipe_inside)), "edited.png", OWNER, KEPT_SECONDS)
+            return str(get_request_origin(request.request, "").join(address(token, "edited.png"))), json.loads(result.recipe.to_json())
         except Exception as error:
             raise studio.error(error) from None
         finally:
             _forget(image)
     return edit
+
+
+def _as_address(address: str | None) -> FileData | None:
+    """A result as its address on the shelf, and not as a file that Gradio would copy and whose place on the server it would tell.
+    Told that the address is a stream, Gradio passes it on as it is, and its clients fetch it as it is."""
+    return address and FileData(path=address, orig_name="edited.png", is_stream=True)
+
+
+def show_agents(studio: Studio, tools: GradioMCPServer) -> None:
+    """Let agents see a result, not only its address: their server looks for a file where the address points."""
+    def picture(address: str) -> Image.Image | None:
+        with suppress(MreError, OSError, IndexError):
+            return Image.open(studio.shelf.path(address.split("/pictures/")[1].partition("/")[0]))
+        return None
+    tools.get_image = picture
 
 
 def recipe_endpoint(studio: Studio) -> Callable:

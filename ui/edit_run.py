@@ -21,6 +21,7 @@ from ui.studio import Studio
 from ui.texts import add_texts, say
 
 PREVIEW_SECONDS = 0.3         # between two previews of one run
+NOTICE_SECONDS = 0.25         # within which a run that makes no news notices that it shall stop
 FORSAKEN_SECONDS = 15         # a run whose page has not asked for news so long is stopped
 THUMB = 160
 TEXTS = {
@@ -40,7 +41,8 @@ T = TypeVar("T")
 class Follow:
     """Work in a thread of its own, and its news as they come: iterate, then read `result`.
 
-    Leaving the loop early, or not asking for news any more (a closed tab), stops the work within one step.
+    `("stopping", None)` is news too, once, when a stop is asked for that the work has not come to yet. Leaving the loop early, or not
+    asking for news any more (a closed tab), stops the work within one step.
     """
 
     def __init__(self, work: Callable[[Callable[..., None], Callable[[], bool]], T], stop: threading.Event) -> None:
@@ -61,10 +63,16 @@ class Follow:
 
     def __iter__(self) -> Iterator[tuple[str, Any]]:
         threading.Thread(target=self._run, name="edit", daemon=True).start()
+        told = False
         try:
             while True:
                 self._asked = time.monotonic()
-                kind, value = self._news.get()
+                try:
+                    kind, value = self._news.get(timeout=None if told else NOTICE_SECONDS)
+                except queue.Empty:
+                    if told := self._stop.is_set():
+                        yield "stopping", None
+                    continue
                 if kind == "error":
                     raise value
                 if kind == "result":
@@ -82,6 +90,7 @@ def run_edit(studio: Studio, visit: Visit, language: str, previews: bool, random
     """Edit the photo as the form says. Yields (progress as HTML, entry when it is done). Raises MreError."""
     if not visit.busy.acquire(blocking=False):
         raise MreError(say("run_busy", language))
+    visit.stop.clear()
     try:
         photo = photo_of(photo_path)
         visit.uses(photo_path)
@@ -89,7 +98,6 @@ def run_edit(studio: Studio, visit: Visit, language: str, previews: bool, random
         if random_seed:
             settings = type(settings)(**{**settings.__dict__, "seed": new_seed()})
         editor = studio.editor(model)
-        visit.stop.clear()
         yield bar(say("run_loading" if editor.status != "ready" else "run_step", language, step=0, total=settings.steps or "…"), None), None
 
         def work(tell: Callable[..., None], should_stop: Callable[[], bool]) -> EditResult:
@@ -108,6 +116,8 @@ def run_edit(studio: Studio, visit: Visit, language: str, previews: bool, random
             for kind, value in follow:
                 if kind == "wait":
                     yield bar(say("run_waiting", language, place=value), None), None
+                elif kind == "stopping":
+                    yield bar(say("run_stopping", language), None), None
                 else:
                     step, picture = value
                     shown = picture or shown
@@ -116,7 +126,7 @@ def run_edit(studio: Studio, visit: Visit, language: str, previews: bool, random
             yield note(say("run_stopped", language), "plain"), None
             return
         result = follow.result
-        entry = keep(visit, photo, result, editor.info.name if model == editor.name else model)
+        entry = keep(visit, photo, result, model or studio.models[0])
         yield note(say("run_done", language, seconds=f"{result.seconds:.1f}", model=entry.model, seed=result.settings.seed), "plain"), entry
     finally:
         visit.busy.release()

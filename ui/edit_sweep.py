@@ -162,11 +162,11 @@ def run_sweep(studio: Studio, visit: Visit, language: str, photo_path: str | Non
     """Make the grid. Yields progress, grid and downloads as HTML, a cell at a time."""
     if not visit.busy.acquire(blocking=False):
         raise BusyError(say("run_busy", language))
+    visit.stop.clear()
     try:
         photo = photo_of(photo_path)
         visit.uses(photo_path)
         sweep = plan(studio, model, settings, choice)
-        visit.stop.clear()
         made = Made(sweep)
         _forget(visit)
         visit.sweep = made
@@ -181,11 +181,13 @@ def run_sweep(studio: Studio, visit: Visit, language: str, photo_path: str | Non
                 tell("cell", (cell, result))
             return total
 
-        stopped = False
+        failure = None
         try:
             for kind, value in Follow(work, visit.stop):
                 if kind == "wait":
                     yield [bar(say("run_waiting", language, place=value), None), gr.skip(), gr.skip()]
+                elif kind == "stopping":
+                    yield [bar(say("run_stopping", language), None), gr.skip(), gr.skip()]
                 elif kind == "step" and value.index in (0, value.total):
                     yield [cell_bar(made, value, language), gr.skip(), gr.skip()]
                 elif kind == "cell":
@@ -196,11 +198,14 @@ def run_sweep(studio: Studio, visit: Visit, language: str, photo_path: str | Non
                     made.pictures[cell.place] = _small(result.image)
                     yield [gr.skip(), grid_html(visit, made, language), gr.skip()]
         except EditStopped:
-            stopped = True
+            pass                                 # what was made is kept, and said below
+        except Exception as error:               # said below, beside the cells that were made before it
+            failure = error
         seconds = sum(result.seconds for _, result, _ in made.rows)
-        last = say("sweep_stopped", language, cells=len(made.rows), total=total) if stopped else \
-            say("sweep_done", language, cells=total, seconds=seconds)
-        yield [note(last, "plain"), grid_html(visit, made, language), downloads_html(visit, made, language)]
+        last = say("sweep_done", language, cells=total, seconds=seconds) if len(made.rows) == total else \
+            say("sweep_stopped", language, cells=len(made.rows), total=total)
+        news = note(last, "plain") if failure is None else note(studio.trouble(failure), "bad") + note(last, "plain")
+        yield [news, grid_html(visit, made, language), downloads_html(visit, made, language)]
     finally:
         visit.busy.release()
 

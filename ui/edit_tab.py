@@ -93,7 +93,9 @@ def build(studio: Studio) -> None:
         with gr.Tab(t("tab_programs"), elem_id="tab-programs"):
             edit_programs.build(studio)
     form = Form(photo=photo, instruction=instruction, scores=scores, texts=texts, **fields)
-    quiet = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
+    # not through the queue: an event that joins it just when the session's last one ends can stay without an answer (Gradio 6.31 closes
+    # the stream of answers then), and a button whose answer never comes is dead
+    quiet = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
     heavy = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": 40, "trigger_mode": "once"}
 
     page = gr.context.Context.root_block
@@ -117,7 +119,7 @@ def build(studio: Studio) -> None:
     done = gr.on([run.click, instruction.submit], on_run(studio), [visit, form.previews, form.random_seed, *form.all],
                  [visit, progress, *shown, form.seed], validator=check_form, **heavy)
     done.then(*redraw, **quiet)
-    gr.on([stop.click, sweep.stop.click], on_stop, visit, progress, **quiet)
+    gr.on([stop.click, sweep.stop.click], on_stop, visit, None, **quiet)
     as_input.click(on_use_as_input, [visit, photo], [photo, undo], **quiet)
     undo.click(on_undo, visit, [photo, undo], **quiet)
     reuse.click(on_reuse(studio, form), visit, [*form.settings, form.model, form.random_seed], **quiet)
@@ -216,12 +218,10 @@ def on_show(picked: Callable[[Visit | None, gr.EventData], Entry | None]) -> Cal
     return pick
 
 
-def on_stop(visit: Visit | None, request: gr.Request) -> Any:
-    """Stop the visitor's own run; the next denoising step does not begin."""
-    if visit is None or not visit.busy.locked():
-        return gr.skip()
-    visit.stop.set()
-    return note(say("run_stopping", language_of(request)))
+def on_stop(visit: Visit | None) -> None:
+    """Stop the visitor's own run; the next denoising step does not begin. The run itself says so: its news alone come in order."""
+    if visit is not None and visit.busy.locked():
+        visit.stop.set()
 
 
 def compare_html(visit: Visit, before: str, after: str, language: str, labels: tuple[str, str] | None = None, element: str = "look") -> str:
@@ -274,7 +274,7 @@ def status_html(studio: Studio, model: str | None, language: str) -> str:
     editor = studio.editor(model)
     state = editor.status
     ready = state == "ready"
-    name = editor.info.title if ready else editor.name
+    name = editor.info.title if ready else model or studio.models[0]
     limits = f'<p class="small muted">{html.escape(editor.info.limits)}</p>' if ready else ""
     if editor.name == UNTRAINED:
         limits = edit_words.notice(say("untrained", language))

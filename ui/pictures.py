@@ -6,6 +6,7 @@ Gradio's own cache is common to all visitors and keeps what it is given; a visit
 from __future__ import annotations
 
 import atexit
+import math
 import os
 import secrets
 import shutil
@@ -38,6 +39,7 @@ class Picture:
     name: str
     owner: str
     size: int
+    until: float = math.inf      # by time.monotonic
 
 
 class PictureShelf:
@@ -51,13 +53,16 @@ class PictureShelf:
         self._lock = threading.Lock()
         weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
 
-    def put(self, data: bytes, name: str, owner: str) -> str:
-        """Keep a file for its owner. Returns the token of its address."""
+    def put(self, data: bytes, name: str, owner: str, seconds: float = math.inf) -> str:
+        """Keep a file for its owner, at most so many seconds. Returns the token of its address."""
         token = secrets.token_urlsafe(24)
         file = self.folder / (token + Path(name).suffix)
         file.write_bytes(data)
         with self._lock:
-            self._pictures[token] = Picture(file, name, owner, len(data))
+            now = time.monotonic()
+            for old in [token for token, picture in self._pictures.items() if picture.until < now]:
+                self._remove(old)
+            self._pictures[token] = Picture(file, name, owner, len(data), now + seconds)
             self._bytes += len(data)
             while self._bytes > self.max_bytes and len(self._pictures) > 1:
                 self._remove(next(iter(self._pictures)))
@@ -66,7 +71,8 @@ class PictureShelf:
     def get(self, token: str) -> Picture | None:
         """The file of a token, or None when it is gone."""
         with self._lock:
-            return self._pictures.get(token)
+            found = self._pictures.get(token)
+        return found if found and found.until >= time.monotonic() else None
 
     def path(self, token: str) -> Path:
         """The file of a token. Raises ImageError when it is gone."""

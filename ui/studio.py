@@ -53,21 +53,30 @@ class Studio:
         self.turns = Turns()                               # one edit at a time on the device, whichever model
         self.shelf = PictureShelf()
         if editors is not None:
-            self.editors, self.models = editors, tuple(editors)
+            self.editors = editors
             self.turns = self.editor().turns
         self.visits: weakref.WeakValueDictionary[str, Visit] = weakref.WeakValueDictionary()    # only to end them when a tab closes
 
     @cached_property
     def models(self) -> tuple[str, ...]:
         """Names of the models that can be chosen. The embedded ones are left out while their weights are not shipped."""
-        assets = Path(mre.__file__).parent / "assets"
-        there = tuple(name for name in self.settings.models if name not in EMBEDDED or (assets / name / "model_index.json").is_file())
-        return there or (UNTRAINED,)
+        return tuple(self.editors)
 
     @cached_property
     def editors(self) -> dict[str, Editor]:
-        """An editor for each model; they load on first use or when `warm` is called, and share one line of waiting edits."""
-        return {name: Editor(name, turns=self.turns) for name in self.models}
+        """An editor for each model; they load on first use or when `warm` is called, and share one line of waiting edits.
+
+        A folder is known by its last name alone; where another model has that name already, with a number behind it."""
+        assets = Path(mre.__file__).parent / "assets"
+        there = [name for name in self.settings.models if name not in EMBEDDED or (assets / name / "model_index.json").is_file()]
+        editors: dict[str, Editor] = {}
+        for name in there or [UNTRAINED]:
+            short = shown = Path(name).resolve().name if Path(name).is_dir() else name
+            number = 2
+            while shown in editors:
+                shown, number = f"{short}-{number}", number + 1
+            editors[shown] = Editor(name, turns=self.turns)
+        return editors
 
     def editor(self, name: str | None = None) -> Editor:
         """The editor of a model by name; without one, the first. Only models that this studio was started with can be named."""

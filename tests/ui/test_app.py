@@ -5,17 +5,22 @@ import socket
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
 
 import httpx
 import pytest
 from PIL import Image
 
 import app as program
+from mre.editing import Editor, Turns
+from mre.errors import ModelError
 from tests.conftest import ROOT
-from tests.fake_editing import fake_editor
+from tests.fake_editing import INFO, fake_editor
 from ui import theme
 from ui.app import build_app
 from ui.edit_run import run_edit
+from ui.edit_sweep import run_sweep
+from ui.edit_tab import on_stop
 from ui.edit_visit import Visit
 from ui.studio import EMBEDDED, UNTRAINED, Studio, StudioSettings
 
@@ -116,6 +121,38 @@ def test_a_run_that_nobody_follows_any_more_stops_within_a_step(tmp_path):
     threading.Event().wait(0.4)
     assert editor.fake.steps_begun <= begun + 1
     assert len(studio.turns) == 0
+
+
+def test_a_run_says_that_it_stops_while_its_step_goes_on_and_then_that_it_has_stopped(tmp_path):
+    studio = Studio(StudioSettings(), {"fake": fake_editor(seconds=1.0)})
+    visit, photo = Visit(studio.shelf), tmp_path / "photo.png"
+    Image.new("RGB", (64, 64)).save(photo)
+    values = ["make it blue", 5, 5, 5, "", "", "", 100, 0, 0, 1, "default", "off", "auto"]
+    told = []
+    for progress, _ in run_edit(studio, visit, "en", False, False, str(photo), "fake", *values):
+        told.append(progress)
+        if "Step 1 of 100" in progress:
+            on_stop(visit)
+    assert "Stopping" in told[-2]
+    assert "Stopped." in told[-1]
+
+
+def test_a_sweep_that_fails_half_way_keeps_its_cells_and_says_why(tmp_path):
+    def gone(*_):
+        raise ModelError("unet: no file model.safetensors")
+    turns = Turns()
+    broken = Editor("broken", turns=turns, load=gone, info=SimpleNamespace(**{**vars(INFO), "name": "broken"}))
+    studio = Studio(StudioSettings(), {"fake": fake_editor(turns=turns), "broken": broken})
+    visit, photo = Visit(studio.shelf), tmp_path / "photo.png"
+    Image.new("RGB", (64, 64)).save(photo)
+    values = ("make it blue", 5, 5, 5, "", "", "", 1, 0, 0, 1, "default", "off", "auto")
+    *_, last = run_sweep(studio, visit, "en", str(photo), "fake", values, ("model", "fake | broken", "none", "", "none", ""))
+    news, grid, downloads = last
+    assert "unet: no file model.safetensors (id " in news
+    assert "1 of 2 cells are kept" in news
+    assert grid.count("<img") == 1
+    assert "sweep.csv" in downloads
+    assert not visit.busy.locked()
 
 
 def test_the_page_asks_nothing_of_other_hosts():

@@ -1,9 +1,15 @@
 """The editor over plain HTTP: programs get the page's bytes, visitors nothing of each other's, and bad input one line."""
 
+import asyncio
+import base64
 import io
 import json
 import re
+import sys
+import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -13,12 +19,13 @@ from PIL import Image
 from mre.editing import EditSettings, Turns
 from mre.imaging import open_image
 from mre.rewards import Reward
+from tests.conftest import ROOT
 from tests.fake_editing import fake_editor
 from tests.test_imaging import bomb
 from tests.ui.serving import served
 from ui.app import build_app
 from ui.pictures import PictureShelf, trim
-from ui.studio import StudioSettings, without_paths
+from ui.studio import Studio, StudioSettings, without_paths
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +88,74 @@ def test_a_program_gets_the_bytes_that_the_editor_gives_and_can_read_the_recipe(
     assert call(client, "recipe", [upload(client, wanted)])[1][0] == answer[1]
     kind, answer = edit(client, picture(1), "make it blue", inside=False)
     assert b"mre" not in fetched(client, answer)
+
+
+def test_no_answer_names_a_place_on_the_server(client):
+    places = {tempfile.gettempdir(), str(ROOT), sys.prefix, str(Path.home())}
+    made = edit(client, picture(2), "make it blue")
+    answers = [made, edit(client, b"hello", "make it blue"), edit(client, picture(2), "x", model="nonsense"), call(client, "models", []),
+               call(client, "recipe", [upload(client, fetched(client, made[1]))]), call(client, "recipe", [upload(client, picture(2))]),
+               *(client.get(address).text for address in ("/config", "/gradio_api/info", "/"))]
+    assert [json.dumps(answer)[:300] for answer in answers if any(place in json.dumps(answer) for place in places)] == []
+    assert made[1][0]["url"].startswith(f"{client.base_url}/pictures/")
+
+
+def test_gradios_own_client_gets_the_same_picture(client, app, tmp_path):
+    from gradio_client import Client, handle_file
+    (tmp_path / "photo.png").write_bytes(picture(3))
+    program = Client(str(client.base_url), verbose=False, download_files=tmp_path, analytics_enabled=False)
+    photo = handle_file(tmp_path / "photo.png")
+    file, recipe = program.predict(image=photo, instruction="make it blue", quality=2, seed=7, api_name="/edit")
+    wanted = app.state.studio.editor("quick").edit(open_image(picture(3)), EditSettings("make it blue", Reward(5, 5, 2), 7)).png()
+    assert Path(file).read_bytes() == wanted
+    assert recipe["reward"]["quality"] == 2
+    assert program.predict(picture=handle_file(file), api_name="/recipe") == recipe
+    assert [model["model"] for model in program.predict(api_name="/models")] == ["quick", "slow"]
+
+
+@pytest.fixture
+def agent(client):
+    """An agent's session with the tools that the studio offers: call it with what shall be done in the session."""
+    pytest.importorskip("mcp", reason="the mcp package is not installed, so the studio offers no tools to agents")
+    from mcp import ClientSession
+    from mcp.client.streamable_http import streamablehttp_client
+
+    def connected(work):
+        async def session() -> None:
+            async with streamablehttp_client(f"{client.base_url}/gradio_api/mcp/") as (read, write, _), ClientSession(read, write) as agent:
+                await agent.initialize()
+                return await work(agent)
+        return asyncio.run(session())
+    return connected
+
+
+def test_an_agent_finds_three_tools_and_gets_to_see_its_edit(agent, app):
+    photo = "data:image/png;base64," + base64.b64encode(picture(4)).decode()
+
+    async def work(session):
+        return (await session.list_tools(), await session.call_tool("edit", {"image": photo, "instruction": "make it blue", "seed": 3}),
+                await session.call_tool("edit", {"image": photo, "instruction": ""}), await session.call_tool("models", {}))
+    tools, made, refused, models = agent(work)
+    assert {tool.name for tool in tools.tools} == {"edit", "recipe", "models"}
+    assert all(tool.description for tool in tools.tools)
+    assert {"image", "instruction", "following"} <= set(next(tool for tool in tools.tools if tool.name == "edit").inputSchema["properties"])
+    seen, address, recipe = made.content
+    wanted = app.state.studio.editor("quick").edit(open_image(picture(4)), EditSettings("make it blue", seed=3)).image
+    assert np.array_equal(open_image(base64.b64decode(seen.data)), wanted)
+    assert "/pictures/" in address.text
+    assert "make it blue" in recipe.text
+    assert refused.isError
+    assert "instruction is empty" in refused.content[0].text
+    assert "quick" in models.content[0].text
+    assert tempfile.gettempdir() not in str((tools, made, refused, models))
+
+
+def test_a_model_folder_is_known_by_its_last_name(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "other" / "mine").mkdir(parents=True)
+    studio = Studio(StudioSettings(models=(str(tmp_path / "mine"), str(tmp_path / "other" / "mine"), "owner/model", "tiny-untrained")))
+    assert studio.models == ("mine", "mine-2", "owner/model", "tiny-untrained")
+    assert [editor.name for editor in studio.editors.values()][:2] == [str(tmp_path / "mine"), str(tmp_path / "other" / "mine")]
 
 
 def test_two_visitors_interleaved_get_nothing_of_each_other(client, app):
@@ -147,10 +222,10 @@ def test_files_of_the_server_cannot_be_named_as_pictures(client):
         stream = client.get(f"/gradio_api/call/edit/{event.json()['event_id']}").text if event.status_code == 200 else "error"
         assert "error" in stream
         assert "root:" not in stream
+        assert tempfile.gettempdir() not in stream
 
 
 def test_a_programs_upload_is_gone_after_use(client):
-    from pathlib import Path
     sent = upload(client, picture(77))
     assert Path(sent["path"]).exists()
     call(client, "edit", [sent, "make it blue", 5, 5, 5, "", 1, None, None, None, "default", "", True])
@@ -165,6 +240,16 @@ def test_pictures_of_a_visit_have_secret_addresses_and_go_with_it(tmp_path):
     shelf.drop_owner("one")
     assert (shelf.get(tokens[1]) is not None, shelf.get(tokens[2]), shelf.bytes_used) == (True, None, 400)
     assert len(list(shelf.folder.iterdir())) == 1
+
+
+def test_a_programs_picture_is_kept_for_its_time_only():
+    shelf = PictureShelf()
+    short, long = shelf.put(b"1", "a.png", "programs", 0.0), shelf.put(b"22", "b.png", "programs", 60.0)
+    time.sleep(0.02)
+    assert (shelf.get(short), shelf.get(long).size) == (None, 2)
+    shelf.put(b"333", "c.png", "programs")
+    assert shelf.bytes_used == 5
+    assert len(list(shelf.folder.iterdir())) == 2
 
 
 def test_the_upload_folder_is_held_to_its_limit(tmp_path):
