@@ -202,19 +202,21 @@ def _steps(studio: Studio, visit: Visit, language: str, options: Options, link: 
     there = _names(sources)
     filters = [gr.update(choices=names, value=list(chosen)) for names, chosen in
                zip(there, (options.judges, options.methods, options.edit_types), strict=True)]
-    which = [(f"{name} · {judge}" if len(sides.judges) > 1 else name, f"{judge}\n{name}") for judge, name in comparison.edits]
-    kinds = [(say("cmp_all", language), ""), *((kind, kind) for kind in there[2])]
+    named = view.names(language)
+    which = [(named.get(name, name) + (f" · {judge}" if len(sides.judges) > 1 else ""), f"{judge}\n{name}")
+             for judge, name in comparison.edits]
+    kinds = [(say("cmp_all", language), ""), *((named.get(kind, kind), kind) for kind in there[2])]
     query = urlencode({key: value for key, value in link.items() if value}, doseq=True)
     busy = _note(say("cmp_values", language, done=0, total=len(comparison.edits)))
     yield [visit, query, busy, gr.update(visible=True), *filters, view.overview(comparison, language), "", "", "", gr.update(visible=True),
            gr.update(choices=which, value=which[0][1]), gr.update(choices=kinds, value="")]
-    drawn = list(all_plots(comparison, edit_types(comparison), language, view.names(language)))
+    drawn = list(all_plots(comparison, edit_types(comparison), language, named))
     yield [*[skip] * 9, view.plots(comparison, drawn, language), *[skip] * 4]
     comparison.method_tests()
     for done, total in comparison.intervals():
         yield [skip, skip, _note(say("cmp_values", language, done=done, total=total)), *[skip] * 11]
     made = all_tables(comparison)
-    drawn = list(all_plots(comparison, edit_types(comparison), language, view.names(language)))
+    drawn = list(all_plots(comparison, edit_types(comparison), language, named))
     done = _note(say("cmp_done", language, figures=len(comparison.rows), rule=comparison.interval_rule))
     yield [skip, skip, done, *[skip] * 4, view.overview(comparison, language), skip, view.plots(comparison, drawn, language),
            view.tables(made, language), *[skip] * 3]

@@ -87,7 +87,8 @@ def _summary_cell(row: dict, column: str, label: str, language: str) -> str:
     value = row[column]
     text, below = cell_text(value), ""
     if column in ("perspective", "judge"):
-        return f'<th scope=row data-label="{html.escape(label)}">{html.escape(str(value))}</th>'
+        shown = names(language).get(value, value) if column == "perspective" else value
+        return f'<th scope=row data-label="{html.escape(label)}">{html.escape(str(shown))}</th>'
     if column == "same_order":
         text = say(f"cmp_{value}", language) if value else "–"
         share = row["same_order_share_of_draws"]

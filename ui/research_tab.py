@@ -115,7 +115,7 @@ def _new_study_form() -> tuple[dict[str, Any], gr.Button, gr.File]:
         new["title"] = gr.Textbox(default.title, label=t("res_title"), elem_id="new-title")
     with gr.Row(equal_height=False):
         with gr.Column():
-            new["folder"] = gr.Textbox(label=t("res_folder"), elem_id="new-folder")
+            new["folder"] = gr.Textbox(label=t("res_folder"), lines=2, elem_id="new-folder")
             new["methods"] = gr.Textbox(label=t("res_methods"), placeholder="tiny, tiny-baseline", elem_id="new-methods")
         new["archive"] = gr.File(label=t("res_zip"), file_types=[".zip"], type="filepath", height=170)
     with gr.Row():
@@ -231,23 +231,24 @@ class Desk:
         """Make a draft; every fault of the edits is listed with its row."""
         language = language_of(request)
 
-        def make(source: Path, inside: Path | None) -> studies.Study:
+        def make(sources: list[Path], inside: Path | None) -> studies.Study:
             design = StudyDesign(title=title or "", per_pair=int(per_pair or 0), repeats=float(repeats or 0), checks=float(checks or 0),
                                  max_screens=int(max_screens or 0), seed=int(seed or 0), min_seconds=float(min_seconds or 0),
                                  lease_minutes=float(lease_minutes or 0), completion_code=(completion_code or "").strip(),
                                  allow_phone=bool(allow_phone), allow_flip=bool(allow_flip), consent=consent or "",
                                  instructions=instructions or "")
             wanted = tuple(part.strip() for part in (methods or "").split(",") if part.strip())
-            return studies.create_from_edits(self.store, (name or "").strip(), [source], design, methods=wanted, fit=bool(fit),
+            return studies.create_from_edits(self.store, (name or "").strip(), sources, design, methods=wanted, fit=bool(fit),
                                              inside=inside, by=self._by(request))
 
         def from_source() -> studies.Study:
             if archive:
                 with unpacked(Path(archive)) as source:
-                    return make(source, source)
-            if not (folder or "").strip():
+                    return make([source], source)
+            given = [Path(line.strip()) for line in (folder or "").splitlines() if line.strip()]
+            if not given:
                 raise StudyError(say("res_give_source", language))
-            return make(Path(folder.strip()), None)
+            return make(given, None)
 
         return self._made(from_source, "res_created", request)
 

@@ -76,7 +76,7 @@ TEXTS = {
                       "由 `python -m mre bench` 生成）："
                       "填写本机路径，或上传其 ZIP。列相同的 CSV 或 JSONL 也可以。"),
     "res_name": ("Name (annotators never see it)", "名称（标注者看不到）"), "res_title": ("Title that annotators see", "标注者看到的标题"),
-    "res_folder": ("Folder, CSV or JSONL on this machine", "本机上的文件夹、CSV 或 JSONL"),
+    "res_folder": ("Folders, CSV or JSONL on this machine, one per line", "本机上的文件夹、CSV 或 JSONL，每行一个"),
     "res_zip": ("or a ZIP of the folder", "或文件夹的 ZIP"),
     "res_methods": ("Methods, separated by commas (empty: all)", "方法，用逗号分隔（空：全部）"),
     "res_repeats": ("Hidden repeats, %", "隐藏重复题，%"),

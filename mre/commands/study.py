@@ -115,6 +115,8 @@ def _add_design(parser: argparse.ArgumentParser) -> None:
             ("completion_code", str, "one code for everybody (default: each annotator gets their own)")):
         shown = getattr(default, name)
         parser.add_argument("--" + name.replace("_", "-"), type=kind, help=f"{text} (default: {shown})" if shown != "" else text)
+    for name, text in (("allow_flip", "the original may be laid over an edit"), ("allow_phone", "phones may be used")):
+        parser.add_argument("--" + name.replace("_", "-"), action=argparse.BooleanOptionalAction, help=f"{text} (default: yes)")
     parser.add_argument("--pairs", help="method pairs to compare, such as a:b,a:c (default: all)")
     parser.add_argument("--languages", help="languages of the annotator's page (default: en,zh)")
 

@@ -1,0 +1,59 @@
+"""python -m mre study: a study from edits to a table without a page, and every setting of a study as a flag."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pandas as pd
+
+from mre.__main__ import main
+from mre.study import studies
+from mre.study.design import StudyDesign
+from mre.study.export import LONG
+from mre.study.store import Store
+from tests.study.conftest import draw_edits
+
+GIVEN = {"title": "Which is better?", "per_pair": 2, "repeats": 10.0, "repeat_gap": 3, "checks": 20.0, "max_screens": 7,
+         "lease_minutes": 5.0, "min_seconds": 1.5, "seed": 9, "pairs": (("tiny", "tiny-baseline"),), "languages": ("zh",),
+         "consent": "Only for tests.", "instructions": "Look twice.", "completion_code": "DONE-42", "allow_flip": False,
+         "allow_phone": False}
+
+
+def study(data, *words: str) -> None:
+    assert not main(["study", *words, "--data", str(data)])
+
+
+def test_every_setting_of_a_study_has_a_flag(tmp_path):
+    flags = []
+    for name, value in GIVEN.items():
+        flag = name.replace("_", "-")
+        flags += ([f"--no-{flag}"] if value is False else
+                  [f"--{flag}", ",".join(":".join(part) if isinstance(part, tuple) else part for part in value)
+                   if isinstance(value, tuple) else str(value)])
+    study(tmp_path, "create", "s", "--edits", str(draw_edits(tmp_path / "e", 3)), *flags)
+    store = Store.open(tmp_path)
+    assert dataclasses.asdict(studies.find_study(store, "s").design) == GIVEN
+    store.close()
+    assert {field.name for field in dataclasses.fields(StudyDesign)} == set(GIVEN)
+
+
+def test_from_edits_to_a_table_without_a_page(tmp_path, capsys):
+    study(tmp_path, "create", "s", "--edits", str(draw_edits(tmp_path / "e", 10)), "--per-pair", "3", "--start")
+    study(tmp_path, "simulate", "s", "--annotators", "3")
+    study(tmp_path, "exclude", "s", "drawn-002", "--reason", "too fast")
+    study(tmp_path, "status", "s")
+    assert "following" in capsys.readouterr().out
+    study(tmp_path, "close", "s")
+    study(tmp_path, "export", "s", "--out", str(tmp_path / "s.csv"))
+    frame = pd.read_csv(tmp_path / "s.csv")
+    assert tuple(frame.columns) == LONG
+    study(tmp_path, "table", "s", "--out", str(tmp_path / "table"))
+    for ending in ("csv", "md", "tex"):
+        assert "following" in (tmp_path / f"table.{ending}").read_text(encoding="utf-8").lower()
+    study(tmp_path, "import", "again", str(tmp_path / "s.csv"))
+    study(tmp_path, "verify", "s")
+
+
+def test_an_unknown_study_is_one_line_and_no_success(tmp_path, capsys):
+    assert main(["study", "status", "nothing", "--data", str(tmp_path)]) == 1
+    assert capsys.readouterr().err.strip().splitlines()[-1].endswith("no study is called 'nothing'; there is none yet")
