@@ -103,10 +103,10 @@ def build(studio: Studio) -> None:
               **quiet)
     page.unload(on_close(studio, page))
     ticks = gr.Timer(1.0)
-    gr.on([ticks.tick, form.model.change], on_tick(studio), form.model, [status, ticks], **quiet)
+    gr.on([ticks.tick, form.model.change], on_tick(studio), form.model, [status, ticks], trigger_mode="always_last", **quiet)
 
-    photo.change(edit_seen.on_photo(studio), [visit, photo, form.model], seen, **quiet)
-    form.model.change(edit_seen.on_photo(studio), [visit, photo, form.model], seen, **quiet)
+    gr.on([photo.change, form.model.change], edit_seen.on_photo(studio), [visit, photo, form.model], seen, trigger_mode="always_last",
+          **quiet)
     gr.on([instruction.change, form.model.change], edit_words.on_type(studio), [instruction, form.model], words,
           trigger_mode="always_last", **quiet)
     words.pick(edit_words.on_pick, None, instruction, **quiet)
