@@ -17,6 +17,7 @@ from ui.studio import Studio, StudioSettings
 # modules with `title`, `build(studio)` and, where they have own routes, `add_routes(app, studio)`
 TABS: tuple = (edit_tab, study_tab, research_tab, compare_tab, data_tab)
 
+MOST_SESSIONS = 500           # Gradio keeps about half a megabyte of each
 UPLOAD_SECONDS = 2 * 3600     # uploads go when their tab closes; this is for those whose tab never said so
 texts.add_texts({"tagline": ("Say what to change, and how good the change shall be.", "说出要改什么，以及要改得多好。")})
 
@@ -40,6 +41,7 @@ def build_app(settings: StudioSettings | None = None, editors: dict[str, Editor]
                 access.protect(page, before, tab)
         access.show_tabs(page, shown)
     page.queue(max_size=200)
+    page.state_session_capacity = MOST_SESSIONS
     app = FastAPI(title="MRE Studio", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.studio, app.state.page = studio, page
     app.add_middleware(SafeHeaders)

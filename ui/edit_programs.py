@@ -18,7 +18,7 @@ from mre.errors import MreError
 from mre.recipes import read_recipe
 from mre.rewards import Reward
 from ui.edit_form import photo_field, photo_of
-from ui.edit_visit import is_used
+from ui.edit_visit import forget_session, is_used
 from ui.pictures import address, forget_upload
 from ui.studio import Studio
 from ui.texts import add_texts, t
@@ -58,6 +58,7 @@ python -m mre edit jobs.csv --out edited/                               # one ro
 def build(studio: Studio) -> None:
     """Draw the examples, and the endpoints, whose fields are not shown on the page."""
     url = f"http://{'127.0.0.1' if studio.settings.host in ('0.0.0.0', '::') else studio.settings.host}:{studio.settings.port}/"
+    page = gr.context.Context.root_block
     gr.Markdown(t("programs_about"), elem_classes="muted small")
     gr.Code(PYTHON.format(url=url), language="python", label="gradio_client", interactive=False, elem_id="program-python")
     gr.Code(CURL.format(url=url), language="shell", label="curl", interactive=False, elem_id="program-curl")
@@ -71,16 +72,16 @@ def build(studio: Studio) -> None:
                   gr.Checkbox(True, label="recipe_inside")]
         picture, recipe = gr.File(label="picture"), gr.JSON(label="recipe")
         picture.postprocess = _as_address
-        gr.Button().click(edit_endpoint(studio), fields, [picture, recipe], api_name="edit", concurrency_limit=40,
+        gr.Button().click(edit_endpoint(studio, page), fields, [picture, recipe], api_name="edit", concurrency_limit=40,
                           api_description="Edit a picture with an instruction and the scores (0-5) that the edit shall have; returns the "
                                           "address of a PNG, kept for an hour, and the recipe to make it again. Empty model: the first.")
-        gr.Button().click(recipe_endpoint(studio), photo_field(label="picture"), gr.JSON(label="recipe"), api_name="recipe",
+        gr.Button().click(recipe_endpoint(studio, page), photo_field(label="picture"), gr.JSON(label="recipe"), api_name="recipe",
                           concurrency_limit=40, api_description="The recipe inside a PNG that this studio made.")
-        gr.Button().click(models_endpoint(studio), None, gr.JSON(label="models"), api_name="models", concurrency_limit=None,
+        gr.Button().click(models_endpoint(studio, page), None, gr.JSON(label="models"), api_name="models", concurrency_limit=None,
                           api_description="The models that can be named, and their state.")
 
 
-def edit_endpoint(studio: Studio) -> Callable:
+def edit_endpoint(studio: Studio, page: gr.Blocks) -> Callable:
     def edit(request: gr.Request, image: str, instruction: str, following: float = 5, preserving: float = 5, quality: float = 5,
              reward_text: str = "None; None; None", seed: int = 42, steps: int | None = None, guidance_scale: float | None = None,
              image_guidance_scale: float | None = None, scheduler: str = "default", model: str = "",
@@ -96,6 +97,7 @@ def edit_endpoint(studio: Studio) -> Callable:
             raise studio.error(error) from None
         finally:
             _forget(image)
+            forget_session(page, request.session_hash)
     return edit
 
 
@@ -114,19 +116,21 @@ def show_agents(studio: Studio, tools: GradioMCPServer) -> None:
     tools.get_image = picture
 
 
-def recipe_endpoint(studio: Studio) -> Callable:
-    def recipe(picture: str) -> dict[str, Any]:
+def recipe_endpoint(studio: Studio, page: gr.Blocks) -> Callable:
+    def recipe(request: gr.Request, picture: str) -> dict[str, Any]:
         try:
             return json.loads(read_recipe(picture or "", name=Path(picture or "").name).to_json())
         except Exception as error:
             raise studio.error(error) from None
         finally:
             _forget(picture)
+            forget_session(page, request.session_hash)
     return recipe
 
 
-def models_endpoint(studio: Studio) -> Callable:
-    def models() -> list[dict[str, str]]:
+def models_endpoint(studio: Studio, page: gr.Blocks) -> Callable:
+    def models(request: gr.Request) -> list[dict[str, str]]:
+        forget_session(page, request.session_hash)
         return [{"model": name, "status": editor.status} for name, editor in studio.editors.items()]
     return models
 

@@ -234,15 +234,17 @@ def grid_html(visit: Visit, made: Made, language: str) -> str:
     axes = made.sweep.axes
     parts = []
     for z in range(layers):
+        layer = ""
         if layers > 1:
-            parts.append(f"<h4>{html.escape(axes[2].label(axes[2].values[z]))}</h4>")
+            layer = f"<h4>{html.escape(axes[2].label(axes[2].values[z]))}</h4>"
         head = "".join(f"<th scope='col'>{html.escape(axes[0].label(value))}</th>" for value in axes[0].values)
         body = ""
         for y in range(rows):
             label = html.escape(axes[1].label(axes[1].values[y])) if len(axes) > 1 else ""
             body += f"<tr><th scope='row'>{label}</th>" + "".join(_cell(made, (x, y, z), language) for x in range(columns)) + "</tr>"
-        parts.append(f"<table class='grid'><thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table>")
-    return f"<div class='grids'>{''.join(parts)}</div>"
+        table = f"<table class='grid'><thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table>"
+        parts.append(f"<section>{layer}{table}</section>")
+    return f"<div class='grids{' layers' if layers > 1 else ''}'>{''.join(parts)}</div>"
 
 
 def _cell(made: Made, place: tuple[int, int, int], language: str) -> str:

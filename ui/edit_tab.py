@@ -30,7 +30,7 @@ from ui import (
 from ui.edit_form import Form
 from ui.edit_run import note, run_edit
 from ui.edit_viewer import difference, empty_viewer, viewer
-from ui.edit_visit import Entry, Visit
+from ui.edit_visit import Entry, Visit, forget_session
 from ui.pictures import address
 from ui.studio import UNTRAINED, Studio
 from ui.texts import add_texts, language_of, say, t
@@ -101,12 +101,12 @@ def build(studio: Studio) -> None:
     page = gr.context.Context.root_block
     page.load(on_load(studio), [visit, form.model], [visit, status, look, examples, words, history.shots, sweep.forecast, form.model],
               **quiet)
-    page.unload(on_close(studio))
+    page.unload(on_close(studio, page))
     ticks = gr.Timer(1.0)
-    gr.on([ticks.tick, form.model.change], on_tick(studio), form.model, [status, ticks], **quiet)
+    gr.on([ticks.tick, form.model.change], on_tick(studio), form.model, [status, ticks], trigger_mode="always_last", **quiet)
 
-    photo.change(edit_seen.on_photo(studio), [visit, photo, form.model], seen, **quiet)
-    form.model.change(edit_seen.on_photo(studio), [visit, photo, form.model], seen, **quiet)
+    gr.on([photo.change, form.model.change], edit_seen.on_photo(studio), [visit, photo, form.model], seen, trigger_mode="always_last",
+          **quiet)
     gr.on([instruction.change, form.model.change], edit_words.on_type(studio), [instruction, form.model], words,
           trigger_mode="always_last", **quiet)
     words.pick(edit_words.on_pick, None, instruction, **quiet)
@@ -153,10 +153,11 @@ def on_load(studio: Studio) -> Callable:
     return load
 
 
-def on_close(studio: Studio) -> Callable:
+def on_close(studio: Studio, page: gr.Blocks) -> Callable:
     def close(request: gr.Request) -> None:
         if visit := studio.visits.pop(request.session_hash, None):
             visit.close()
+        forget_session(page, request.session_hash)
     return close
 
 

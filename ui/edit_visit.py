@@ -6,6 +6,8 @@ import secrets
 import threading
 from dataclasses import dataclass, field
 
+import gradio as gr
+
 from mre.editing import EditResult
 from mre.recipes import Recipe
 from ui.pictures import PictureShelf, forget_upload
@@ -76,6 +78,12 @@ class Visit:
                 if not _uploads[upload]:
                     del _uploads[upload]
                     forget_upload(upload)
+
+
+def forget_session(page: gr.Blocks, session: str | None) -> None:
+    """Drop what Gradio keeps of a session that is over: a copy of the page's settings, half a megabyte, which it would keep for good."""
+    page.state_holder.session_data.pop(session, None)
+    page.state_holder.time_last_used.pop(session, None)
 
 
 def file_name(result: EditResult) -> str:

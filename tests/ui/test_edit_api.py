@@ -176,6 +176,14 @@ def test_two_visitors_interleaved_get_nothing_of_each_other(client, app):
             assert data == editor.edit(open_image(picture(number)), settings).png()
 
 
+def test_nothing_of_a_programs_session_stays_in_memory(client, app):
+    sessions = app.state.page.state_holder.session_data
+    before = set(sessions)
+    sent = edit(client, picture(5), "make it blue"), call(client, "models", []), call(client, "recipe", [upload(client, picture(5))])
+    assert [kind for kind, _ in sent] == ["complete", "complete", "error"]
+    assert set(sessions) == before
+
+
 def test_twenty_at_once_each_get_their_own_and_a_full_line_refuses_politely(client, app):
     with ThreadPoolExecutor(20) as pool:
         answers = list(pool.map(lambda number: edit(client, picture(number), f"number {number}", seed=number), range(20)))

@@ -157,6 +157,7 @@ def test_progress_comes_step_by_step_with_a_preview_and_stop_frees_the_device(pa
 
 def test_closing_the_tab_stops_the_work_and_deletes_the_pictures(chrome, address, photo, studio):
     shelf, editor = studio.state.studio.shelf, studio.state.studio.editors["slow"]
+    others = set(studio.state.page.state_holder.session_data)
     context = chrome.new_context(viewport={"width": 1280, "height": 900}, locale="en-US")
     page = context.new_page()
     page.set_default_timeout(SECONDS)
@@ -174,11 +175,12 @@ def test_closing_the_tab_stops_the_work_and_deletes_the_pictures(chrome, address
     context.close()
     import time
     for _ in range(60):
-        if len(editor.turns) == 0 and len(shelf._pictures) <= before:
+        if len(editor.turns) == 0 and len(shelf._pictures) <= before and set(studio.state.page.state_holder.session_data) <= others:
             break
         time.sleep(0.1)
     assert len(editor.turns) == 0
     assert len(shelf._pictures) <= before
+    assert set(studio.state.page.state_holder.session_data) <= others
 
 
 def test_the_viewer_slides_flips_compares_and_shows_the_difference(page, photo):

@@ -37,6 +37,9 @@
       requestAnimationFrame(() => place(root));
     } else if ("reset" in button.dataset) { Object.assign(view(root), { zoom: 1, x: 0, y: 0 }); place(root); }
   });
+  document.addEventListener("click", (event) => {          // on a phone the result is far below the button
+    if (event.target.closest("#run") && window.innerWidth < 720) document.querySelector("#progress").scrollIntoView({ behavior: "smooth" });
+  });
   const holds = (event, root) => root.dataset.mode === "flip" && (event.target.closest(".pane") || event.target.closest('[data-mode="flip"]'));
   document.addEventListener("pointerdown", (event) => {
     const root = of(event); if (!root) return;
