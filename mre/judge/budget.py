@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from mre.errors import SettingsError
 from mre.judge.prompts import Prompt
 
-# USD per million tokens (input, output) of OpenAI's standard service, as its price list (developers.openai.com/api/docs/pricing) was
-# published in August 2025 and quoted unchanged in May 2026; the list of today leaves out some older models. Prices change: look before
-# a large run, and give your own with --price-input and --price-output.
+# USD per million tokens (input, output) of OpenAI's standard service, after stored copies of its price list
+# (developers.openai.com/api/docs/pricing), which bear no date, and write-ups of May 2026 that quote gpt-4o, gpt-4o-mini and gpt-4.1
+# unchanged. Prices change: look before a large run, and give your own with --price-input and --price-output.
 PRICES_AS_OF = "May 2026"
 PRICES = {
     "gpt-4o": (2.50, 10.00),
