@@ -16,7 +16,7 @@ from tests.ui.serving import browser, served
 from ui.app import build_app
 from ui.studio import StudioSettings
 
-SECONDS = 60_000     # how long the browser waits for what must come
+SECONDS = 120_000     # how long the browser waits for what must come
 
 
 @pytest.fixture(scope="module")
