@@ -16,7 +16,7 @@ from tests.ui.serving import browser, served
 from ui.app import build_app
 from ui.studio import StudioSettings
 
-SECONDS = 60_000     # how long the browser waits for what must come
+SECONDS = 120_000     # how long the browser waits for what must come
 
 
 @pytest.fixture(scope="module")
@@ -142,10 +142,10 @@ def test_progress_comes_step_by_step_with_a_preview_and_stop_frees_the_device(pa
     editor = studio.state.studio.editors["slow"]
     choose(page, "slow")
     fill(page, photo)
-    page.locator("#steps input").fill("40")
+    page.locator("#steps input").fill("200")             # long enough for a busy machine to look at it
     page.click("#run")
+    page.wait_for_selector(r"#progress >> text=/Step [1-9]\d* of 200 · about [\d.]+ s left/")
     page.wait_for_selector("#progress .progress img")
-    assert re.search(r"Step \d+ of 40 · about [\d.]+ s left", page.inner_text("#progress"))
     page.click("#stop")
     page.wait_for_selector("#progress >> text=Stopped")
     begun = editor.fake.steps_begun
@@ -168,7 +168,7 @@ def test_closing_the_tab_stops_the_work_and_deletes_the_pictures(chrome, address
     run(page)
     assert len(shelf._pictures) > before
     choose(page, "slow")
-    page.locator("#steps input").fill("100")
+    page.locator("#steps input").fill("200")
     page.click("#run")
     page.wait_for_selector("#progress .progress img")
     page.close()
