@@ -31,6 +31,7 @@ from ui.edit_form import Form
 from ui.edit_run import note, run_edit
 from ui.edit_viewer import difference, empty_viewer, viewer
 from ui.edit_visit import Entry, Visit, forget_session
+from ui.names import limits_of
 from ui.pictures import address
 from ui.studio import UNTRAINED, Studio
 from ui.texts import add_texts, language_of, say, t
@@ -46,7 +47,6 @@ TEXTS = {
     "cold": ("loads on first use", "首次使用时加载"), "failed": ("failed", "加载失败"),
     "need_photo": ("Choose a picture first.", "请先选择图片。"), "need_instruction": ("Say what to change.", "请写下要改什么。"),
     "instruction_long": ("At most {most} characters.", "最多 {most} 个字符。"),
-    "cannot": ("What it can edit", "它能编辑什么"),
 }
 add_texts(TEXTS)
 title = t("tab_edit")
@@ -276,7 +276,7 @@ def status_html(studio: Studio, model: str | None, language: str) -> str:
     state = editor.status
     ready = state == "ready"
     name = editor.info.title if ready else model or studio.models[0]
-    limits = f'<p class="small muted">{html.escape(editor.info.limits)}</p>' if ready else ""
+    limits = f'<p class="small muted">{html.escape(limits_of(editor.info, language))}</p>' if ready else ""
     if editor.name == UNTRAINED:
         limits = edit_words.notice(say("untrained", language))
     failed = f'<p class="notice bad">{html.escape(studio.trouble(MreError(editor.failure)))}</p>' if editor.failure else ""

@@ -37,9 +37,9 @@ class Known:
 
 
 KNOWN = {
-    "tiny": Known("MRE tiny (embedded)", LEARNED + " A first version: it changes light, colour and season of any photo, and adds, removes "
-                  "or recolours things that it can draw itself, softly; black and white and fine styles come out weak. It does not know "
-                  "what is in your photo.", folder="tiny"),
+    "tiny": Known("MRE tiny (embedded)", LEARNED + " It changes light, weather, season, colours and style of any photo. Things that it can "
+                  "draw itself (balls, stars, houses and the like) it adds, removes and recolours softly, not always in the right place. "
+                  "It does not know what is in your photo.", folder="tiny"),
     "tiny-baseline": Known("MRE tiny without reward (embedded)", LEARNED + " Trained like tiny, but blind to rewards: the sliders have no "
                            "effect.", folder="tiny-baseline"),
     "tiny-untrained": Known("Untrained (for tests)", "Random weights: what it makes means nothing."),
