@@ -76,7 +76,8 @@ class TrainConfig:
     timestep_high: float = setting(0.0, "share of samples in the noisiest fifth of the timesteps; 0 in the paper", low=0, high=1)
     snr_cap: float = setting(0.0, "weigh the loss by min(SNR + 1, cap), where the sample is predicted; 0 = plain mean, as in the paper",
                              low=0)
-    small_edit_weight: float = setting(0.0, "weigh a triplet by 1 + this / the share of the picture that changes; 0 in the paper", low=0)
+    mask_weight: float = setting(0.0, "weight of what differs between original and edited image against the whole picture; 0 in the paper",
+                                 low=0)
     mask_loss_weight: float = setting(0.0, "weight of the loss of the change mask that the embedded model also predicts", low=0)
 
     # Optimisation
@@ -134,8 +135,8 @@ class TrainConfig:
         if self.cache_latents and (self.train_text_encoder or self.data == "scenes"):
             raise SettingsError("cache_latents needs frozen encoders and stored triplets; it cannot be used with "
                                 + ("train_text_encoder" if self.train_text_encoder else "data scenes"))
-        if self.cache_latents and (self.small_edit_weight or self.mask_loss_weight):
-            raise SettingsError("cache_latents keeps no pictures, which small_edit_weight and mask_loss_weight need")
+        if self.cache_latents and (self.mask_weight or self.mask_loss_weight):
+            raise SettingsError("cache_latents keeps no pictures, which mask_weight and mask_loss_weight need")
 
     @property
     def conditioned(self) -> bool:
@@ -195,7 +196,7 @@ _EMBEDDED = {
     "batch_size": 12, "accumulation": 1, "max_steps": 20_000, "ema_decay": 0.98, "ema_every": 8,
     "edit_type_weights": (1.6, 1.6, 1.8, 1.6, 0.8, 1, 1),          # edits of one object are harder than those of the whole picture
     "condition_dropout": 0.04, "image_dropout": False, "reward_text_dropout": 0.5,
-    "timestep_terminal": 0.45, "timestep_high": 0.35, "snr_cap": 2.0, "small_edit_weight": 2.0, "mask_loss_weight": 0.3,
+    "timestep_terminal": 0.45, "timestep_high": 0.35, "snr_cap": 2.0, "mask_weight": 2.0, "mask_loss_weight": 0.3,
     "plain_attention": True, "mixed_precision": "bf16", "half": True,
 }
 _NO_REWARD = {"use_score": False, "use_text": False, "use_attention": False, "use_addition": False}

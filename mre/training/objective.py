@@ -68,7 +68,7 @@ def changed_mask(original: Tensor, edited: Tensor, threshold: float = 0.04) -> T
     return ((edited - original).abs().amax(dim=1, keepdim=True) > 2 * threshold).float()
 
 
-SMALLEST_CHANGE = 1 / 32      # of a picture: a change smaller than this is weighed as if it were this large
+SMALLEST_CHANGE = 1 / 64      # of a picture: a change smaller than this is weighed as if it were this large
 
 
 @dataclass(frozen=True)
@@ -106,11 +106,10 @@ class NoisePrediction:
         return {"loss": loss, **losses}
 
     def _emphasis(self, mask: Tensor) -> Tensor:
-        """(B, 1, 1, 1), weights of whole pictures: the smaller the part that changes, the larger. Else edits of the whole picture drown
-        those of one object. What is painted in a wrong place costs as much as what is missing in the right one: with weight on the changed
-        part alone, a model in doubt paints everywhere. mask: (B, 1, H, W)."""
+        """Weights that give the changed part of each picture `mask_weight` times the weight of the whole, however small it is: else edits
+        of the whole picture drown those of one object. mask: (B, 1, h, w)."""
         share = mask.mean(dim=(1, 2, 3), keepdim=True).clamp(min=SMALLEST_CHANGE)
-        return 1 + self.config.small_edit_weight / share
+        return 1 + self.config.mask_weight * mask / share
 
     def _target(self, latents: Tensor, draws: Draws) -> Tensor:
         if self.prediction_type == "epsilon":
@@ -120,12 +119,13 @@ class NoisePrediction:
         return self.scheduler.get_velocity(latents, draws.noise, draws.timesteps)
 
     def _weight(self, batch: Batch, steps: Tensor) -> Tensor | None:
-        """(B, 1, 1, 1), or None for all equal."""
+        """(B, 1, h, w) or (B, 1, 1, 1), or None for all equal."""
         weight = None
         if self.config.snr_cap:
             alpha = self.scheduler.alphas_cumprod.to(steps.device)[steps].float()
             weight = (1 / (1 - alpha)).clamp(max=self.config.snr_cap)[:, None, None, None]              # SNR + 1 = 1 / (1 - alpha)
-        if self.config.small_edit_weight:
-            extra = self._emphasis(batch.mask)
+        if self.config.mask_weight:
+            changed = F.adaptive_max_pool2d(batch.mask, batch.latents.shape[-2:])      # a cell counts where any of its pixels does
+            extra = self._emphasis(changed)
             weight = extra if weight is None else weight * extra
         return weight

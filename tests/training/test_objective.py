@@ -98,14 +98,12 @@ def test_weights_of_noise_level_and_mask_and_the_loss_of_the_mask_are_as_worked_
     assert levels[0] == 2.0
     assert levels[1] == pytest.approx(1.0, abs=1e-3)
     weights = torch.tensor(levels)[:, None, None, None].expand(2, 4, 2, 2).clone()
-    small, none = 1 + 5 / (1 / 16), 1 + 5 / (1 / 32)       # one of sixteen pixels changes; none does, which counts as one of 32
-    weights[0] *= small
-    weights[1] *= none
+    weights[0, :, 0, 1] *= 1 + 5 / (1 / 4)       # one of four cells
     answer, logits = torch.zeros_like(batch.latents), torch.full((2, 1, 4, 4), -1.5)
-    config = TrainConfig(snr_cap=2.0, small_edit_weight=5.0, mask_loss_weight=0.3)
+    config = TrainConfig(snr_cap=2.0, mask_weight=5.0, mask_loss_weight=0.3)
     losses = NoisePrediction(scheduler, config)(_Answers(answer, logits), batch, draws)
     shut = math.log(1 + math.exp(-1.5))
-    mask = (small * (16 * shut + 1.5) + none * 16 * shut) / 32
+    mask = (31 * shut + (1 + 5 / (1 / 16)) * (shut + 1.5)) / 32     # one of sixteen pixels
     assert losses["mask"].item() == pytest.approx(mask, rel=1e-5)
     assert losses["denoise"].item() == pytest.approx((weights * batch.latents**2).mean().item(), rel=1e-5)
     assert losses["loss"].item() == pytest.approx(losses["denoise"].item() + 0.3 * mask, rel=1e-5)
