@@ -68,11 +68,13 @@ def run(args: argparse.Namespace) -> int:
     model, settings = _asked(args)
     jobs = _jobs(args, settings)
     editor = Editor(model, device=args.device)
-    _say_what_is_unknown(model, jobs)
+    code = 0
     if len(jobs) == 1 and not (args.image.is_dir() or _is_table(args.image)):
         _make(editor, jobs[0], keep_recipe=not args.no_recipe)
-        return 0
-    return _make_all(editor, jobs, keep_recipe=not args.no_recipe)
+    else:
+        code = _make_all(editor, jobs, keep_recipe=not args.no_recipe)
+    _say_what_is_unknown(model, jobs)
+    return code
 
 
 def _say_what_is_unknown(model: str, jobs: list[Job]) -> None:
