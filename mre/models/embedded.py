@@ -18,7 +18,7 @@ PATCH_SIZE = 8
 WIDTH = (80, 128, 192)      # channels of the U-Net's levels, at 16, 8 and 4 cells a side
 TEXT_WIDTH, TEXT_LAYERS, TEXT_TOKENS = 160, 3, 40
 HEADS = 4
-STEPS = 4                   # more add nothing: the network predicts the picture itself
+STEPS = 1                   # more add nothing but mottle: the network predicts the picture itself
 SETTINGS = {"default_steps": STEPS, "default_guidance_scale": 1.0, "default_image_guidance_scale": 1.0, "size_rule": "fit"}
 LATENT_SCALE = 2.0          # pixels in [-1, 1] have a standard deviation near 1/2
 
