@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import subprocess
 import sys
 
@@ -373,6 +374,16 @@ def test_bench_on_photos_counts_what_a_judge_does_not_answer(tmp_path, real_edit
     assert (int(cell["following score n"]), int(cell["following score missing"])) == (len(following), 28 - len(following))
     assert "Stability of the judge over 2 repeats" in printed
     assert "(form of Table 1)" in printed
+
+
+def test_two_processes_on_a_cpu_share_the_edits(tmp_path):
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "mre", "bench", "scenes"]
+    flags = ["--model", TINY, "--edits-only", "--out", str(tmp_path / "out"), "--per-type", "1", "--tables", "scores", "--steps", "1",
+             "--size", "64", "--sheet", "0"]
+    ran = subprocess.run([*launch, *flags], cwd=ROOT, check=True, timeout=250, capture_output=True, text=True,
+                         env=os.environ | {"OMP_NUM_THREADS": "1"})
+    assert ran.stdout.count("7 edits in") == 1, "two that do not know of each other make everything twice, and both say so"
+    assert len(list(csv.DictReader((tmp_path / "out" / "edits.csv").open(newline="")))) == 7
 
 
 def test_edits_of_photos_without_a_judge_are_on_a_contact_sheet(tmp_path, real_edit):

@@ -65,12 +65,14 @@ def run(args: argparse.Namespace) -> int:
     if args.benchmark != "scenes" and args.judge == "oracle" and not args.clip and not args.edits_only:
         raise JudgeError("the oracle judges drawn scenes only; for photos name a model, such as --judge gpt-4o-2024-08-06")
     judge = None if args.edits_only or (args.benchmark != "scenes" and args.judge == "oracle") else judge_from(args)
+    import torch
     from accelerate import PartialState
 
     from mre.benchmark.runs import editors, plan_runs
     from mre.models import zoo
 
-    processes = PartialState(timeout=timedelta(days=7))        # the quickest process waits for the slowest
+    processes = PartialState(cpu=not torch.accelerator.is_available(),      # lets processes on CPUs find each other too
+                             timeout=timedelta(days=7))                     # the quickest waits for the slowest
     device = str(processes.device) if processes.device.type == "cuda" else None
     benchmark = open_what(args, zoo.describe(args.model[0]).native_size)
     tables = [name for name in SCENE_TABLES if name in args.tables] if benchmark.kind == "scenes" else []
