@@ -78,6 +78,8 @@ class TrainConfig:
                              low=0)
     mask_weight: float = setting(0.0, "weight of what differs between original and edited image against the whole picture; 0 in the paper",
                                  low=0)
+    outside_weight: float = setting(0.0, "weight of each pixel that does not differ, beside its weight in the whole picture; 0 in the paper",
+                                    low=0)
     mask_loss_weight: float = setting(0.0, "weight of the loss of the change mask that the embedded model also predicts", low=0)
 
     # Optimisation

@@ -107,9 +107,10 @@ class NoisePrediction:
 
     def _emphasis(self, mask: Tensor) -> Tensor:
         """Weights that give the changed part of each picture `mask_weight` times the weight of the whole, however small it is: else edits
-        of the whole picture drown those of one object. mask: (B, 1, h, w)."""
+        of the whole picture drown those of one object. What lies outside the change weighs `outside_weight` more for each pixel: else a
+        model in doubt about a place paints in all of them. mask: (B, 1, h, w)."""
         share = mask.mean(dim=(1, 2, 3), keepdim=True).clamp(min=SMALLEST_CHANGE)
-        return 1 + self.config.mask_weight * mask / share
+        return 1 + self.config.mask_weight * mask / share + self.config.outside_weight * (1 - mask)
 
     def _target(self, latents: Tensor, draws: Draws) -> Tensor:
         if self.prediction_type == "epsilon":

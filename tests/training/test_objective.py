@@ -90,7 +90,8 @@ def test_the_loss_is_the_mean_squared_distance_to_what_is_to_be_predicted(predic
     assert losses["loss"].item() == pytest.approx(((answer - target[prediction]) ** 2).mean().item(), rel=1e-5)
 
 
-def test_weights_of_noise_level_and_mask_and_the_loss_of_the_mask_are_as_worked_out_by_hand():
+@pytest.mark.parametrize("outside", [0.0, 3.0])
+def test_weights_of_noise_level_and_mask_and_the_loss_of_the_mask_are_as_worked_out_by_hand(outside):
     scheduler = DDPMScheduler.from_config(DDIMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type="sample").config)
     batch, draws = batch_and_draws([100, 999])
     alpha = scheduler.alphas_cumprod[[100, 999]].tolist()
@@ -98,12 +99,13 @@ def test_weights_of_noise_level_and_mask_and_the_loss_of_the_mask_are_as_worked_
     assert levels[0] == 2.0
     assert levels[1] == pytest.approx(1.0, abs=1e-3)
     weights = torch.tensor(levels)[:, None, None, None].expand(2, 4, 2, 2).clone()
-    weights[0, :, 0, 1] *= 1 + 5 / (1 / 4)       # one of four cells
+    weights *= 1 + outside
+    weights[0, :, 0, 1] *= (1 + 5 / (1 / 4)) / (1 + outside)       # one of four cells
     answer, logits = torch.zeros_like(batch.latents), torch.full((2, 1, 4, 4), -1.5)
-    config = TrainConfig(snr_cap=2.0, mask_weight=5.0, mask_loss_weight=0.3)
+    config = TrainConfig(snr_cap=2.0, mask_weight=5.0, mask_loss_weight=0.3, outside_weight=outside)
     losses = NoisePrediction(scheduler, config)(_Answers(answer, logits), batch, draws)
     shut = math.log(1 + math.exp(-1.5))
-    mask = (31 * shut + (1 + 5 / (1 / 16)) * (shut + 1.5)) / 32     # one of sixteen pixels
+    mask = (31 * (1 + outside) * shut + (1 + 5 / (1 / 16)) * (shut + 1.5)) / 32     # one of sixteen pixels
     assert losses["mask"].item() == pytest.approx(mask, rel=1e-5)
     assert losses["denoise"].item() == pytest.approx((weights * batch.latents**2).mean().item(), rel=1e-5)
     assert losses["loss"].item() == pytest.approx(losses["denoise"].item() + 0.3 * mask, rel=1e-5)
