@@ -20,6 +20,9 @@ GREENISH, PALE = np.array((0.30, 0.78, 0.34), np.float32), np.array((0.90, 0.90,
 PHOTOMETRIC = ("tinted", "faded", "darkened")        # outside the edit only
 GEOMETRIC = ("shifted", "zoomed")                    # all of the picture
 OBJECTS = {"recoloured": 3, "removed": 1}            # a thing that the edit leaves alone -> the score that this costs
+# How often each is drawn. One kind leads: a low score alone does not say which it is, and the mean of many looks like none of them.
+DAMAGES = (*["tinted"] * 6, *["faded"] * 2, "darkened", "shifted", "shifted", "zoomed")
+MOVES = (*["shifted"] * 4, "zoomed")
 TINT, FADE, DARK = (0.0, 0.12, 0.24, 0.36, 0.48, 0.60), (0.0, 0.14, 0.28, 0.42, 0.56, 0.70), (0.0, 0.15, 0.30, 0.45, 0.60, 0.75)
 SHIFT, ZOOM = (0.0, 1 / 64, 2 / 64, 3 / 64, 4 / 64, 6 / 64), (1.0, 1.05, 1.10, 1.16, 1.23, 1.32)
 QUALITY_KINDS = ("blurred", "blocky", "banded", "ghosted", "noisy")
@@ -114,10 +117,7 @@ def draw_preserving(rng: np.random.Generator, edit: Edit, score: int) -> tuple[s
     objects = [kind for kind, at in OBJECTS.items() if at == score] if others else []
     if objects and rng.random() < 0.35:
         return objects[0], pick(rng, others)
-    if edit.edit_type in ("global", "style"):
-        return pick(rng, GEOMETRIC), None
-    kinds = ("tinted", "tinted", "tinted", "faded", "faded", "darkened", "shifted", "shifted", "zoomed")
-    return pick(rng, kinds), None
+    return pick(rng, MOVES if edit.edit_type in ("global", "style") else DAMAGES), None
 
 
 def damaged(scene: Scene, spoiling: Spoiling) -> Scene:
