@@ -208,7 +208,7 @@ def unet_stages(unet: RewardUNet2DConditionModel, sample, timestep, encoder_hidd
         "temb_total": time_emb + unet.get_aug_embed(time_emb, encoder_hidden_states, {"reward_signal": signal}),
         "conv_in_out": hidden, "ca_query_in": queries, "ca_kv_in": signal.tokens,
         "ca_attn_map": encoder.attention.weights(queries, signal.tokens), "ca_out": encoder.block(queries, signal.tokens),
-        "reward_encoder_out": unet.latent_in(sample, encoder_hidden_states, signal),
+        "reward_encoder_out": unet.latent_in(sample, signal, {}),
         "output": unet(sample, timestep, encoder_hidden_states, added_cond_kwargs=conditions).sample,
     }
 

@@ -3,8 +3,8 @@
 A small network cannot carry a photograph through its trunk. So it does not paint the picture; it says, for each cell of its grid, how
 colours there should be mixed from the original and a few fixed views of it (blurred, in blocks, in few colours, displaced, as lines),
 what to paint where that is not enough, and, per pixel, where the change belongs. Untouched areas keep every pixel of the original.
-A mixture for all cells alike can be said beside that: black and white or sepia need nothing else.
-There are no weights here; only the layout of the U-Net's output channels and the arithmetic from them to a picture.
+Two things can be said beside that: a mixture for all cells alike (black and white or sepia need nothing else), and how far the whole
+picture is moved, which no paint could show sharply. There are no weights here; only the layout of the U-Net's output channels and the arithmetic from them to a picture.
 """
 
 from __future__ import annotations
@@ -19,12 +19,15 @@ BLUR_SIGMAS = (1.2, 3.0)        # pixels at the native size
 FEW_COLOURS = 4                 # levels per channel of the posterised view
 PAINT_GAIN, MIX_GAIN = 0.25, 0.1        # smaller steps where a small number moves many pixels: training is unstable without
 LARGEST_CHANGE = 3.0            # of a pixel in [-1, 1], so that black to white is within easy reach
+MOVE_GAIN = 0.06                # a fifteenth of the side is an everyday number
+FURTHEST = 0.5                  # of the side, and as the logarithm of a zoom
 GATE_BIAS = -2.0                # an untrained gate is nearly shut: sigmoid(-2) = 0.12
 VIEWS = 6                       # two blurs, large and small blocks, few colours, displaced
 DRAWINGS = 2                    # outlines and local contrast: one channel each, drawn in a colour of its own
 FINISH_VIEWS = 4                # views of the finished picture that the last mixture chooses from
 MIXTURE = 9 + 3 + 3 * DRAWINGS + VIEWS + FINISH_VIEWS       # a cell's weights: colour matrix, offset, inks, views, finish
 OVERALL = MIXTURE + 1           # what can be said of all cells alike: such weights, and a gate
+MOTION = 3                      # right, down, nearer
 
 
 @dataclass(frozen=True)
@@ -35,35 +38,32 @@ class EditHead:
 
     @property
     def channels(self) -> int:
-        """Output channels that the U-Net needs, one set per cell: gate, paint, colour, views and finish."""
+        """Output channels that the U-Net needs, one set per cell: gate, paint, mixture and motion."""
         return sum(self._sections)
 
     @property
-    def _sections(self) -> tuple[int, int, int]:
+    def _sections(self) -> tuple[int, int, int, int]:
         area = self.patch_size**2
-        return area, 3 * area, MIXTURE
+        return area, 3 * area, MIXTURE, MOTION
 
-    def compose(self, features: Tensor, original: Tensor, overall: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def compose(self, features: Tensor, original: Tensor, overall: Tensor, scenery: Tensor) -> tuple[Tensor, Tensor]:
         """The edited picture and where it was changed.
 
         features: (B, channels, h, w)
         original: (B, 3, H, W) in [-1, 1], H = h * patch_size
         overall:  (B, OVERALL), what joins every cell's mixture, and last its gate
-        returns   (B, 3, H, W) and gate logits (B, 1, H, W); zero features give the original back exactly
+        scenery:  (B, 3, H, W), what is painted beside the cells' own paint
+        returns   (B, 3, H, W) and gate logits (B, 1, H, W); zeros for all but the original give it back exactly
         """
         with torch.autocast(features.device.type, enabled=False):       # pixels keep their precision, and CPUs are slow at bfloat16 here
-            return self._compose(features.float(), original.float(), None if overall is None else overall.float())
+            return self._compose(features.float(), original.float(), overall.float(), scenery.float())
 
-    def _compose(self, features: Tensor, original: Tensor, overall: Tensor | None) -> tuple[Tensor, Tensor]:
-        gate, paint, weights = features.split(self._sections, dim=1)
-        weights = weights * MIX_GAIN
-        logits = F.pixel_shuffle(gate, self.patch_size) + GATE_BIAS                             # (B, 1, H, W)
-        if overall is not None:
-            weights = weights + overall[:, :-1, None, None]
-            logits = logits + overall[:, -1:, None, None]
-        weights = _smoothly(weights, self.patch_size)
+    def _compose(self, features: Tensor, original: Tensor, overall: Tensor, scenery: Tensor) -> tuple[Tensor, Tensor]:
+        gate, paint, weights, motion = features.split(self._sections, dim=1)
+        logits = F.pixel_shuffle(gate, self.patch_size) + GATE_BIAS + overall[:, -1:, None, None]             # (B, 1, H, W)
+        weights = _smoothly(weights * MIX_GAIN + overall[:, :-1, None, None], self.patch_size)
         matrix, offset, ink, views, finish = weights.split([9, 3, 3 * DRAWINGS, VIEWS, FINISH_VIEWS], dim=1)
-        change = F.pixel_shuffle(paint * PAINT_GAIN, self.patch_size) + offset                               # (B, 3, H, W)
+        change = F.pixel_shuffle(paint * PAINT_GAIN, self.patch_size) + offset + scenery                     # (B, 3, H, W)
         for channel, column in enumerate(matrix.chunk(3, dim=1)):
             change = change + column * original[:, channel:channel + 1]
         with torch.no_grad():
@@ -76,6 +76,7 @@ class EditHead:
         for colour, drawing in zip(ink.chunk(DRAWINGS, dim=1), drawings, strict=True):
             change = change + colour * drawing
         picture = original + logits.sigmoid() * _bounded(change, LARGEST_CHANGE)
+        picture = _moved(picture, _bounded(motion.mean(dim=(2, 3)) * MOVE_GAIN, FURTHEST))
         with torch.no_grad():       # the finish learns how much of each view to take; the views themselves are taken as given
             seen = _blur(picture, BLUR_SIGMAS[0]), _blocks(picture, self.patch_size), _few_colours(picture), self._displaced(picture)
         for weight, view in zip(_bounded(finish, 1.0).chunk(FINISH_VIEWS, dim=1), seen, strict=True):
@@ -91,6 +92,22 @@ class EditHead:
 def _bounded(values: Tensor, limit: float) -> Tensor:
     """Nearly as they are where small, never beyond +-limit. Without bounds a few wild pixels wreck the training."""
     return limit * torch.tanh(values / limit)
+
+
+def _moved(picture: Tensor, motion: Tensor) -> Tensor:
+    """(B, 3, H, W) to the right and down by shares of the side, and nearer by a factor's logarithm: (B, MOTION). Edges are repeated."""
+    right, down, nearer = motion.unbind(dim=1)
+    height, width = picture.shape[-2:]
+    rows, columns = _reading(height, down, nearer), _reading(width, right, nearer)
+    return rows[:, None] @ picture @ columns[:, None].mT
+
+
+def _reading(size: int, move: Tensor, nearer: Tensor) -> Tensor:
+    """(B, size, size): row i holds the weights of the two positions between which the moved position i is read."""
+    from_middle = torch.arange(size, device=move.device) + 0.5 - size / 2
+    places = (from_middle - move[:, None] * size) / nearer[:, None].exp() + size / 2 - 0.5                  # (B, size)
+    away = places.clamp(0, size - 1)[..., None] - torch.arange(size, device=move.device)
+    return (1 - away.abs()).clamp(min=0)
 
 
 def _smoothly(cells: Tensor, size: int) -> Tensor:

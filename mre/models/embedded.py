@@ -37,7 +37,7 @@ def build_pipeline(*, width: Sequence[int] = WIDTH, words: Iterable[str] | None 
         num_attention_heads=HEADS, max_position_embeddings=TEXT_TOKENS, bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id))
     unet = GatedRewardUNet(
-        patch_size=PATCH_SIZE, latent_scale=LATENT_SCALE, short_ways=True, sample_size=native_size // PATCH_SIZE,
+        patch_size=PATCH_SIZE, latent_scale=LATENT_SCALE, sample_size=native_size // PATCH_SIZE,
         block_out_channels=tuple(width), layers_per_block=1,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"), cross_attention_dim=TEXT_WIDTH, attention_head_dim=HEADS,

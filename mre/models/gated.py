@@ -2,12 +2,13 @@
 
 Four things that the full size does not need: the instruction as a whole joins the time embedding (beside cross-attention), the network
 knows where in the picture it is, it says what to change instead of painting everything anew, and what the instruction alone decides takes
-a short way: what becomes of the whole picture (black and white, a warmer light) to the output, what is asked for where ("on the left",
-"in the sky") as a coarse map to the input.
+a short way: what becomes of the whole picture (black and white, a warmer light) and what it knows by heart (a beach, a night sky) to the
+output, what is asked for where ("on the left", "in the sky") as a coarse map to the input.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,8 @@ from mre.models.unet import InputConvolution, RewardUNet2DConditionModel, keeps_
 
 POOLS = 4               # weighted means of the instruction's tokens that join the time embedding
 MAP_SIDE = 6            # cells a side of the map that an instruction makes of the picture
+MEMORIES = 12           # pictures that the network can know by heart: landscapes, mostly
+MEMORY_GAIN = 20.0      # they are learned pixel by pixel, each seldom
 QUIET_START = 0.1       # how strongly an untrained network reads the noisy half of its input
 
 
@@ -51,37 +54,29 @@ class GatedRewardUNet(RewardUNet2DConditionModel):
 
     patch_size      side of a patch, f: the autoencoder's, with 3 f^2 latent channels
     latent_scale    the autoencoder's scaling factor
-    short_ways      whether the instruction alone also decides a mixture for the whole picture, and a map that joins the input
     """
 
     @register_to_config
     @keeps_settings_of(RewardUNet2DConditionModel)
-    def __init__(self, *, patch_size: int = 8, latent_scale: float = 2.0, short_ways: bool = False, **unet: Any) -> None:
+    def __init__(self, *, patch_size: int = 8, latent_scale: float = 2.0, **unet: Any) -> None:
         head = EditHead(patch_size)
         unet |= {"in_channels": 2 * 3 * patch_size**2, "out_channels": head.channels}
         super().__init__(**unet)
         self.head = head
         plain, time_width = self.conv_in, self.time_embedding.linear_2.out_features
-        self.conv_in = PlacedConvolution(self.config.sample_size, plain.in_channels, plain.out_channels, plain.kernel_size,
-                                         padding=plain.padding)
+        side, width = self.config.sample_size, plain.out_channels
+        self.conv_in = PlacedConvolution(side, plain.in_channels, width, plain.kernel_size, padding=plain.padding)
         text_width = self.config.cross_attention_dim
         self.attend = nn.Linear(text_width, POOLS)
         self.instruction = nn.Sequential(nn.Linear((POOLS + 1) * text_width, time_width), nn.SiLU(), nn.Linear(time_width, time_width))
+        self.asked_where = nn.Sequential(nn.SiLU(), _silence(nn.Linear(time_width, width * MAP_SIDE**2)),
+                                         nn.Unflatten(1, (width, MAP_SIDE, MAP_SIDE)))
+        self.overall_mixture = nn.Sequential(nn.SiLU(), _silence(nn.Linear(time_width, OVERALL)))
+        self.recall = nn.Sequential(nn.SiLU(), nn.Linear(time_width, MEMORIES))
+        self.memories = nn.Parameter(torch.zeros(MEMORIES, 3, side * patch_size, side * patch_size))
         with torch.no_grad():
             self.conv_in.weight[:, :self.config.in_channels // 2] *= QUIET_START        # in training it is mostly nothing but noise
         _silence(self.conv_out)             # an untrained model gives the original back
-        self.overall_mixture = self.asked_where = None
-        if short_ways:
-            self.add_short_ways()
-
-    def add_short_ways(self) -> None:
-        """Give the network its short ways from the instruction, if it has none yet. They begin without effect."""
-        if self.overall_mixture is None:
-            time_width, width = self.time_embedding.linear_2.out_features, self.conv_in.out_channels
-            self.overall_mixture = nn.Sequential(nn.SiLU(), _silence(nn.Linear(time_width, OVERALL)))
-            self.asked_where = nn.Sequential(nn.SiLU(), _silence(nn.Linear(time_width, width * MAP_SIDE**2)),
-                                             nn.Unflatten(1, (width, MAP_SIDE, MAP_SIDE)))
-            self.register_to_config(short_ways=True)
 
     def read_instruction(self, states: Tensor) -> Tensor:
         """The instruction as a whole: (B, T, D) states of its tokens -> (B, width of the time embedding).
@@ -93,28 +88,32 @@ class GatedRewardUNet(RewardUNet2DConditionModel):
         means = torch.einsum("btp,btd->bpd", attention, states).flatten(1)                          # (B, POOLS D)
         return self.instruction(torch.cat([means, states[:, -1]], dim=1))
 
-    def latent_in(self, sample: Tensor, states: Tensor, signal: RewardSignal | None) -> Tensor:
+    def remember(self, instruction: Tensor, size: Sequence[int]) -> Tensor:
+        """(B, width of the time embedding) -> (B, 3, H, W): of the pictures that the network knows by heart, as much of each as the
+        instruction calls for, stretched to `size`."""
+        pictures = torch.einsum("bm,mchw->bchw", self.recall(instruction), self.memories) * MEMORY_GAIN
+        return pictures if pictures.shape[-2:] == tuple(size) else F.interpolate(pictures, tuple(size), mode="bilinear", align_corners=False)
+
+    def latent_in(self, sample: Tensor, signal: RewardSignal | None, inputs: dict[str, Any]) -> Tensor:
         """(B, 6 f^2, h, w) -> (B, C, h, w): the input convolution, the instruction's map of the picture, the reward encoder."""
-        hidden = self.conv_in.apply_to(sample)
-        if self.asked_where is not None:
-            asked = self.asked_where(self.read_instruction(states))                                 # (B, C, MAP_SIDE, MAP_SIDE)
-            hidden = hidden + F.interpolate(asked, hidden.shape[-2:], mode="bilinear", align_corners=False)
-        return self.read_reward(hidden, signal)
+        hidden, asked = self.conv_in.apply_to(sample), self.asked_where(inputs["instruction"])          # asked: (B, C, MAP_SIDE, MAP_SIDE)
+        return self.read_reward(hidden + F.interpolate(asked, hidden.shape[-2:], mode="bilinear", align_corners=False), signal)
 
     def get_aug_embed(self, emb: Tensor, encoder_hidden_states: Tensor, added_cond_kwargs: dict[str, Any]) -> Tensor:
         """What joins the time embedding: the reward's term, and the instruction as a whole."""
-        added = super().get_aug_embed(emb, encoder_hidden_states, added_cond_kwargs)
-        term = self.read_instruction(encoder_hidden_states)
+        added, term = super().get_aug_embed(emb, encoder_hidden_states, added_cond_kwargs), added_cond_kwargs["instruction"]
         return term if added is None else added + term
 
     def forward(self, sample: Tensor, timestep: Tensor | float | int, encoder_hidden_states: Tensor, *args: Any,
-                return_dict: bool = True, **kwargs: Any) -> GatedOutput | tuple[Tensor]:
+                added_cond_kwargs: dict[str, Any] | None = None, return_dict: bool = True, **kwargs: Any) -> GatedOutput | tuple[Tensor]:
         """As the parent's; `sample` is (B, 6 f^2, h, w): noisy latents, then the original's unscaled latents."""
-        features = super().forward(sample, timestep, encoder_hidden_states, *args, return_dict=False, **kwargs)[0]
+        instruction = self.read_instruction(encoder_hidden_states)
+        features = super().forward(sample, timestep, encoder_hidden_states, *args, return_dict=False,
+                                   added_cond_kwargs={**(added_cond_kwargs or {}), "instruction": instruction}, **kwargs)[0]
         size = self.config.patch_size
         original = F.pixel_shuffle(sample[:, sample.shape[1] // 2:], size)
-        overall = None if self.overall_mixture is None else self.overall_mixture(self.read_instruction(encoder_hidden_states))
-        picture, mask_logits = self.head.compose(features, original, overall)
+        picture, mask_logits = self.head.compose(features, original, self.overall_mixture(instruction),
+                                                 self.remember(instruction, original.shape[-2:]))
         latents = (F.pixel_unshuffle(picture, size) * self.config.latent_scale).to(features.dtype)
         return GatedOutput(latents, mask_logits) if return_dict else (latents,)
 

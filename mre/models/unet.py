@@ -125,7 +125,7 @@ class RewardUNet2DConditionModel(UNet2DConditionModel):
             cross_attention_kwargs = dict(cross_attention_kwargs)
             added_cond_kwargs = {**(added_cond_kwargs or {}), **cross_attention_kwargs.pop("reward")}
         signal = self.reward_signal(sample, added_cond_kwargs or {})
-        hidden = self.latent_in(sample, encoder_hidden_states, signal)
+        hidden = self.latent_in(sample, signal, added_cond_kwargs or {})
         if signal is not None:
             added_cond_kwargs = {**added_cond_kwargs, "reward_signal": signal}
         return super().forward(hidden, timestep, encoder_hidden_states, *args, cross_attention_kwargs=cross_attention_kwargs or None,
@@ -154,9 +154,9 @@ class RewardUNet2DConditionModel(UNet2DConditionModel):
         signal = self.reward_condition(scores, text, sample.dtype, inputs.get("reward_text_mask"))
         return replace(signal, present=inputs.get("reward_present"))
 
-    def latent_in(self, sample: Tensor, states: Tensor, signal: RewardSignal | None) -> Tensor:
-        """(B, in_channels, h, w) -> (B, C, h, w): what the parent's first block receives. A subclass may read the instruction's `states`
-        (B, T, D) too."""
+    def latent_in(self, sample: Tensor, signal: RewardSignal | None, inputs: dict[str, Any]) -> Tensor:
+        """(B, in_channels, h, w) -> (B, C, h, w): what the parent's first block receives. A subclass may read more of `added_cond_kwargs`,
+        which are the `inputs`."""
         return self.read_reward(self.conv_in.apply_to(sample), signal)
 
     def read_reward(self, hidden: Tensor, signal: RewardSignal | None) -> Tensor:

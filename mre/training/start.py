@@ -9,7 +9,6 @@ from diffusers.models.attention_processor import AttnProcessor
 
 from mre.errors import SettingsError
 from mre.models.embedded import build_pipeline
-from mre.models.gated import GatedRewardUNet
 from mre.models.quiet import quiet_libraries
 from mre.models.zoo import load_starting_pipeline
 from mre.training.config import EMBEDDED, TrainConfig
@@ -25,10 +24,7 @@ def starting_pipeline(config: TrainConfig, begun: Path | None = None):
     if config.init_from == EMBEDDED and begun is None:
         size = {"width": config.width} if config.width else {}
         return build_pipeline(native_size=config.resolution, **size, **switches(config))
-    pipeline = load_starting_pipeline(str(begun or config.init_from), **switches(config))
-    if isinstance(pipeline.unet, GatedRewardUNet):
-        pipeline.unet.add_short_ways()      # an embedded model of before it had them learns them now
-    return pipeline
+    return load_starting_pipeline(str(begun or config.init_from), **switches(config))
 
 
 def switches(config: TrainConfig) -> dict[str, object]:

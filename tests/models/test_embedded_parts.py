@@ -3,12 +3,13 @@
 import pytest
 import torch
 
-from mre.models.edit_head import LARGEST_CHANGE, MIX_GAIN, OVERALL, EditHead
+from mre.models.edit_head import FURTHEST, LARGEST_CHANGE, MIX_GAIN, MOTION, MOVE_GAIN, OVERALL, EditHead
 from mre.models.embedded import build_pipeline
 from mre.models.patch_autoencoder import PatchAutoencoder
 from mre.models.words import word_tokenizer
 
 WORDS = ["make", "the", "red", "ball", "blue", "tree", "trees", "remove"]
+CHANNELS = EditHead(8).channels
 
 
 @pytest.fixture
@@ -37,30 +38,33 @@ def test_each_known_word_is_one_token_and_no_text_reads_as_its_own_end():
     assert len(tokenizer("red " * 50, truncation=True).input_ids) == 16
 
 
+def compose(features, picture, overall=None, scenery=None):
+    """The head's answer where nothing is said beside the cells' features."""
+    overall = torch.zeros(len(picture), OVERALL) if overall is None else overall
+    return EditHead(8).compose(features, picture, overall, torch.zeros_like(picture) if scenery is None else scenery)
+
+
 def test_a_head_with_nothing_to_say_gives_the_original_back_exactly(picture):
-    head = EditHead(8)
-    edited, gate = head.compose(torch.zeros(2, head.channels, 4, 6), picture)
+    edited, gate = compose(torch.zeros(2, CHANNELS, 4, 6), picture)
     assert torch.equal(edited, picture)
     assert gate.shape == (2, 1, 32, 48)
 
 
 def test_a_shut_gate_keeps_every_pixel_whatever_is_painted(picture):
-    head = EditHead(8)
-    features = torch.zeros(2, head.channels, 4, 6)
+    features = torch.zeros(2, CHANNELS, 4, 6)
     features[:, :64] = -100                                  # the gate
     features[:, 64:256] = 3                                  # the paint
-    edited, _ = head.compose(features, picture)
+    edited, _ = compose(features, picture)
     assert torch.allclose(edited, picture, atol=1e-6)
 
 
 def test_a_head_can_say_black_and_white_for_any_picture(picture):
     """Grey = mean of the channels: the matrix takes away each channel's own share and adds a third of all."""
-    head = EditHead(8)
-    features = torch.zeros(2, head.channels, 4, 6)
+    features = torch.zeros(2, CHANNELS, 4, 6)
     features[:, :64] = 100                                   # gate open
     matrix = torch.full((3, 3), 1 / 3) - torch.eye(3)        # matrix[c_in] is a column: what c_in adds to red, green and blue
     features[:, 256:265] = matrix.flatten()[None, :, None, None] / MIX_GAIN
-    edited, _ = head.compose(features, picture)
+    edited, _ = compose(features, picture)
     grey = picture.mean(dim=1, keepdim=True)
     bounded = picture + LARGEST_CHANGE * torch.tanh((grey - picture) / LARGEST_CHANGE)      # small changes pass nearly as they are
     assert torch.allclose(edited, bounded, atol=1e-5)
@@ -68,32 +72,63 @@ def test_a_head_can_say_black_and_white_for_any_picture(picture):
 
 
 def test_what_is_said_of_the_whole_picture_is_the_same_as_saying_it_of_every_cell(picture):
-    head = EditHead(8)
     overall = torch.randn(2, OVERALL, generator=torch.Generator().manual_seed(1)) * 0.2
-    features = torch.zeros(2, head.channels, 4, 6)
+    features = torch.zeros(2, CHANNELS, 4, 6)
     features[:, :64] += overall[:, -1:, None, None]
-    features[:, 256:] += overall[:, :-1, None, None] / MIX_GAIN
-    by_cell, gate_by_cell = head.compose(features, picture)
-    at_once, gate_at_once = head.compose(torch.zeros_like(features), picture, overall)
+    features[:, 256:-MOTION] += overall[:, :-1, None, None] / MIX_GAIN
+    by_cell, gate_by_cell = compose(features, picture)
+    at_once, gate_at_once = compose(torch.zeros_like(features), picture, overall)
     torch.testing.assert_close(at_once, by_cell)
     torch.testing.assert_close(gate_at_once, gate_by_cell)
     assert (by_cell - picture).abs().max() > 0.1
 
 
-def test_a_model_that_is_given_the_short_ways_edits_as_before_until_they_are_trained():
+@pytest.mark.parametrize(("right", "down"), [(6, 3), (0, 4), (-2, 0)])
+def test_a_head_can_move_the_whole_picture_and_keep_it_sharp(picture, right, down):
+    features = torch.zeros(2, CHANNELS, 4, 6)
+    for number, share in ((0, right / 48), (1, down / 32)):
+        share = FURTHEST * torch.atanh(torch.tensor(share / FURTHEST))                     # bounded as changes are
+        features[:, number - MOTION] = share / MOVE_GAIN
+    edited, _ = compose(features, picture)
+    expected = picture[..., [min(max(y - down, 0), 31) for y in range(32)], :][..., [min(max(x - right, 0), 47) for x in range(48)]]
+    torch.testing.assert_close(edited, expected, atol=1e-4, rtol=0)
+
+
+def test_a_head_moves_nearer_as_linear_interpolation_does():
+    """A ramp read nearer about its middle is a flatter ramp with the same middle, whatever its direction."""
+    ramp = torch.linspace(-1, 1, 32)[None, None, None].expand(1, 3, 32, 32)
+    features = torch.zeros(1, CHANNELS, 4, 4)
+    features[:, -1] = FURTHEST * torch.atanh(torch.log(torch.tensor(1.25)) / FURTHEST) / MOVE_GAIN
+    for turned in (ramp, ramp.mT):
+        torch.testing.assert_close(compose(features, turned)[0], turned / 1.25, atol=1e-5, rtol=0)
+
+
+def test_what_is_known_by_heart_is_painted_where_the_gate_is_open(picture):
+    features = torch.zeros(2, CHANNELS, 4, 6)
+    features[:, :64, :, :3], features[:, :64, :, 3:] = 100, -100
+    scenery = torch.full_like(picture, 0.2)
+    edited, _ = compose(features, picture, scenery=scenery)
+    assert (edited[..., :24] - picture[..., :24] - 0.2).abs().max() < 1e-3
+    assert torch.equal(edited[..., 24:], picture[..., 24:])
+
+
+def test_the_instructions_short_ways_begin_without_effect_and_have_one_each_when_trained():
     torch.manual_seed(0)
     unet = build_pipeline(width=(32, 48, 64), words=WORDS, native_size=32).unet.eval()
     torch.nn.init.normal_(unet.conv_out.weight, std=0.05)
-    old = type(unet).from_config({**unet.config, "short_ways": False}).eval()
-    short_ways = ("overall_mixture.", "asked_where.")
-    old.load_state_dict({name: value for name, value in unet.state_dict().items() if not name.startswith(short_ways)})
-    inputs = torch.randn(1, 384, 4, 4), torch.tensor([999]), torch.randn(1, 40, 160)
+    latents, states, others = torch.randn(1, 384, 4, 4), torch.randn(1, 40, 160), torch.randn(1, 40, 160)
     reward = {"reward_scores": torch.tensor([[5.0, 5.0, 5.0]]), "reward_text": torch.randn(1, 160)}
-    before = old(*inputs, added_cond_kwargs=reward).sample
-    old.add_short_ways()
-    assert old.config.short_ways
-    assert torch.equal(old(*inputs, added_cond_kwargs=reward).sample, before)
-    for last in (old.overall_mixture[1], old.asked_where[1]):
-        torch.nn.init.constant_(last.bias, 0.3)
-        assert (old(*inputs, added_cond_kwargs=reward).sample - before).abs().max() > 0.01
-        torch.nn.init.zeros_(last.bias)
+
+    def edited():
+        return unet(latents, torch.tensor([999]), states, added_cond_kwargs=reward).sample
+
+    before = edited()
+    for learned in (unet.overall_mixture[1].bias, unet.asked_where[1].bias, unet.memories):
+        torch.nn.init.constant_(learned, 0.3)
+        assert (edited() - before).abs().max() > 0.01
+        torch.nn.init.zeros_(learned)
+        assert torch.equal(edited(), before)
+    torch.nn.init.normal_(unet.memories, std=0.1)
+    by_states, by_others = (unet.remember(unet.read_instruction(one), (32, 32)) for one in (states, others))
+    assert (by_states - by_others).abs().max() > 0.01, "what is remembered depends on the instruction"
+    assert unet.remember(unet.read_instruction(states), (32, 24)).shape == (1, 3, 32, 24), "a photo need not be square"

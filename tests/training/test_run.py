@@ -348,20 +348,6 @@ def test_stage_two_starts_exactly_where_stage_one_ended(config, train, tree):
     assert np.abs(np.asarray(edits[0], dtype=int) - np.asarray(edits[1], dtype=int)).max() <= 1
 
 
-def test_an_embedded_model_of_before_the_short_ways_is_trained_on_with_them(train, tmp_path):
-    off = {"use_score": False, "use_text": False, "use_attention": False, "use_addition": False}
-    old = build_pipeline(width=(32, 48, 64), native_size=32, **off)
-    old.unet = type(old.unet).from_config({**old.unet.config, "short_ways": False})
-    old.save_pretrained(tmp_path / "old")
-    config = TrainConfig(init_from=tmp_path / "old", out=tmp_path / "new", resolution=32, batch_size=2, accumulation=1, max_steps=2,
-                         train_text_encoder=True, validation_every=0, **off)
-    assert not load_pipeline(str(tmp_path / "old")).unet.config.short_ways
-    train(config)
-    learned = load_pipeline(str(tmp_path / "new" / "pipeline")).unet
-    assert learned.config.short_ways
-    assert all(last.bias.abs().max() > 0 for last in (learned.overall_mixture[1], learned.asked_where[1]))
-
-
 def test_data_that_are_not_whole_stop_the_run_in_one_line(config, train, tree, tmp_path):
     broken = tmp_path / "broken"
     shutil.copytree(tree, broken)
