@@ -4,7 +4,8 @@ A small network cannot carry a photograph through its trunk. So it does not pain
 colours there should be mixed from the original and a few fixed views of it (blurred, in blocks, in few colours, displaced, as lines),
 what to paint where that is not enough, and, per pixel, where the change belongs. Untouched areas keep every pixel of the original.
 Two things can be said beside that: a mixture for all cells alike (black and white or sepia need nothing else), and how far the whole
-picture is moved, which no paint could show sharply. There are no weights here; only the layout of the U-Net's output channels and the arithmetic from them to a picture.
+picture is moved, which no paint could show sharply. There are no weights here; only the layout of the U-Net's output channels and the
+arithmetic from them to a picture.
 """
 
 from __future__ import annotations

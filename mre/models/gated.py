@@ -96,7 +96,7 @@ class GatedRewardUNet(RewardUNet2DConditionModel):
 
     def latent_in(self, sample: Tensor, signal: RewardSignal | None, inputs: dict[str, Any]) -> Tensor:
         """(B, 6 f^2, h, w) -> (B, C, h, w): the input convolution, the instruction's map of the picture, the reward encoder."""
-        hidden, asked = self.conv_in.apply_to(sample), self.asked_where(inputs["instruction"])          # asked: (B, C, MAP_SIDE, MAP_SIDE)
+        hidden, asked = self.conv_in.apply_to(sample), self.asked_where(inputs["instruction"])      # asked: (B, C, MAP_SIDE, MAP_SIDE)
         return self.read_reward(hidden + F.interpolate(asked, hidden.shape[-2:], mode="bilinear", align_corners=False), signal)
 
     def get_aug_embed(self, emb: Tensor, encoder_hidden_states: Tensor, added_cond_kwargs: dict[str, Any]) -> Tensor:

@@ -78,7 +78,7 @@ class TrainConfig:
                              low=0)
     mask_weight: float = setting(0.0, "weight of what differs between original and edited image against the whole picture; 0 in the paper",
                                  low=0)
-    outside_weight: float = setting(0.0, "weight of each pixel that does not differ, beside its weight in the whole picture; 0 in the paper",
+    outside_weight: float = setting(0.0, "weight of what does not differ, for each pixel, beside that of the whole picture; 0 in the paper",
                                     low=0)
     mask_loss_weight: float = setting(0.0, "weight of the loss of the change mask that the embedded model also predicts", low=0)
 
@@ -117,6 +117,8 @@ class TrainConfig:
     pipeline_every: int = setting(0, "steps between refreshed pipeline folders; 0 = only at the end", low=0, resume=True)
     validation_every: int = setting(500, "steps between sheets of edited samples; 0 = none", low=0, resume=True)
     validation_samples: int = setting(7, "held-out samples on a sheet", low=1, resume=True)
+    validation_scored: int = setting(0, "with each sheet, so many edits that the oracle scores, into scores.csv; data scenes only", low=0,
+                                     resume=True)
     half: bool = setting(False, "save the finished pipeline in half precision", resume=True)
 
     def __post_init__(self) -> None:
@@ -144,6 +146,11 @@ class TrainConfig:
     def conditioned(self) -> bool:
         """Whether the model sees rewards at all. All switches off is plain InstructPix2Pix: stage 1, and the baseline."""
         return (self.use_score or self.use_text) and (self.use_attention or self.use_addition)
+
+    @property
+    def oracle_scored(self) -> int:
+        """Edits that the oracle scores at each validation: it knows drawn scenes alone."""
+        return self.validation_scored if self.data == "scenes" else 0
 
     def as_yaml(self) -> str:
         """The settings as a YAML file that `--config` reads, with what each is for."""
@@ -199,7 +206,7 @@ _EMBEDDED = {
     "edit_type_weights": (1.6, 1.6, 1.8, 1.6, 0.8, 1, 1),          # edits of one object are harder than those of the whole picture
     "condition_dropout": 0.04, "image_dropout": False, "reward_text_dropout": 0.5,
     "timestep_terminal": 0.45, "timestep_high": 0.35, "snr_cap": 2.0, "mask_weight": 2.0, "mask_loss_weight": 0.3,
-    "plain_attention": True, "mixed_precision": "bf16", "half": True,
+    "plain_attention": True, "mixed_precision": "bf16", "half": True, "validation_scored": 35,
 }
 _NO_REWARD = {"use_score": False, "use_text": False, "use_attention": False, "use_addition": False}
 _FULL_SIZE = {"data": "pix2pix", "mixed_precision": "fp16", "gradient_checkpointing": True, "num_workers": 4}

@@ -1,41 +1,63 @@
-"""Numbers of a run as it goes: a CSV file that any program reads, and TensorBoard."""
+"""Numbers of a run as it goes: CSV files that any program reads, and TensorBoard."""
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
-COLUMNS = ("step", "samples", "seconds", "loss", "denoise", "mask", "grad_norm", "learning_rate")
+from mre.rewards import PERSPECTIVES
+from mre.training.config import TrainConfig
+
+PLACE = ("step", "samples", "seconds")          # where in the run a line was written
+LOSSES = (*PLACE, "loss", "denoise", "mask", "grad_norm", "learning_rate")
+SCORES = (*PLACE, *PERSPECTIVES)
+
+
+class Table:
+    """A CSV file that grows by a line at a time; what a run that goes on from `step` has yet to do is cut off."""
+
+    def __init__(self, path: Path, columns: Sequence[str], step: int) -> None:
+        self.path, self.columns, kept = path, columns, []
+        if step and path.exists():
+            with path.open(newline="", encoding="utf-8") as file:
+                kept = [row for row in csv.DictReader(file) if row["step"].isdigit() and int(row["step"]) <= step]
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, columns, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(kept)
+
+    def append(self, row: dict[str, object]) -> None:
+        with self.path.open("a", newline="", encoding="utf-8") as file:
+            csv.DictWriter(file, self.columns, lineterminator="\n").writerow(row)
 
 
 class RunLog:
-    """`log.csv` and TensorBoard events of a run. A resumed run overwrites what lies after the checkpoint it goes on from."""
+    """`log.csv`, `scores.csv` where there are scores, and TensorBoard events of a run."""
 
-    def __init__(self, out: Path, config_text: str, step: int) -> None:
+    def __init__(self, out: Path, config: TrainConfig, step: int) -> None:
         out.mkdir(parents=True, exist_ok=True)
-        (out / "config.yaml").write_text(config_text, encoding="utf-8")
-        self.path = out / "log.csv"
-        kept = []
-        if step and self.path.exists():
-            with self.path.open(newline="", encoding="utf-8") as file:
-                kept = [row for row in csv.DictReader(file) if row["step"].isdigit() and int(row["step"]) <= step]
-        with self.path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(kept)
+        (out / "config.yaml").write_text(config.as_yaml(), encoding="utf-8")
+        self.losses = Table(out / "log.csv", LOSSES, step)
+        self.scores = Table(out / "scores.csv", SCORES, step) if config.oracle_scored else None
         self.board = SummaryWriter(str(out / "tensorboard"), purge_step=step + 1 if step else None)
 
     def write(self, step: int, samples: int, seconds: float, values: dict[str, float]) -> None:
-        """One line: means since the line before."""
-        row = {"step": step, "samples": samples, "seconds": round(seconds, 1), **{name: f"{value:.8g}" for name, value in values.items()}}
-        with self.path.open("a", newline="", encoding="utf-8") as file:
-            csv.DictWriter(file, COLUMNS, lineterminator="\n").writerow(row)
+        """One line of losses and such: means since the line before."""
+        self._write(self.losses, "", (step, samples, round(seconds, 1)), values)
+
+    def write_scores(self, step: int, samples: int, seconds: float, scores: dict[str, float]) -> None:
+        """One line of mean scores, 0 to 5, by the names of the perspectives."""
+        self._write(self.scores, "score/", (step, samples, round(seconds, 1)), scores)
+
+    def _write(self, table: Table, board: str, place: Sequence[float], values: dict[str, float]) -> None:
+        table.append({**dict(zip(PLACE, place, strict=True)), **{name: f"{value:.8g}" for name, value in values.items()}})
         for name, value in values.items():
-            self.board.add_scalar(name, value, step)
+            self.board.add_scalar(board + name, value, place[0])
 
     def picture(self, step: int, sheet: Image.Image) -> None:
         """A sheet of samples, for TensorBoard."""

@@ -38,7 +38,7 @@ from mre.training.objective import Draws, NoisePrediction, stream
 from mre.training.optimizer import build_optimizer, load_optimizer_tensors, optimizer_tensors, set_learning_rate
 from mre.training.start import latent_shape, prepare_models, save_editor, starting_pipeline
 from mre.training.triplets import batches, open_triplets
-from mre.training.validation import sample_sheet
+from mre.training.validation import oracle_scores, sample_sheet
 
 PIPELINE = "pipeline"           # folder of the finished editor, inside the run's
 START = "start"                 # folder of a fresh model as it was before training
@@ -113,7 +113,7 @@ class Run:
 
     def train(self) -> Path:
         """The run from top to bottom."""
-        config, log = self.config, RunLog(self.out, config_text=self.config.as_yaml(), step=self.step) if self.main else None
+        config, log = self.config, RunLog(self.out, self.config, self.step) if self.main else None
         loader = batches(self.triplets, config, self.samples, self.rank, self.world)
         self.learner.train()
         finished = self._finished()
@@ -265,10 +265,13 @@ class Run:
     def _show_samples(self, log: RunLog) -> None:
         with self._averaged_weights():
             sheet = sample_sheet(self.pipeline, self.triplets, self.config)
+            scores = oracle_scores(self.pipeline, self.config) if self.config.oracle_scored else {}
         path = self.out / SAMPLES / f"step-{self.step:06d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         sheet.save(path)
         log.picture(self.step, sheet)
+        if scores:
+            log.write_scores(self.step, self.samples, self.seconds, scores)
 
     def _save_pipeline(self) -> Path:
         """The editor as a pipeline folder with the averaged weights, which any of the programs loads."""

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from mre.data.scenes import draw_triplet
+from mre.data.scenes import SceneTriplet, draw_triplet
 from mre.data.scenes.photos import read_photos
 from mre.errors import MreError
 from mre.rewards import EDIT_TYPES, Reward
@@ -73,10 +73,14 @@ class DrawnTriplets:
         return Example(triplet.instruction, triplet.reward, triplet.original, triplet.edited)
 
     def held_out(self, index: int) -> Example:
-        """Clean, of each edit type in turn, with objects, wordings and backgrounds that training never draws."""
-        triplet = draw_triplet(self.config.seed, index, "heldout", self.config.resolution, edit_type=EDIT_TYPES[index % len(EDIT_TYPES)],
-                               spoiled=False)
+        """Clean, as `held_out_scene` draws it."""
+        triplet = held_out_scene(self.config, index)
         return Example(triplet.instruction, triplet.reward, triplet.original, triplet.target)
+
+
+def held_out_scene(config: TrainConfig, index: int) -> SceneTriplet:
+    """Unspoiled, of each edit type in turn, with objects, wordings and backgrounds that training never draws."""
+    return draw_triplet(config.seed, index, "heldout", config.resolution, edit_type=EDIT_TYPES[index % len(EDIT_TYPES)], spoiled=False)
 
 
 class Numbers(Sampler[list[int]]):

@@ -1,5 +1,6 @@
 """Runs of the trainer: the released implementation's numbers, resuming, being cut, full disks, several processes."""
 
+import csv
 import dataclasses
 import errno
 import functools
@@ -20,7 +21,6 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from mre.errors import DataError, MreError, SettingsError
-from mre.models.embedded import build_pipeline
 from mre.models.released import released_name
 from mre.models.zoo import load_pipeline
 from mre.rewards import Reward
@@ -266,6 +266,22 @@ def test_a_sheet_of_samples_shows_each_reward_beside_original_and_data(config, t
     sheet = Image.open(Path(config.out) / "samples" / "step-000002.png")
     assert sheet.size == (5 * 16, 3 * (16 + 14))
     assert list((Path(config.out) / "tensorboard").iterdir())
+    assert not (Path(config.out) / "scores.csv").exists(), "the oracle knows drawn scenes alone"
+
+
+def test_each_validation_on_drawn_scenes_writes_the_oracles_scores_and_a_resumed_run_adds_to_them(train, tmp_path):
+    """An untrained embedded editor changes nothing: nothing followed, all preserved, nothing spoiled."""
+    config = TrainConfig(out=tmp_path / "run", resolution=64, width=(32, 48, 64), batch_size=1, accumulation=1, max_steps=2, learning_rate=0,
+                         train_text_encoder=True, validation_every=1, validation_samples=1, validation_scored=7)
+    train(config)
+    train(config, max_steps=3)
+    with (tmp_path / "run" / "scores.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == ["1", "2", "3"]
+    for row in rows:
+        assert float(row["following"]) == pytest.approx(0, abs=0.05)
+        assert float(row["preserving"]) == pytest.approx(5, abs=0.05)
+        assert float(row["quality"]) == pytest.approx(5, abs=0.05)
 
 
 # ----------------------------------------------------------------------------------------------------------- the same numbers
