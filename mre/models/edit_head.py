@@ -2,19 +2,23 @@
 
 A small network cannot carry a photograph through its trunk. So it does not paint the picture; it says, for each cell of its grid, how
 colours there should be mixed from the original and a few fixed views of it (blurred, in blocks, in few colours, displaced, as lines),
-what to paint where that is not enough, and, per pixel, where the change belongs. Untouched areas keep every pixel of the original.
-Two things can be said beside that: a mixture for all cells alike (black and white or sepia need nothing else), and how far the whole
-picture is moved, which no paint could show sharply. There are no weights here; only the layout of the U-Net's output channels and the
-arithmetic from them to a picture.
+in which colours a few fixed patterns cover it, what to paint where that is not enough, and, per pixel, where the change belongs.
+Untouched areas keep every pixel of the original. Two things can be said beside that: a mixture for all cells alike (black and white or
+sepia need nothing else), and how far the whole picture is moved, which no paint could show sharply. There are no weights here; only the
+layout of the U-Net's output channels and the arithmetic from them to a picture.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from mre.data.scenes.patterns import PATTERNS, amounts
 
 BLUR_SIGMAS = (1.2, 3.0)        # pixels at the native size
 FEW_COLOURS = 4                 # levels per channel of the posterised view
@@ -24,9 +28,9 @@ MOVE_GAIN = 0.06                # a fifteenth of the side is an everyday number
 FURTHEST = 0.5                  # of the side, and as the logarithm of a zoom
 GATE_BIAS = -2.0                # an untrained gate is nearly shut: sigmoid(-2) = 0.12
 VIEWS = 6                       # two blurs, large and small blocks, few colours, displaced
-DRAWINGS = 2                    # outlines and local contrast: one channel each, drawn in a colour of its own
+DRAWINGS = 2 + len(PATTERNS)    # outlines, local contrast, and patterns: one channel each, drawn in a colour of its own
 FINISH_VIEWS = 4                # views of the finished picture that the last mixture chooses from
-MIXTURE = 9 + 3 + 3 * DRAWINGS + VIEWS + FINISH_VIEWS       # a cell's weights: colour matrix, offset, inks, views, finish
+MIXTURE = 9 + 3 + VIEWS + FINISH_VIEWS + 3 * DRAWINGS       # a cell's weights: colour matrix, offset, views, finish, inks
 OVERALL = MIXTURE + 1           # what can be said of all cells alike: such weights, and a gate
 MOTION = 3                      # right, down, nearer
 
@@ -63,7 +67,7 @@ class EditHead:
         gate, paint, weights, motion = features.split(self._sections, dim=1)
         logits = F.pixel_shuffle(gate, self.patch_size) + GATE_BIAS + overall[:, -1:, None, None]             # (B, 1, H, W)
         weights = _smoothly(weights * MIX_GAIN + overall[:, :-1, None, None], self.patch_size)
-        matrix, offset, ink, views, finish = weights.split([9, 3, 3 * DRAWINGS, VIEWS, FINISH_VIEWS], dim=1)
+        matrix, offset, views, finish, ink = weights.split([9, 3, VIEWS, FINISH_VIEWS, 3 * DRAWINGS], dim=1)
         change = F.pixel_shuffle(paint * PAINT_GAIN, self.patch_size) + offset + scenery                     # (B, 3, H, W)
         for channel, column in enumerate(matrix.chunk(3, dim=1)):
             change = change + column * original[:, channel:channel + 1]
@@ -71,7 +75,7 @@ class EditHead:
             soft, softer = (_blur(original, sigma) for sigma in BLUR_SIGMAS)
             seen = (soft, softer, _blocks(original, self.patch_size), _blocks(original, self.patch_size // 2),
                     _few_colours(_vivid(soft)), self._displaced(original))
-            drawings = _outlines(original), _local_contrast(original)
+            drawings = _outlines(original), _local_contrast(original), *_patterns(*original.shape[-2:], original.device)
         for weight, view in zip(views.chunk(VIEWS, dim=1), seen, strict=True):
             change = change + weight * (view - original)
         for colour, drawing in zip(ink.chunk(DRAWINGS, dim=1), drawings, strict=True):
@@ -156,6 +160,13 @@ def _local_contrast(picture: Tensor) -> Tensor:
     """Brightness relative to that of the surroundings, 0 where they are alike, at least -1 in dark lines; one channel."""
     light = (_grey(picture) + 1) / 2 + 0.06
     return (light / _blur(light, BLUR_SIGMAS[1]) - 1).clamp(max=0.5) * 2
+
+
+@lru_cache(maxsize=8)
+def _patterns(height: int, width: int, device: torch.device) -> tuple[Tensor, ...]:
+    """Every pattern of `mre.data.scenes.patterns`, each (H, W); the longer side is what they are measured by."""
+    x, y = ((np.arange(size, dtype=np.float32) + 0.5) / max(height, width) for size in (width, height))
+    return tuple(torch.from_numpy(amounts(name, x[None], y[:, None])).to(device) for name in PATTERNS)
 
 
 def _grey(picture: Tensor) -> Tensor:

@@ -92,7 +92,9 @@ class GatedRewardUNet(RewardUNet2DConditionModel):
         """(B, width of the time embedding) -> (B, 3, H, W): of the pictures that the network knows by heart, as much of each as the
         instruction calls for, stretched to `size`."""
         pictures = torch.einsum("bm,mchw->bchw", self.recall(instruction), self.memories) * MEMORY_GAIN
-        return pictures if pictures.shape[-2:] == tuple(size) else F.interpolate(pictures, tuple(size), mode="bilinear", align_corners=False)
+        if pictures.shape[-2:] != tuple(size):
+            pictures = F.interpolate(pictures, tuple(size), mode="bilinear", align_corners=False)
+        return pictures
 
     def latent_in(self, sample: Tensor, signal: RewardSignal | None, inputs: dict[str, Any]) -> Tensor:
         """(B, 6 f^2, h, w) -> (B, C, h, w): the input convolution, the instruction's map of the picture, the reward encoder."""

@@ -1,9 +1,14 @@
 """The parts that only the embedded model has: patches, words, and the gated change."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 
-from mre.models.edit_head import FURTHEST, LARGEST_CHANGE, MIX_GAIN, MOTION, MOVE_GAIN, OVERALL, EditHead
+from mre.data.scenes.render import render
+from mre.data.scenes.world import Backdrop, Scene, standard_thing
+from mre.models.edit_head import DRAWINGS, FURTHEST, LARGEST_CHANGE, MIX_GAIN, MOTION, MOVE_GAIN, OVERALL, EditHead
 from mre.models.embedded import build_pipeline
 from mre.models.patch_autoencoder import PatchAutoencoder
 from mre.models.words import word_tokenizer
@@ -81,6 +86,22 @@ def test_what_is_said_of_the_whole_picture_is_the_same_as_saying_it_of_every_cel
     torch.testing.assert_close(at_once, by_cell)
     torch.testing.assert_close(gate_at_once, gate_by_cell)
     assert (by_cell - picture).abs().max() > 0.1
+
+
+@pytest.mark.parametrize(("texture", "drawing"), [("striped", 2), ("dotted", 3), ("checkered", 4)])
+def test_a_head_covers_what_it_is_told_to_with_the_pattern_that_scenes_have(texture, drawing):
+    """A white sky, a red cloud in it, and the same cloud covered: where the cloud is, the two differ by the pattern alone."""
+    cloud = standard_thing("cloud", "red", "sky")
+    plain, covered = (render(Scene(things=(replace(cloud, texture=one),), backdrop=Backdrop("photo")), 96, np.ones((96, 96, 3), np.float32))
+                      for one in ("plain", texture))
+    features = torch.zeros(1, CHANNELS, 12, 12)
+    features[:, :64] = 100                                   # gate open
+    ink = CHANNELS - MOTION - 3 * DRAWINGS + 3 * drawing
+    features[:, ink:ink + 3] = 0.01 / MIX_GAIN               # too little to be bent by the bounds of a change
+    drawn = compose(features, torch.zeros(1, 3, 96, 96))[0][0, 0].numpy() / 0.01
+    inside = np.ptp(plain, axis=2) > 0.6                     # the red of the cloud, but for its rim
+    share = (covered - plain)[..., 1][inside] / (0.96 - plain[..., 1][inside])
+    assert np.corrcoef(share, drawn[inside])[0, 1] > 0.99
 
 
 @pytest.mark.parametrize(("right", "down"), [(6, 3), (0, 4), (-2, 0)])

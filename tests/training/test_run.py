@@ -271,8 +271,8 @@ def test_a_sheet_of_samples_shows_each_reward_beside_original_and_data(config, t
 
 def test_each_validation_on_drawn_scenes_writes_the_oracles_scores_and_a_resumed_run_adds_to_them(train, tmp_path):
     """An untrained embedded editor changes nothing: nothing followed, all preserved, nothing spoiled."""
-    config = TrainConfig(out=tmp_path / "run", resolution=64, width=(32, 48, 64), batch_size=1, accumulation=1, max_steps=2, learning_rate=0,
-                         train_text_encoder=True, validation_every=1, validation_samples=1, validation_scored=7)
+    config = TrainConfig(out=tmp_path / "run", resolution=64, width=(32, 48, 64), batch_size=1, accumulation=1, max_steps=2,
+                         learning_rate=0, train_text_encoder=True, validation_every=1, validation_samples=1, validation_scored=7)
     train(config)
     train(config, max_steps=3)
     with (tmp_path / "run" / "scores.csv").open(newline="") as file:

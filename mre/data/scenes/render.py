@@ -10,6 +10,7 @@ from functools import lru_cache
 import numpy as np
 
 from mre.data.scenes.looks import LOOKS
+from mre.data.scenes.patterns import amounts
 from mre.data.scenes.world import COLOURS, Backdrop, Scene, Thing
 
 Array = np.ndarray
@@ -18,6 +19,7 @@ FOOT = {"ball": 1.0, "cube": 0.95, "cone": 0.95, "star": 0.95, "heart": 0.95, "t
 BROWN, CREAM, GLASS, LEAF = (0.45, 0.28, 0.14), (0.96, 0.90, 0.78), (0.72, 0.86, 0.95), (0.20, 0.55, 0.20)
 AMBER, LEMON = (0.98, 0.55, 0.10), (0.99, 0.84, 0.20)     # the heart of a flower
 WOOD, GOLD = (0.62, 0.40, 0.20), (0.95, 0.74, 0.22)
+COVERS = {"striped": "stripes", "dotted": "dots", "checkered": "checks"}      # textures of two colours
 
 
 def render(scene: Scene, size: int, photo: Array | None = None) -> Array:
@@ -358,28 +360,18 @@ SHAPES = {shape.__name__: shape for shape in (ball, cube, cone, star, heart, tre
 REACH = (1.3, 1.5)     # half width and half height of a bounding box, in radii
 
 
-def textured(thing: Thing, u: Array, v: Array) -> Array:
-    """(h, w, 3) or (3,): the colour of a thing's surface before shading."""
+def textured(thing: Thing, x: Array, y: Array) -> Array:
+    """(h, w, 3) or (3,): the colour of a thing's surface before shading, at places given in sides of the picture."""
     colour = np.asarray(COLOURS[thing.colour], np.float32)
     if thing.texture == "plain":
         return colour
-    sharp = max(thing.radius * 14, 1.0)
     if thing.texture == "wooden":
-        rings = np.sin(v * 9 + 1.6 * np.sin(u * 2.3 + 0.6) + 0.8 * np.sin(u * 5.1 + v * 2))
-        return np.asarray(WOOD, np.float32) * (1 + 0.24 * np.clip(rings * 1.6, -1, 1))[..., None]
+        return np.asarray(WOOD, np.float32) * (1 + np.float32(0.24) * amounts("rings", x, y))[..., None]
     if thing.texture == "golden":
-        gleam = np.sin(2.6 * u - 2.2 * v + 0.9)
-        return np.asarray(GOLD, np.float32) * (0.92 + 0.24 * gleam)[..., None] + (np.clip(gleam - 0.80, 0, 1) * 2.4)[..., None]
+        gold = np.asarray(GOLD, np.float32) * (np.float32(0.92) + np.float32(0.24) * amounts("gleam", x, y))[..., None]
+        return gold + np.float32(0.48) * amounts("glint", x, y)[..., None]
     second = np.asarray((0.16, 0.17, 0.22) if thing.colour in ("white", "yellow", "pink") else (0.97, 0.96, 0.92), np.float32)
-    if thing.texture == "striped":
-        wave = np.sin(u * 4.6 + v * 7.4)
-        amount = np.clip(0.5 + wave * sharp * 0.5, 0, 1)
-    elif thing.texture == "dotted":
-        across, down = (u * 1.9 + 0.25) % 1 - 0.5, (v * 1.9 + 0.25) % 1 - 0.5
-        amount = np.clip(0.5 + (0.27 - np.sqrt(across * across + down * down)) * sharp * 3.2, 0, 1)
-    else:     # checkered
-        amount = np.clip(0.5 + np.sin(u * 5.6 + 0.7) * np.sin(v * 5.6 + 0.7) * sharp, 0, 1)
-    return colour + (second - colour) * amount[..., None]
+    return colour + (second - colour) * amounts(COVERS[thing.texture], x, y)[..., None]
 
 
 def draw_thing(picture: Array, thing: Thing) -> None:
@@ -394,7 +386,7 @@ def draw_thing(picture: Array, thing: Thing) -> None:
     if not thing.in_sky:
         away = (u / 1.15) ** 2 + ((v - FOOT.get(thing.kind, 1.0)) / 0.28) ** 2
         patch *= (1 - 0.42 * np.clip(1.15 - away, 0, 1))[..., None]
-    surface = textured(thing, u, v)
+    surface = textured(thing, x[:, columns], y[rows])
     edge = radius * size
     for distance, colour, shade, light in SHAPES[thing.kind](u, v):
         if isinstance(colour, str):
