@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from mre.errors import ModelError, MreError, SettingsError
+from mre.errors import EditStopped, ModelError, MreError, SettingsError
 from mre.imaging import Fit, fit_size, map_back, pixel_digest
 from mre.recipes import Recipe, circumstances, png_bytes
 from mre.rewards import Reward
@@ -32,10 +32,6 @@ MAX_SEED = 2**32 - 1
 MAX_GUIDANCE = 30.0
 SCHEDULERS = {"default": None, "ddim": "DDIMScheduler", "dpm-solver": "DPMSolverMultistepScheduler", "unipc": "UniPCMultistepScheduler",
               "euler": "EulerDiscreteScheduler", "euler-ancestral": "EulerAncestralDiscreteScheduler"}
-
-
-class EditStopped(MreError):
-    """An edit that was stopped on request, within one step."""
 
 
 class BusyError(MreError):

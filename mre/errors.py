@@ -25,6 +25,10 @@ class SettingsError(MreError, ValueError):
     """A flag or configuration field with a value that cannot be used, or that does not exist."""
 
 
+class EditStopped(MreError):
+    """An edit that was stopped on request, within one step."""
+
+
 class JudgeError(MreError):
     """A judge that is not configured, or does not answer."""
 

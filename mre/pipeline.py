@@ -12,7 +12,7 @@ import torch
 from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
 from torch import Tensor
 
-from mre.errors import MreError, RewardError
+from mre.errors import EditStopped, MreError, RewardError
 from mre.models.condition import reward_text
 from mre.models.quiet import quiet_libraries
 from mre.rewards import Reward
@@ -22,10 +22,6 @@ with quiet_libraries():         # importing the stock pipeline warns four times 
 
 Rewards = Reward | Sequence[Reward]
 BRANCHES = 3        # of the guided prediction: instruction and image; image alone; neither
-
-
-class EditInterrupted(MreError):
-    """Raised out of a call at the end of the step in which someone set `pipeline._interrupt`."""
 
 
 class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
@@ -73,7 +69,7 @@ class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
         num_inference_steps, guidance_scale, image_guidance_scale     none means the model's own defaults
         stock            everything else that the stock pipeline takes: latents, output_type, callback_on_step_end_tensor_inputs, ...
 
-        Raises RewardError for rewards that do not fit the batch, EditInterrupted when `_interrupt` was set during a step.
+        Raises RewardError for rewards that do not fit the batch, EditStopped when `_interrupt` was set during a step.
         """
         config = self.config
         steps = config.default_steps if num_inference_steps is None else num_inference_steps
@@ -154,7 +150,7 @@ class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
         def at_step_end(pipeline, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
             outputs = callback(pipeline, step, timestep, tensors) if callback is not None else {}
             if self.interrupt:
-                raise EditInterrupted(f"stopped after step {step + 1}")
+                raise EditStopped(f"stopped after step {step + 1}")
             return outputs or {}
         return at_step_end
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mre.editing import BusyError, Editor, EditSettings, EditStopped, Turns
-from mre.errors import ModelError, RewardError, SettingsError
+from mre.editing import BusyError, Editor, EditSettings, Turns
+from mre.errors import EditStopped, ModelError, RewardError, SettingsError
 from mre.recipes import read_recipe
 from mre.rewards import Reward
 from tests.fake_editing import fake_editor

@@ -8,9 +8,9 @@ from diffusers.callbacks import PipelineCallback
 from PIL import Image
 
 from mre import Reward
-from mre.errors import RewardError
+from mre.errors import EditStopped, RewardError
 from mre.models import zoo
-from mre.pipeline import EditInterrupted, RewardEditPipeline
+from mre.pipeline import RewardEditPipeline
 from tests.tiny_models import pipeline, plain_unet, reward_unet
 
 LOW = Reward(0, 1, 2, texts=("wrong object", "None", "blurry"))
@@ -204,7 +204,7 @@ def test_an_interrupted_edit_ends_with_the_step_and_the_next_one_runs(editor):
         pipe._interrupt = step == 1
         return {}
 
-    with pytest.raises(EditInterrupted, match="after step 2"):
+    with pytest.raises(EditStopped, match="after step 2"):
         edited(editor, "red", photo(), num_inference_steps=8, callback_on_step_end=stop)
     assert steps == [0, 1]
     assert edited(editor, "red", photo()).shape == (1, 4, 8, 8)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mre.editing import EditSettings, EditStopped
-from mre.errors import RewardError, SettingsError
+from mre.editing import EditSettings
+from mre.errors import EditStopped, RewardError, SettingsError
 from mre.sweep import Axis, Sweep, SweepError, contact_sheet, to_csv
 from tests.fake_editing import fake_editor
 

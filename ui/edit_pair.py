@@ -7,8 +7,8 @@ from typing import Any
 
 import gradio as gr
 
-from mre.editing import BusyError, EditResult, EditStopped
-from mre.errors import SettingsError
+from mre.editing import BusyError, EditResult
+from mre.errors import EditStopped, SettingsError
 from mre.recipes import png_bytes
 from mre.rewards import EDIT_TYPES
 from mre.study.pairs import KeptEdit, keep_pair

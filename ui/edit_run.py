@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 from PIL import Image
 
-from mre.editing import EditResult, EditStopped, Step
-from mre.errors import MreError
+from mre.editing import EditResult, Step
+from mre.errors import EditStopped, MreError
 from mre.recipes import png_bytes
 from ui.edit_form import new_seed, photo_of, settings_of
 from ui.edit_viewer import data_address

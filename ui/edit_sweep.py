@@ -11,8 +11,8 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from mre.editing import BusyError, EditResult, EditStopped, Step
-from mre.errors import MreError
+from mre.editing import BusyError, EditResult, Step
+from mre.errors import EditStopped, MreError
 from mre.recipes import png_bytes
 from mre.sweep import AXES, Axis, Cell, Sweep, contact_sheet, to_csv
 from ui.chips import PICK

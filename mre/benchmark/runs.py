@@ -48,7 +48,8 @@ def plan_runs(benchmark: Benchmark, models: Sequence[str], rewards: Sequence[Rew
     """All methods of a benchmark. `settings` (steps and guidance) go to every method; `tables` are those of drawn scenes."""
     if len(set(models)) != len(models):
         raise SettingsError("a model is named twice")
-    refuse_idle_guidance([info(model) for model in models], **settings)
+    scales = {name: value for name, value in settings.items() if name.endswith("guidance_scale")}
+    refuse_idle_guidance([info(model) for model in models], **scales)
     rewards = sorted(rewards, key=lambda reward: (sum(reward.scores), reward.scores))
     sweeps: dict[str, list[tuple[str, Method]]] = {}
     for model in models:
@@ -59,7 +60,7 @@ def plan_runs(benchmark: Benchmark, models: Sequence[str], rewards: Sequence[Rew
     if len(set(names)) != len(names):
         raise SettingsError(f"two models would be called {max(names, key=names.count)!r}; rename a folder")
     conditioned = tuple(model for model in models if info(model).conditioned)
-    guided = tuple(model for model in conditioned if _is_guided(info(model), **settings))
+    guided = tuple(model for model in conditioned if info(model).is_guided(**scales))
     plan = Plan(benchmark, tuple(models), sweeps, tuple(tables), first_of_each(benchmark.items, probe_per_type),
                 first_of_each(benchmark.items, texts_per_type), conditioned, guided)
     plan.jobs.extend((method, benchmark.items) for sweep in sweeps.values() for _, method in sweep)
@@ -83,21 +84,15 @@ def with_settings(method: Method, settings: dict) -> Method:
     return replace(method, **settings)
 
 
-def refuse_idle_guidance(models: Sequence[ModelInfo], guidance_scale: float | None = None, image_guidance_scale: float | None = None,
-                         **_) -> None:
+def refuse_idle_guidance(models: Sequence[ModelInfo], guidance_scale: float | None = None,
+                         image_guidance_scale: float | None = None) -> None:
     """Raises SettingsError for a guidance that is given and that none of the models would read."""
-    if any(_is_guided(info, guidance_scale, image_guidance_scale) for info in models):
+    if any(info.is_guided(guidance_scale, image_guidance_scale) for info in models):
         return
     for name, value in (("guidance", guidance_scale), ("image-guidance", image_guidance_scale)):
         if value not in (None, 1):          # 1 is what no guidance is
             raise SettingsError(f"--{name}-scale {value:g} would change nothing: guidance is off unless --guidance-scale is above 1 "
                                 "and --image-guidance-scale at least 1")
-
-
-def _is_guided(info: ModelInfo, guidance_scale: float | None = None, image_guidance_scale: float | None = None, **_) -> bool:
-    text = info.guidance_scale if guidance_scale is None else guidance_scale
-    image = info.image_guidance_scale if image_guidance_scale is None else image_guidance_scale
-    return text > 1 and image >= 1
 
 
 def first_of_each(items: Sequence[Item], per_type: int) -> tuple[Item, ...]:

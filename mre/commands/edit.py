@@ -74,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         code = _make_all(editor, jobs, keep_recipe=not args.no_recipe)
     _say_what_is_unknown(model, jobs)
+    _say_what_is_idle(editor, jobs)
     return code
 
 
@@ -88,6 +89,13 @@ def _say_what_is_unknown(model: str, jobs: list[Job]) -> None:
         print(f"note: {model} does not know: {', '.join(words[:8])}; it learned a few hundred English words, see its card", file=sys.stderr)
     if len(strange) > NOTES:
         print(f"note: nor words of {len(strange) - NOTES} more instructions", file=sys.stderr)
+
+
+def _say_what_is_idle(editor: Editor, jobs: list[Job]) -> None:
+    """A note on standard error where an image guidance was asked for and nothing is guided."""
+    scales = {(job.settings.guidance_scale, job.settings.image_guidance_scale) for job in jobs}
+    if any(image not in (None, 1) and not editor.info.is_guided(text, image) for text, image in scales):
+        print("note: the image guidance changed nothing: guidance is off unless --guidance-scale is above 1", file=sys.stderr)
 
 
 def _asked(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:

@@ -66,6 +66,12 @@ class ModelInfo:
     limits: str                     # what it can edit, and what not
     digest: str | None              # of its weights; none while they are not on this machine
 
+    def is_guided(self, guidance_scale: float | None = None, image_guidance_scale: float | None = None) -> bool:
+        """Whether an edit with these scales, or its defaults in their place, is guided at all: else no scale changes anything."""
+        text = self.guidance_scale if guidance_scale is None else guidance_scale
+        image = self.image_guidance_scale if image_guidance_scale is None else image_guidance_scale
+        return text > 1 and image >= 1
+
 
 def load_pipeline(name: str, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> RewardEditPipeline:
     """The model behind a short name, a folder or a hub id, in float32 unless told otherwise, on `device` (a GPU where there is one).
