@@ -23,14 +23,16 @@ from mre.data.scenes.patterns import PATTERNS, amounts
 BLUR_SIGMAS = (1.2, 3.0)        # pixels at the native size
 FEW_COLOURS = 4                 # levels per channel of the posterised view
 PAINT_GAIN, MIX_GAIN = 0.25, 0.1        # smaller steps where a small number moves many pixels: training is unstable without
+INK_GAIN = 0.5                  # of the patterns, which are seldom asked for and then in full
 LARGEST_CHANGE = 3.0            # of a pixel in [-1, 1], so that black to white is within easy reach
 MOVE_GAIN = 0.06                # a fifteenth of the side is an everyday number
 FURTHEST = 0.5                  # of the side, and as the logarithm of a zoom
 GATE_BIAS = -2.0                # an untrained gate is nearly shut: sigmoid(-2) = 0.12
 VIEWS = 6                       # two blurs, large and small blocks, few colours, displaced
-DRAWINGS = 2 + len(PATTERNS)    # outlines, local contrast, and patterns: one channel each, drawn in a colour of its own
+DRAWINGS = 2                    # outlines and local contrast: one channel each, drawn in a colour of its own, as patterns are
 FINISH_VIEWS = 4                # views of the finished picture that the last mixture chooses from
-MIXTURE = 9 + 3 + VIEWS + FINISH_VIEWS + 3 * DRAWINGS       # a cell's weights: colour matrix, offset, views, finish, inks
+COLOURS = 9 + 3 + VIEWS + FINISH_VIEWS + 3 * DRAWINGS       # a cell's weights: colour matrix, offset, views, finish, inks
+MIXTURE = COLOURS + 3 * len(PATTERNS)                       # and the inks of patterns
 OVERALL = MIXTURE + 1           # what can be said of all cells alike: such weights, and a gate
 MOTION = 3                      # right, down, nearer
 
@@ -66,8 +68,9 @@ class EditHead:
     def _compose(self, features: Tensor, original: Tensor, overall: Tensor, scenery: Tensor) -> tuple[Tensor, Tensor]:
         gate, paint, weights, motion = features.split(self._sections, dim=1)
         logits = F.pixel_shuffle(gate, self.patch_size) + GATE_BIAS + overall[:, -1:, None, None]             # (B, 1, H, W)
-        weights = _smoothly(weights * MIX_GAIN + overall[:, :-1, None, None], self.patch_size)
-        matrix, offset, views, finish, ink = weights.split([9, 3, VIEWS, FINISH_VIEWS, 3 * DRAWINGS], dim=1)
+        weights = torch.cat([weights[:, :COLOURS] * MIX_GAIN, weights[:, COLOURS:] * INK_GAIN], dim=1) + overall[:, :-1, None, None]
+        matrix, offset, views, finish, ink = _smoothly(weights, self.patch_size).split(
+            [9, 3, VIEWS, FINISH_VIEWS, MIXTURE - 12 - VIEWS - FINISH_VIEWS], dim=1)
         change = F.pixel_shuffle(paint * PAINT_GAIN, self.patch_size) + offset + scenery                     # (B, 3, H, W)
         for channel, column in enumerate(matrix.chunk(3, dim=1)):
             change = change + column * original[:, channel:channel + 1]
@@ -78,7 +81,7 @@ class EditHead:
             drawings = _outlines(original), _local_contrast(original), *_patterns(*original.shape[-2:], original.device)
         for weight, view in zip(views.chunk(VIEWS, dim=1), seen, strict=True):
             change = change + weight * (view - original)
-        for colour, drawing in zip(ink.chunk(DRAWINGS, dim=1), drawings, strict=True):
+        for colour, drawing in zip(ink.split(3, dim=1), drawings, strict=True):
             change = change + colour * drawing
         picture = original + logits.sigmoid() * _bounded(change, LARGEST_CHANGE)
         picture = _moved(picture, _bounded(motion.mean(dim=(2, 3)) * MOVE_GAIN, FURTHEST))

@@ -203,9 +203,9 @@ _EMBEDDED = {
     "train_text_encoder": True, "text_encoder_rate": 1.5,
     "learning_rate": 2e-4, "adam_beta2": 0.99, "warmup_steps": 120, "schedule": "cosine",
     "batch_size": 12, "accumulation": 1, "max_steps": 20_000, "ema_decay": 0.98, "ema_every": 8,
-    "edit_type_weights": (1.6, 1.6, 1.8, 1.6, 0.8, 1, 1),          # edits of one object are harder than those of the whole picture
+    "edit_type_weights": (1.6, 1.6, 2.2, 2.2, 1, 1, 1.4),          # edits of one object are harder than those of the whole picture
     "condition_dropout": 0.04, "image_dropout": False, "reward_text_dropout": 0.5,
-    "timestep_terminal": 0.45, "timestep_high": 0.35, "snr_cap": 2.0, "mask_weight": 2.0, "mask_loss_weight": 0.3,
+    "timestep_terminal": 0.45, "timestep_high": 0.35, "snr_cap": 2.0, "mask_weight": 2.0, "outside_weight": 10.0, "mask_loss_weight": 0.3,
     "plain_attention": True, "mixed_precision": "bf16", "half": True, "validation_scored": 35,
 }
 _NO_REWARD = {"use_score": False, "use_text": False, "use_attention": False, "use_addition": False}
@@ -213,8 +213,8 @@ _FULL_SIZE = {"data": "pix2pix", "mixed_precision": "fp16", "gradient_checkpoint
 PRESETS: dict[str, dict[str, Any]] = {
     "tiny-start": {**_EMBEDDED, **_NO_REWARD, "clean_share": 1.0, "learning_rate": 4e-4, "schedule": "constant", "ema": False,
                    "local_sgd_steps": 8, "half": False, "out": "runs/tiny-start"},
-    "tiny": {**_EMBEDDED, "out": "runs/tiny"},
-    "tiny-baseline": {**_EMBEDDED, **_NO_REWARD, "out": "runs/tiny-baseline"},
+    "tiny": {**_EMBEDDED, "clean_share": 0.1, "out": "runs/tiny"},
+    "tiny-baseline": {**_EMBEDDED, **_NO_REWARD, "clean_share": 0.1, "out": "runs/tiny-baseline"},
     "insp2p": {**_FULL_SIZE, **_NO_REWARD, "init_from": "stable-diffusion-v1-5/stable-diffusion-v1-5", "out": "runs/insp2p"},
     "reward-insp2p": {**_FULL_SIZE, "init_from": "runs/insp2p/pipeline", "out": "runs/reward-insp2p"},
 }

@@ -8,7 +8,7 @@ import torch
 
 from mre.data.scenes.render import render
 from mre.data.scenes.world import Backdrop, Scene, standard_thing
-from mre.models.edit_head import DRAWINGS, FURTHEST, LARGEST_CHANGE, MIX_GAIN, MOTION, MOVE_GAIN, OVERALL, EditHead
+from mre.models.edit_head import COLOURS, FURTHEST, INK_GAIN, LARGEST_CHANGE, MIX_GAIN, MOTION, MOVE_GAIN, OVERALL, EditHead
 from mre.models.embedded import build_pipeline
 from mre.models.patch_autoencoder import PatchAutoencoder
 from mre.models.words import word_tokenizer
@@ -80,7 +80,8 @@ def test_what_is_said_of_the_whole_picture_is_the_same_as_saying_it_of_every_cel
     overall = torch.randn(2, OVERALL, generator=torch.Generator().manual_seed(1)) * 0.2
     features = torch.zeros(2, CHANNELS, 4, 6)
     features[:, :64] += overall[:, -1:, None, None]
-    features[:, 256:-MOTION] += overall[:, :-1, None, None] / MIX_GAIN
+    features[:, 256:256 + COLOURS] += overall[:, :COLOURS, None, None] / MIX_GAIN
+    features[:, 256 + COLOURS:-MOTION] += overall[:, COLOURS:-1, None, None] / INK_GAIN
     by_cell, gate_by_cell = compose(features, picture)
     at_once, gate_at_once = compose(torch.zeros_like(features), picture, overall)
     torch.testing.assert_close(at_once, by_cell)
@@ -88,7 +89,7 @@ def test_what_is_said_of_the_whole_picture_is_the_same_as_saying_it_of_every_cel
     assert (by_cell - picture).abs().max() > 0.1
 
 
-@pytest.mark.parametrize(("texture", "drawing"), [("striped", 2), ("dotted", 3), ("checkered", 4)])
+@pytest.mark.parametrize(("texture", "drawing"), [("striped", 0), ("dotted", 1), ("checkered", 2)])
 def test_a_head_covers_what_it_is_told_to_with_the_pattern_that_scenes_have(texture, drawing):
     """A white sky, a red cloud in it, and the same cloud covered: where the cloud is, the two differ by the pattern alone."""
     cloud = standard_thing("cloud", "red", "sky")
@@ -96,8 +97,8 @@ def test_a_head_covers_what_it_is_told_to_with_the_pattern_that_scenes_have(text
                       for one in ("plain", texture))
     features = torch.zeros(1, CHANNELS, 12, 12)
     features[:, :64] = 100                                   # gate open
-    ink = CHANNELS - MOTION - 3 * DRAWINGS + 3 * drawing
-    features[:, ink:ink + 3] = 0.01 / MIX_GAIN               # too little to be bent by the bounds of a change
+    ink = 256 + COLOURS + 3 * drawing
+    features[:, ink:ink + 3] = 0.01 / INK_GAIN               # too little to be bent by the bounds of a change
     drawn = compose(features, torch.zeros(1, 3, 96, 96))[0][0, 0].numpy() / 0.01
     inside = np.ptp(plain, axis=2) > 0.6                     # the red of the cloud, but for its rim
     share = (covered - plain)[..., 1][inside] / (0.96 - plain[..., 1][inside])
