@@ -66,7 +66,12 @@ def score(studio: Studio, visit: Visit, entry: Entry) -> Any:
         return _oracle().score(Image.fromarray(triplet.original), small, triplet.instruction, "reward", scene=triplet)
     if studio.judge is None:
         raise JudgeError("no judge is configured")
-    return studio.judge.score(photo, picture, entry.recipe.instruction, "reward")
+    if not studio.judge_edits.take():
+        raise JudgeError(f"the judge has been asked about {studio.judge_edits.most} edits, as many as this server allows (--judge-edits)")
+    verdicts = studio.judge.score(photo, picture, entry.recipe.instruction, "reward")
+    if all(verdict.cached for verdict in verdicts):
+        studio.judge_edits.give_back()
+    return verdicts
 
 
 def can_judge(studio: Studio, visit: Visit, entry: Entry) -> bool:

@@ -35,13 +35,34 @@ class StudioSettings:
     """Flags of `python app.py`."""
 
     models: tuple[str, ...] = EMBEDDED  # names, folders or hub ids; the first is shown first
-    judge: str | None = None            # name of a judge for "judge my edit" and the research tab
+    judge: str | None = None            # name of a judge for "judge my edit"
+    judge_edits: int = 500              # that it may be asked about while the server runs: visitors spend the host's money
     data: Path = Path("data")           # where the SQLite file and study pictures live
     database: str | None = None         # SQLAlchemy URL; None: SQLite under `data`
     host: str = "127.0.0.1"
     port: int = 7860
     share: bool = False                 # a public tunnel, only when asked for
     auth: Path | None = None            # accounts and roles; None: all tabs open (a laptop)
+
+
+class Allowance:
+    """So many of something for all visitors together, while the server runs."""
+
+    def __init__(self, most: int) -> None:
+        self.most, self._left = most, most
+        self._changing = threading.Lock()
+
+    def take(self) -> bool:
+        """Whether there was one left; it is taken then."""
+        with self._changing:
+            is_left = self._left > 0
+            self._left -= is_left
+        return is_left
+
+    def give_back(self) -> None:
+        """One that was taken turned out to cost nothing."""
+        with self._changing:
+            self._left += 1
 
 
 class Studio:
@@ -52,6 +73,7 @@ class Studio:
         self.settings = settings
         self.turns = Turns()                               # one edit at a time on the device, whichever model
         self.shelf = PictureShelf()
+        self.judge_edits = Allowance(settings.judge_edits)
         if editors is not None:
             self.editors = editors
             self.turns = self.editor().turns

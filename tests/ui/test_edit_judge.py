@@ -17,10 +17,9 @@ REQUEST = SimpleNamespace(headers={}, session_hash="visit-1")
 WRONG_KEY = "sk-planted-999888777666555444"
 
 
-def visit_with_an_edit(studio) -> Visit:
+def visit_with_an_edit(studio, colour="blue") -> Visit:
     visit = Visit(studio.shelf)
-    photo, picture = (studio.shelf.put(png_bytes(Image.new("RGB", (40, 40), colour), None), "a.png", visit.id)
-                      for colour in ("red", "blue"))
+    photo, picture = (studio.shelf.put(png_bytes(Image.new("RGB", (40, 40), one), None), "a.png", visit.id) for one in ("red", colour))
     visit.add(Entry(photo, picture, picture, "a.png", Recipe("make it blue", Reward(5, 4, 3), 0, 4, 1.0, 1.0, "default"), "tiny", 0.1,
                     (40, 40)))
     return visit
@@ -44,6 +43,18 @@ def test_asked_scores_stand_beside_given_ones(tmp_path, monkeypatch):
     for asked in (5, 4, 3):
         assert f"<td>{asked}</td><td>2</td><td>It is &lt;b&gt;blue&lt;/b&gt;.</td>" in shown
     assert "gpt-4o@fence gpt-4o-2024-08-06" in shown
+
+
+def test_visitors_together_show_the_judge_no_more_edits_than_the_host_allows_and_kept_answers_count_for_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with FakeOpenAI(reply="{'score': 2, 'bad': 'blue'}") as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        studio = Studio(StudioSettings(models=("tiny-untrained",), data=tmp_path, judge="gpt-4o", judge_edits=2))
+        visits = [visit_with_an_edit(studio, colour) for colour in ("blue", "blue", "green", "white")]
+        shown = [list(edit_judge.on_one(studio)(visit, REQUEST))[-1] for visit in visits]
+        assert [("<td>2</td>" in one) for one in shown] == [True, True, True, False], "the second was answered before"
+        assert "has been asked about 2 edits" in shown[3]
+        assert server.ledger()["requests"] == 6
 
 
 @pytest.mark.parametrize(("key", "judge", "said"), [
