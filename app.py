@@ -58,8 +58,9 @@ def main(argv: list[str] | None = None) -> int:
 
     port = server.getsockname()[1]
     try:
-        settings = StudioSettings(models=tuple(dict.fromkeys(args.model or EMBEDDED)), judge=args.judge,
-                                  judge_edits=args.judge_edits, data=args.data, database=args.database, host=args.host, port=port, share=args.share, auth=args.auth)
+        settings = StudioSettings(
+            models=tuple(dict.fromkeys(args.model or EMBEDDED)), judge=args.judge, judge_edits=args.judge_edits, data=args.data,
+            database=args.database, host=args.host, port=port, share=args.share, auth=args.auth)
         return serve(settings, server)
     except MreError as error:
         print(f"error: {error}", file=sys.stderr)
