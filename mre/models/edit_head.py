@@ -169,7 +169,8 @@ def _local_contrast(picture: Tensor) -> Tensor:
 def _patterns(height: int, width: int, device: torch.device) -> tuple[Tensor, ...]:
     """Every pattern of `mre.data.scenes.patterns`, each (H, W); the longer side is what they are measured by."""
     x, y = ((np.arange(size, dtype=np.float32) + 0.5) / max(height, width) for size in (width, height))
-    return tuple(torch.from_numpy(amounts(name, x[None], y[:, None])).to(device) for name in PATTERNS)
+    with torch.inference_mode(False):       # what is kept from an edit, a training may use
+        return tuple(torch.from_numpy(amounts(name, x[None], y[:, None])).to(device) for name in PATTERNS)
 
 
 def _grey(picture: Tensor) -> Tensor:

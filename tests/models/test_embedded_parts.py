@@ -105,6 +105,15 @@ def test_a_head_covers_what_it_is_told_to_with_the_pattern_that_scenes_have(text
     assert np.corrcoef(share, drawn[inside])[0, 1] > 0.99
 
 
+def test_what_an_edit_leaves_behind_does_not_keep_a_training_from_learning():
+    picture = torch.zeros(1, 3, 56, 56)                      # a size that nothing else here has
+    with torch.inference_mode():
+        compose(torch.zeros(1, CHANNELS, 7, 7), picture)
+    features = torch.zeros(1, CHANNELS, 7, 7, requires_grad=True)
+    compose(features, picture)[0].square().mean().backward()
+    assert features.grad is not None
+
+
 @pytest.mark.parametrize(("right", "down"), [(6, 3), (0, 4), (-2, 0)])
 def test_a_head_can_move_the_whole_picture_and_keep_it_sharp(picture, right, down):
     features = torch.zeros(2, CHANNELS, 4, 6)
