@@ -22,8 +22,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--model", action="append", metavar="NAME|DIR|HUB_ID",
                         help="a model to edit with; may be given more than once, the first is shown first (default: tiny, tiny-baseline)")
     parser.add_argument("--judge", metavar="NAME", help="who scores edits, such as gpt-4o (default: nobody)")
-    parser.add_argument("--judge-edits", type=int, default=500, metavar="N",
-                        help="edits that visitors may show the judge while the server runs, all together (default: %(default)s)")
+    parser.add_argument("--judge-requests", type=int, default=1500, metavar="N",
+                        help="requests that all visitors together may send the judge while the server runs, three for an edit; answers "
+                             "that it gave before are free (default: %(default)s)")
     parser.add_argument("--data", type=Path, default=Path("data"),
                         help="folder of the study database and its pictures (default: %(default)s)")
     parser.add_argument("--database", metavar="URL", help="SQLAlchemy URL of the study database (default: SQLite under --data)")
@@ -39,9 +40,6 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
-    if args.judge_edits < 0:
-        print(f"error: --judge-edits must be 0 or more, got {args.judge_edits}", file=sys.stderr)
-        return 1
     if args.port is not None and not 0 <= args.port <= 65535:
         print(f"error: --port must be between 0 and 65535, got {args.port}", file=sys.stderr)
         return 1
@@ -59,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
     port = server.getsockname()[1]
     try:
         settings = StudioSettings(
-            models=tuple(dict.fromkeys(args.model or EMBEDDED)), judge=args.judge, judge_edits=args.judge_edits, data=args.data,
+            models=tuple(dict.fromkeys(args.model or EMBEDDED)), judge=args.judge, judge_requests=args.judge_requests, data=args.data,
             database=args.database, host=args.host, port=port, share=args.share, auth=args.auth)
         return serve(settings, server)
     except MreError as error:

@@ -26,11 +26,15 @@ class SettingsError(MreError, ValueError):
 
 
 class EditStopped(MreError):
-    """An edit that was stopped on request, within one step."""
+    """An edit that was stopped on request: before it began, or within one step."""
 
 
 class JudgeError(MreError):
     """A judge that is not configured, or does not answer."""
+
+
+class JudgeUsedUpError(JudgeError):
+    """A judge that was asked as much as it may be."""
 
 
 class JudgeReplyError(JudgeError):

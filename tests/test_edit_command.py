@@ -51,12 +51,13 @@ def test_words_that_the_embedded_model_was_never_shown_are_named_once_for_each_i
     assert "note:" not in capsys.readouterr().err
 
 
-def test_an_image_guidance_that_changes_nothing_says_so(photos, tmp_path, capsys):
-    asked = ("make the ball blue", "--out", tmp_path / "out.png", *MODEL, "--image-guidance-scale", 2)
-    assert edit(photos / "0.png", *asked) == 0
-    assert "note: the image guidance changed nothing" in capsys.readouterr().err
-    assert edit(photos / "0.png", *asked, "--guidance-scale", 2) == 0
-    assert "note:" not in capsys.readouterr().err
+@pytest.mark.parametrize(("scales", "idle"), [
+    (("--image-guidance-scale", 2), True), (("--guidance-scale", 0.5), True),
+    (("--guidance-scale", 5, "--image-guidance-scale", 0.5), True),
+    (("--guidance-scale", 2, "--image-guidance-scale", 2), False), (("--guidance-scale", 1), False), ((), False)])
+def test_a_guidance_that_changes_nothing_says_so(photos, tmp_path, capsys, scales, idle):
+    assert edit(photos / "0.png", "make the ball blue", "--out", tmp_path / "out.png", *MODEL, *scales) == 0
+    assert ("note: the guidance scale changed nothing" in capsys.readouterr().err) == idle
 
 
 def test_a_recipe_makes_the_same_bytes_again(photos, tmp_path):

@@ -10,14 +10,14 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from mre.errors import JudgeError
+from mre.errors import JudgeError, JudgeUsedUpError
 from mre.imaging import open_image
 from mre.rewards import PERSPECTIVES
 from ui.edit_examples import small_triplet_of
 from ui.edit_run import bar, note
 from ui.edit_sweep import Made
 from ui.edit_visit import Entry, Visit
-from ui.studio import Studio
+from ui.studio import Studio, log
 from ui.texts import add_texts, language_of, say, t
 
 TEXTS = {
@@ -30,6 +30,9 @@ TEXTS = {
     "judge_none": ("No judge is configured, and this is no drawn example, so nobody can score it. Start the studio with --judge NAME.",
                    "没有配置评判者，这也不是绘制示例，因此无法评分。请用 --judge 名称 启动。"),
     "judge_nothing": ("Make an edit first.", "请先完成一次编辑。"), "judge_no_sweep": ("Run a sweep first.", "请先运行一次扫描。"),
+    "judge_used_up": ("Visitors have asked this server's judge as much as its host allows. Drawn examples are still scored, for free.",
+                      "本服务器的评判次数已达主办方的上限；示例中的绘制场景仍可免费评分。"),
+    "judge_part": ("{done} of {total} cells judged.", "已评判 {done}/{total} 个单元。"),
     "judge_working": ("Judging {done} of {total}…", "正在评判 {done}/{total}…"),
     "judge_by": ("Scored by {judge} in {seconds:.1f} s", "由 {judge} 评分，用时 {seconds:.1f} 秒"),
     "judge_perspective": ("Perspective", "方面"), "judge_asked": ("Asked", "要求"), "judge_given": ("Given", "得到"),
@@ -59,19 +62,15 @@ def _oracle() -> Any:
 
 
 def score(studio: Studio, visit: Visit, entry: Entry) -> Any:
-    """Verdicts on an edit: by the oracle where it can, else by the configured judge. Raises JudgeError when there is none."""
+    """Verdicts on an edit: by the oracle where it can, else by the configured judge. Raises JudgeError when there is none, and
+    JudgeUsedUpError when visitors have asked it as much as they may."""
     photo, picture = (open_image(visit.shelf.path(token)) for token in (entry.photo, entry.picture))
     if (triplet := small_triplet_of(photo, entry.recipe.instruction, ORACLE_SIZE)) is not None:
         small = picture.resize((ORACLE_SIZE, ORACLE_SIZE), Image.Resampling.LANCZOS)
         return _oracle().score(Image.fromarray(triplet.original), small, triplet.instruction, "reward", scene=triplet)
     if studio.judge is None:
         raise JudgeError("no judge is configured")
-    if not studio.judge_edits.take():
-        raise JudgeError(f"the judge has been asked about {studio.judge_edits.most} edits, as many as this server allows (--judge-edits)")
-    verdicts = studio.judge.score(photo, picture, entry.recipe.instruction, "reward")
-    if all(verdict.cached for verdict in verdicts):
-        studio.judge_edits.give_back()
-    return verdicts
+    return studio.judge.score(photo, picture, entry.recipe.instruction, "reward")
 
 
 def can_judge(studio: Studio, visit: Visit, entry: Entry) -> bool:
@@ -79,6 +78,12 @@ def can_judge(studio: Studio, visit: Visit, entry: Entry) -> bool:
     if studio.settings.judge:
         return True
     return small_triplet_of(open_image(visit.shelf.path(entry.photo)), entry.recipe.instruction, ORACLE_SIZE) is not None
+
+
+def used_up(limit: JudgeUsedUpError, language: str) -> str:
+    """What a visitor reads; the host's log has the numbers."""
+    log.warning("%s; python app.py --judge-requests allows more", limit)
+    return note(say("judge_used_up", language), "bad")
 
 
 def on_one(studio: Studio) -> Callable:
@@ -94,6 +99,8 @@ def on_one(studio: Studio) -> Callable:
                 return
             yield bar(say("judge_working", language, done=1, total=1), None)
             yield table_html(visit.shown, score(studio, visit, visit.shown), language)
+        except JudgeUsedUpError as limit:
+            yield used_up(limit, language)
         except Exception as error:               # shown in one line with an id; the log has the rest
             yield note(studio.trouble(error), "bad")
     return judge
@@ -151,15 +158,20 @@ def on_sweep(studio: Studio) -> Callable:
                 yield [note(say("judge_none", language)), gr.skip()]
                 return
             points: dict[str, dict[float, list[float]]] = {name: {} for name in PERSPECTIVES}
-            last = None
+            last, over = None, ""
             for number, entry in enumerate(entries, start=1):
                 yield [bar(say("judge_working", language, done=number, total=len(entries)), number / len(entries)), gr.skip()]
-                last = score(studio, visit, entry)
+                try:
+                    last = score(studio, visit, entry)
+                except JudgeUsedUpError as limit:       # what was answered is shown all the same
+                    over = used_up(limit, language) + note(say("judge_part", language, done=number - 1, total=len(entries)))
+                    break
                 for name, asked, verdict in zip(PERSPECTIVES, entry.recipe.reward.scores, last, strict=True):
                     if verdict.score is not None:
                         points[name].setdefault(asked, []).append(verdict.score)
             means = {name: sorted((asked, sum(given) / len(given)) for asked, given in found.items()) for name, found in points.items()}
-            yield [note(say("judge_by", language, judge=last.judge, seconds=last.seconds)), plot_html(means, language)]
+            by = note(say("judge_by", language, judge=last.judge, seconds=last.seconds)) if last is not None else ""
+            yield [over + by, plot_html(means, language) if last is not None else gr.skip()]
         except Exception as error:               # shown in one line with an id; the log has the rest
             yield [note(studio.trouble(error), "bad"), gr.skip()]
     return judge

@@ -36,7 +36,7 @@ class StudioSettings:
 
     models: tuple[str, ...] = EMBEDDED  # names, folders or hub ids; the first is shown first
     judge: str | None = None            # name of a judge for "judge my edit"
-    judge_edits: int = 500              # that it may be asked about while the server runs: visitors spend the host's money
+    judge_requests: int = 1500          # that all visitors together may send it while the server runs, three for an edit: the host pays
     data: Path = Path("data")           # where the SQLite file and study pictures live
     database: str | None = None         # SQLAlchemy URL; None: SQLite under `data`
     host: str = "127.0.0.1"
@@ -44,25 +44,9 @@ class StudioSettings:
     share: bool = False                 # a public tunnel, only when asked for
     auth: Path | None = None            # accounts and roles; None: all tabs open (a laptop)
 
-
-class Allowance:
-    """So many of something for all visitors together, while the server runs."""
-
-    def __init__(self, most: int) -> None:
-        self.most, self._left = most, most
-        self._changing = threading.Lock()
-
-    def take(self) -> bool:
-        """Whether there was one left; it is taken then."""
-        with self._changing:
-            is_left = self._left > 0
-            self._left -= is_left
-        return is_left
-
-    def give_back(self) -> None:
-        """One that was taken turned out to cost nothing."""
-        with self._changing:
-            self._left += 1
+    def __post_init__(self) -> None:
+        if self.judge_requests < 0:
+            raise SettingsError(f"--judge-requests must be 0 or more, got {self.judge_requests}")
 
 
 class Studio:
@@ -73,7 +57,6 @@ class Studio:
         self.settings = settings
         self.turns = Turns()                               # one edit at a time on the device, whichever model
         self.shelf = PictureShelf()
-        self.judge_edits = Allowance(settings.judge_edits)
         if editors is not None:
             self.editors = editors
             self.turns = self.editor().turns
@@ -136,7 +119,8 @@ class Studio:
         if not self.settings.judge:
             return None
         from mre.judge import make_judge
-        return make_judge(self.settings.judge, cache=self.settings.data / "judge-answers.sqlite")
+        return make_judge(self.settings.judge, cache=self.settings.data / "judge-answers.sqlite",
+                          max_requests=self.settings.judge_requests, counts=True)
 
     def trouble(self, error: Exception) -> str:
         """An error as one line for the page, with an id under which the log has the whole of it. No path, no stack."""

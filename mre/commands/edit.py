@@ -92,10 +92,11 @@ def _say_what_is_unknown(model: str, jobs: list[Job]) -> None:
 
 
 def _say_what_is_idle(editor: Editor, jobs: list[Job]) -> None:
-    """A note on standard error where an image guidance was asked for and nothing is guided."""
-    scales = {(job.settings.guidance_scale, job.settings.image_guidance_scale) for job in jobs}
-    if any(image not in (None, 1) and not editor.info.is_guided(text, image) for text, image in scales):
-        print("note: the image guidance changed nothing: guidance is off unless --guidance-scale is above 1", file=sys.stderr)
+    """A note on standard error where a guidance was asked for and nothing is guided."""
+    pairs = {(job.settings.guidance_scale, job.settings.image_guidance_scale) for job in jobs}
+    if any({*pair} - {None, 1} and not editor.info.is_guided(*pair) for pair in pairs):
+        print("note: the guidance scale changed nothing: guidance is off unless --guidance-scale is above 1 "
+              "and --image-guidance-scale at least 1", file=sys.stderr)
 
 
 def _asked(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:

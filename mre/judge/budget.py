@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from dataclasses import dataclass
 
 from mre.errors import SettingsError
@@ -112,7 +113,10 @@ class Limits:
 
 
 class Budget:
-    """Keeps a run within its limits: a request is paid for in advance at the most it can cost, and settled by what it did cost."""
+    """Keeps a run within its limits: a request is paid for in advance at the most it can cost, and settled by what it did cost.
+
+    Several runs in threads of their own may share one.
+    """
 
     def __init__(self, limits: Limits, price: Price) -> None:
         if limits.usd is not None and limits.usd > 0 and price.cost(0, 0) is None:
@@ -123,13 +127,14 @@ class Budget:
         self.usd = 0.0
         self._held: dict[int, tuple[int, float]] = {}
         self._tickets = 0
-
-    @property
-    def in_flight(self) -> int:
-        return len(self._held)
+        self._changing = threading.Lock()
 
     def reserve(self, input_tokens: int, output_tokens: int) -> int | None:
         """A ticket for one request, or None when it might pass a limit."""
+        with self._changing:
+            return self._reserve(input_tokens, output_tokens)
+
+    def _reserve(self, input_tokens: int, output_tokens: int) -> int | None:
         tokens, usd = input_tokens + output_tokens, self.price.cost(input_tokens, output_tokens) or 0.0
         held_tokens = sum(held[0] for held in self._held.values()) if self.limits.tokens is not None else 0
         held_usd = sum(held[1] for held in self._held.values()) if self.limits.usd is not None else 0.0
@@ -146,12 +151,13 @@ class Budget:
 
     def settle(self, ticket: int, input_tokens: int = 0, output_tokens: int = 0) -> None:
         """Replace a ticket's reserve by what the reply says was used; a request without a reply used nothing."""
-        del self._held[ticket]
-        self.tokens += input_tokens + output_tokens
-        self.usd += self.price.cost(input_tokens, output_tokens) or 0.0
+        with self._changing:
+            del self._held[ticket]
+            self.tokens += input_tokens + output_tokens
+            self.usd += self.price.cost(input_tokens, output_tokens) or 0.0
 
     def reason(self) -> str:
         """Which limit was reached, in words."""
         named = ((self.limits.requests, "requests"), (self.limits.tokens, "tokens"), (self.limits.usd, "USD"))
         limits = " and ".join(f"{value:g} {unit}" if unit == "USD" else f"{value} {unit}" for value, unit in named if value is not None)
-        return f"the budget of {limits} is used up (this run: {self.requests} requests, {self.tokens} tokens, {self.usd:.4f} USD)"
+        return f"the budget of {limits} is used up ({self.requests} requests, {self.tokens} tokens, {self.usd:.4f} USD)"

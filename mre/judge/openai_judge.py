@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from mre.errors import ImageError, JudgeError, JudgeReplyError, SettingsError
+from mre.errors import ImageError, JudgeError, JudgeReplyError, JudgeUsedUpError, SettingsError
 from mre.judge.budget import REPLY_SECONDS, REPLY_TOKENS, Budget, Forecast, Limits, expected_tokens, price_of
 from mre.judge.cache import AnswerCache, StoredAnswer, answer_key, utc_now
 from mre.judge.connection import LONGEST_WAIT, Endpoint, Fatal, TryAgain, Unanswered, meaning_of
@@ -92,7 +92,8 @@ class OpenAIJudge:
 
     def __init__(self, settings: JudgeSettings, endpoint: Endpoint, cache: AnswerCache | None = None, limits: Limits | None = None,
                  prompts: PromptSet | None = None, price_input: float | None = None, price_output: float | None = None,
-                 use_batches: bool = False) -> None:
+                 use_batches: bool = False, is_counting: bool = False) -> None:
+        """is_counting: the limits hold for all calls together, not for each; calls may then come from several threads"""
         self.settings, self.endpoint = settings, endpoint
         self.cache = cache if cache is not None else AnswerCache(None)
         self.prompts = prompts or paper_prompts()
@@ -100,7 +101,8 @@ class OpenAIJudge:
         self.price = price_of(settings.model, endpoint.is_own_server, price_input, price_output, use_batches)
         self.use_batches = use_batches
         self.name = self.prompts.judge_name(settings.model, settings.fence)
-        Budget(self.limits, self.price)         # refuse limits that cannot be kept before anything is asked
+        budget = Budget(self.limits, self.price)        # refuses limits that cannot be kept before anything is asked
+        self.lasting_budget = budget if is_counting else None
 
     # -- questions ------------------------------------------------------------------------------------------------------------
 
@@ -186,11 +188,11 @@ class OpenAIJudge:
 
     def score(self, original: PictureSource, edited: PictureSource, instruction: str, task: str = "evaluate",
               scene: Any = None) -> Verdicts:
-        """Judge one edit. Raises JudgeError when the judge cannot be asked or the budget forbids it."""
+        """Judge one edit. Raises JudgeError when the judge cannot be asked, JudgeUsedUpError when the budget forbids it."""
         heard: list[Verdicts] = []
         tally = self.score_all([Ask("the edit", instruction, original, edited)], task, lambda _, verdicts: heard.append(verdicts))
         if not heard:
-            raise JudgeError(tally.stopped or "the judge was not asked")
+            raise JudgeUsedUpError(tally.stopped or "the judge was not asked")
         return heard[0]
 
     def score_all(self, asks: Iterable[Ask], task: str, on_verdicts: Callable[[Ask, Verdicts], None]) -> Tally:
@@ -242,7 +244,8 @@ class _Run:
         self.judge, self.task, self.on_verdicts, self.tally = judge, task, on_verdicts, tally
         self.is_offline, self.budget_over = is_offline, budget_over     # answers come from the cache, where batches put them
         self.settings, self.cache = judge.settings, judge.cache
-        self.budget = Budget(judge.limits, judge.price)
+        self.budget = judge.lasting_budget or Budget(judge.limits, judge.price)
+        self.in_flight = 0
         self.calls = asyncio.Semaphore(self.settings.concurrency)
         self.money = asyncio.Condition()
         self.paused_until = self.next_start = 0.0
@@ -412,6 +415,7 @@ class _Run:
                 raise meaning from (None if meaning is error else error)
             finally:
                 async with self.money:
+                    self.in_flight -= 1
                     self.budget.settle(ticket, *used)
                     self.money.notify_all()
         self.has_answered, self.lost_in_a_row = True, 0
@@ -442,8 +446,9 @@ class _Run:
                 if self.stopped or self.fatal:
                     raise _Stopped
                 if (ticket := self.budget.reserve(int(tokens * 1.2), self.settings.max_reply_tokens)) is not None:
+                    self.in_flight += 1
                     return ticket
-                if not self.budget.in_flight:
+                if not self.in_flight:
                     self.stopped = self.budget.reason()
                     self.money.notify_all()
                     raise _Stopped

@@ -3,9 +3,10 @@
 A small network cannot carry a photograph through its trunk. So it does not paint the picture; it says, for each cell of its grid, how
 colours there should be mixed from the original and a few fixed views of it (blurred, in blocks, in few colours, displaced, as lines),
 in which colours a few fixed patterns cover it, what to paint where that is not enough, and, per pixel, where the change belongs.
-Untouched areas keep every pixel of the original. Two things can be said beside that: a mixture for all cells alike (black and white or
-sepia need nothing else), and how far the whole picture is moved, which no paint could show sharply. There are no weights here; only the
-layout of the U-Net's output channels and the arithmetic from them to a picture.
+Where the gate is shut the original keeps every pixel, unless a finish or a move of the whole picture is asked for: what comes after the
+gate. Two things can be said beside that: a mixture for all cells alike (black and white or sepia need nothing else), and how far the whole
+picture is moved, which no paint could show sharply. There are no weights here; only the layout of the U-Net's output channels and the
+arithmetic from them to a picture.
 """
 
 from __future__ import annotations
@@ -25,14 +26,15 @@ FEW_COLOURS = 4                 # levels per channel of the posterised view
 PAINT_GAIN, MIX_GAIN = 0.25, 0.1        # smaller steps where a small number moves many pixels: training is unstable without
 INK_GAIN = 0.5                  # of the patterns, which are seldom asked for and then in full
 LARGEST_CHANGE = 3.0            # of a pixel in [-1, 1], so that black to white is within easy reach
-MOVE_GAIN = 0.06                # a fifteenth of the side is an everyday number
-FURTHEST = 0.5                  # of the side, and as the logarithm of a zoom
+MOVE_GAIN = 0.06                # an output of 1 moves the picture by 6 % of a side, or nearer by a factor of exp(0.06)
+FURTHEST = 0.5                  # of a side, and as the logarithm of a zoom
+LEAST_MOVE = 0.5                # pixels: a picture that nothing in it would move further by stays as it is
 GATE_BIAS = -2.0                # an untrained gate is nearly shut: sigmoid(-2) = 0.12
 VIEWS = 6                       # two blurs, large and small blocks, few colours, displaced
 DRAWINGS = 2                    # outlines and local contrast: one channel each, drawn in a colour of its own, as patterns are
 FINISH_VIEWS = 4                # views of the finished picture that the last mixture chooses from
-COLOURS = 9 + 3 + VIEWS + FINISH_VIEWS + 3 * DRAWINGS       # a cell's weights: colour matrix, offset, views, finish, inks
-MIXTURE = COLOURS + 3 * len(PATTERNS)                       # and the inks of patterns
+BLEND = 9 + 3 + VIEWS + FINISH_VIEWS + 3 * DRAWINGS       # a cell's weights: colour matrix, offset, views, finish, inks
+MIXTURE = BLEND + 3 * len(PATTERNS)                         # and the inks of patterns
 OVERALL = MIXTURE + 1           # what can be said of all cells alike: such weights, and a gate
 MOTION = 3                      # right, down, nearer
 
@@ -68,9 +70,9 @@ class EditHead:
     def _compose(self, features: Tensor, original: Tensor, overall: Tensor, scenery: Tensor) -> tuple[Tensor, Tensor]:
         gate, paint, weights, motion = features.split(self._sections, dim=1)
         logits = F.pixel_shuffle(gate, self.patch_size) + GATE_BIAS + overall[:, -1:, None, None]             # (B, 1, H, W)
-        weights = torch.cat([weights[:, :COLOURS] * MIX_GAIN, weights[:, COLOURS:] * INK_GAIN], dim=1) + overall[:, :-1, None, None]
+        weights = torch.cat([weights[:, :BLEND] * MIX_GAIN, weights[:, BLEND:] * INK_GAIN], dim=1) + overall[:, :-1, None, None]
         matrix, offset, views, finish, ink = _smoothly(weights, self.patch_size).split(
-            [9, 3, VIEWS, FINISH_VIEWS, MIXTURE - 12 - VIEWS - FINISH_VIEWS], dim=1)
+            [9, 3, VIEWS, FINISH_VIEWS, 3 * (DRAWINGS + len(PATTERNS))], dim=1)
         change = F.pixel_shuffle(paint * PAINT_GAIN, self.patch_size) + offset + scenery                     # (B, 3, H, W)
         for channel, column in enumerate(matrix.chunk(3, dim=1)):
             change = change + column * original[:, channel:channel + 1]
@@ -103,9 +105,13 @@ def _bounded(values: Tensor, limit: float) -> Tensor:
 
 
 def _moved(picture: Tensor, motion: Tensor) -> Tensor:
-    """(B, 3, H, W) to the right and down by shares of the side, and nearer by a factor's logarithm: (B, MOTION). Edges are repeated."""
-    right, down, nearer = motion.unbind(dim=1)
+    """(B, 3, H, W) moved as (B, MOTION) says: to the right by a share of the width, down by a share of the height, and nearer by a
+    factor's logarithm. Edges are repeated. A move too small to be meant would only soften the picture: it is none, but for the gradient."""
     height, width = picture.shape[-2:]
+    pixels = motion.detach().abs() * torch.tensor([width, height, max(width, height) / 2], device=motion.device)
+    is_meant = pixels.sum(dim=1, keepdim=True) >= LEAST_MOVE
+    motion = motion - torch.where(is_meant, 0.0, motion.detach())
+    right, down, nearer = motion.unbind(dim=1)
     rows, columns = _reading(height, down, nearer), _reading(width, right, nearer)
     return rows[:, None] @ picture @ columns[:, None].mT
 

@@ -91,19 +91,22 @@ class GatedRewardUNet(RewardUNet2DConditionModel):
     def remember(self, instruction: Tensor, size: Sequence[int]) -> Tensor:
         """(B, width of the time embedding) -> (B, 3, H, W): of the pictures that the network knows by heart, as much of each as the
         instruction calls for, stretched to `size`."""
-        pictures = torch.einsum("bm,mchw->bchw", self.recall(instruction), self.memories) * MEMORY_GAIN
+        called = self.recall(instruction)
+        with torch.autocast(called.device.type, enabled=False):         # pixels keep their precision
+            pictures = torch.einsum("bm,mchw->bchw", called.float(), self.memories.float()) * MEMORY_GAIN
         if pictures.shape[-2:] != tuple(size):
             pictures = F.interpolate(pictures, tuple(size), mode="bilinear", align_corners=False)
         return pictures
 
-    def latent_in(self, sample: Tensor, signal: RewardSignal | None, inputs: dict[str, Any]) -> Tensor:
+    def latent_in(self, sample: Tensor, signal: RewardSignal | None, added_cond_kwargs: dict[str, Any]) -> Tensor:
         """(B, 6 f^2, h, w) -> (B, C, h, w): the input convolution, the instruction's map of the picture, the reward encoder."""
-        hidden, asked = self.conv_in.apply_to(sample), self.asked_where(inputs["instruction"])      # asked: (B, C, MAP_SIDE, MAP_SIDE)
+        hidden = self.conv_in.apply_to(sample)
+        asked = self.asked_where(added_cond_kwargs["instruction_state"])                            # (B, C, MAP_SIDE, MAP_SIDE)
         return self.read_reward(hidden + F.interpolate(asked, hidden.shape[-2:], mode="bilinear", align_corners=False), signal)
 
     def get_aug_embed(self, emb: Tensor, encoder_hidden_states: Tensor, added_cond_kwargs: dict[str, Any]) -> Tensor:
         """What joins the time embedding: the reward's term, and the instruction as a whole."""
-        added, term = super().get_aug_embed(emb, encoder_hidden_states, added_cond_kwargs), added_cond_kwargs["instruction"]
+        added, term = super().get_aug_embed(emb, encoder_hidden_states, added_cond_kwargs), added_cond_kwargs["instruction_state"]
         return term if added is None else added + term
 
     def forward(self, sample: Tensor, timestep: Tensor | float | int, encoder_hidden_states: Tensor, *args: Any,
@@ -111,7 +114,7 @@ class GatedRewardUNet(RewardUNet2DConditionModel):
         """As the parent's; `sample` is (B, 6 f^2, h, w): noisy latents, then the original's unscaled latents."""
         instruction = self.read_instruction(encoder_hidden_states)
         features = super().forward(sample, timestep, encoder_hidden_states, *args, return_dict=False,
-                                   added_cond_kwargs={**(added_cond_kwargs or {}), "instruction": instruction}, **kwargs)[0]
+                                   added_cond_kwargs={**(added_cond_kwargs or {}), "instruction_state": instruction}, **kwargs)[0]
         size = self.config.patch_size
         original = F.pixel_shuffle(sample[:, sample.shape[1] // 2:], size)
         picture, mask_logits = self.head.compose(features, original, self.overall_mixture(instruction),

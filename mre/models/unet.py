@@ -154,9 +154,9 @@ class RewardUNet2DConditionModel(UNet2DConditionModel):
         signal = self.reward_condition(scores, text, sample.dtype, inputs.get("reward_text_mask"))
         return replace(signal, present=inputs.get("reward_present"))
 
-    def latent_in(self, sample: Tensor, signal: RewardSignal | None, inputs: dict[str, Any]) -> Tensor:
-        """(B, in_channels, h, w) -> (B, C, h, w): what the parent's first block receives. A subclass may read more of `added_cond_kwargs`,
-        which are the `inputs`."""
+    def latent_in(self, sample: Tensor, signal: RewardSignal | None, added_cond_kwargs: dict[str, Any]) -> Tensor:
+        """(B, in_channels, h, w) -> (B, C, h, w): what the parent's first block receives. A subclass may read more of what forward was
+        given."""
         return self.read_reward(self.conv_in.apply_to(sample), signal)
 
     def read_reward(self, hidden: Tensor, signal: RewardSignal | None) -> Tensor:

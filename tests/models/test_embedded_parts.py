@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from mre.data.scenes.render import render
+from mre.data.scenes.render import render, textured
 from mre.data.scenes.world import Backdrop, Scene, standard_thing
-from mre.models.edit_head import COLOURS, FURTHEST, INK_GAIN, LARGEST_CHANGE, MIX_GAIN, MOTION, MOVE_GAIN, OVERALL, EditHead
+from mre.models.edit_head import BLEND, FURTHEST, INK_GAIN, LARGEST_CHANGE, MIX_GAIN, MOTION, MOVE_GAIN, OVERALL, EditHead
 from mre.models.embedded import build_pipeline
 from mre.models.patch_autoencoder import PatchAutoencoder
 from mre.models.words import word_tokenizer
@@ -80,8 +80,8 @@ def test_what_is_said_of_the_whole_picture_is_the_same_as_saying_it_of_every_cel
     overall = torch.randn(2, OVERALL, generator=torch.Generator().manual_seed(1)) * 0.2
     features = torch.zeros(2, CHANNELS, 4, 6)
     features[:, :64] += overall[:, -1:, None, None]
-    features[:, 256:256 + COLOURS] += overall[:, :COLOURS, None, None] / MIX_GAIN
-    features[:, 256 + COLOURS:-MOTION] += overall[:, COLOURS:-1, None, None] / INK_GAIN
+    features[:, 256:256 + BLEND] += overall[:, :BLEND, None, None] / MIX_GAIN
+    features[:, 256 + BLEND:-MOTION] += overall[:, BLEND:-1, None, None] / INK_GAIN
     by_cell, gate_by_cell = compose(features, picture)
     at_once, gate_at_once = compose(torch.zeros_like(features), picture, overall)
     torch.testing.assert_close(at_once, by_cell)
@@ -97,12 +97,38 @@ def test_a_head_covers_what_it_is_told_to_with_the_pattern_that_scenes_have(text
                       for one in ("plain", texture))
     features = torch.zeros(1, CHANNELS, 12, 12)
     features[:, :64] = 100                                   # gate open
-    ink = 256 + COLOURS + 3 * drawing
+    ink = 256 + BLEND + 3 * drawing
     features[:, ink:ink + 3] = 0.01 / INK_GAIN               # too little to be bent by the bounds of a change
     drawn = compose(features, torch.zeros(1, 3, 96, 96))[0][0, 0].numpy() / 0.01
     inside = np.ptp(plain, axis=2) > 0.6                     # the red of the cloud, but for its rim
     share = (covered - plain)[..., 1][inside] / (0.96 - plain[..., 1][inside])
     assert np.corrcoef(share, drawn[inside])[0, 1] > 0.99
+
+
+@pytest.mark.parametrize(("texture", "drawings"), [("wooden", (3,)), ("golden", (4, 5))])
+def test_wood_and_gold_of_scenes_are_a_colour_and_those_patterns(texture, drawings):
+    """In full light a covered cloud is one colour plus so much of each pattern: what is left of it by least squares is nothing."""
+    cloud = replace(standard_thing("cloud", "white", "sky"), texture=texture)
+    x, y = (np.arange(96) + 0.5)[None] / 96, (np.arange(96) + 0.5)[:, None] / 96
+    surface = textured(cloud, x, y)
+    drawn = []
+    for drawing in drawings:
+        features = torch.zeros(1, CHANNELS, 12, 12)
+        features[:, :64] = 100
+        features[:, 256 + BLEND + 3 * drawing] = 0.01 / INK_GAIN
+        drawn.append(compose(features, torch.zeros(1, 3, 96, 96))[0][0, 0].numpy().ravel())
+    basis = np.stack([*drawn, np.ones(96 * 96)], axis=1)
+    left = surface.reshape(-1, 3) - basis @ np.linalg.lstsq(basis, surface.reshape(-1, 3), rcond=None)[0]
+    assert np.abs(left).max() < 0.01
+    assert np.ptp(surface[..., 0]) > 0.1
+
+
+def test_patterns_of_a_picture_that_is_not_square_are_measured_by_its_longer_side():
+    features = torch.zeros(1, CHANNELS, 12, 12)
+    features[:, :64], features[:, 256 + BLEND:256 + BLEND + 3] = 100, 1.0
+    square = compose(features, torch.zeros(1, 3, 96, 96))[0]
+    flat = compose(features[..., :8, :], torch.zeros(1, 3, 64, 96))[0]
+    torch.testing.assert_close(flat[..., :56, :], square[..., :56, :])      # the last row of cells has no neighbour below
 
 
 def test_what_an_edit_leaves_behind_does_not_keep_a_training_from_learning():
@@ -125,6 +151,17 @@ def test_a_head_can_move_the_whole_picture_and_keep_it_sharp(picture, right, dow
     torch.testing.assert_close(edited, expected, atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("output", [(0.02, 0.01, 0.0), (0.0, 0.0, 0.1)])
+def test_a_move_of_less_than_half_a_pixel_leaves_the_picture_as_it_is_but_can_be_learned(picture, output):
+    features = torch.zeros(2, CHANNELS, 4, 6)
+    features[:, -MOTION:] = torch.tensor(output)[None, :, None, None]
+    features.requires_grad_(True)
+    edited, _ = compose(features, picture)
+    assert torch.equal(edited, picture)
+    (edited[..., 1:, 1:] - picture[..., :-1, :-1]).square().mean().backward()
+    assert features.grad[:, -MOTION:].abs().min() > 0
+
+
 def test_a_head_moves_nearer_as_linear_interpolation_does():
     """A ramp read nearer about its middle is a flatter ramp with the same middle, whatever its direction."""
     ramp = torch.linspace(-1, 1, 32)[None, None, None].expand(1, 3, 32, 32)
@@ -143,22 +180,32 @@ def test_what_is_known_by_heart_is_painted_where_the_gate_is_open(picture):
     assert torch.equal(edited[..., 24:], picture[..., 24:])
 
 
-def test_the_instructions_short_ways_begin_without_effect_and_have_one_each_when_trained():
+SHORT_WAYS = ("overall_mixture.1", "asked_where.1", "memories")
+
+
+@pytest.fixture
+def unet():
     torch.manual_seed(0)
     unet = build_pipeline(width=(32, 48, 64), words=WORDS, native_size=32).unet.eval()
     torch.nn.init.normal_(unet.conv_out.weight, std=0.05)
-    latents, states, others = torch.randn(1, 384, 4, 4), torch.randn(1, 40, 160), torch.randn(1, 40, 160)
+    return unet
+
+
+@pytest.mark.parametrize("way", SHORT_WAYS)
+def test_each_short_way_of_the_instruction_begins_without_effect_and_can_have_one(unet, way):
+    learned = {name: parameter for name, parameter in unet.named_parameters() if name.startswith(way)}
+    assert learned
+    assert not any(parameter.any() for parameter in learned.values())
+    inputs = torch.randn(1, 384, 4, 4), torch.tensor([999]), torch.randn(1, 40, 160)
     reward = {"reward_scores": torch.tensor([[5.0, 5.0, 5.0]]), "reward_text": torch.randn(1, 160)}
+    before = unet(*inputs, added_cond_kwargs=reward).sample
+    for parameter in learned.values():
+        torch.nn.init.normal_(parameter, std=0.3)
+    assert (unet(*inputs, added_cond_kwargs=reward).sample - before).abs().max() > 0.01
 
-    def edited():
-        return unet(latents, torch.tensor([999]), states, added_cond_kwargs=reward).sample
 
-    before = edited()
-    for learned in (unet.overall_mixture[1].bias, unet.asked_where[1].bias, unet.memories):
-        torch.nn.init.constant_(learned, 0.3)
-        assert (edited() - before).abs().max() > 0.01
-        torch.nn.init.zeros_(learned)
-        assert torch.equal(edited(), before)
+def test_what_is_remembered_depends_on_the_instruction_and_fits_photos_that_are_not_square(unet):
+    states, others = torch.randn(2, 1, 40, 160)
     torch.nn.init.normal_(unet.memories, std=0.1)
     by_states, by_others = (unet.remember(unet.read_instruction(one), (32, 32)) for one in (states, others))
     assert (by_states - by_others).abs().max() > 0.01, "what is remembered depends on the instruction"

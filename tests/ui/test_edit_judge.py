@@ -8,8 +8,10 @@ from PIL import Image
 
 from mre.recipes import Recipe, png_bytes
 from mre.rewards import Reward
+from mre.sweep import Sweep
 from tests.judge.fake_openai import KEY, FakeOpenAI
 from ui import edit_judge
+from ui.edit_sweep import Made
 from ui.edit_visit import Entry, Visit
 from ui.studio import Studio, StudioSettings
 
@@ -45,16 +47,34 @@ def test_asked_scores_stand_beside_given_ones(tmp_path, monkeypatch):
     assert "gpt-4o@fence gpt-4o-2024-08-06" in shown
 
 
-def test_visitors_together_show_the_judge_no_more_edits_than_the_host_allows_and_kept_answers_count_for_nothing(tmp_path, monkeypatch):
+def test_visitors_together_ask_the_judge_no_more_than_the_host_allows_and_kept_answers_stay_free(tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     with FakeOpenAI(reply="{'score': 2, 'bad': 'blue'}") as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-        studio = Studio(StudioSettings(models=("tiny-untrained",), data=tmp_path, judge="gpt-4o", judge_edits=2))
-        visits = [visit_with_an_edit(studio, colour) for colour in ("blue", "blue", "green", "white")]
+        studio = Studio(StudioSettings(models=("tiny-untrained",), data=tmp_path, judge="gpt-4o", judge_requests=6))
+        visits = [visit_with_an_edit(studio, colour) for colour in ("blue", "blue", "green", "white", "green")]
         shown = [list(edit_judge.on_one(studio)(visit, REQUEST))[-1] for visit in visits]
-        assert [("<td>2</td>" in one) for one in shown] == [True, True, True, False], "the second was answered before"
-        assert "has been asked about 2 edits" in shown[3]
+        assert [("<td>2</td>" in one) for one in shown] == [True, True, True, False, True], "only the fourth needs the judge beyond six"
+        assert "as much as its host allows" in shown[3]
+        assert "--judge-requests" not in shown[3]
+        assert "the budget of 6 requests is used up" in caplog.text
         assert server.ledger()["requests"] == 6
+
+
+def test_a_sweep_that_meets_the_limit_shows_what_was_answered(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with FakeOpenAI(reply="{'score': 2, 'bad': 'blue'}") as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        studio = Studio(StudioSettings(models=("tiny-untrained",), data=tmp_path, judge="gpt-4o", judge_requests=6))
+        visit = visit_with_an_edit(studio, "blue")
+        for colour in ("green", "white"):
+            other = visit_with_an_edit(studio, colour)
+            visit.add(other.shown)
+        visit.sweep = Made(Sweep((), ()), {(place, 0, 0): entry for place, entry in enumerate(visit.entries)})
+        said, plot = list(edit_judge.on_sweep(studio)(visit, REQUEST))[-1]
+    assert "as much as its host allows" in said
+    assert "2 of 3 cells judged" in said
+    assert plot.count("<circle") > 3, "the answered cells are in the plot"
 
 
 @pytest.mark.parametrize(("key", "judge", "said"), [
