@@ -119,7 +119,7 @@ class Learner(nn.Module):
         if latents is None:
             original, edited = to_pixels(triplets.original, device), to_pixels(triplets.edited, device)
             latents = encode_pictures(vae, original, edited)
-            mask = changed_mask(original, edited) if config.mask_weight or config.mask_loss_weight else None
+            mask = changed_mask(original, edited) if config.reads_masks else None
         image_latents, mean, std = (part.to(device).float() for part in (latents.original, latents.mean, latents.std))
         text_dropped, image_dropped = dropped(draws.condition, config.condition_dropout)
         if config.image_dropout:

@@ -37,13 +37,13 @@ class Table:
 
 
 class RunLog:
-    """`log.csv`, `scores.csv` where there are scores, and TensorBoard events of a run."""
+    """`log.csv`, `validation.csv` where there are scores, and TensorBoard events of a run."""
 
     def __init__(self, out: Path, config: TrainConfig, step: int) -> None:
         out.mkdir(parents=True, exist_ok=True)
         (out / "config.yaml").write_text(config.as_yaml(), encoding="utf-8")
         self.losses = Table(out / "log.csv", LOSSES, step)
-        self.scores = Table(out / "scores.csv", SCORES, step) if config.oracle_scored else None
+        self.scores = Table(out / "validation.csv", SCORES, step) if config.validation_scored and config.validation_every else None
         self.board = SummaryWriter(str(out / "tensorboard"), purge_step=step + 1 if step else None)
 
     def write(self, step: int, samples: int, seconds: float, values: dict[str, float]) -> None:

@@ -120,6 +120,8 @@ class Run:
         started = time.monotonic() - self.seconds
         window: list[dict[str, Tensor]] = []
         bar = tqdm(total=config.max_steps, initial=self.step, disable=not self.main, unit="step", dynamic_ncols=True, bar_format=BAR)
+        if self.step and self._shows_samples(finished) and not self._sheet().exists():
+            self._show_samples(log)             # the run was cut between that checkpoint and its sheet
         with bar, StopRequest(listen=self.world == 1) as stop:
             while not finished:
                 rate = set_learning_rate(self.optimizer, config, self.step, self._progress())
@@ -140,7 +142,7 @@ class Run:
                     self._save()
                 if stop.asked:
                     raise KeyboardInterrupt
-                if config.validation_every and (self._due(config.validation_every) or finished) and self.main:
+                if self._shows_samples(finished):
                     self._show_samples(log)
                 if config.pipeline_every and self._due(config.pipeline_every) and not finished:
                     self._save_pipeline()
@@ -262,11 +264,18 @@ class Run:
                 self.ema.restore(self.parameters)
             self.learner.train()
 
+    def _shows_samples(self, finished: bool) -> bool:
+        every = self.config.validation_every
+        return self.main and every > 0 and (self._due(every) or finished)
+
+    def _sheet(self) -> Path:
+        return self.out / SAMPLES / f"step-{self.step:06d}.png"
+
     def _show_samples(self, log: RunLog) -> None:
         with self._averaged_weights():
             sheet = sample_sheet(self.pipeline, self.triplets, self.config)
-            scores = oracle_scores(self.pipeline, self.config) if self.config.oracle_scored else {}
-        path = self.out / SAMPLES / f"step-{self.step:06d}.png"
+            scores = oracle_scores(self.pipeline, self.config) if self.config.validation_scored else {}
+        path = self._sheet()
         path.parent.mkdir(parents=True, exist_ok=True)
         sheet.save(path)
         log.picture(self.step, sheet)

@@ -125,7 +125,7 @@ class NoisePrediction:
         if self.config.snr_cap:
             alpha = self.scheduler.alphas_cumprod.to(steps.device)[steps].float()
             weight = (1 / (1 - alpha)).clamp(max=self.config.snr_cap)[:, None, None, None]              # SNR + 1 = 1 / (1 - alpha)
-        if self.config.mask_weight:
+        if self.config.mask_weight or self.config.outside_weight:
             changed = F.adaptive_max_pool2d(batch.mask, batch.latents.shape[-2:])      # a cell counts where any of its pixels does
             extra = self._emphasis(changed)
             weight = extra if weight is None else weight * extra

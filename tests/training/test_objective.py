@@ -111,6 +111,16 @@ def test_weights_of_noise_level_and_mask_and_the_loss_of_the_mask_are_as_worked_
     assert losses["loss"].item() == pytest.approx(losses["denoise"].item() + 0.3 * mask, rel=1e-5)
 
 
+def test_what_lies_outside_the_change_is_weighed_without_a_weight_of_the_change_itself_too():
+    scheduler = DDPMScheduler.from_config(DDIMScheduler(prediction_type="sample").config)
+    batch, draws = batch_and_draws([100, 999])
+    weights = torch.full((2, 4, 2, 2), 3.0)
+    weights[0, :, 0, 1] = 1                      # the one cell that differs
+    losses = NoisePrediction(scheduler, TrainConfig(outside_weight=2.0))(_Answers(torch.zeros_like(batch.latents)), batch, draws)
+    assert losses["loss"].item() == pytest.approx((weights * batch.latents**2).mean().item(), rel=1e-5)
+    assert TrainConfig(outside_weight=2.0).reads_masks
+
+
 def test_the_mask_marks_pixels_where_any_channel_changed_by_more_than_a_twenty_fifth():
     original = torch.zeros(1, 3, 2, 2)
     edited = original.clone()

@@ -29,7 +29,8 @@ from mre.training.checkpoints import checkpoints as whole_checkpoints
 from mre.training.config import TrainConfig
 from mre.training.encoding import Latents
 from mre.training.objective import Draws
-from mre.training.triplets import Example
+from mre.training.triplets import Example, held_out_scene
+from mre.training.validation import oracle_scores
 from tests import tiny_models
 from tests.conftest import ROOT
 from tests.golden import Golden
@@ -266,22 +267,51 @@ def test_a_sheet_of_samples_shows_each_reward_beside_original_and_data(config, t
     sheet = Image.open(Path(config.out) / "samples" / "step-000002.png")
     assert sheet.size == (5 * 16, 3 * (16 + 14))
     assert list((Path(config.out) / "tensorboard").iterdir())
-    assert not (Path(config.out) / "scores.csv").exists(), "the oracle knows drawn scenes alone"
+    assert not (Path(config.out) / "validation.csv").exists()
 
 
-def test_each_validation_on_drawn_scenes_writes_the_oracles_scores_and_a_resumed_run_adds_to_them(train, tmp_path):
-    """An untrained embedded editor changes nothing: nothing followed, all preserved, nothing spoiled."""
-    config = TrainConfig(out=tmp_path / "run", resolution=64, width=(32, 48, 64), batch_size=1, accumulation=1, max_steps=2,
-                         learning_rate=0, train_text_encoder=True, validation_every=1, validation_samples=1, validation_scored=7)
-    train(config)
-    train(config, max_steps=3)
-    with (tmp_path / "run" / "scores.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [row["step"] for row in rows] == ["1", "2", "3"]
-    for row in rows:
-        assert float(row["following"]) == pytest.approx(0, abs=0.05)
-        assert float(row["preserving"]) == pytest.approx(5, abs=0.05)
-        assert float(row["quality"]) == pytest.approx(5, abs=0.05)
+@pytest.fixture
+def drawn(tmp_path):
+    """A short run on drawn scenes."""
+    return TrainConfig(out=tmp_path / "run", resolution=64, width=(32, 48, 64), batch_size=1, accumulation=1, max_steps=2, learning_rate=0,
+                       train_text_encoder=True, validation_every=1, validation_samples=1, validation_scored=1, checkpoint_every=2)
+
+
+def scored_steps(config):
+    with (Path(config.out) / "validation.csv").open(newline="") as file:
+        return [row["step"] for row in csv.DictReader(file)]
+
+
+def test_each_validation_writes_one_line_of_scores_however_often_the_run_was_cut(drawn, train):
+    train(drawn)
+    assert scored_steps(drawn) == ["1", "2"]
+    (Path(drawn.out) / "samples" / "step-000002.png").unlink()                      # as a run that was cut after its checkpoint left it
+    lines = (Path(drawn.out) / "validation.csv").read_text().splitlines(keepends=True)
+    (Path(drawn.out) / "validation.csv").write_text("".join(lines[:2]))
+    train(drawn, max_steps=3)
+    assert scored_steps(drawn) == ["1", "2", "3"]
+    shutil.rmtree(Path(drawn.out) / "checkpoints" / "step-000003")                  # or before that checkpoint was whole
+    train(drawn, max_steps=3)
+    assert scored_steps(drawn) == ["1", "2", "3"]
+
+
+def test_the_scores_are_the_oracles_of_the_models_own_edits_at_the_best_reward(drawn):
+    asked = []
+
+    def editor(instruction, picture, reward, generator):
+        """Does edits in turn as they should be, not at all, and as something else."""
+        scene = held_out_scene(drawn, len(asked))
+        assert (instruction, reward) == (scene.instruction, Reward.best())
+        assert np.array_equal(np.asarray(picture), scene.original)
+        asked.append(scene)
+        return SimpleNamespace(images=[Image.fromarray((scene.target, scene.original, scene.wrong)[len(asked) % 3 - 1])])
+
+    editor.device, editor.set_progress_bar_config = "cpu", lambda **_: None
+    scores = oracle_scores(editor, dataclasses.replace(drawn, validation_scored=6))
+    assert len(asked) == 6
+    assert scores["following"] == pytest.approx((5 + 0 + 1) / 3, abs=0.2)
+    assert scores["preserving"] > 4.5
+    assert scores["quality"] > 4.5
 
 
 # ----------------------------------------------------------------------------------------------------------- the same numbers
