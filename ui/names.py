@@ -9,7 +9,7 @@ from ui.texts import add_texts, say
 TEXTS = {"name_following": ("Following", "遵循"), "name_preserving": ("Preserving", "保持"), "name_quality": ("Quality", "质量")}
 LIMITS = {     # in English they stand with the models
     "tiny": "从绘制的场景和加了绘制编辑的照片中学习，只懂英文。能改变任何照片的光线、天气、季节、颜色和风格；"
-            "它自己会画的东西（球、星星、房子等）能添加、移除和改色，但边缘较软，位置也不总是对。它不知道你的照片里有什么。",
+            "它自己会画的东西（球、星星、房子等）能添加、移除、改色和换上图案，但边缘较软，位置也不总是对。它不知道你的照片里有什么。",
     "tiny-baseline": "从绘制的场景和加了绘制编辑的照片中学习，只懂英文。训练方式与 tiny 相同，但看不到奖励：滑块不起作用。",
     "insp2p": "适用于任何照片，512 像素；未加载安全检查器。它不懂奖励：滑块不起作用。",
     "reward-insp2p": "适用于任何照片，512 像素；未加载安全检查器。"}
