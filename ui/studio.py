@@ -120,7 +120,7 @@ class Studio:
             return None
         from mre.judge import make_judge
         return make_judge(self.settings.judge, cache=self.settings.data / "judge-answers.sqlite",
-                          max_requests=self.settings.judge_requests, counts=True)
+                          max_requests=self.settings.judge_requests, limits_last=True)
 
     def trouble(self, error: Exception) -> str:
         """An error as one line for the page, with an id under which the log has the whole of it. No path, no stack."""

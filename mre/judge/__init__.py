@@ -13,11 +13,11 @@ __all__ = ["TASKS", "Ask", "Judge", "Tally", "Verdict", "Verdicts", "make_judge"
 def make_judge(name: str, *, cache: str | Path | None = None, base_url: str | None = None, key_file: str | Path | None = None,
                api_version: str | None = None, prompts: str | Path | None = None, max_requests: int | None = None,
                max_tokens: int | None = None, budget: float | None = None, price_input: float | None = None,
-               price_output: float | None = None, batches: bool = False, retry_failed: bool = False, counts: bool = False,
+               price_output: float | None = None, batches: bool = False, retry_failed: bool = False, limits_last: bool = False,
                **settings) -> Judge:
     """A judge by name: `oracle` (drawn scenes), `azure:DEPLOYMENT`, or any model name (OpenAI's, or the one served at `base_url`).
 
-    counts: the limits hold for all calls to the judge together, not for each
+    limits_last: the limits hold for all calls to the judge together, not for each
     `settings` are fields of JudgeSettings. Raises JudgeError when the judge cannot be asked for want of a key or address.
     """
     from mre.judge.cache import AnswerCache
@@ -38,4 +38,4 @@ def make_judge(name: str, *, cache: str | Path | None = None, base_url: str | No
         answers.forget_failures()
     endpoint = find_endpoint(base_url, key_file, kind == "azure", api_version)
     return OpenAIJudge(JudgeSettings(model=model, **settings), endpoint, answers, Limits(max_requests, max_tokens, budget),
-                       load_prompts(prompts) if prompts else None, price_input, price_output, batches, counts)
+                       load_prompts(prompts) if prompts else None, price_input, price_output, batches, limits_last)

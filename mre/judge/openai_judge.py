@@ -92,8 +92,8 @@ class OpenAIJudge:
 
     def __init__(self, settings: JudgeSettings, endpoint: Endpoint, cache: AnswerCache | None = None, limits: Limits | None = None,
                  prompts: PromptSet | None = None, price_input: float | None = None, price_output: float | None = None,
-                 use_batches: bool = False, is_counting: bool = False) -> None:
-        """is_counting: the limits hold for all calls together, not for each; calls may then come from several threads"""
+                 use_batches: bool = False, limits_last: bool = False) -> None:
+        """limits_last: the limits hold for all calls together, not for each; calls may then come from several threads"""
         self.settings, self.endpoint = settings, endpoint
         self.cache = cache if cache is not None else AnswerCache(None)
         self.prompts = prompts or paper_prompts()
@@ -102,7 +102,7 @@ class OpenAIJudge:
         self.use_batches = use_batches
         self.name = self.prompts.judge_name(settings.model, settings.fence)
         budget = Budget(self.limits, self.price)        # refuses limits that cannot be kept before anything is asked
-        self.lasting_budget = budget if is_counting else None
+        self.lasting_budget = budget if limits_last else None
 
     # -- questions ------------------------------------------------------------------------------------------------------------
 

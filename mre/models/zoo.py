@@ -39,8 +39,7 @@ class Known:
 KNOWN = {
     "tiny": Known("MRE tiny (embedded)", LEARNED + " It changes light, weather, season, colours and style of any photo. Things that it can "
                   "draw itself (balls, stars, houses and the like) it adds, removes, recolours and covers with patterns, softly and not "
-                  "always in the right place. "
-                  "It does not know what is in your photo.", folder="tiny"),
+                  "always in the right place. It does not know what is in your photo.", folder="tiny"),
     "tiny-baseline": Known("MRE tiny without reward (embedded)", LEARNED + " Trained like tiny, but blind to rewards: the sliders have no "
                            "effect.", folder="tiny-baseline"),
     "tiny-untrained": Known("Untrained (for tests)", "Random weights: what it makes means nothing."),

@@ -117,8 +117,8 @@ class TrainConfig:
     pipeline_every: int = setting(0, "steps between refreshed pipeline folders; 0 = only at the end", low=0, resume=True)
     validation_every: int = setting(500, "steps between sheets of edited samples; 0 = none", low=0, resume=True)
     validation_samples: int = setting(7, "held-out samples on a sheet", low=1, resume=True)
-    validation_scored: int = setting(0, "edits of held-out drawn scenes that the oracle scores with each sheet, into validation.csv",
-                                     low=0, resume=True)
+    validation_scored: int = setting(0, "held-out drawn scenes that the oracle scores with each sheet, into validation.csv; of other "
+                                        "data it scores none", low=0, resume=True)
     half: bool = setting(False, "save the finished pipeline in half precision", resume=True)
 
     def __post_init__(self) -> None:
@@ -141,13 +141,16 @@ class TrainConfig:
                                 + ("train_text_encoder" if self.train_text_encoder else "data scenes"))
         if self.cache_latents and self.reads_masks:
             raise SettingsError("cache_latents keeps no pictures, which mask_weight, outside_weight and mask_loss_weight need")
-        if self.validation_scored and self.data != "scenes":
-            raise SettingsError("validation_scored needs drawn scenes, which alone the oracle can score; with other data it must be 0")
 
     @property
     def conditioned(self) -> bool:
         """Whether the model sees rewards at all. All switches off is plain InstructPix2Pix: stage 1, and the baseline."""
         return (self.use_score or self.use_text) and (self.use_attention or self.use_addition)
+
+    @property
+    def scored_scenes(self) -> int:
+        """Held-out scenes that the oracle scores at each validation: none where there is no validation, or no drawn scene."""
+        return self.validation_scored if self.validation_every and self.data == "scenes" else 0
 
     @property
     def reads_masks(self) -> bool:

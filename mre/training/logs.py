@@ -43,7 +43,7 @@ class RunLog:
         out.mkdir(parents=True, exist_ok=True)
         (out / "config.yaml").write_text(config.as_yaml(), encoding="utf-8")
         self.losses = Table(out / "log.csv", LOSSES, step)
-        self.scores = Table(out / "validation.csv", SCORES, step) if config.validation_scored and config.validation_every else None
+        self.scores = Table(out / "validation.csv", SCORES, step) if config.scored_scenes else None
         self.board = SummaryWriter(str(out / "tensorboard"), purge_step=step + 1 if step else None)
 
     def write(self, step: int, samples: int, seconds: float, values: dict[str, float]) -> None:

@@ -274,7 +274,7 @@ class Run:
     def _show_samples(self, log: RunLog) -> None:
         with self._averaged_weights():
             sheet = sample_sheet(self.pipeline, self.triplets, self.config)
-            scores = oracle_scores(self.pipeline, self.config) if self.config.validation_scored else {}
+            scores = oracle_scores(self.pipeline, self.config) if self.config.scored_scenes else {}
         path = self._sheet()
         path.parent.mkdir(parents=True, exist_ok=True)
         sheet.save(path)

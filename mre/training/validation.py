@@ -39,7 +39,7 @@ def sample_sheet(pipeline, source: TripletSource, config: TrainConfig) -> Image.
 @torch.no_grad()
 def oracle_scores(pipeline, config: TrainConfig) -> dict[str, float]:
     """Means of the oracle's scores, 0 to 5, over edits of held-out scenes, asked for the best reward."""
-    scenes = [held_out_scene(config, index) for index in range(config.validation_scored)]
+    scenes = [held_out_scene(config, index) for index in range(config.scored_scenes)]
     edited = edits(pipeline, [(scene.instruction, scene.original) for scene in scenes], Reward.best(), config)
     scores = [Oracle(scene).score(np.asarray(picture)).scores for scene, picture in zip(scenes, edited, strict=True)]
     return dict(zip(PERSPECTIVES, np.mean(scores, axis=0).tolist(), strict=True))

@@ -28,6 +28,13 @@ def test_a_switch_that_is_given_false_is_off(given, value):
     assert TrainConfig.from_flags(given).ema is value
 
 
+def test_a_preset_for_drawn_scenes_takes_other_data_too_of_which_nothing_is_scored():
+    assert TrainConfig.from_flags(["--preset", "tiny"]).scored_scenes == 35
+    assert TrainConfig.from_flags(["--preset", "tiny", "--validation-every", "0"]).scored_scenes == 0
+    other = ["--preset", "tiny", "--data", "pix2pix", "--data-dir", "triplets", "--rewards", "rewards.json"]
+    assert TrainConfig.from_flags(other).scored_scenes == 0
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_is_a_config_and_the_baseline_differs_in_rewards_alone(name):
     values = PRESETS[name] | ({"data_dir": "x", "rewards": "y"} if PRESETS[name]["data"] == "pix2pix" else {})

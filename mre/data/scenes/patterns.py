@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-Array = np.ndarray
+from mre.data.scenes.looks import Array
+
 UNIT = 0.145        # of the side: the length in which patterns are measured
 SHARP = 2.0         # edges are soft over about two pixels of 128
 
