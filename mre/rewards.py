@@ -10,6 +10,7 @@ from mre.errors import RewardError
 
 PERSPECTIVES = ("following", "preserving", "quality")
 EDIT_TYPES = ("local", "remove", "add", "texture", "background", "global", "style")   # Real-Edit's seven, in its order
+WHOLE_PICTURE = ("global", "style")      # the edit types that change every pixel
 SCORE_MIN, SCORE_MAX = 0.0, 5.0
 NOTHING_WRONG = "None"
 TEXT_SEPARATOR = "; "

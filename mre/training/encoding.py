@@ -32,6 +32,7 @@ class Triplets:
     rewards: tuple[Reward, ...]
     original: Tensor | None = None  # (B, 3, H, W) uint8
     edited: Tensor | None = None    # (B, 3, H, W) uint8
+    everywhere: Tensor | None = None        # (B,) bool, where the edit is known to be of the whole picture
     latents: Latents | None = None
 
 
@@ -119,7 +120,7 @@ class Learner(nn.Module):
         if latents is None:
             original, edited = to_pixels(triplets.original, device), to_pixels(triplets.edited, device)
             latents = encode_pictures(vae, original, edited)
-            mask = changed_mask(original, edited) if config.reads_masks else None
+            mask = changed_mask(original, edited, triplets.everywhere) if config.reads_masks else None
         image_latents, mean, std = (part.to(device).float() for part in (latents.original, latents.mean, latents.std))
         text_dropped, image_dropped = dropped(draws.condition, config.condition_dropout)
         if config.image_dropout:

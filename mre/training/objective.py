@@ -63,9 +63,17 @@ def dropped(p: Tensor, d: float) -> tuple[Tensor, Tensor]:
     return p < 2 * d, (p >= d) & (p < 3 * d)
 
 
-def changed_mask(original: Tensor, edited: Tensor, threshold: float = 0.04) -> Tensor:
-    """(B, 3, H, W) pictures in [-1, 1] -> (B, 1, H, W), 1 where any channel differs by more than `threshold` of the value range."""
-    return ((edited - original).abs().amax(dim=1, keepdim=True) > 2 * threshold).float()
+def changed_mask(original: Tensor, edited: Tensor, everywhere: Tensor | None = None, threshold: float = 0.04) -> Tensor:
+    """(B, 3, H, W) pictures in [-1, 1] -> (B, 1, H, W), 1 where any channel differs by more than `threshold` of the value range.
+
+    everywhere: (B,) bool, where the edit is of the whole picture: its mask is all of it, if anything differs at all. A grey wall does not
+    change when a picture loses its colours; a model that must find such walls opens its gate half, and half of the colours stay.
+    """
+    mask = ((edited - original).abs().amax(dim=1, keepdim=True) > 2 * threshold).float()
+    if everywhere is None:
+        return mask
+    anything = mask.amax(dim=(1, 2, 3), keepdim=True)
+    return torch.where(everywhere.to(mask.device)[:, None, None, None], anything, mask)
 
 
 SMALLEST_CHANGE = 1 / 64      # of a picture: a change smaller than this is weighed as if it were this large

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from mre.data.scenes import SceneTriplet, draw_triplet
 from mre.data.scenes.photos import read_photos
 from mre.errors import MreError
-from mre.rewards import EDIT_TYPES, Reward
+from mre.rewards import EDIT_TYPES, WHOLE_PICTURE, Reward
 from mre.training.config import TrainConfig
 from mre.training.encoding import Latents, Triplets
 
@@ -33,6 +33,7 @@ class Example:
     reward: Reward
     original: np.ndarray | None = None      # (H, W, 3) uint8
     edited: np.ndarray | None = None        # (H, W, 3) uint8
+    everywhere: bool = False                # whether the edit is known to be of the whole picture, as a look is
     latents: Latents | None = None          # of one
 
 
@@ -70,12 +71,16 @@ class DrawnTriplets:
         edit_type = EDIT_TYPES[min(int(np.searchsorted(self._edges, kind, side="right")), len(EDIT_TYPES) - 1)]
         triplet = draw_triplet(self.config.seed, sample, "train", self.config.resolution, self.photos, edit_type=edit_type,
                                spoiled=clean >= self.config.clean_share)
-        return Example(triplet.instruction, triplet.reward, triplet.original, triplet.edited)
+        return _example(triplet, triplet.edited)
 
     def held_out(self, index: int) -> Example:
         """Clean, as `held_out_scene` draws it."""
         triplet = held_out_scene(self.config, index)
-        return Example(triplet.instruction, triplet.reward, triplet.original, triplet.target)
+        return _example(triplet, triplet.target)
+
+
+def _example(triplet: SceneTriplet, edited: np.ndarray) -> Example:
+    return Example(triplet.instruction, triplet.reward, triplet.original, edited, triplet.edit_type in WHOLE_PICTURE)
 
 
 def held_out_scene(config: TrainConfig, index: int) -> SceneTriplet:
@@ -115,7 +120,8 @@ def collate(items: list[tuple[int, Example] | MreError]) -> Triplets | MreError:
     samples, examples = zip(*items, strict=True)
     texts = samples, tuple(one.instruction for one in examples), tuple(one.reward for one in examples)
     if examples[0].latents is None:
-        return Triplets(*texts, pictures([one.original for one in examples]), pictures([one.edited for one in examples]))
+        return Triplets(*texts, pictures([one.original for one in examples]), pictures([one.edited for one in examples]),
+                        torch.tensor([one.everywhere for one in examples]))
     parts = ([getattr(one.latents, name) for one in examples] for name in ("original", "mean", "std"))
     return Triplets(*texts, latents=Latents(*map(torch.stack, parts)))
 

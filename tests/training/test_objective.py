@@ -128,6 +128,13 @@ def test_the_mask_marks_pixels_where_any_channel_changed_by_more_than_a_twenty_f
     assert changed_mask(original, edited).tolist() == [[[[1, 0], [0, 0]]]]
 
 
+def test_an_edit_of_the_whole_picture_is_everywhere_also_where_it_changes_nothing_unless_nothing_was_edited():
+    original, edited = torch.zeros(3, 3, 2, 2), torch.zeros(3, 3, 2, 2)
+    edited[:2, 0, 0, 0] = 0.5
+    masks = changed_mask(original, edited, torch.tensor([True, False, True]))
+    assert masks.flatten(1).tolist() == [[1, 1, 1, 1], [1, 0, 0, 0], [0, 0, 0, 0]]
+
+
 def test_a_reward_text_that_is_too_long_keeps_all_three_perspectives():
     tokenizer = tiny_models.pipeline().tokenizer                 # a byte is a token, 77 in all
     reward = Reward(texts=("the hat is green " * 8, "None", "the sky is noisy"))

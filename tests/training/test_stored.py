@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mre.rewards import EDIT_TYPES
 from mre.training.config import TrainConfig
 from mre.training.stored import StoredTriplets, square, swap_sides
-from mre.training.triplets import DrawnTriplets, Numbers
+from mre.training.triplets import DrawnTriplets, Numbers, collate
 
 
 def test_every_triplet_comes_once_an_epoch_in_an_order_that_the_seed_decides(config):
@@ -81,3 +82,10 @@ def test_drawn_triplets_are_clean_for_the_share_that_was_asked_for_and_weigh_edi
     assert all(np.array_equal(one.original, other.original) and one.instruction == other.instruction
                for one, other in zip(examples, spoiled, strict=True))
     assert sum(np.array_equal(one.edited, other.edited) for one, other in zip(examples, spoiled, strict=True)) < 40
+
+
+@pytest.mark.parametrize(("edit_type", "expected"), [("texture", False), ("background", False), ("global", True), ("style", True)])
+def test_of_drawn_triplets_the_looks_are_edits_of_the_whole_picture(edit_type, expected):
+    config = TrainConfig(resolution=32, edit_type_weights=tuple(float(name == edit_type) for name in EDIT_TYPES))
+    batch = collate([(sample, DrawnTriplets(config).training(sample)) for sample in range(3)])
+    assert batch.everywhere.tolist() == [expected] * 3

@@ -13,7 +13,7 @@ import numpy as np
 from mre.data.scenes.edits import Edit
 from mre.data.scenes.looks import Array, blocks, blurred, clipped
 from mre.data.scenes.world import Scene, Thing, colours_of, pick
-from mre.rewards import NOTHING_WRONG
+from mre.rewards import NOTHING_WRONG, WHOLE_PICTURE
 
 AMOUNT = {0: 0.0, 1: 0.0, 2: 0.35, 3: 0.55, 4: 0.78, 5: 1.0}      # how much of the edit is there, by score of following
 GREENISH, PALE = np.array((0.30, 0.78, 0.34), np.float32), np.array((0.90, 0.90, 0.92), np.float32)
@@ -117,7 +117,7 @@ def draw_preserving(rng: np.random.Generator, edit: Edit, score: int) -> tuple[s
     objects = [kind for kind, at in OBJECTS.items() if at == score] if others else []
     if objects and rng.random() < 0.35:
         return objects[0], pick(rng, others)
-    return pick(rng, MOVES if edit.edit_type in ("global", "style") else DAMAGES), None
+    return pick(rng, MOVES if edit.edit_type in WHOLE_PICTURE else DAMAGES), None
 
 
 def damaged(scene: Scene, spoiling: Spoiling) -> Scene:

@@ -31,7 +31,7 @@ from mre.data.scenes.render import render, window
 from mre.data.scenes.triplets import SceneTriplet, outside_of
 from mre.data.scenes.world import GROUND_SLOTS, Scene, Thing, standard_thing
 from mre.errors import DataError
-from mre.rewards import Reward
+from mre.rewards import WHOLE_PICTURE, Reward
 
 LEVELS = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0)
 ARTEFACTS = ("blurred", "blocky", "banded", "ghosted")     # noise is what no other kind explains
@@ -66,7 +66,7 @@ class Oracle:
         self.size = len(triplet.original)
         self.outside = outside_of(triplet.target_mask)
         self.others = defects.untouched(triplet.edit)
-        self.by_structure = triplet.edit_type in ("global", "style")
+        self.by_structure = triplet.edit_type in WHOLE_PICTURE
         self._bases: dict[tuple[str, int], list[Array]] = {}
 
     # -- candidates
