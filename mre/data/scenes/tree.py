@@ -18,7 +18,7 @@ from mre.data.scenes.triplets import SceneTriplet, draw_triplet
 from mre.errors import DataError
 from mre.rewards import PERSPECTIVES
 
-VERSION = "scenes-2"           # of what is drawn, and so of the rewards
+VERSION = "scenes-3"           # of what is drawn, and so of the rewards
 ROWS, SETTINGS, SEEDS, PROMPT = "scenes.jsonl", "settings.json", "seeds.json", "prompt.json"
 PER_SHARD = 1000
 SIDES = {"original": "0", "edited": "1", "target": "target"}     # file names SEED_0.png, SEED_1.png, SEED_target.png
