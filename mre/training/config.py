@@ -208,8 +208,8 @@ _EMBEDDED = {
     "train_text_encoder": True, "text_encoder_rate": 1.5,
     "learning_rate": 2e-4, "adam_beta2": 0.99, "warmup_steps": 120, "schedule": "cosine",
     "batch_size": 12, "accumulation": 1, "max_steps": 20_000, "ema_decay": 0.98, "ema_every": 8,
-    "edit_type_weights": (1.6, 1.6, 2.2, 2.2, 1, 1, 1.4),          # more of what is learned last: single things, and fine styles
-    "clean_share": 0.1,             # by chance one triplet of sixteen is flawless: too few to learn what 5/5/5 looks like
+    "edit_type_weights": (1.6, 1.8, 1.8, 2.2, 1.1, 1.4, 2),         # more of what is learned last: single things, and fine styles
+    "clean_share": 0.25,            # by chance one triplet of thirty is flawless: too few to learn what 5/5/5 looks like
     "condition_dropout": 0.04, "image_dropout": False, "reward_text_dropout": 0.5,
     "timestep_terminal": 0.45, "timestep_high": 0.35, "snr_cap": 2.0, "mask_weight": 2.0, "mask_loss_weight": 0.3,
     "outside_weight": 10.0,         # a change of 3 % of the picture weighs seven times what lies around it, so doubt is not painted twice
