@@ -134,8 +134,11 @@ def draw_thing(rng: np.random.Generator, split: str, slot: str, kind: str | None
     return Thing(kind, colour, texture, slot, float(x), float(y), float(radius))
 
 
+TWINS = {"train": 0.5, "heldout": 0.28}      # where a kind is alone, "the left ball" says no more than "the ball": training sees it needed
+
+
 def draw_scene(rng: np.random.Generator, split: str, photo: bool = False, count: int | None = None) -> Scene:
-    """A backdrop with 1-4 things (or `count`): up to three on the ground, the rest in the sky; one time in four two are of one kind."""
+    """A backdrop with 1-4 things (or `count`): up to three on the ground, the rest in the sky; often two are of one kind (TWINS)."""
     backdrop = Backdrop("photo") if photo else draw_backdrop(rng, split)
     if count is None:
         count = (1, 2, 2, 3, 3, 4)[int(rng.random() * 6)]
@@ -144,7 +147,7 @@ def draw_scene(rng: np.random.Generator, split: str, photo: bool = False, count:
     in_sky = 1 if count == 4 or (count > 1 and rng.random() < 0.3) else 0
     slots = ground[:count - in_sky] + ([pick(rng, list(SKY_SLOTS))] if in_sky else [])
     things: list[Thing] = []
-    twins = rng.random() < 0.28
+    twins = rng.random() < TWINS[split]
     for number, slot in enumerate(slots):
         seen = {thing.kind for thing in things}
         if twins and number == 1 and slot in GROUND_SLOTS:
