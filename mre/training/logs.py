@@ -37,13 +37,16 @@ class Table:
 
 
 class RunLog:
-    """`log.csv`, `validation.csv` where there are scores, and TensorBoard events of a run."""
+    """`log.csv`, `validation.csv` where there are scores, and TensorBoard events of a run.
 
-    def __init__(self, out: Path, config: TrainConfig, step: int) -> None:
+    A run that goes on has done `step` steps; `validated` tells whether the validation of that step was finished, if it was due.
+    """
+
+    def __init__(self, out: Path, config: TrainConfig, step: int, validated: bool = True) -> None:
         out.mkdir(parents=True, exist_ok=True)
         (out / "config.yaml").write_text(config.as_yaml(), encoding="utf-8")
         self.losses = Table(out / "log.csv", LOSSES, step)
-        self.scores = Table(out / "validation.csv", SCORES, step) if config.scored_scenes else None
+        self.scores = Table(out / "validation.csv", SCORES, step if validated else step - 1) if config.scored_scenes else None
         self.board = SummaryWriter(str(out / "tensorboard"), purge_step=step + 1 if step else None)
 
     def write(self, step: int, samples: int, seconds: float, values: dict[str, float]) -> None:

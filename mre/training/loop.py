@@ -113,15 +113,16 @@ class Run:
 
     def train(self) -> Path:
         """The run from top to bottom."""
-        config, log = self.config, RunLog(self.out, self.config, self.step) if self.main else None
+        config, finished = self.config, self._finished()
+        to_show = self.step and self._shows_samples(finished) and not self._sheet().exists()       # cut between a checkpoint and its sheet
+        log = RunLog(self.out, config, self.step, validated=not to_show) if self.main else None
         loader = batches(self.triplets, config, self.samples, self.rank, self.world)
         self.learner.train()
-        finished = self._finished()
         started = time.monotonic() - self.seconds
         window: list[dict[str, Tensor]] = []
         bar = tqdm(total=config.max_steps, initial=self.step, disable=not self.main, unit="step", dynamic_ncols=True, bar_format=BAR)
-        if self.step and self._shows_samples(finished) and not self._sheet().exists():
-            self._show_samples(log)             # the run was cut between that checkpoint and its sheet
+        if to_show:
+            self._show_samples(log)
         with bar, StopRequest(listen=self.world == 1) as stop:
             while not finished:
                 rate = set_learning_rate(self.optimizer, config, self.step, self._progress())
@@ -275,12 +276,12 @@ class Run:
         with self._averaged_weights():
             sheet = sample_sheet(self.pipeline, self.triplets, self.config)
             scores = oracle_scores(self.pipeline, self.config) if self.config.scored_scenes else {}
-        path = self._sheet()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sheet.save(path)
-        log.picture(self.step, sheet)
         if scores:
             log.write_scores(self.step, self.samples, self.seconds, scores)
+        log.picture(self.step, sheet)
+        path = self._sheet()                    # last, since it tells a run that goes on that all of this is done
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sheet.save(path)
 
     def _save_pipeline(self) -> Path:
         """The editor as a pipeline folder with the averaged weights, which any of the programs loads."""

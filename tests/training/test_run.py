@@ -293,6 +293,17 @@ def test_each_validation_writes_one_line_of_scores_however_often_the_run_was_cut
     shutil.rmtree(Path(drawn.out) / "checkpoints" / "step-000003")                  # or before that checkpoint was whole
     train(drawn, max_steps=3)
     assert scored_steps(drawn) == ["1", "2", "3"]
+    (Path(drawn.out) / "samples" / "step-000003.png").unlink()                      # or between the line and the sheet
+    train(drawn, max_steps=3)
+    assert scored_steps(drawn) == ["1", "2", "3"]
+
+
+def test_a_line_of_scores_is_written_before_the_sheet_that_says_it_is_done(drawn, train):
+    Path(drawn.out).mkdir(parents=True)
+    (Path(drawn.out) / "samples").write_text("in the way of the folder")
+    with pytest.raises(OSError):
+        train(drawn)
+    assert scored_steps(drawn) == ["1"]
 
 
 def test_the_scores_are_the_oracles_of_the_models_own_edits_at_the_best_reward(drawn):
