@@ -301,7 +301,7 @@ def test_each_validation_writes_one_line_of_scores_however_often_the_run_was_cut
 def test_a_line_of_scores_is_written_before_the_sheet_that_says_it_is_done(drawn, train):
     Path(drawn.out).mkdir(parents=True)
     (Path(drawn.out) / "samples").write_text("in the way of the folder")
-    with pytest.raises(OSError):
+    with pytest.raises(FileExistsError):
         train(drawn)
     assert scored_steps(drawn) == ["1"]
 
