@@ -212,7 +212,7 @@ _EMBEDDED = {
     "clean_share": 0.25,            # by chance one triplet of thirty is flawless: too few to learn what 5/5/5 looks like
     "condition_dropout": 0.04, "image_dropout": False, "reward_text_dropout": 0.5,
     "timestep_terminal": 0.45, "timestep_high": 0.35, "snr_cap": 2.0, "mask_weight": 2.0, "mask_loss_weight": 0.3,
-    "outside_weight": 10.0,         # a change of 3 % of the picture weighs seven times what lies around it, so doubt is not painted twice
+    "outside_weight": 4.0,          # more, and triplets whose surroundings are spoiled (all of it changed) weigh too little to be learned
     "plain_attention": True, "mixed_precision": "bf16", "half": True, "validation_scored": 35,
 }
 _NO_REWARD = {"use_score": False, "use_text": False, "use_attention": False, "use_addition": False}

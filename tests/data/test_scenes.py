@@ -241,6 +241,16 @@ def test_texts_name_what_is_wrong_and_say_none_when_nothing_is():
                 assert any(reads_as_text(template).fullmatch(text) for template in tables[k][kind]), (kind, text)
 
 
+def test_colours_are_spoiled_where_an_edit_leaves_some_alone_and_the_whole_picture_is_moved_where_none_is_left():
+    found = {True: set(), False: set()}
+    for number, edit in enumerate(edits("train", 1400)):
+        _, preserving, _ = draw_spoiling(tuple(np.random.default_rng([number, k]) for k in range(3)), edit).kinds
+        found[edit.edit_type in ("global", "style")].add(preserving)
+    whole, part = ({kind for kind in found[key] if kind not in ("", "recoloured", "removed")} for key in (True, False))
+    assert whole == set(GEOMETRIC)
+    assert part == set(PHOTOMETRIC)
+
+
 def reads_as_text(template):
     return re.compile(re.sub(r"\{[a-z]+\}", "[a-z ]+", template))
 

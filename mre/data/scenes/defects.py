@@ -18,10 +18,10 @@ from mre.rewards import NOTHING_WRONG, WHOLE_PICTURE
 AMOUNT = {0: 0.0, 1: 0.0, 2: 0.35, 3: 0.55, 4: 0.78, 5: 1.0}      # how much of the edit is there, by score of following
 GREENISH, PALE = np.array((0.30, 0.78, 0.34), np.float32), np.array((0.90, 0.90, 0.92), np.float32)
 PHOTOMETRIC = ("tinted", "faded", "darkened")        # outside the edit only
-GEOMETRIC = ("shifted", "zoomed")                    # all of the picture
+GEOMETRIC = ("shifted", "zoomed")                    # all of the picture: edits that leave no colours to preserve
 OBJECTS = {"recoloured": 3, "removed": 1}            # a thing that the edit leaves alone -> the score that this costs
 # How often each is drawn. One kind leads: a low score alone does not say which it is, and the mean of many looks like none of them.
-DAMAGES = (*["tinted"] * 14, *["faded"] * 2, "darkened", *["shifted"] * 2, "zoomed")
+DAMAGES = (*["tinted"] * 16, *["faded"] * 3, "darkened")
 MOVES = (*["shifted"] * 9, "zoomed")
 OBJECT_ODDS = 0.2            # that a score that can be had by it is one thing's fault
 # How often an edit has nothing wrong. Most of the paper's fall short somewhere (Fig. 3), and most of all in preserving (Table 9).
