@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 SPLITS = ("train", "heldout")
+# How often two things are of one kind. Where a kind is alone, "the left ball" says no more than "the ball": training sees it needed.
+TWINS = {"train": 0.5, "heldout": 0.28}
 GROUND_KINDS = ("ball", "cube", "cone", "star", "heart", "tree", "house", "mushroom", "flower", "car")
 SKY_KINDS = ("balloon", "cloud", "moon")
 KINDS = GROUND_KINDS + SKY_KINDS
@@ -132,9 +134,6 @@ def draw_thing(rng: np.random.Generator, split: str, slot: str, kind: str | None
     y = (SKY_Y + 0.05 * (rng.random() - 0.5)) if sky else (GROUND_Y + 0.10 * (rng.random() - 0.5))
     radius = (0.09 + 0.045 * rng.random()) if sky else (0.115 + 0.05 * rng.random())
     return Thing(kind, colour, texture, slot, float(x), float(y), float(radius))
-
-
-TWINS = {"train": 0.5, "heldout": 0.28}      # where a kind is alone, "the left ball" says no more than "the ball": training sees it needed
 
 
 def draw_scene(rng: np.random.Generator, split: str, photo: bool = False, count: int | None = None) -> Scene:
