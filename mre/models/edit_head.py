@@ -3,10 +3,10 @@
 A small network cannot carry a photograph through its trunk. So it does not paint the picture; it says, for each cell of its grid, how
 colours there should be mixed from the original and a few fixed views of it (blurred, in blocks, in few colours, displaced, as lines),
 in which colours a few fixed patterns cover it, what to paint where that is not enough, and, per pixel, where the change belongs.
-Where the gate is shut the original keeps every pixel, unless a finish or a move of the whole picture is asked for: what comes after the
-gate. Two things can be said beside that: a mixture for all cells alike (black and white or sepia need nothing else), and how far the whole
-picture is moved, which no paint could show sharply. There are no weights here; only the layout of the U-Net's output channels and the
-arithmetic from them to a picture.
+Beside the cells, something is said of the picture as a whole: a mixture for all cells alike (black and white or sepia need nothing else),
+how much of what the cells say counts at all (of black and white, nothing), and what happens to the finished picture: how far it is moved,
+and whether it comes out blurred, in blocks, in bands or doubled. Where the gate is shut, and no such finish or move is asked for, the
+original keeps every pixel. There are no weights here; only the layout of what is said, and the arithmetic from that to a picture.
 """
 
 from __future__ import annotations
@@ -33,10 +33,13 @@ GATE_BIAS = -2.0                # an untrained gate is nearly shut: sigmoid(-2) 
 VIEWS = 6                       # two blurs, large and small blocks, few colours, displaced
 DRAWINGS = 2                    # outlines and local contrast: one channel each, drawn in a colour of its own, as patterns are
 FINISH_VIEWS = 4                # views of the finished picture that the last mixture chooses from
-BLEND = 9 + 3 + VIEWS + FINISH_VIEWS + 3 * DRAWINGS       # a cell's weights: colour matrix, offset, views, finish, inks
-MIXTURE = BLEND + 3 * len(PATTERNS)                         # and the inks of patterns
-OVERALL = MIXTURE + 1           # what can be said of all cells alike: such weights, and a gate
+BLEND = 9 + 3 + VIEWS + 3 * DRAWINGS        # a cell's weights: colour matrix, offset, views, inks
+MIXTURE = BLEND + 3 * len(PATTERNS)         # and the inks of patterns
 MOTION = 3                      # right, down, nearer
+# What is said of the whole picture: weights that join every cell's, a gate, how strongly each of the cells' weights, their paint and the
+# scenery count (0: as they are), the finish, and the move.
+WHOLE = MIXTURE, 1, MIXTURE + 2, FINISH_VIEWS, MOTION
+OVERALL = sum(WHOLE)
 
 
 @dataclass(frozen=True)
@@ -47,20 +50,20 @@ class EditHead:
 
     @property
     def channels(self) -> int:
-        """Output channels that the U-Net needs, one set per cell: gate, paint, mixture and motion."""
+        """Output channels that the U-Net needs, one set per cell: gate, paint and mixture."""
         return sum(self._sections)
 
     @property
-    def _sections(self) -> tuple[int, int, int, int]:
+    def _sections(self) -> tuple[int, int, int]:
         area = self.patch_size**2
-        return area, 3 * area, MIXTURE, MOTION
+        return area, 3 * area, MIXTURE
 
     def compose(self, features: Tensor, original: Tensor, overall: Tensor, scenery: Tensor) -> tuple[Tensor, Tensor]:
         """The edited picture and where it was changed.
 
         features: (B, channels, h, w)
         original: (B, 3, H, W) in [-1, 1], H = h * patch_size
-        overall:  (B, OVERALL), what joins every cell's mixture, and last its gate
+        overall:  (B, OVERALL), what is said of the whole picture, in the order of WHOLE
         scenery:  (B, 3, H, W), what is painted beside the cells' own paint
         returns   (B, 3, H, W) and gate logits (B, 1, H, W); zeros for all but the original give it back exactly
         """
@@ -68,12 +71,13 @@ class EditHead:
             return self._compose(features.float(), original.float(), overall.float(), scenery.float())
 
     def _compose(self, features: Tensor, original: Tensor, overall: Tensor, scenery: Tensor) -> tuple[Tensor, Tensor]:
-        gate, paint, weights, motion = features.split(self._sections, dim=1)
-        logits = F.pixel_shuffle(gate, self.patch_size) + GATE_BIAS + overall[:, -1:, None, None]             # (B, 1, H, W)
-        weights = torch.cat([weights[:, :BLEND] * MIX_GAIN, weights[:, BLEND:] * INK_GAIN], dim=1) + overall[:, :-1, None, None]
-        matrix, offset, views, finish, ink = _smoothly(weights, self.patch_size).split(
-            [9, 3, VIEWS, FINISH_VIEWS, 3 * (DRAWINGS + len(PATTERNS))], dim=1)
-        change = F.pixel_shuffle(paint * PAINT_GAIN, self.patch_size) + offset + scenery                     # (B, 3, H, W)
+        gate, paint, weights = features.split(self._sections, dim=1)
+        mixed, opened, counting, finish, motion = overall[..., None, None].split(WHOLE, dim=1)
+        of_mixture, of_paint, of_scenery = (1 + counting.tanh()).split([MIXTURE, 1, 1], dim=1)
+        logits = F.pixel_shuffle(gate, self.patch_size) + GATE_BIAS + opened                                  # (B, 1, H, W)
+        weights = torch.cat([weights[:, :BLEND] * MIX_GAIN, weights[:, BLEND:] * INK_GAIN], dim=1) * of_mixture + mixed
+        matrix, offset, views, ink = _smoothly(weights, self.patch_size).split([9, 3, VIEWS, 3 * (DRAWINGS + len(PATTERNS))], dim=1)
+        change = F.pixel_shuffle(paint * PAINT_GAIN, self.patch_size) * of_paint + offset + scenery * of_scenery      # (B, 3, H, W)
         for channel, column in enumerate(matrix.chunk(3, dim=1)):
             change = change + column * original[:, channel:channel + 1]
         with torch.no_grad():
@@ -86,7 +90,7 @@ class EditHead:
         for colour, drawing in zip(ink.split(3, dim=1), drawings, strict=True):
             change = change + colour * drawing
         picture = original + logits.sigmoid() * _bounded(change, LARGEST_CHANGE)
-        picture = _moved(picture, _bounded(motion.mean(dim=(2, 3)) * MOVE_GAIN, FURTHEST))
+        picture = _moved(picture, _bounded(motion[..., 0, 0] * MOVE_GAIN, FURTHEST))
         with torch.no_grad():       # the finish learns how much of each view to take; the views themselves are taken as given
             seen = _blur(picture, BLUR_SIGMAS[0]), _blocks(picture, self.patch_size), _few_colours(picture), self._displaced(picture)
         for weight, view in zip(_bounded(finish, 1.0).chunk(FINISH_VIEWS, dim=1), seen, strict=True):

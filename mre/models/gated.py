@@ -3,7 +3,8 @@
 Four things that the full size does not need: the instruction as a whole joins the time embedding (beside cross-attention), the network
 knows where in the picture it is, it says what to change instead of painting everything anew, and what the instruction alone decides takes
 a short way: what becomes of the whole picture (black and white, a warmer light) and what it knows by heart (a beach, a night sky) to the
-output, what is asked for where ("on the left", "in the sky") as a coarse map to the input.
+output, what is asked for where ("on the left", "in the sky") as a coarse map to the input. The reward's term (Eq. 3) joins the first of
+these ways too: how much of black and white is there, how blurred it comes out.
 """
 
 from __future__ import annotations
@@ -49,6 +50,17 @@ class PlacedConvolution(InputConvolution):
         return hidden + F.interpolate(self.place, hidden.shape[-2:], mode="bilinear", align_corners=False).to(hidden.dtype)
 
 
+class RewardOfTheWhole(nn.Module):
+    """How the reward joins what is said of the whole picture: it strengthens or weakens what the instruction asks for (`bend`), and has
+    its own say (`plus`)."""
+
+    def __init__(self, term_dim: int, state_dim: int, zero_init: bool) -> None:
+        super().__init__()
+        self.bend, self.plus = nn.Linear(term_dim, state_dim), nn.Linear(term_dim, OVERALL)
+        for layer in (self.bend, self.plus) if zero_init else ():
+            _silence(layer)
+
+
 class GatedRewardUNet(RewardUNet2DConditionModel):
     """Predicts the edited picture ("sample" prediction) as a gated change of the original, whose patches are the second half of its input.
 
@@ -88,6 +100,26 @@ class GatedRewardUNet(RewardUNet2DConditionModel):
         means = torch.einsum("btp,btd->bpd", attention, states).flatten(1)                          # (B, POOLS D)
         return self.instruction(torch.cat([means, states[:, -1]], dim=1))
 
+    def reset_reward_layers(self) -> None:
+        """Make the layers of the reward condition anew, as the config says."""
+        super().reset_reward_layers()
+        self.reward_of_the_whole = None
+        if self.conditioned and self.config.use_addition:
+            state_dim = self.time_embedding.linear_2.out_features
+            term_dim = self.config.reward_text_dim if self.config.variant == "paper" else state_dim
+            self.reward_of_the_whole = RewardOfTheWhole(term_dim, state_dim, self.config.reward_init == "zero")
+
+    def say_of_the_whole(self, instruction: Tensor, signal: RewardSignal | None) -> Tensor:
+        """(B, width of the time embedding) and the reward -> (B, OVERALL), what the head is told of the whole picture."""
+        activation, layer = self.overall_mixture
+        state = activation(instruction)
+        if self.reward_of_the_whole is None:
+            return layer(state)
+        bend, plus = self.reward_of_the_whole.bend(signal.term), self.reward_of_the_whole.plus(signal.term)
+        if signal.present is not None:
+            bend, plus = (part * signal.present.to(part)[:, None] for part in (bend, plus))
+        return layer(state * (1 + bend)) + plus
+
     def remember(self, instruction: Tensor, size: Sequence[int]) -> Tensor:
         """(B, width of the time embedding) -> (B, 3, H, W): of the pictures that the network knows by heart, as much of each as the
         instruction calls for, stretched to `size`."""
@@ -110,14 +142,15 @@ class GatedRewardUNet(RewardUNet2DConditionModel):
         return term if added is None else added + term
 
     def forward(self, sample: Tensor, timestep: Tensor | float | int, encoder_hidden_states: Tensor, *args: Any,
-                added_cond_kwargs: dict[str, Any] | None = None, return_dict: bool = True, **kwargs: Any) -> GatedOutput | tuple[Tensor]:
+                cross_attention_kwargs: dict[str, Any] | None = None, added_cond_kwargs: dict[str, Any] | None = None, return_dict: bool = True, **kwargs: Any) -> GatedOutput | tuple[Tensor]:
         """As the parent's; `sample` is (B, 6 f^2, h, w): noisy latents, then the original's unscaled latents."""
         instruction = self.read_instruction(encoder_hidden_states)
-        features = super().forward(sample, timestep, encoder_hidden_states, *args, return_dict=False,
-                                   added_cond_kwargs={**(added_cond_kwargs or {}), "instruction_state": instruction}, **kwargs)[0]
+        conditions = self.read_conditions(sample, cross_attention_kwargs, added_cond_kwargs) | {"instruction_state": instruction}
+        features = super().forward(sample, timestep, encoder_hidden_states, *args, return_dict=False, added_cond_kwargs=conditions,
+                                   cross_attention_kwargs=cross_attention_kwargs, **kwargs)[0]
         size = self.config.patch_size
         original = F.pixel_shuffle(sample[:, sample.shape[1] // 2:], size)
-        picture, mask_logits = self.head.compose(features, original, self.overall_mixture(instruction),
+        picture, mask_logits = self.head.compose(features, original, self.say_of_the_whole(instruction, conditions["reward_signal"]),
                                                  self.remember(instruction, original.shape[-2:]))
         latents = (F.pixel_unshuffle(picture, size) * self.config.latent_scale).to(features.dtype)
         return GatedOutput(latents, mask_logits) if return_dict else (latents,)

@@ -121,15 +121,18 @@ class RewardUNet2DConditionModel(UNet2DConditionModel):
 
         Raises RewardError when the model needs a reward and there is none, or one of another shape.
         """
-        if cross_attention_kwargs and "reward" in cross_attention_kwargs:
-            cross_attention_kwargs = dict(cross_attention_kwargs)
-            added_cond_kwargs = {**(added_cond_kwargs or {}), **cross_attention_kwargs.pop("reward")}
-        signal = self.reward_signal(sample, added_cond_kwargs or {})
-        hidden = self.latent_in(sample, signal, added_cond_kwargs or {})
-        if signal is not None:
-            added_cond_kwargs = {**added_cond_kwargs, "reward_signal": signal}
-        return super().forward(hidden, timestep, encoder_hidden_states, *args, cross_attention_kwargs=cross_attention_kwargs or None,
-                               added_cond_kwargs=added_cond_kwargs, **kwargs)
+        conditions = self.read_conditions(sample, cross_attention_kwargs, added_cond_kwargs)
+        hidden = self.latent_in(sample, conditions["reward_signal"], conditions)
+        others = {name: value for name, value in (cross_attention_kwargs or {}).items() if name != "reward"}
+        return super().forward(hidden, timestep, encoder_hidden_states, *args, cross_attention_kwargs=others or None,
+                               added_cond_kwargs=conditions, **kwargs)
+
+    def read_conditions(self, sample: Tensor, cross_attention_kwargs: dict[str, Any] | None,
+                        added_cond_kwargs: dict[str, Any] | None) -> dict[str, Any]:
+        """What a call of `forward` was given beside sample, time and instruction, and as `reward_signal` what the reward condition makes
+        of it (Eq. 5-6; None for a model without one), once for all that read it. Raises RewardError as `forward` does."""
+        conditions = {**(added_cond_kwargs or {}), **(cross_attention_kwargs or {}).get("reward", {})}
+        return conditions if "reward_signal" in conditions else {**conditions, "reward_signal": self.reward_signal(sample, conditions)}
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> RewardUNet2DConditionModel:

@@ -8,13 +8,14 @@ import torch
 
 from mre.data.scenes.render import render, textured
 from mre.data.scenes.world import Backdrop, Scene, standard_thing
-from mre.models.edit_head import BLEND, FURTHEST, INK_GAIN, LARGEST_CHANGE, MIX_GAIN, MOTION, MOVE_GAIN, OVERALL, EditHead
+from mre.models.edit_head import BLEND, FURTHEST, INK_GAIN, LARGEST_CHANGE, MIX_GAIN, MIXTURE, MOTION, MOVE_GAIN, OVERALL, EditHead
 from mre.models.embedded import build_pipeline
 from mre.models.patch_autoencoder import PatchAutoencoder
 from mre.models.words import word_tokenizer
 
 WORDS = ["make", "the", "red", "ball", "blue", "tree", "trees", "remove"]
 CHANNELS = EditHead(8).channels
+GATE, STRENGTHS, FINISH = MIXTURE, slice(MIXTURE + 1, -7), slice(-7, -MOTION)         # places in what is said of the whole picture
 
 
 @pytest.fixture
@@ -77,16 +78,37 @@ def test_a_head_can_say_black_and_white_for_any_picture(picture):
 
 
 def test_what_is_said_of_the_whole_picture_is_the_same_as_saying_it_of_every_cell(picture):
-    overall = torch.randn(2, OVERALL, generator=torch.Generator().manual_seed(1)) * 0.2
+    overall = torch.zeros(2, OVERALL)
+    overall[:, :MIXTURE + 1] = torch.randn(2, MIXTURE + 1, generator=torch.Generator().manual_seed(1)) * 0.2
     features = torch.zeros(2, CHANNELS, 4, 6)
-    features[:, :64] += overall[:, -1:, None, None]
+    features[:, :64] += overall[:, GATE, None, None, None]
     features[:, 256:256 + BLEND] += overall[:, :BLEND, None, None] / MIX_GAIN
-    features[:, 256 + BLEND:-MOTION] += overall[:, BLEND:-1, None, None] / INK_GAIN
+    features[:, 256 + BLEND:] += overall[:, BLEND:MIXTURE, None, None] / INK_GAIN
     by_cell, gate_by_cell = compose(features, picture)
     at_once, gate_at_once = compose(torch.zeros_like(features), picture, overall)
     torch.testing.assert_close(at_once, by_cell)
     torch.testing.assert_close(gate_at_once, gate_by_cell)
     assert (by_cell - picture).abs().max() > 0.1
+
+
+def test_what_is_said_of_the_whole_picture_can_silence_the_cells(picture):
+    features = torch.randn(2, CHANNELS, 4, 6, generator=torch.Generator().manual_seed(1))
+    features[:, :64] = 100                                   # gate open
+    overall = torch.zeros(2, OVERALL)
+    overall[:, STRENGTHS] = -100
+    scenery = torch.ones_like(picture)
+    assert (compose(features, picture, scenery=scenery)[0] - picture).abs().max() > 0.5
+    assert torch.equal(compose(features, picture, overall, scenery)[0], picture)
+
+
+@pytest.mark.parametrize(("view", "looks"), [(1, lambda p: torch.nn.functional.avg_pool2d(p, 8).repeat_interleave(8, 2).repeat_interleave(8, 3)),
+                                             (2, lambda p: torch.floor((p + 1).clamp(0, 1.999) * 2) / 2 - 0.75)])
+def test_a_finish_in_blocks_or_bands_can_be_had_in_full(picture, view, looks):
+    overall = torch.zeros(2, OVERALL)
+    overall[:, FINISH][:, view] = 1.0
+    share = torch.tanh(torch.tensor(1.0))                    # bounded by 1
+    expected = picture + share * (looks(picture) - picture)
+    torch.testing.assert_close(compose(torch.zeros(2, CHANNELS, 4, 6), picture, overall)[0], expected)
 
 
 @pytest.mark.parametrize(("texture", "drawing"), [("striped", 0), ("dotted", 1), ("checkered", 2)])
@@ -142,33 +164,33 @@ def test_what_an_edit_leaves_behind_does_not_keep_a_training_from_learning():
 
 @pytest.mark.parametrize(("right", "down"), [(6, 3), (0, 4), (-2, 0)])
 def test_a_head_can_move_the_whole_picture_and_keep_it_sharp(picture, right, down):
-    features = torch.zeros(2, CHANNELS, 4, 6)
+    overall = torch.zeros(2, OVERALL)
     for number, share in ((0, right / 48), (1, down / 32)):
         share = FURTHEST * torch.atanh(torch.tensor(share / FURTHEST))                     # bounded as changes are
-        features[:, number - MOTION] = share / MOVE_GAIN
-    edited, _ = compose(features, picture)
+        overall[:, number - MOTION] = share / MOVE_GAIN
+    edited, _ = compose(torch.zeros(2, CHANNELS, 4, 6), picture, overall)
     expected = picture[..., [min(max(y - down, 0), 31) for y in range(32)], :][..., [min(max(x - right, 0), 47) for x in range(48)]]
     torch.testing.assert_close(edited, expected, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("output", [(0.02, 0.01, 0.0), (0.0, 0.0, 0.1)])
 def test_a_move_of_less_than_half_a_pixel_leaves_the_picture_as_it_is_but_can_be_learned(picture, output):
-    features = torch.zeros(2, CHANNELS, 4, 6)
-    features[:, -MOTION:] = torch.tensor(output)[None, :, None, None]
-    features.requires_grad_(True)
-    edited, _ = compose(features, picture)
+    overall = torch.zeros(2, OVERALL)
+    overall[:, -MOTION:] = torch.tensor(output)
+    overall.requires_grad_(True)
+    edited, _ = compose(torch.zeros(2, CHANNELS, 4, 6), picture, overall)
     assert torch.equal(edited, picture)
     (edited[..., 1:, 1:] - picture[..., :-1, :-1]).square().mean().backward()
-    assert features.grad[:, -MOTION:].abs().min() > 0
+    assert overall.grad[:, -MOTION:].abs().min() > 0
 
 
 def test_a_head_moves_nearer_as_linear_interpolation_does():
     """A ramp read nearer about its middle is a flatter ramp with the same middle, whatever its direction."""
     ramp = torch.linspace(-1, 1, 32)[None, None, None].expand(1, 3, 32, 32)
-    features = torch.zeros(1, CHANNELS, 4, 4)
-    features[:, -1] = FURTHEST * torch.atanh(torch.log(torch.tensor(1.25)) / FURTHEST) / MOVE_GAIN
+    overall = torch.zeros(1, OVERALL)
+    overall[:, -1] = FURTHEST * torch.atanh(torch.log(torch.tensor(1.25)) / FURTHEST) / MOVE_GAIN
     for turned in (ramp, ramp.mT):
-        torch.testing.assert_close(compose(features, turned)[0], turned / 1.25, atol=1e-5, rtol=0)
+        torch.testing.assert_close(compose(torch.zeros(1, CHANNELS, 4, 4), turned, overall)[0], turned / 1.25, atol=1e-5, rtol=0)
 
 
 def test_what_is_known_by_heart_is_painted_where_the_gate_is_open(picture):
@@ -202,6 +224,32 @@ def test_each_short_way_of_the_instruction_begins_without_effect_and_can_have_on
     for parameter in learned.values():
         torch.nn.init.normal_(parameter, std=0.3)
     assert (unet(*inputs, added_cond_kwargs=reward).sample - before).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("part", ["bend", "plus"])
+def test_the_reward_reaches_what_is_said_of_the_whole_picture_through_the_added_term_alone(unet, part):
+    torch.nn.init.normal_(unet.overall_mixture[1].weight, std=0.1)
+    torch.nn.init.normal_(unet.reward_condition.score_time.linear_2.weight, std=0.3)
+    instruction, best, worst = torch.randn(1, unet.time_embedding.linear_2.out_features), *torch.tensor([[[5.0] * 3], [[0.0] * 3]])
+
+    def said(scores, present=True):
+        signal = unet.reward_condition(scores, torch.zeros(1, 160), torch.float32)
+        return unet.say_of_the_whole(instruction, replace(signal, present=torch.tensor([present])))
+
+    unread = said(best)
+    assert torch.equal(unread, said(worst)), "an untrained model says the same whatever the reward"
+    torch.nn.init.normal_(getattr(unet.reward_of_the_whole, part).weight, std=0.3)
+    assert (said(best) - said(worst)).abs().max() > 0.01
+    assert torch.equal(said(worst, present=False), unread), "without a reward it is the instruction's alone"
+
+
+@pytest.mark.parametrize(("switches", "reads"), [({}, True), ({"variant": "paper"}, True), ({"use_addition": False}, False)])
+def test_only_a_model_with_added_terms_reads_the_reward_for_the_whole_picture(switches, reads, tmp_path):
+    unet = build_pipeline(width=(32, 48, 64), words=WORDS, native_size=32, **switches).unet
+    assert (unet.reward_of_the_whole is not None) == reads
+    unet.save_pretrained(tmp_path)
+    again = type(unet).from_pretrained(tmp_path)
+    assert again.state_dict().keys() == unet.state_dict().keys()
 
 
 def test_what_is_remembered_depends_on_the_instruction_and_fits_photos_that_are_not_square(unet):
