@@ -142,7 +142,8 @@ class GatedRewardUNet(RewardUNet2DConditionModel):
         return term if added is None else added + term
 
     def forward(self, sample: Tensor, timestep: Tensor | float | int, encoder_hidden_states: Tensor, *args: Any,
-                cross_attention_kwargs: dict[str, Any] | None = None, added_cond_kwargs: dict[str, Any] | None = None, return_dict: bool = True, **kwargs: Any) -> GatedOutput | tuple[Tensor]:
+                cross_attention_kwargs: dict[str, Any] | None = None, added_cond_kwargs: dict[str, Any] | None = None,
+                return_dict: bool = True, **kwargs: Any) -> GatedOutput | tuple[Tensor]:
         """As the parent's; `sample` is (B, 6 f^2, h, w): noisy latents, then the original's unscaled latents."""
         instruction = self.read_instruction(encoder_hidden_states)
         conditions = self.read_conditions(sample, cross_attention_kwargs, added_cond_kwargs) | {"instruction_state": instruction}

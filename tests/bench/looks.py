@@ -1,0 +1,69 @@
+"""How much of each look a model leaves out, on photos: the squared distance of its edit at 5/5/5 from the true look, by that of the photo.
+
+0 is the look itself, 1 as far from it as the photo was. Looks are those of `mre.data.scenes.looks`, worked out at the model's own size.
+
+  python -m tests.bench.looks PHOTO ... [--model tiny tiny-baseline] [--sheet looks.png]
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from mre.data.scenes.looks import LOOKS
+from mre.data.scenes.wordings import ADJECTIVES, STYLE_NOUNS
+from mre.editing import Editor, EditSettings
+from mre.imaging import open_image
+
+
+def instruction_for(look: str) -> str:
+    return f"make it {ADJECTIVES[look][0]}" if look in ADJECTIVES else f"turn it into {STYLE_NOUNS[look][0]}"
+
+
+def as_pixels(picture: Image.Image) -> np.ndarray:
+    """(H, W, 3) float32 in [0, 1]."""
+    return np.asarray(picture, np.float32) / 255
+
+
+def middle_of(path: Path, side: int) -> Image.Image:
+    """The largest square in the middle of a photo, at `side` pixels."""
+    photo = open_image(path)
+    short = min(photo.size)
+    left, top = (photo.width - short) // 2, (photo.height - short) // 2
+    return photo.resize((side, side), Image.Resampling.BILINEAR, box=(left, top, left + short, top + short), reducing_gap=3.0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", nargs="+", type=Path, metavar="PHOTO")
+    parser.add_argument("--model", nargs="+", default=["tiny", "tiny-baseline"])
+    parser.add_argument("--sheet", type=Path, help="where to save a picture of it: a row for each look, of photo, true look, models")
+    args = parser.parse_args()
+    editors = [Editor(model) for model in args.model]
+    photos = [middle_of(path, editors[0].info.native_size) for path in args.photos]
+    print(f"{'look':16}" + "".join(f"{Path(model).name:>16}" for model in args.model))
+    rows, means = [], []
+    for number, (look, apply) in enumerate(LOOKS.items()):
+        settings, left_out, shown = EditSettings(instruction_for(look)), [], []
+        for index, photo in enumerate(photos):
+            before = as_pixels(photo)
+            asked = apply(before)
+            edits = [as_pixels(editor.edit(photo, settings).made) for editor in editors]
+            left_out.append([((edit - asked) ** 2).mean() / ((before - asked) ** 2).mean() for edit in edits])
+            if index == number % len(photos):
+                shown = [before, asked, *edits]
+        rows.append(np.concatenate(shown, axis=1))
+        means.append(np.mean(left_out, axis=0))
+        print(f"{look:16}" + "".join(f"{mean:16.3f}" for mean in means[-1]), flush=True)
+    print(f"{'mean':16}" + "".join(f"{mean:16.3f}" for mean in np.mean(means, axis=0)))
+    if args.sheet:
+        half = -(-len(rows) // 2)
+        columns = [np.concatenate(part) for part in (rows[:half], [*rows[half:], *[np.ones_like(rows[0])] * (2 * half - len(rows))])]
+        Image.fromarray((np.concatenate(columns, axis=1).clip(0, 1) * 255).astype(np.uint8)).save(args.sheet)
+
+
+if __name__ == "__main__":
+    main()
