@@ -6,6 +6,7 @@ Nothing is fetched unless a public model is asked for by its name or hub id and 
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -99,8 +100,13 @@ def load_starting_pipeline(name: str, **condition: Any) -> RewardEditPipeline:
 
 
 def is_embedded(name: str) -> bool:
-    """Whether the name is that of a model which knows the words and things of drawn scenes only."""
-    return name in KNOWN and not KNOWN[name].hub_id
+    """Whether the name, or folder, is that of a model which knows the words and things of drawn scenes only."""
+    if name in KNOWN:
+        return not KNOWN[name].hub_id
+    try:
+        return json.loads((Path(name) / "unet" / "config.json").read_text(encoding="utf-8"))["_class_name"] == "GatedRewardUNet"
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
 
 
 def describe(name: str) -> ModelInfo:

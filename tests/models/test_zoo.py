@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from mre import Reward
 from mre.errors import ModelError
 from mre.models import zoo
+from mre.models.embedded import build_pipeline
 from tests.conftest import ROOT
 from tests.tiny_models import pipeline, plain_unet
 
@@ -123,3 +124,11 @@ def test_importing_the_names_loads_no_torch_and_loading_a_model_says_nothing():
             "zoo.load_pipeline('tiny-untrained', device='cpu')")
     done = subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, capture_output=True, text=True)
     assert done.stdout + done.stderr == ""
+
+
+def test_an_embedded_model_is_known_as_one_in_whatever_folder(folder, tmp_path):
+    """What the page and the command line say of words that it never saw is said of a model trained by a user too."""
+    build_pipeline(width=(32, 48, 64), words=["red"], native_size=32).save_pretrained(tmp_path / "mine")
+    assert zoo.is_embedded(str(tmp_path / "mine"))
+    assert not zoo.is_embedded(str(folder)), "a reward U-Net of the full kind"
+    assert not zoo.is_embedded("someone/some-model")
