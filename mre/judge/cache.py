@@ -72,19 +72,17 @@ class AnswerCache:
             raise JudgeError(f"answer cache {self.path}: {error}") from error
 
     def _prepare(self) -> None:
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        application = self._db.execute("PRAGMA application_id").fetchone()[0]
-        is_empty = not self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if is_empty:
+        if not self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("BEGIN EXCLUSIVE")
             if not self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:     # nobody else was quicker
                 for statement in _SCHEMA.strip().split(";\n"):
                     self._db.execute(statement)
             self._db.execute("COMMIT")
-        elif application != APPLICATION_ID:
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if self._db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
             raise JudgeError(f"answer cache {self.path}: this is another program's database; name a new file")
-        elif version != VERSION:
+        if version != VERSION:
             raise JudgeError(f"answer cache {self.path}: written by version {version}, this program reads version {VERSION}; "
                              "name a new file")
         self._db.execute("PRAGMA synchronous = NORMAL")          # safe against a killed process; a power cut may cost the last answers

@@ -353,6 +353,25 @@ def test_a_cache_that_is_none_or_of_another_version_is_refused(tmp_path, make, s
         AnswerCache(path)
 
 
+@pytest.mark.parametrize("statements", range(3))
+def test_a_cache_that_another_process_makes_at_the_same_moment_is_opened(tmp_path, monkeypatch, statements):
+    """The other one is there after so many statements of this one, all before it holds the file for itself."""
+    path, connect, done = tmp_path / "answers.sqlite", sqlite3.connect, []
+
+    class Overtaken(sqlite3.Connection):
+        def execute(self, *statement):
+            if len(done) == statements:
+                monkeypatch.setattr(sqlite3, "connect", connect)
+                AnswerCache(path).close()
+            done.append(statement)
+            return super().execute(*statement)
+
+    monkeypatch.setattr(sqlite3, "connect", lambda *args, **settings: connect(*args, **settings, factory=Overtaken))
+    cache = AnswerCache(path)
+    assert len(done) > statements
+    assert len(cache) == 0
+
+
 def test_two_long_runs_do_not_share_a_cache(tmp_path):
     cache = AnswerCache(tmp_path / "answers.sqlite")
     with cache.only_run(), pytest.raises(JudgeError, match="another run"), AnswerCache(tmp_path / "answers.sqlite").only_run():
