@@ -36,6 +36,11 @@ def middle_of(path: Path, side: int) -> Image.Image:
     return photo.resize((side, side), Image.Resampling.BILINEAR, box=(left, top, left + short, top + short), reducing_gap=3.0)
 
 
+def left_out(before: np.ndarray, asked: np.ndarray, edit: np.ndarray) -> float:
+    """The squared distance of an edit from what was asked for, by that of the photo."""
+    return float(((edit - asked) ** 2).mean() / ((before - asked) ** 2).mean())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", nargs="+", type=Path, metavar="PHOTO")
@@ -47,16 +52,16 @@ def main() -> None:
     print(f"{'look':16}" + "".join(f"{Path(model).name:>16}" for model in args.model))
     rows, means = [], []
     for number, (look, apply) in enumerate(LOOKS.items()):
-        settings, left_out, shown = EditSettings(instruction_for(look)), [], []
+        settings, distances, shown = EditSettings(instruction_for(look)), [], []
         for index, photo in enumerate(photos):
             before = as_pixels(photo)
             asked = apply(before)
             edits = [as_pixels(editor.edit(photo, settings).made) for editor in editors]
-            left_out.append([((edit - asked) ** 2).mean() / ((before - asked) ** 2).mean() for edit in edits])
+            distances.append([left_out(before, asked, edit) for edit in edits])
             if index == number % len(photos):
                 shown = [before, asked, *edits]
         rows.append(np.concatenate(shown, axis=1))
-        means.append(np.mean(left_out, axis=0))
+        means.append(np.mean(distances, axis=0))
         print(f"{look:16}" + "".join(f"{mean:16.3f}" for mean in means[-1]), flush=True)
     print(f"{'mean':16}" + "".join(f"{mean:16.3f}" for mean in np.mean(means, axis=0)))
     if args.sheet:
