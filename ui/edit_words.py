@@ -62,13 +62,14 @@ def words_html(editor: Editor, text: str, language: str) -> str:
             lines.append(f'<p class="small {kind}" id="tokens">{html.escape(say(key, language, count=count, most=most, rest=rest))}</p>')
         except MreError:
             pass                                 # the status line says what is wrong with the model
-    if is_embedded(editor.name):
+    embedded = is_embedded(editor.name)
+    if embedded:
         strange = unknown_words(text)
         if any(not word.isascii() for word in strange):
             lines.append(notice(say("other_language", language, example=example_instructions("global")[0])))
         elif strange:
             lines.append(notice(say("unknown_words", language, words=", ".join(strange[:8]), nouns=", ".join(nouns()))))
-    found = suggestions(text) if is_embedded(editor.name) else []
+    found = suggestions(text) if embedded else []
     if found:
         lines.append(chips_html(found, say("suggestions", language)))
     return "".join(lines)

@@ -16,6 +16,7 @@ from mre.errors import JudgeError
 
 APPLICATION_ID = 0x4D52454A          # "MREJ"
 VERSION = 1
+LOCK_SECONDS = 30         # how long to wait for another process that holds the file
 _SCHEMA = f"""
 CREATE TABLE answers (
     key TEXT PRIMARY KEY, judge TEXT NOT NULL, model TEXT NOT NULL, task TEXT NOT NULL, perspective TEXT NOT NULL,
@@ -66,14 +67,14 @@ class AnswerCache:
         try:
             if self.path is not None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(str(self.path or ":memory:"), check_same_thread=False, isolation_level=None, timeout=30)
+            self._db = sqlite3.connect(str(self.path or ":memory:"), check_same_thread=False, isolation_level=None, timeout=LOCK_SECONDS)
             self._prepare()
         except (sqlite3.Error, OSError) as error:
             raise JudgeError(f"answer cache {self.path}: {error}") from error
 
     def _prepare(self) -> None:
         if not self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            self._db.execute("PRAGMA journal_mode = WAL")
+            self._switch_to_wal()
             self._db.execute("BEGIN EXCLUSIVE")
             if not self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:     # nobody else was quicker
                 for statement in _SCHEMA.strip().split(";\n"):
@@ -86,6 +87,18 @@ class AnswerCache:
             raise JudgeError(f"answer cache {self.path}: written by version {version}, this program reads version {VERSION}; "
                              "name a new file")
         self._db.execute("PRAGMA synchronous = NORMAL")          # safe against a killed process; a power cut may cost the last answers
+
+    def _switch_to_wal(self) -> None:
+        """SQLite does not wait for a lock here, whatever the timeout: another process may be making the same new file."""
+        give_up = time.monotonic() + LOCK_SECONDS
+        while True:
+            try:
+                self._db.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > give_up:
+                    raise
+                time.sleep(0.05)
 
     def get(self, key: str) -> StoredAnswer | None:
         """The answer at `key`."""

@@ -4,8 +4,8 @@ A small network cannot carry a photograph through its trunk. So it does not pain
 colours there should be mixed from the original and a few fixed views of it (blurred, in blocks, in few colours, displaced, as lines),
 in which colours a few fixed patterns cover it, what to paint where that is not enough, and, per pixel, where the change belongs.
 Beside the cells, something is said of the picture as a whole: a mixture for all cells alike (black and white or sepia need nothing else),
-how much of what the cells say counts at all (of black and white, nothing), and what happens to the finished picture: how far it is moved,
-and whether it comes out blurred, in blocks, in bands or doubled. Where the gate is shut, and no such finish or move is asked for, the
+how much of what the cells say counts at all (for black and white, none of it), and what happens to the finished picture: how far it is
+moved, and whether it comes out blurred, in blocks, in bands or doubled. Where the gate is shut, and no such finish or move is asked for, the
 original keeps every pixel. There are no weights here; only the layout of what is said, and the arithmetic from that to a picture.
 """
 
@@ -32,14 +32,14 @@ LEAST_MOVE = 0.5                # pixels: a picture that nothing in it would mov
 GATE_BIAS = -2.0                # an untrained gate is nearly shut: sigmoid(-2) = 0.12
 VIEWS = 6                       # two blurs, large and small blocks, few colours, displaced
 DRAWINGS = 2                    # outlines and local contrast: one channel each, drawn in a colour of its own, as patterns are
-FINISH_VIEWS = 4                # views of the finished picture that the last mixture chooses from
+FINISH_VIEWS = 4                # of the picture as mixed and moved: blurred, in blocks, in few colours, displaced
 BLEND = 9 + 3 + VIEWS + 3 * DRAWINGS        # a cell's weights: colour matrix, offset, views, inks
 MIXTURE = BLEND + 3 * len(PATTERNS)         # and the inks of patterns
 MOTION = 3                      # right, down, nearer
-# What is said of the whole picture: weights that join every cell's, a gate, how strongly each of the cells' weights, their paint and the
-# scenery count (0: as they are), the finish, and the move.
-WHOLE = MIXTURE, 1, MIXTURE + 2, FINISH_VIEWS, MOTION
-OVERALL = sum(WHOLE)
+# What is said of the whole picture: weights that join every cell's; a gate; how strongly each of the cells' weights, their paint and the
+# scenery count (0: as they are; down to nothing, up to twice); the finish; the move.
+OVERALL_SECTIONS = MIXTURE, 1, MIXTURE + 2, FINISH_VIEWS, MOTION
+OVERALL = sum(OVERALL_SECTIONS)
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class EditHead:
 
         features: (B, channels, h, w)
         original: (B, 3, H, W) in [-1, 1], H = h * patch_size
-        overall:  (B, OVERALL), what is said of the whole picture, in the order of WHOLE
+        overall:  (B, OVERALL), what is said of the whole picture, in the order of OVERALL_SECTIONS
         scenery:  (B, 3, H, W), what is painted beside the cells' own paint
         returns   (B, 3, H, W) and gate logits (B, 1, H, W); zeros for all but the original give it back exactly
         """
@@ -72,10 +72,10 @@ class EditHead:
 
     def _compose(self, features: Tensor, original: Tensor, overall: Tensor, scenery: Tensor) -> tuple[Tensor, Tensor]:
         gate, paint, weights = features.split(self._sections, dim=1)
-        mixed, opened, counting, finish, motion = overall[..., None, None].split(WHOLE, dim=1)
-        of_mixture, of_paint, of_scenery = (1 + counting.tanh()).split([MIXTURE, 1, 1], dim=1)
-        logits = F.pixel_shuffle(gate, self.patch_size) + GATE_BIAS + opened                                  # (B, 1, H, W)
-        weights = torch.cat([weights[:, :BLEND] * MIX_GAIN, weights[:, BLEND:] * INK_GAIN], dim=1) * of_mixture + mixed
+        mixture, opening, strengths, finish, motion = overall[..., None, None].split(OVERALL_SECTIONS, dim=1)
+        of_mixture, of_paint, of_scenery = (1 + strengths.tanh()).split([MIXTURE, 1, 1], dim=1)
+        logits = F.pixel_shuffle(gate, self.patch_size) + GATE_BIAS + opening                                 # (B, 1, H, W)
+        weights = torch.cat([weights[:, :BLEND] * MIX_GAIN, weights[:, BLEND:] * INK_GAIN], dim=1) * of_mixture + mixture
         matrix, offset, views, ink = _smoothly(weights, self.patch_size).split([9, 3, VIEWS, 3 * (DRAWINGS + len(PATTERNS))], dim=1)
         change = F.pixel_shuffle(paint * PAINT_GAIN, self.patch_size) * of_paint + offset + scenery * of_scenery      # (B, 3, H, W)
         for channel, column in enumerate(matrix.chunk(3, dim=1)):

@@ -1,10 +1,10 @@
 """The U-Net of the embedded editor: the reward U-Net, with a gated change on top of the original as its output.
 
 Four things that the full size does not need: the instruction as a whole joins the time embedding (beside cross-attention), the network
-knows where in the picture it is, it says what to change instead of painting everything anew, and what the instruction alone decides takes
+knows where in the picture it is, it says what to change instead of painting everything anew, and what the instruction decides takes
 a short way: what becomes of the whole picture (black and white, a warmer light) and what it knows by heart (a beach, a night sky) to the
-output, what is asked for where ("on the left", "in the sky") as a coarse map to the input. The reward's term (Eq. 3) joins the first of
-these ways too: how much of black and white is there, how blurred it comes out.
+output, what is asked for where ("on the left", "in the sky") as a coarse map to the input. What becomes of the whole
+picture is decided by the reward's term (Eq. 3) too: how much of black and white is there, how blurred it comes out.
 """
 
 from __future__ import annotations
@@ -57,8 +57,9 @@ class RewardOfTheWhole(nn.Module):
     def __init__(self, term_dim: int, state_dim: int, zero_init: bool) -> None:
         super().__init__()
         self.bend, self.plus = nn.Linear(term_dim, state_dim), nn.Linear(term_dim, OVERALL)
-        for layer in (self.bend, self.plus) if zero_init else ():
-            _silence(layer)
+        if zero_init:
+            _silence(self.bend)
+            _silence(self.plus)
 
 
 class GatedRewardUNet(RewardUNet2DConditionModel):
@@ -83,6 +84,7 @@ class GatedRewardUNet(RewardUNet2DConditionModel):
         self.instruction = nn.Sequential(nn.Linear((POOLS + 1) * text_width, time_width), nn.SiLU(), nn.Linear(time_width, time_width))
         self.asked_where = nn.Sequential(nn.SiLU(), _silence(nn.Linear(time_width, width * MAP_SIDE**2)),
                                          nn.Unflatten(1, (width, MAP_SIDE, MAP_SIDE)))
+        # All that is said of the whole picture; the name is older than what came to the mixture.
         self.overall_mixture = nn.Sequential(nn.SiLU(), _silence(nn.Linear(time_width, OVERALL)))
         self.recall = nn.Sequential(nn.SiLU(), nn.Linear(time_width, MEMORIES))
         self.memories = nn.Parameter(torch.zeros(MEMORIES, 3, side * patch_size, side * patch_size))

@@ -103,8 +103,9 @@ def is_embedded(name: str) -> bool:
     """Whether the name, or folder, is that of a model which knows the words and things of drawn scenes only."""
     if name in KNOWN:
         return not KNOWN[name].hub_id
+    config = Path(name).expanduser() / "unet" / "config.json"
     try:
-        return json.loads((Path(name) / "unet" / "config.json").read_text(encoding="utf-8"))["_class_name"] == "GatedRewardUNet"
+        return json.loads(config.read_text(encoding="utf-8"))["_class_name"] == "GatedRewardUNet"
     except (OSError, ValueError, LookupError, TypeError):
         return False
 

@@ -5,6 +5,7 @@ import base64
 import io
 import os
 import sqlite3
+import threading
 import time
 
 import numpy as np
@@ -370,6 +371,15 @@ def test_a_cache_that_another_process_makes_at_the_same_moment_is_opened(tmp_pat
     cache = AnswerCache(path)
     assert len(done) > statements
     assert len(cache) == 0
+
+
+def test_a_cache_that_another_process_is_just_making_is_waited_for(tmp_path):
+    other = sqlite3.connect(tmp_path / "answers.sqlite", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    release = threading.Timer(0.5, other.execute, ["COMMIT"])
+    release.start()
+    assert len(AnswerCache(tmp_path / "answers.sqlite")) == 0
+    release.join()
 
 
 def test_two_long_runs_do_not_share_a_cache(tmp_path):
