@@ -5,8 +5,8 @@ colours there should be mixed from the original and a few fixed views of it (blu
 in which colours a few fixed patterns cover it, what to paint where that is not enough, and, per pixel, where the change belongs.
 Beside the cells, something is said of the picture as a whole: a mixture for all cells alike (black and white or sepia need nothing else),
 how much of what the cells say counts at all (for black and white, none of it), and what happens to the finished picture: how far it is
-moved, and whether it comes out blurred, in blocks, in bands or doubled. Where the gate is shut, and no such finish or move is asked for, the
-original keeps every pixel. There are no weights here; only the layout of what is said, and the arithmetic from that to a picture.
+moved, and whether it comes out blurred, in blocks, in bands or doubled. Where the gate is shut, and no such finish or move is asked for,
+the original keeps every pixel. There are no weights here; only the layout of what is said, and the arithmetic from that to a picture.
 """
 
 from __future__ import annotations
