@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from mre.errors import JudgeError
+from mre.sqlite import switch_to_wal
 
 APPLICATION_ID = 0x4D52454A          # "MREJ"
 VERSION = 1
@@ -74,7 +75,7 @@ class AnswerCache:
 
     def _prepare(self) -> None:
         if not self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            self._switch_to_wal()
+            switch_to_wal(self._db, LOCK_SECONDS)
             self._db.execute("BEGIN EXCLUSIVE")
             if not self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:     # nobody else was quicker
                 for statement in _SCHEMA.strip().split(";\n"):
@@ -87,18 +88,6 @@ class AnswerCache:
             raise JudgeError(f"answer cache {self.path}: written by version {version}, this program reads version {VERSION}; "
                              "name a new file")
         self._db.execute("PRAGMA synchronous = NORMAL")          # safe against a killed process; a power cut may cost the last answers
-
-    def _switch_to_wal(self) -> None:
-        """SQLite does not wait for a lock here, whatever the timeout: another process may be making the same new file."""
-        give_up = time.monotonic() + LOCK_SECONDS
-        while True:
-            try:
-                self._db.execute("PRAGMA journal_mode = WAL")
-                return
-            except sqlite3.OperationalError as error:
-                if "locked" not in str(error) or time.monotonic() > give_up:
-                    raise
-                time.sleep(0.05)
 
     def get(self, key: str) -> StoredAnswer | None:
         """The answer at `key`."""

@@ -20,6 +20,7 @@ from sqlalchemy import Connection, event
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 
 from mre.errors import SettingsError, StudyError
+from mre.sqlite import switch_to_wal
 from mre.study.schema import store_settings
 
 DATABASE_NAME = "studies.db"
@@ -121,7 +122,8 @@ class Store:
         @event.listens_for(engine, "connect")
         def _settle(connection, _record) -> None:
             connection.isolation_level = None        # we say BEGIN ourselves, see below
-            for setting in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-32000", "temp_store=MEMORY"):
+            switch_to_wal(connection, BUSY_SECONDS)
+            for setting in ("synchronous=FULL", "foreign_keys=ON", "cache_size=-32000", "temp_store=MEMORY"):
                 connection.execute(f"PRAGMA {setting}")
 
         @event.listens_for(engine, "begin")

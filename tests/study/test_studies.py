@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import sqlite3
+import threading
 import zipfile
 
 import numpy as np
@@ -20,7 +21,7 @@ from mre.study.intake import StudyFaults, read_table, unpacked
 from mre.study.schema import annotators, assignments, items, metadata, ratings
 from mre.study.schema import events as event_rows
 from mre.study.simulate import Crowd, power, simulate
-from mre.study.store import Store, StoreUnavailable
+from mre.study.store import DATABASE_NAME, Store, StoreUnavailable
 from mre.study.table import study_table
 from mre.study.visit import Answer
 from tests.study.conftest import draw_edits
@@ -305,3 +306,13 @@ def test_the_demo_study_is_ready_at_first_start_and_only_then(store, tmp_path):
         kinds = connection.execute(sa.select(sa.func.count(sa.distinct(items.c.edit_type)))).scalar_one()
         assert connection.execute(sa.select(sa.func.count()).select_from(annotators)).scalar_one() == 0
     assert kinds == 7
+
+
+def test_a_store_that_another_process_is_just_making_is_waited_for(tmp_path):
+    (tmp_path / "data").mkdir()
+    other = sqlite3.connect(tmp_path / "data" / DATABASE_NAME, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    release = threading.Timer(0.5, other.execute, ["COMMIT"])
+    release.start()
+    Store.open(tmp_path / "data").close()
+    release.join()
