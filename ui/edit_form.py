@@ -168,7 +168,7 @@ def build_scores() -> tuple[gr.Slider, gr.Slider, gr.Slider]:
             together = gr.Checkbox(False, label=t("together"), elem_id="together", container=False, min_width=120)
     quiet = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
     for button, score in zip(presets, PRESETS, strict=True):
-        button.click(lambda score=score: [score] * 3, None, list(sliders), **quiet)
+        button.click(None, None, list(sliders), js=f"() => [{score}, {score}, {score}]", **quiet)    # at once: Run may be next
     for slider in sliders:
         others = [other for other in sliders if other is not slider]
         slider.input(_moved_together, [slider, together], others, trigger_mode="always_last", **quiet)

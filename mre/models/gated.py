@@ -3,8 +3,8 @@
 Four things that the full size does not need: the instruction as a whole joins the time embedding (beside cross-attention), the network
 knows where in the picture it is, it says what to change instead of painting everything anew, and what the instruction decides takes
 a short way: what becomes of the whole picture (black and white, a warmer light) and what it knows by heart (a beach, a night sky) to the
-output, what is asked for where ("on the left", "in the sky") as a coarse map to the input. What becomes of the whole
-picture is decided by the reward's term (Eq. 3) too: how much of black and white is there, how blurred it comes out.
+output, what is asked for where ("on the left", "in the sky") as a coarse map to the input. What becomes of the whole picture is decided by
+the reward's term (Eq. 3) too: how much of black and white is there, how blurred it comes out.
 """
 
 from __future__ import annotations

@@ -98,7 +98,12 @@ def golden_run(request, shared, monkeypatch, train, tmp_path):
                          max_steps=STEPS, batch_size=4, accumulation=1, decay_all=True,
                          max_grad_norm=1.0 if "clip_norm_1" in request.param else 1e9,
                          log_every=1, checkpoint_every=1, checkpoint_limit=0, validation_every=0)
-    train(config)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)        # float32 sums hang on their number, and Adam's first step on the sign of the tiniest gradients
+    try:
+        train(config)
+    finally:
+        torch.set_num_threads(threads)
     return SimpleNamespace(said=said, out=config.out, norms=norms, before=before, tensors=batch.tensors)
 
 
@@ -119,9 +124,7 @@ def test_loss_gradients_weights_and_average_are_those_of_the_released_code(golde
         assert value.abs().sum().item() == pytest.approx(expected["abs_sum"], abs=1e-3), name
         assert (value - golden_run.before[name].double()).norm().item() == pytest.approx(expected["delta_l2"], rel=5e-3), name
         assert average[name].double().sum().item() == pytest.approx(expected["ema_sum"], abs=close), name
-    away = (after["conv_out.weight"] - golden_run.tensors["out.conv_out.weight.after_1"]).abs()
-    assert (away > 2e-5).sum() <= away.numel() // 1000, "but for the tiniest gradients, whose noise depends on the number of threads"
-    assert away.max() < 1e-4
+    torch.testing.assert_close(after["conv_out.weight"], golden_run.tensors["out.conv_out.weight.after_1"], atol=2e-5, rtol=0)
     assert state_of(first)["ema_updates"] == 1
 
 

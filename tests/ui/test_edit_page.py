@@ -287,6 +287,15 @@ def test_stop_keeps_the_cells_and_ten_thousand_are_refused(page, photo):
     page.wait_for_selector("#sweep-progress >> text=at most 100")
 
 
+def test_a_preset_counts_for_a_run_that_is_started_at_once_whatever_the_network_does(page):
+    """An answer from the server would come after Run had sent the old scores."""
+    page.route("**/gradio_api/run/**", lambda route: route.abort())
+    page.route("**/gradio_api/queue/join**", lambda route: route.abort())
+    page.click("#preset-0")
+    for name in ("following", "preserving", "quality"):
+        page.wait_for_function(f"document.querySelector('#score-{name} input[type=number]').value === '0'", timeout=5000)
+
+
 def test_the_history_shows_compares_undoes_and_lends_settings(page, photo):
     choose(page, "quick")
     fill(page, photo)
