@@ -24,7 +24,7 @@ OBJECTS = {"recoloured": 3, "removed": 1}            # a thing that the edit lea
 DAMAGES = (*["tinted"] * 16, *["faded"] * 3, "darkened")
 MOVES = (*["shifted"] * 9, "zoomed")
 OBJECT_ODDS = 0.2            # that a score that can be had by it is one thing's fault
-# How often an edit has nothing wrong. Most of the paper's fall short somewhere (Fig. 3), and most of all in preserving (Table 9).
+# How often an edit has nothing wrong. Most edits of the paper fall short somewhere (Fig. 3), and most of all in preserving.
 FLAWLESS = (0.4, 0.2, 0.4)
 TINT, FADE, DARK = (0.0, 0.12, 0.24, 0.36, 0.48, 0.60), (0.0, 0.14, 0.28, 0.42, 0.56, 0.70), (0.0, 0.15, 0.30, 0.45, 0.60, 0.75)
 SHIFT, ZOOM = (0.0, 1 / 64, 2 / 64, 3 / 64, 4 / 64, 6 / 64), (1.0, 1.05, 1.10, 1.16, 1.23, 1.32)
