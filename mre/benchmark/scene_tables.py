@@ -23,7 +23,7 @@ Kind = tuple[str, str, str]     # perspective, kind, text that asks for it
 
 
 def training_data() -> Method:
-    """The spoiled pictures that training would see on the same scenes: all of them. (The paper's Table 9 takes samples scored 2 or less.)"""
+    """All spoiled pictures that training would see on the same scenes (the paper's Table 9 takes those scored 2 or less)."""
     return Method(TRAINING_DATA, TRAINING_DATA, make=_spoiled)
 
 
