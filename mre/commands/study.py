@@ -109,13 +109,14 @@ def _add_design(parser: argparse.ArgumentParser) -> None:
             ("checks", float, "attention checks, per cent of an annotator's pairs"),
             ("max_screens", int, "pairs for one annotator at most; 0: no limit"),
             ("lease_minutes", float, "a screen left alone this long goes to somebody else"),
-            ("min_seconds", float, "least time on a screen"), ("seed", int, "of all shuffling"),
+            ("min_seconds", float, "least time on a screen"),
+            ("break_every", int, "screens after which the page suggests a break; 0: never"), ("seed", int, "of all shuffling"),
             ("consent", str, "text in place of the page's own consent text"),
             ("instructions", str, "text below the page's own instructions"),
             ("completion_code", str, "one code for everybody (default: each annotator gets their own)")):
         shown = getattr(default, name)
         parser.add_argument("--" + name.replace("_", "-"), type=kind, help=f"{text} (default: {shown})" if shown != "" else text)
-    for name, text in (("allow_flip", "the original may be laid over an edit"), ("allow_phone", "phones may be used")):
+    for name, text in (("allow_flip", "the original and the other edit may be laid over an edit"), ("allow_phone", "phones may be used")):
         parser.add_argument("--" + name.replace("_", "-"), action=argparse.BooleanOptionalAction, help=f"{text} (default: yes)")
     parser.add_argument("--pairs", help="method pairs to compare, such as a:b,a:c (default: all)")
     parser.add_argument("--languages", help="languages of the annotator's page (default: en,zh)")

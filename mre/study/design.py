@@ -26,6 +26,7 @@ class StudyDesign:
     max_screens: int = 0                    # pairs for one annotator; 0: as many as there are
     lease_minutes: float = 30.0             # a screen left alone this long goes to somebody else
     min_seconds: float = 0.0                # a screen cannot be submitted earlier
+    break_every: int = 50                   # screens after which the page suggests a break; 0: never
     seed: int = 0
     pairs: tuple[tuple[str, str], ...] = ()  # method pairs to compare; empty: all
     languages: tuple[str, ...] = LANGUAGES
@@ -38,9 +39,9 @@ class StudyDesign:
     def __post_init__(self) -> None:
         for name, low, high in (("per_pair", 1, 1000), ("repeats", 0, 100), ("repeat_gap", 1, 10_000), ("checks", 0, 100),
                                 ("max_screens", 0, 1_000_000), ("lease_minutes", 0.05, 7 * 24 * 60), ("min_seconds", 0, 600),
-                                ("seed", 0, 2**53)):
+                                ("break_every", 0, 10_000), ("seed", 0, 2**53)):
             value = getattr(self, name)
-            whole = name in ("per_pair", "repeat_gap", "max_screens", "seed")
+            whole = name in ("per_pair", "repeat_gap", "max_screens", "break_every", "seed")
             if isinstance(value, bool) or not isinstance(value, int if whole else int | float) or not low <= value <= high:
                 raise StudyError(f"{name} must be a {'whole ' if whole else ''}number from {low} to {high}, got {value!r}")
         if not self.title.strip() or len(self.title) > 200:

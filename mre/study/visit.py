@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import json
 import secrets
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -76,11 +76,7 @@ class Answer:
             raise BadAnswer(f"skip_reason must be one of {', '.join(SKIP_REASONS)}, got {self.skip_reason!r}")
         elif self.scores:
             raise BadAnswer("a skipped screen has no scores")
-        if not isinstance(self.comment, str):
-            raise BadAnswer("comment must be text")
-        if len(self.comment) > MAX_COMMENT_CHARS:
-            raise BadAnswer(f"the comment has {len(self.comment)} characters, at most {MAX_COMMENT_CHARS} can be kept; please shorten it")
-        object.__setattr__(self, "comment", plain_text(self.comment))
+        object.__setattr__(self, "comment", checked_comment(self.comment))
         if self.active_ms is not None and (isinstance(self.active_ms, bool) or not isinstance(self.active_ms, int) or self.active_ms < 0):
             raise BadAnswer(f"active_ms must be a whole number from 0, got {self.active_ms!r}")
         if not isinstance(self.viewport, str) or len(self.viewport) > 40 or not self.viewport.isascii() or not self.viewport.isprintable():
@@ -98,6 +94,15 @@ def checked_scores(scores: object) -> tuple[tuple[int, int, int], ...]:
             if isinstance(score, bool) or not isinstance(score, int) or not 0 <= score <= 5:
                 raise BadAnswer(f"{name} of Edited Image {number} must be a whole number from 0 to 5, got {score!r}")
     return tuple(tuple(row) for row in scores)
+
+
+def checked_comment(comment: object) -> str:
+    """A comment as plain text. Raises BadAnswer for what is none, or too long."""
+    if not isinstance(comment, str):
+        raise BadAnswer("comment must be text")
+    if len(comment) > MAX_COMMENT_CHARS:
+        raise BadAnswer(f"the comment has {len(comment)} characters, at most {MAX_COMMENT_CHARS} can be kept; please shorten it")
+    return plain_text(comment)
 
 
 def plain_text(text: str) -> str:
@@ -260,16 +265,39 @@ def answer_within(store: Store, connection: Connection, annotator: Annotator, to
     return revision
 
 
-def save_draft(store: Store, annotator: Annotator, token: str, scores: object) -> None:
-    """Keep half-filled scores (None where nothing is chosen yet) of a screen that the annotator holds."""
-    if (not isinstance(scores, list) or len(scores) != 2
-            or not all(isinstance(row, list) and len(row) == len(PERSPECTIVES) for row in scores)
-            or not all(score is None or (type(score) is int and 0 <= score <= 5) for row in scores for score in row)):
-        raise BadAnswer("a draft must be two lists of three scores from 0 to 5, or null where nothing is chosen")
+@dataclass(frozen=True)
+class Draft:
+    """What an annotator has put into a screen and not yet sent, checked."""
+
+    scores: list[list[int | None]]                  # of Edited Image 1 and 2; None where nothing is chosen yet
+    comment: str = ""
+    skip_reason: str | None = None
+
+    def __post_init__(self) -> None:
+        if (not isinstance(self.scores, list) or len(self.scores) != 2
+                or not all(isinstance(row, list) and len(row) == len(PERSPECTIVES) for row in self.scores)
+                or not all(score is None or (type(score) is int and 0 <= score <= 5) for row in self.scores for score in row)):
+            raise BadAnswer("a draft must be two lists of three scores from 0 to 5, or null where nothing is chosen")
+        if self.skip_reason is not None and self.skip_reason not in SKIP_REASONS:
+            raise BadAnswer(f"skip_reason must be one of {', '.join(SKIP_REASONS)}, got {self.skip_reason!r}")
+        object.__setattr__(self, "comment", checked_comment(self.comment))
+
+    @classmethod
+    def from_json(cls, text: str) -> Draft:
+        """A stored draft; one of before comments were kept is the scores alone."""
+        kept = json.loads(text)
+        return cls(kept) if isinstance(kept, list) else cls(**kept)
+
+
+def save_draft(store: Store, annotator: Annotator, token: str, draft: Draft, revision: int = 0) -> None:
+    """Keep what is not yet sent of a screen that the annotator holds, or has answered and is changing.
+
+    `revision` is that of the answer which the annotator sees: a draft that arrives after its own submit is refused (NotYours).
+    """
     with store.write() as connection:
         kept = connection.execute(assignments.update().where(
-            assignments.c.token == token, assignments.c.annotator_id == annotator.id, assignments.c.state == "leased")
-            .values(draft=json.dumps(scores))).rowcount
+            assignments.c.token == token, assignments.c.annotator_id == annotator.id, assignments.c.revision == revision,
+            assignments.c.state.in_(("leased", "done", "skipped"))).values(draft=json.dumps(asdict(draft)))).rowcount
         if not kept:
             raise NotYours("This screen is not yours, or no longer open.")
         leases.renew(connection, annotator.study, annotator.id, store.clock())
@@ -379,14 +407,17 @@ def _screen(connection: Connection, assignment_id: int) -> dict:
     row = leases.screen_row(connection, assignment_id)
     tokens = connection.execute(sa.select(picture_tokens.c.token).where(picture_tokens.c.assignment_id == assignment_id)
                                 .order_by(picture_tokens.c.place)).scalars().all()
-    scores, comment, skip_reason = json.loads(row.draft) if row.draft else None, "", None
+    scores, comment, skip_reason = None, "", None
     if row.revision:
         final = connection.execute(sa.select(answers).where(answers.c.assignment_id == assignment_id, answers.c.is_final)).one()
         given = connection.execute(sa.select(*(ratings.c[name] for name in PERSPECTIVES)).where(ratings.c.answer_id == final.id)
                                    .order_by(ratings.c.shown_as)).all()
         scores, comment, skip_reason = [list(scores) for scores in given] or None, final.comment, final.skip_reason
+    if row.draft:
+        draft = Draft.from_json(row.draft)
+        scores, comment, skip_reason = draft.scores, draft.comment, draft.skip_reason
     return {"screen": row.token, "instruction": row.instruction, "width": row.width, "height": row.height, "pictures": list(tokens),
-            "revision": row.revision, "scores": scores, "comment": comment, "skip_reason": skip_reason}
+            "revision": row.revision, "scores": scores, "comment": comment, "skip_reason": skip_reason, "unsent": row.draft is not None}
 
 
 def _completion_code(connection: Connection, annotator: Annotator, progress: dict) -> str | None:

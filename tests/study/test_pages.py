@@ -15,7 +15,7 @@ from PIL import Image
 
 from mre.study import studies
 from mre.study.design import StudyDesign
-from mre.study.schema import answers, ratings
+from mre.study.schema import answers, assignments, ratings
 from mre.study.store import Store
 from tests.study.conftest import draw_edits
 from ui.study_pages.routes import add_routes
@@ -232,6 +232,66 @@ def test_the_same_person_goes_on_with_an_outside_id_or_a_personal_code(app, stud
     with store.read() as connection:
         text = str(connection.execute(sa.text("select key_digest from annotators")).all())
     assert "5f1e" not in text
+
+
+EMPTY = [[None, None, None], [None, None, None]]
+
+
+def test_a_draft_brings_back_scores_comment_and_skip_reason_until_the_screen_is_sent(browser):
+    shown = browser.call("work")["current"]
+    half = [[1, None, 3], [None, None, None]]
+    browser.call("draft", screen=shown["screen"], scores=half, comment="left hand\x00 has\r\nsix fingers", skip_reason="unclear",
+                 revision=0)
+    back = browser.call("work")["current"]
+    assert (back["scores"], back["comment"], back["skip_reason"], back["unsent"]) == (half, "left hand has\nsix fingers", "unclear", True)
+    browser.submit(back, comment=back["comment"])
+    browser.call("draft", 403, screen=shown["screen"], scores=half, comment="late", revision=0)      # overtaken by its own submit
+    earlier = browser.call("earlier")["screen"]
+    assert (earlier["scores"], earlier["comment"], earlier["skip_reason"], earlier["unsent"]) == (
+        SCORES, "left hand has\nsix fingers", None, False)
+
+
+def test_changes_to_an_answer_are_kept_as_a_draft_too_and_the_answer_stands_until_they_are_sent(browser, store):
+    browser.submit(browser.call("work")["current"], comment="first")
+    earlier = browser.call("earlier")["screen"]
+    changed = [[5, 5, 5], [0, 0, None]]
+    browser.call("draft", screen=earlier["screen"], scores=changed, comment="second thoughts", revision=1)
+    again = browser.call("earlier")["screen"]
+    assert (again["scores"], again["comment"], again["unsent"]) == (changed, "second thoughts", True)
+    assert [(row.following, row.preserving, row.quality) for row in stored(store)] == [(1, 2, 3), (4, 5, 0)]
+    assert browser.submit(again, key="another-key")["saved"] == 2
+    assert browser.call("earlier")["screen"]["unsent"] is False
+
+
+def test_a_draft_of_the_version_before_is_read_as_scores_without_a_comment(browser, store):
+    shown = browser.call("work")["current"]
+    with store.write() as connection:
+        connection.execute(assignments.update().where(assignments.c.token == shown["screen"])
+                           .values(draft="[[5, null, 0], [null, null, 2]]"))
+    back = browser.call("work")["current"]
+    assert (back["scores"], back["comment"], back["skip_reason"]) == ([[5, None, 0], [None, None, 2]], "", None)
+
+
+BAD_DRAFTS = [{"scores": None}, {"scores": [[1, 2], [3, 4]]}, {"scores": EMPTY, "comment": 5}, {"scores": EMPTY, "comment": "x" * 20_001},
+              {"scores": EMPTY, "skip_reason": "because"}, {"scores": EMPTY, "skip_reason": []}, {"scores": EMPTY, "revision": "0"},
+              {"scores": EMPTY, "revision": 1e400}, {"scores": EMPTY, "revision": True}, {"scores": EMPTY, "revision": -1}]
+
+
+def test_a_draft_that_is_none_is_refused_and_the_one_before_stays(browser):
+    shown = browser.call("work")["current"]
+    browser.call("draft", screen=shown["screen"], scores=[[1, None, None], [None, None, None]], comment="kept")
+    for bad in BAD_DRAFTS:
+        text = json.dumps({"study": browser.study, "screen": shown["screen"], **bad})
+        reply = browser.http.post("/study/api/draft", content=text, headers={"X-Study": "1", "Content-Type": "application/json"})
+        assert reply.status_code == 422, (bad, reply.text[:200])
+    back = browser.call("work")["current"]
+    assert (back["scores"][0][0], back["comment"]) == (1, "kept")
+
+
+def test_the_page_is_told_after_how_many_screens_to_suggest_a_break(app, study, store, tmp_path):
+    assert Browser(app, study.public_id).call("hello")["study"]["break_every"] == 50
+    studies.create_from_edits(store, "own", [draw_edits(tmp_path / "own", 1)], StudyDesign(per_pair=1, break_every=0))
+    assert Browser(app, studies.start(store, "own").public_id).call("hello")["study"]["break_every"] == 0
 
 
 def test_skipping_needs_a_known_reason_and_is_stored_without_scores(browser, store):

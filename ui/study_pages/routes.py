@@ -20,7 +20,7 @@ from mre.study.visit import Annotator, Answer
 STATIC = Path(__file__).parent / "static"
 TYPES = {".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8",
          ".svg": "image/svg+xml"}
-POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
+POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; base-uri 'none'; "
           "form-action 'none'; frame-ancestors 'self'")
 HEADERS = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer",
            "Cache-Control": "no-store"}
@@ -174,7 +174,9 @@ class Desk:
         return visit.answer(self.store, annotator, _text(given, "screen"), answer)
 
     def _draft(self, request: Request, given: dict) -> dict:
-        visit.save_draft(self.store, self._known(request, given), _text(given, "screen"), given.get("scores"))
+        annotator = self._known(request, given)
+        draft = visit.Draft(given.get("scores"), given.get("comment", ""), given.get("skip_reason"))
+        visit.save_draft(self.store, annotator, _text(given, "screen"), draft, _whole(given, "revision"))
         return {}
 
     def _earlier(self, request: Request, given: dict) -> dict:
@@ -213,7 +215,8 @@ def _for_annotators(study: Study) -> dict:
     design = study.design
     return {"id": study.public_id, "title": design.title, "languages": list(design.languages), "consent": design.consent,
             "instructions": design.instructions, "min_seconds": design.min_seconds, "allow_flip": design.allow_flip,
-            "allow_phone": design.allow_phone}
+            "allow_phone": design.allow_phone,
+            "break_every": design.break_every}
 
 
 def _me(annotator: Annotator | None) -> dict | None:
@@ -228,6 +231,13 @@ def _text(given: dict, name: str) -> str:
     value = given.get(name)
     if not isinstance(value, str) or len(value) > 100:
         raise visit.BadAnswer(f"{name} must be a short text")
+    return value
+
+
+def _whole(given: dict, name: str) -> int:
+    value = given.get(name, 0)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**31:
+        raise visit.BadAnswer(f"{name} must be a whole number from 0")
     return value
 
 
