@@ -84,10 +84,10 @@ def load_json(path: Path) -> dict:
         raise DataError(f"{path}: cannot be read: {error}") from error
 
 
-def load_into(module: torch.nn.Module, path: Path) -> None:
-    """Load a module's weights; every tensor must be there, and no other. Raises DataError naming the file and tensor."""
+def load_into(module: torch.nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    """Load a module's weights; every tensor must be there, and no other. Raises DataError naming the file they are from, and the tensor."""
     try:
-        module.load_state_dict(load_tensors(path), strict=True)
+        module.load_state_dict(tensors, strict=True)
     except RuntimeError as error:
         raise DataError(f"{path}: does not fit the model: {' '.join(str(error).split())}") from error
 

@@ -6,9 +6,10 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -47,11 +48,15 @@ BAR = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} steps, {elapsed}{postfix}"
 
 
 class StopRequest:
-    """While it lasts, Ctrl-C or a polite kill is noted, so that a step is finished and saved; a second one stops at once."""
+    """While it lasts, Ctrl-C or SIGTERM is noted, so that a step is finished and saved; a second one stops at once.
 
-    def __init__(self, listen: bool) -> None:
+    A launcher passes on the signal that the terminal has sent to all, so what comes within a second is the same request.
+    """
+
+    def __init__(self) -> None:
         self.asked = False
-        self._signals = (signal.SIGINT, signal.SIGTERM) if listen and threading.current_thread() is threading.main_thread() else ()
+        self._asked_at = 0.0
+        self._signals = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
 
     def __enter__(self) -> StopRequest:
         self._before = {one: signal.signal(one, self._note) for one in self._signals}
@@ -62,9 +67,10 @@ class StopRequest:
             signal.signal(one, handler)
 
     def _note(self, number: int, frame: object) -> None:
-        if self.asked:
+        now = time.monotonic()
+        if self.asked and now - self._asked_at > 1:
             raise KeyboardInterrupt
-        self.asked = True
+        self.asked, self._asked_at = True, self._asked_at if self.asked else now
 
 
 class Run:
@@ -84,9 +90,8 @@ class Run:
         self.main = self.accelerator.is_main_process
         self.local = config.local_sgd_steps > 0 and self.world > 1          # parameters are averaged, not gradients
         self.step, self.samples, self.seconds, self.agreed_seconds = 0, 0, 0.0, 0.0
-        previous = checkpoints(self.out)
-        if previous:
-            refuse_other_settings(config, previous[-1])
+        self.peers = dist.new_group(backend="gloo") if self.world > 1 else None         # agrees on small things beside the device's work
+        previous = self._of_main(self._checkpoint_to_resume)                 # others may not see its disk
         self.triplets = open_triplets(config)
         torch.manual_seed(config.seed)                                      # new layers start alike in every process
         begun = self.out / START
@@ -109,7 +114,7 @@ class Run:
         else:
             self.module, self.optimizer = self.accelerator.prepare(self.learner, self.optimizer)
         if previous:
-            self._load(previous[-1])
+            self._load(previous)
 
     def train(self) -> Path:
         """The run from top to bottom."""
@@ -123,7 +128,7 @@ class Run:
         bar = tqdm(total=config.max_steps, initial=self.step, disable=not self.main, unit="step", dynamic_ncols=True, bar_format=BAR)
         if to_show:
             self._show_samples(log)
-        with bar, StopRequest(listen=self.world == 1) as stop:
+        with bar, StopRequest() as stop:
             while not finished:
                 rate = set_learning_rate(self.optimizer, config, self.step, self._progress())
                 window.append(self._one_step(loader))
@@ -132,16 +137,16 @@ class Run:
                 self.seconds = time.monotonic() - started
                 self._synchronise()
                 bar.update()
-                finished = self._finished()
+                finished, stopped = self._finished(), self._agreed_to_stop(stop)
                 if self._due(config.log_every) or finished:
                     values = self._means(window)
                     window = []
                     if self.main:
                         log.write(self.step, self.samples, self.seconds, {**values, "learning_rate": rate * config.learning_rate})
                         bar.set_postfix_str(f"loss {values['loss']:.4f}, {self.samples / self.seconds:.1f} triplets/s, {self._time_left()}")
-                if self._due(config.checkpoint_every) or finished or stop.asked:
+                if self._due(config.checkpoint_every) or finished or stopped:
                     self._save()
-                if stop.asked:
+                if stopped:
                     raise KeyboardInterrupt
                 if self._shows_samples(finished):
                     self._show_samples(log)
@@ -182,7 +187,7 @@ class Run:
 
     def _synchronise(self) -> None:
         """Average what processes learned apart, agree on the time, and update the moving average."""
-        together = not self.local or self.step % self.config.local_sgd_steps == 0
+        together = self._together()
         if self.local and together:
             average(self.parameters, self.world)
         if self.world > 1 and together and self.config.max_minutes:
@@ -193,6 +198,35 @@ class Run:
             self.agreed_seconds = self.seconds
         if self.ema and together and (self.local or self.step % self.config.ema_every == 0):
             self.ema.step(self.parameters)
+
+    def _agreed_to_stop(self, stop: StopRequest) -> bool:
+        """Whether any process was asked to stop; the same answer in all of them, at a step after which all have the same weights."""
+        if self.peers is None:
+            return stop.asked
+        if not self._together():
+            return False
+        asked = torch.tensor(float(stop.asked))
+        dist.all_reduce(asked, dist.ReduceOp.MAX, group=self.peers)
+        return bool(asked)
+
+    def _together(self) -> bool:
+        """Whether the processes exchange something at this step; those that average parameters do so now and then."""
+        return not self.local or self.step % self.config.local_sgd_steps == 0
+
+    def _of_main(self, make: Callable[[], Any]) -> Any:
+        """What the first process makes, in all of them; raises in all of them the MreError that it meets."""
+        if self.peers is None:
+            return make()
+        made = [None]
+        if self.main:
+            try:
+                made = [make()]
+            except MreError as error:
+                made = [error]
+        dist.broadcast_object_list(made, 0, group=self.peers)
+        if isinstance(made[0], MreError):
+            raise made[0]
+        return made[0]
 
     def _progress(self) -> float:
         """Share of the run that is done, by steps or by minutes, whichever is further: the same in all processes."""
@@ -235,12 +269,21 @@ class Run:
         if self.ema:
             save_tensors(dict(zip(self.names, self.ema.shadow_params, strict=True)), folder / "ema.safetensors")
 
+    def _checkpoint_to_resume(self) -> Path | None:
+        """The newest checkpoint. Raises SettingsError for settings other than the run began with."""
+        there = checkpoints(self.out)
+        if there:
+            refuse_other_settings(self.config, there[-1])
+        return there[-1] if there else None
+
     def _load(self, folder: Path) -> None:
-        state = load_json(folder / "state.json")
+        """The state of a checkpoint, read by the first process and handed to the others."""
+        state = self._of_main(lambda: load_json(folder / "state.json"))
+        weights, moments = (self._tensors_of_main(folder / name) for name in ("model.safetensors", "optimizer.safetensors"))
         self.step, self.samples, self.seconds = state["step"], state["samples"], state["seconds"]
         self.agreed_seconds = self.seconds
-        load_into(self.learner, folder / "model.safetensors")
-        load_optimizer_tensors(self.optimizer, load_tensors(folder / "optimizer.safetensors"))
+        load_into(self.learner, weights, folder / "model.safetensors")
+        load_optimizer_tensors(self.optimizer, moments)
         if self.accelerator.scaler and state["scaler"]:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         if self.ema:
@@ -248,6 +291,19 @@ class Run:
             self.ema.shadow_params = [tensors[name].to(self.device) for name in self.names]
             self.ema.optimization_step = state["ema_updates"]
         self._say(f"going on from {folder}")
+
+    def _tensors_of_main(self, path: Path) -> dict[str, Tensor]:
+        """The tensors of a file on the first process's disk, in all processes; one at a time, so that none is there twice."""
+        tensors: dict[str, Tensor] = {}
+
+        def read() -> dict[str, tuple[torch.Size, torch.dtype]]:
+            tensors.update(load_tensors(path))
+            return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
+
+        for name, (shape, dtype) in self._of_main(read).items():
+            if self.peers is not None:
+                dist.broadcast(tensors.setdefault(name, torch.empty(shape, dtype=dtype)), 0, group=self.peers)
+        return tensors
 
     # What a run leaves behind
 

@@ -389,6 +389,62 @@ def test_two_processes_learn_what_one_does_with_twice_the_batch(config, train, t
     assert apart.norm() < 0.01 * moved.norm()
 
 
+class Launched:
+    """Two processes of one run, each with a disk of its own."""
+
+    def __init__(self, config: TrainConfig, folder: Path) -> None:
+        self.out = Path(config.out)
+        self.out.mkdir(parents=True, exist_ok=True)
+        for leftover in self.out.glob("*-[01]"):
+            if leftover.is_file():
+                leftover.unlink()
+        (folder / "run.yaml").write_text(config.as_yaml(), encoding="utf-8")
+        self.before = len(self.rows())
+        launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "tests.training.own_disks"]
+        self.process = subprocess.Popen([sys.executable, *launch, str(folder / "run.yaml")], cwd=ROOT, env=ENVIRONMENT,
+                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+
+    def rows(self) -> list[dict[str, str]]:
+        log = self.out / "disk-0"
+        return log_of(log) if (log / "log.csv").exists() else []
+
+    def wait_for_steps(self, count: int) -> None:
+        deadline = time.monotonic() + 120
+        while len(self.rows()) < self.before + count:
+            assert self.process.poll() is None, self.process.communicate()[0]
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    def stopped_at(self) -> int:
+        """The step that both ended at, when all has ended."""
+        output, _ = self.process.communicate(timeout=120)
+        first, second = (int((self.out / f"step-{rank}").read_text()) for rank in (0, 1))
+        assert first == second, output
+        return first
+
+
+def test_two_processes_that_are_asked_to_stop_save_the_step_they_are_in_and_resume_it_without_a_common_disk(config, train, tmp_path):
+    """Ctrl-C reaches the launcher and everything below it; a scheduler may stop one process alone."""
+    cut = dataclasses.replace(config, max_steps=100_000, checkpoint_every=100_000, schedule="constant", out=tmp_path / "cut")
+    first = Launched(cut, tmp_path)
+    first.wait_for_steps(3)
+    os.killpg(first.process.pid, signal.SIGINT)
+    at = first.stopped_at()
+    assert [path.name for path in whole_checkpoints(first.out / "disk-0")] == [f"step-{at:06d}"]
+    assert not whole_checkpoints(first.out / "disk-1")
+    second = Launched(cut, tmp_path)
+    second.wait_for_steps(2)
+    os.kill(int((second.out / "pid-1").read_text()), signal.SIGTERM)
+    later = second.stopped_at()
+    assert [path.name for path in whole_checkpoints(second.out / "disk-0")] == [f"step-{at:06d}", f"step-{later:06d}"]
+    whole = train(dataclasses.replace(cut, batch_size=4, max_steps=later, checkpoint_every=later, out=tmp_path / "whole"))
+    rows = list(zip(log_of(whole.out), second.rows(), strict=True))
+    assert len(rows) == later > at >= 3
+    for alone, together in rows:
+        assert together["step"] == alone["step"]
+        assert float(together["loss"]) == pytest.approx(float(alone["loss"]), rel=1e-3)     # float32 sums in another order, step after step
+
+
 # -------------------------------------------------------------------------------------------------------------------- stages
 
 def test_stage_two_starts_exactly_where_stage_one_ended(config, train, tree):
