@@ -86,7 +86,8 @@ def test_magicbrush_turns_find_their_pictures_and_captions(tmp_path):
     turns = [{"input": "139306-input.png", "mask": "m.png", "output": "139306-output1.png", "instruction": "Put a cat on the seat."},
              {"input": "139306-output1.png", "mask": "m.png", "output": "139306-output2.png", "instruction": "make it red"}]
     (tmp_path / "edit_turns.json").write_text(json.dumps(turns))
-    (tmp_path / "global_descriptions.json").write_text(json.dumps({"139306": {"139306-output1.png": "a cat on a seat"}}))
+    (tmp_path / "global_descriptions.json").write_text(json.dumps({"139306": {"139306-output1.png": "a cat, a seat and a street"}}))
+    (tmp_path / "local_descriptions.json").write_text(json.dumps({"139306": {"139306-output1.png": "a cat on a seat"}}))
     first, second = read_magicbrush(tmp_path)
     assert (first.item, first.original.name, first.target.name, first.caption) == (
         "139306-output1", "139306-input.png", "139306-output1.png", "a cat on a seat")

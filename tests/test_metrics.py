@@ -110,7 +110,7 @@ def test_magicbrush_edits_get_clip_i_and_clip_t_in_the_form_of_tables_2_and_7(ti
         turns.append({"input": f"7-input{turn}.png", "output": f"7-output{turn}.png", "instruction": f"do {turn}"})
         captions[f"7-output{turn}.png"] = f"picture {turn}"
     (tmp_path / "magicbrush" / "edit_turns.json").write_text(json.dumps(turns))
-    (tmp_path / "magicbrush" / "global_descriptions.json").write_text(json.dumps({"7": captions}))
+    (tmp_path / "magicbrush" / "local_descriptions.json").write_text(json.dumps({"7": captions}))
     out = tmp_path / "out"
     flags = ["bench", str(tmp_path / "magicbrush"), "--model", "tiny-untrained", "--out", str(out), "--steps", "1", "--clip", tiny_clip]
     assert main(flags) == 0

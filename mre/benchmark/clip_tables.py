@@ -25,9 +25,12 @@ def tables_by_clip(plan: Plan, folder: ResultsFolder, model: str) -> list[Table]
     reference = features.of_images((item.open_target or item.open)() for item in items)
     texts = features.of_texts(item.caption or item.instruction for item in items)
     rows = [[method, *_cells(features, folder, method, items, reference, texts)] for method in plan.main]
-    has_target, has_caption = any(item.open_target for item in items), any(item.caption for item in items)
+    has_target, captions = any(item.open_target for item in items), sum(bool(item.caption) for item in items)
+    described = "the instruction" if not captions else "the target caption"
+    if 0 < captions < len(items):
+        described += f" (the instruction of {len(items) - captions} items that have no caption)"
     notes = [f"CLIP-I: 100 x cosine of the edit's features and {'the target picture' if has_target else 'the original'}'s. CLIP-T: "
-             f"of the edit's and {'the target caption' if has_caption else 'the instruction'}'s. CLIP model: {features.name}.",
+             f"of the edit's and {described}'s. CLIP model: {features.name}.",
              f"FID: Fréchet distance of the same CLIP model's image features between edits and {'targets' if has_target else 'originals'}; "
              "not Inception's, so not comparable with published FID.", INTERVALS]
     if plan.benchmark.kind == "magicbrush":

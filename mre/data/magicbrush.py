@@ -1,7 +1,7 @@
 """The MagicBrush test set: single turns with a target picture and its caption. No torch here.
 
-A folder with `edit_turns.json` (a list of {"input", "mask", "output", "instruction"}), `global_descriptions.json` (image id -> file name
--> caption) and `images/ID/FILE.png`.
+A folder with `edit_turns.json` (a list of {"input", "mask", "output", "instruction"}), `local_descriptions.json` (image id -> file name
+-> caption, which CLIP-T compares with, as in the benchmark's own evaluation) and `images/ID/FILE.png`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from mre.errors import DataError
+
+CAPTIONS = "local_descriptions.json"        # what changed by the turn; global_descriptions.json tells of the whole picture
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ def read_magicbrush(folder: Path) -> list[MagicBrushTurn]:
     turns = _json(listing)
     if not isinstance(turns, list) or not turns:
         raise DataError(f"{listing}: must be a list of turns")
-    captions_file = folder / "global_descriptions.json"
+    captions_file = folder / CAPTIONS
     captions = _json(captions_file) if captions_file.exists() else {}
     if not isinstance(captions, dict):
         raise DataError(f"{captions_file}: must be one JSON object, image id -> file -> caption")

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from PIL import Image
 from tqdm.auto import tqdm
@@ -21,11 +21,26 @@ from tqdm.auto import tqdm
 from mre.errors import DataError
 from mre.imaging import open_image
 
+if TYPE_CHECKING:
+    from pyarrow import Table
+
 PROMPTS, SEEDS = "prompt.json", "seeds.json"
 SIDES = ("original", "edited")                                           # of SEED_0 and SEED_1
 _PICTURE = re.compile(r"(?P<seed>\d+)_(?P<side>[01])\.(jpg|jpeg|png|webp)", re.IGNORECASE)
 _COLUMNS = ("original_image", "edit_prompt", "edited_image")
-_GROUPS_IN_MEMORY = 2                                                    # row groups of Parquet files that stay decoded
+_GROUPS_IN_MEMORY = 2                                                    # row groups of Parquet files: the one in use, and the next
+
+
+class TripletText(NamedTuple):
+    """What can be known of a triplet without its pictures."""
+
+    id: str
+    instructions: tuple[str, ...]
+
+    @property
+    def folder(self) -> str:
+        """The id without its seed: what RewardEdit's released form uses as a key."""
+        return self.id.rpartition("/")[0] or self.id
 
 
 @dataclass(frozen=True)
@@ -39,8 +54,8 @@ class Triplet:
 
     @property
     def folder(self) -> str:
-        """The id without its seed: what RewardEdit's released form uses as a key."""
-        return self.id.rpartition("/")[0] or self.id
+        """As of TripletText."""
+        return TripletText(self.id, self.instructions).folder
 
     def open(self) -> tuple[Image.Image, Image.Image]:
         """Original and edited picture, RGB. Raises ImageError for one that cannot be read, DataError where their shapes differ."""
@@ -64,6 +79,11 @@ def open_pix2pix(path: str | Path, only: Collection[str] | None = None) -> Seque
         raise DataError(f"{path}: no such folder of triplets")
     files = sorted(path.glob("*.parquet")) or sorted(path.glob("data/*.parquet"))
     return ParquetTriplets(files) if files else read_tree(path, only)
+
+
+def listing(triplets: Sequence[Triplet]) -> list[TripletText]:
+    """Ids and instructions of all triplets; no picture is read."""
+    return triplets.texts() if isinstance(triplets, ParquetTriplets) else [TripletText(one.id, one.instructions) for one in triplets]
 
 
 def read_tree(root: Path, only: Collection[str] | None = None) -> list[Triplet]:
@@ -138,14 +158,19 @@ def _json(path: Path) -> Any:
 
 
 class ParquetTriplets(Sequence[Triplet]):
-    """Rows of Parquet files with the columns original_image, edit_prompt and edited_image. Rows are read a row group at a time:
-    `spans` tells which rows lie together, so that a reader can shuffle without reading each group again for each row."""
+    """Rows of Parquet files with the columns original_image, edit_prompt and edited_image, all or chosen ones.
 
-    def __init__(self, files: Sequence[Path]) -> None:
+    Rows are read a row group at a time, and the last groups stay in memory: who goes through `blocks` one after another reads each group
+    once. Ids and instructions are had without pictures by `texts`.
+    """
+
+    def __init__(self, files: Sequence[Path], chosen: Sequence[int] | None = None) -> None:
+        """chosen: numbers of the rows to take, counted through all files; None: all. Raises DataError for a file that is not right."""
         from pyarrow import ArrowInvalid, parquet
 
         self.files = list(files)
-        self.groups: list[tuple[Path, int, int, int]] = []        # file, row group, first row in the file, rows
+        self.groups: list[tuple[Path, int, int]] = []             # file, row group, first row in the file
+        self._starts: list[int] = [0]                             # first row of each group, counted through all files; then their number
         for file in self.files:
             try:
                 opened = parquet.ParquetFile(file)
@@ -157,53 +182,78 @@ class ParquetTriplets(Sequence[Triplet]):
             first = 0
             for group in range(opened.num_row_groups):
                 rows = opened.metadata.row_group(group).num_rows
-                self.groups.append((file, group, first, rows))
+                self.groups.append((file, group, first))
+                self._starts.append(self._starts[-1] + rows)
                 first += rows
-        self._starts: list[int] = []
-        total = 0
-        for *_, rows in self.groups:
-            self._starts.append(total)
-            total += rows
-        self._length = total
-        self._read: OrderedDict[int, dict[str, list]] = OrderedDict()
+        self._chosen = range(self._starts[-1]) if chosen is None else list(chosen)
+        self._read: OrderedDict[int, Table] = OrderedDict()
+
+    def choose(self, rows: Sequence[int]) -> ParquetTriplets:
+        """The same files with some of these rows, numbered as here."""
+        return ParquetTriplets(self.files, [self._chosen[row] for row in rows])
 
     @property
-    def spans(self) -> list[tuple[int, int]]:
-        """First row and number of rows of each row group."""
-        return [(start, rows) for start, (*_, rows) in zip(self._starts, self.groups, strict=True)]
+    def blocks(self) -> list[list[int]]:
+        """Numbers of the rows that lie together in a row group."""
+        blocks: dict[int, list[int]] = {}
+        for index, row in enumerate(self._chosen):
+            blocks.setdefault(self._group_of(row), []).append(index)
+        return list(blocks.values())
+
+    def texts(self) -> list[TripletText]:
+        """Ids and instructions of all rows; the columns of pictures are not read. Raises DataError naming a row without an instruction."""
+        texts: list[TripletText] = []
+        group, instructions = -1, []
+        for row in self._chosen:
+            if (here := self._group_of(row)) != group:
+                group, instructions = here, self._columns(here, ["edit_prompt"]).column(0).to_pylist()
+            name = self._name(group, row)
+            texts.append(TripletText(name, (_worded(name, instructions[row - self._starts[group]]),)))
+        return texts
 
     def __len__(self) -> int:
-        return self._length
+        return len(self._chosen)
 
     def __getitem__(self, index):
         if isinstance(index, slice):
             return [self[one] for one in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(index)
-        index %= len(self)
-        group = bisect_right(self._starts, index) - 1
-        file, _, first, _ = self.groups[group]
-        row = index - self._starts[group]
-        columns = self._rows(group)
-        where = f"{file.name}#{first + row}"
-        original, instruction, edited = (columns[name][row] for name in _COLUMNS)
-        if not isinstance(instruction, str) or not instruction.strip():
-            raise DataError(f"{where}: edit_prompt is empty")
+        row = self._chosen[index]
+        group = self._group_of(row)
+        name, table = self._name(group, row), self._pictures(group)
+        original, instruction, edited = (table.column(column)[row - self._starts[group]].as_py() for column in _COLUMNS)
+        instruction = _worded(name, instruction)
         for role, side in zip(SIDES, (original, edited), strict=True):
             if not isinstance(side, dict) or not side.get("bytes"):
-                raise DataError(f"{where}: the {role} picture is missing")
-        return Triplet(where, (" ".join(instruction.split()),), original["bytes"], edited["bytes"])
+                raise DataError(f"{name}: the {role} picture is missing")
+        return Triplet(name, (instruction,), original["bytes"], edited["bytes"])
 
-    def _rows(self, group: int) -> dict[str, list]:
+    def _group_of(self, row: int) -> int:
+        return bisect_right(self._starts, row) - 1
+
+    def _name(self, group: int, row: int) -> str:
+        file, _, first = self.groups[group]
+        return f"{file.name}#{first + row - self._starts[group]}"
+
+    def _pictures(self, group: int) -> Table:
+        """All columns of a row group, kept while it is one of the last that were asked for."""
         if group not in self._read:
-            from pyarrow import ArrowInvalid, parquet
-
-            file, number, _, _ = self.groups[group]
-            try:
-                self._read[group] = parquet.ParquetFile(file).read_row_group(number, columns=list(_COLUMNS)).to_pydict()
-            except (OSError, ArrowInvalid) as error:
-                raise DataError(f"{file}: row group {number} cannot be read: {error}") from error
-            while len(self._read) > _GROUPS_IN_MEMORY:
+            while len(self._read) >= _GROUPS_IN_MEMORY:
                 self._read.popitem(last=False)
+            self._read[group] = self._columns(group, list(_COLUMNS))
         self._read.move_to_end(group)
         return self._read[group]
+
+    def _columns(self, group: int, names: list[str]) -> Table:
+        from pyarrow import ArrowInvalid, parquet
+
+        file, number, _ = self.groups[group]
+        try:
+            return parquet.ParquetFile(file).read_row_group(number, columns=names)
+        except (OSError, ArrowInvalid) as error:
+            raise DataError(f"{file}: row group {number} cannot be read: {error}") from error
+
+
+def _worded(name: str, instruction: object) -> str:
+    if not isinstance(instruction, str) or not instruction.strip():
+        raise DataError(f"{name}: edit_prompt is empty")
+    return " ".join(instruction.split())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,7 @@ from mre.errors import DataError, RewardError
 from mre.rewards import NOTHING_WRONG, PERSPECTIVES, TEXT_SEPARATOR, Reward
 
 SCORE, TEXT = "Score", "Negative Prompt"        # keys of the released form
+_PARQUET_ROW = re.compile(r"[^/]+\.parquet#\d+")
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,35 @@ def read_rewards(path: str | Path) -> dict[str, RewardedTriplet]:
     if not rewards:
         raise DataError(f"{path}: holds no rewards")
     return rewards
+
+
+def read_row_map(path: str | Path) -> dict[str, str]:
+    """RewardEdit key -> Parquet row `FILE.parquet#ROW`, from a JSON object or a CSV with the columns key and row.
+
+    Raises DataError naming the file and the key: an entry that names no row, a key or row that stands twice.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        pairs = _Pairs(csv.reader(text.splitlines())) if path.suffix.lower() == ".csv" else json.loads(text, object_pairs_hook=_Pairs)
+    except (OSError, ValueError, RecursionError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if path.suffix.lower() == ".csv":
+        if not pairs or list(pairs[0]) != ["key", "row"]:
+            raise DataError(f"{path}: must have the columns key and row")
+        pairs = _Pairs(pair for pair in pairs[1:] if pair)
+    if not isinstance(pairs, _Pairs) or not all(len(pair) == 2 and isinstance(pair[1], str) for pair in pairs):
+        raise DataError(f"{path}: must give each key one row, FILE.parquet#ROW")
+    rows: dict[str, str] = {}
+    taken: set[str] = set()
+    for key, row in ((key.strip("/"), row) for key, row in pairs):
+        if not _PARQUET_ROW.fullmatch(row):
+            raise DataError(f"{path}: key {key!r}: {row!r} is not FILE.parquet#ROW")
+        if key in rows or row in taken:
+            raise DataError(f"{path}: key {key!r} or its row {row} stands twice")
+        rows[key] = row
+        taken.add(row)
+    return rows
 
 
 def write_released(path: str | Path, rewards: Mapping[str, Reward]) -> None:

@@ -24,14 +24,14 @@ from mre.training.checkpoints import load_json, save_tensors, write_whole
 from mre.training.config import TrainConfig
 from mre.training.encoding import Latents, TextReader, encode_pictures, to_pixels
 from mre.training.stored import StoredTriplets, View
-from mre.training.triplets import Example, pictures
+from mre.training.triplets import Example, TripletSource, pictures
 
 ITEMS = 64                  # triplets, or texts, in a file
 ENCODED_AT_ONCE = 8
 MADE_FOR = "made_for.json"
 
 
-class TripletCache:
+class TripletCache(TripletSource):
     """A source of triplets whose pictures are latents, and a reader of their texts, as TextReader is one."""
 
     def __init__(self, source: StoredTriplets, pipeline, config: TrainConfig) -> None:
@@ -42,19 +42,23 @@ class TripletCache:
         self.made_for = {
             "autoencoder": fingerprint(pipeline.vae), "text_encoder": fingerprint(pipeline.text_encoder), "resolution": config.resolution,
             "flip": config.flip, "variant": config.variant, "perspectives": list(config.perspectives),
-            "triplets": hashlib.sha256("\n".join(source.triplets[index].id for index in range(source.count)).encode()).hexdigest()}
+            "triplets": hashlib.sha256("\n".join(text.id for text in source.texts[:source.count]).encode()).hexdigest()}
         self.texts = self._texts()
         self._places = {kind: {text: place for place, text in enumerate(texts)} for kind, texts in self.texts.items()}
 
     # A source of triplets
 
-    def training(self, sample: int) -> Example:
-        """The triplet of a sample, in the order of the source, as latents."""
-        index, view = self.source.draw(sample)
+    def row(self, sample: int) -> tuple[int, View]:
+        """Which triplet a sample is, in the order of the source, and how it is looked at."""
+        return self.source.draw(sample)
+
+    def example(self, row: tuple[int, View]) -> Example:
+        """The triplet as latents."""
+        index, view = row
         item = index * len(self.mirrors) + view.mirrored
-        triplet = self.source.triplets[index]
+        text = self.source.texts[index]
         latents = Latents(**{name: self._row("pictures", item, name) for name in ("original", "mean", "std")})
-        return Example(view.worded(triplet), self.source.reward(triplet), latents=latents)
+        return Example(view.worded(text), self.source.reward(text), latents=latents)
 
     def held_out(self, index: int) -> Example:
         """As the source's, in pictures: to look at."""
@@ -88,13 +92,17 @@ class TripletCache:
                 raise SettingsError(f"cache_latents: {self.folder} was made for other {name.replace('_', ' ')}; give a new folder")
 
     def make(self, rank: int, world: int) -> None:
-        """Encode what is not there yet: each process its share of the files, each file whole or absent."""
+        """Encode what is not there yet: each process its share of the files, each file whole or absent.
+
+        A share is a run of neighbouring files, so that triplets that lie together on disk are read by one process.
+        """
         views = [(index, View(mirrored=mirrored)) for index in range(self.source.count) for mirrored in self.mirrors]
         encoders = {"pictures": (views, self._encoded_pictures), "instructions": (self.texts["instructions"], self._encoded_instructions),
                     "rewards": (self.texts["rewards"], self._encoded_rewards)}
         jobs = [(self._path(kind, chunk), part, encode) for kind, (things, encode) in encoders.items()
                 for chunk, part in enumerate(in_parts(things, ITEMS))]
-        mine = [job for job in jobs[rank::world] if not job[0].parent.exists()]
+        share = jobs[len(jobs) * rank // world:len(jobs) * (rank + 1) // world]
+        mine = [job for job in share if not job[0].parent.exists()]
         for path, part, encode in tqdm(mine, desc="encoding", unit="file", disable=rank > 0 or not mine):
             tensors = encode(part)
             write_whole(path.parent, lambda folder, tensors=tensors, path=path: save_tensors(tensors, folder / path.name))
@@ -102,7 +110,7 @@ class TripletCache:
     def _encoded_pictures(self, part: Sequence[tuple[int, View]]) -> dict[str, Tensor]:
         made = []
         for some in in_parts(part, ENCODED_AT_ONCE):
-            examples = [self.source.example(index, view) for index, view in some]
+            examples = [self.source.example(self.source.row_of(index, view)) for index, view in some]
             sides = (to_pixels(pictures([getattr(one, side) for one in examples]), self.vae.device) for side in ("original", "edited"))
             made.append(encode_pictures(self.vae, *sides))
         return {name: torch.cat([getattr(one, name) for one in made]) for name in ("original", "mean", "std")}
@@ -116,12 +124,11 @@ class TripletCache:
     def _texts(self) -> dict[str, list[Any]]:
         """Every text that training will ask for, once."""
         instructions, rewards = {"": None}, {Reward.best().texts: None}
-        for index in range(self.source.count):
-            triplet = self.source.triplets[index]
-            for wording in range(len(triplet.instructions)):
+        for text in self.source.texts[:self.source.count]:
+            for wording in range(len(text.instructions)):
                 for mirrored in self.mirrors:
-                    instructions[View((wording + 0.5) / len(triplet.instructions), mirrored=mirrored).worded(triplet)] = None
-            rewards[self.source.reward(triplet).texts] = None
+                    instructions[View((wording + 0.5) / len(text.instructions), mirrored=mirrored).worded(text)] = None
+            rewards[self.source.reward(text).texts] = None
         return {"instructions": list(instructions), "rewards": list(rewards) if self.config.conditioned and self.config.use_text else []}
 
     def _path(self, kind: str, chunk: int) -> Path:

@@ -54,6 +54,7 @@ class TrainConfig:
                         choices=("scenes", "pix2pix"))
     data_dir: str = setting("", "the InstructPix2Pix tree or Parquet folder")
     rewards: str = setting("", "RewardEdit file (released JSON, or our JSONL) that scores the triplets of data_dir")
+    row_map: str = setting("", "JSON object (or CSV: key, row) that says which Parquet row, FILE.parquet#ROW, each key of rewards is")
     several_pairs: str = setting("refuse", "a reward whose folder holds several seed pairs: refuse, or take the first",
                                  choices=("refuse", "first"))
     photos: str = setting("", "folder of photographs behind drawn scenes")
@@ -134,6 +135,8 @@ class TrainConfig:
             raise SettingsError(f"edit_type_weights must be {len(EDIT_TYPES)} numbers, not all 0, got {self.edit_type_weights}")
         if self.data == "pix2pix" and not self.data_dir:
             raise SettingsError("data_dir must name the triplet folder when data is pix2pix")
+        if self.row_map and not self.rewards:
+            raise SettingsError("row_map says which Parquet rows the keys of rewards are; it needs rewards")
         if self.data == "pix2pix" and self.conditioned and not self.rewards:
             raise SettingsError("rewards must name a RewardEdit file when a model is trained with rewards on data_dir")
         if self.cache_latents and (self.train_text_encoder or self.data == "scenes"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import threading
 import time
@@ -157,10 +158,13 @@ class Run:
     def _cached(self) -> TripletCache:
         """The triplets as latents and text states on disk, made by all processes together where they are not there yet."""
         cache = TripletCache(self.triplets, self.pipeline, self.config)
-        if self.main:
-            cache.claim()
+        self._of_main(cache.claim)
+        if self.accelerator.is_local_main_process and not self.main:
+            cache.claim()                                   # a folder of this machine's own, where the disk is not the first one's
         self.accelerator.wait_for_everyone()
         cache.make(self.rank, self.world)
+        self.accelerator.wait_for_everyone()                # what other machines have made is there now, where the disk is common
+        cache.make(self.accelerator.local_process_index, int(os.environ.get("LOCAL_WORLD_SIZE", self.world)))
         self.accelerator.wait_for_everyone()
         return cache
 

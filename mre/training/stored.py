@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from mre.data.pix2pix import ParquetTriplets, Triplet, open_pix2pix
-from mre.data.rewardedit import read_rewards
+from mre.data.pix2pix import ParquetTriplets, Triplet, TripletText, listing, open_pix2pix
+from mre.data.rewardedit import read_rewards, read_row_map
 from mre.errors import DataError
 from mre.rewards import Reward
 from mre.training.config import TrainConfig
-from mre.training.triplets import DATA_STREAM, Example
+from mre.training.triplets import DATA_STREAM, Example, TripletSource
 
 ORDER_STREAM = 2            # keeps the order of an epoch apart from draws of samples
 HELD_OUT = 16               # triplets never trained on, to look at; none of a set smaller than twenty times that
@@ -32,13 +33,22 @@ class View:
     down: float = 0.5
     mirrored: bool = False
 
-    def worded(self, triplet: Triplet) -> str:
+    def worded(self, triplet: Triplet | TripletText) -> str:
         """The instruction in the chosen wording; left and right swap with the picture."""
         instruction = triplet.instructions[int(self.wording * len(triplet.instructions))]
         return swap_sides(instruction) if self.mirrored else instruction
 
 
-class StoredTriplets:
+@dataclass(frozen=True)
+class Row:
+    """One triplet as it is stored, how it is looked at, and its reward."""
+
+    triplet: Triplet
+    view: View
+    reward: Reward
+
+
+class StoredTriplets(TripletSource):
     """Every triplet once an epoch, each epoch in another order; with rewards, only the triplets that have one.
 
     Raises DataError for a triplet that is not whole, a reward without its triplet, or one whose triplet is not clear.
@@ -48,22 +58,28 @@ class StoredTriplets:
         self.config = config
         root = Path(config.data_dir)
         rewards = {key: row.reward for key, row in read_rewards(config.rewards).items()} if config.rewards else None
+        if config.row_map:
+            rewards = by_row(rewards or {}, config.row_map)
         triplets = open_pix2pix(root, rewards)
-        self.rewards = rewards
-        self.triplets = triplets if rewards is None else rewarded(triplets, rewards, root, config.several_pairs)
-        count = len(self.triplets)
+        texts = listing(triplets)
+        self.rewards, self.triplets, self.texts = rewards, triplets, texts
+        if rewards is not None:
+            chosen = rewarded(texts, rewards, root, config.several_pairs)
+            self.texts = [texts[index] for index in chosen]
+            self.triplets = triplets.choose(chosen) if isinstance(triplets, ParquetTriplets) else [triplets[index] for index in chosen]
+        count = len(self.texts)
         held = HELD_OUT if count >= 20 * HELD_OUT else 0
         self._epoch: tuple[int, np.ndarray | None] = (-1, None)        # the order of one epoch
         self._held_out = range(count - held, count) if held else range(count)
         self.count = count - held
 
-    def training(self, sample: int) -> Example:
-        """The triplet of a sample: cropped at random, mirrored with probability 1/2 where the config says so."""
-        return self.example(*self.draw(sample))
+    def row(self, sample: int) -> Row:
+        """The triplet of a sample, as it is stored: cropped at random, mirrored with probability 1/2 where the config says so."""
+        return self.row_of(*self.draw(sample))
 
     def held_out(self, index: int) -> Example:
         """A triplet from the end, which training leaves out: first wording, centre crop, as it is."""
-        return self.example(self._held_out[index % len(self._held_out)], View())
+        return self.example(self.row_of(self._held_out[index % len(self._held_out)], View()))
 
     def draw(self, sample: int) -> tuple[int, View]:
         """Which triplet a sample is, and how it is looked at."""
@@ -71,15 +87,18 @@ class StoredTriplets:
         wording, across, down, mirror = np.random.default_rng((self.config.seed, sample, DATA_STREAM)).random(4)
         return int(self._order(epoch)[place]), View(wording, across, down, self.config.flip and mirror < 0.5)
 
-    def example(self, index: int, view: View) -> Example:
-        """Triplet `index` at training size."""
-        triplet = self.triplets[index]
-        pictures = [square(picture, self.config.resolution, view.across, view.down) for picture in triplet.open()]
-        if view.mirrored:
-            pictures = [np.ascontiguousarray(picture[:, ::-1]) for picture in pictures]
-        return Example(view.worded(triplet), self.reward(triplet), *pictures)
+    def row_of(self, index: int, view: View) -> Row:
+        """Triplet `index` as it is stored."""
+        return Row(self.triplets[index], view, self.reward(self.texts[index]))
 
-    def reward(self, triplet: Triplet) -> Reward:
+    def example(self, row: Row) -> Example:
+        """The triplet of a row at training size."""
+        pictures = [square(picture, self.config.resolution, row.view.across, row.view.down) for picture in row.triplet.open()]
+        if row.view.mirrored:
+            pictures = [np.ascontiguousarray(picture[:, ::-1]) for picture in pictures]
+        return Example(row.view.worded(row.triplet), row.reward, *pictures)
+
+    def reward(self, triplet: TripletText) -> Reward:
         """The reward of a triplet; the best one where the data hold none, which a model without rewards does not see."""
         if self.rewards is None:
             return Reward.best()
@@ -93,28 +112,38 @@ class StoredTriplets:
     def _draw_order(self, epoch: int) -> np.ndarray:
         rng = np.random.default_rng((self.config.seed, epoch, ORDER_STREAM))
         if isinstance(self.triplets, ParquetTriplets):            # rows of a group stay together: a group is read as a whole
-            groups = [rng.permutation(np.arange(start, start + rows)) for start, rows in self.triplets.spans]
+            groups = [rng.permutation(np.array(block)) for block in self.triplets.blocks]
             order = np.concatenate([groups[one] for one in rng.permutation(len(groups))])
             return order[order < self.count]
         return rng.permutation(self.count)
 
 
-def rewarded(triplets: list[Triplet], rewards: dict[str, Reward], root: Path, several: str) -> list[Triplet]:
-    """One triplet for each reward. A key that names a folder of several seed pairs does not say which pair was scored:
+def by_row(rewards: dict[str, Reward], row_map: Path) -> dict[str, Reward]:
+    """Rewards under the names of the Parquet rows that a map gives their keys. Raises DataError for a key that it lacks."""
+    rows = read_row_map(row_map)
+    for key in rewards:
+        if key not in rows:
+            raise DataError(f"{row_map}: has no row for {key!r}, which has a reward")
+    return {rows[key]: reward for key, reward in rewards.items()}
+
+
+def rewarded(triplets: Sequence[TripletText], rewards: dict[str, Reward], root: Path, several: str) -> list[int]:
+    """The place of one triplet for each reward. A key that names a folder of several seed pairs does not say which pair was scored:
     that is an error, unless `several` is "first": the pair with the smallest seed."""
-    chosen: dict[str, Triplet] = {}
-    for triplet in triplets:
+    chosen: dict[str, int] = {}
+    for index, triplet in enumerate(triplets):
         if triplet.id in rewards:
-            chosen[triplet.id] = triplet
+            chosen[triplet.id] = index
         elif triplet.folder in rewards:
             if triplet.folder not in chosen:
-                chosen[triplet.folder] = triplet
+                chosen[triplet.folder] = index
             elif several != "first":
                 raise DataError(f"{root / triplet.folder}: holds several seed pairs, and its reward does not say which it is for; "
                                 "name it as FOLDER/SEED, or set several_pairs to first")
     for key in rewards:
         if key not in chosen:
-            raise DataError(f"{root}: has no triplet {key!r}, which has a reward")
+            hint = "; row_map says which Parquet row a folder is" if triplets and ".parquet#" in triplets[0].id else ""
+            raise DataError(f"{root}: has no triplet {key!r}, which has a reward{hint}")
     return list(chosen.values())
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -38,10 +38,21 @@ class Example:
 
 
 class TripletSource(Protocol):
-    """Anything that has a triplet for every sample number of a run."""
+    """Anything that has a triplet for every sample number of a run.
+
+    Reading is apart from decoding: `row` is called in the training process, sample after sample, so that what lies together on disk is read
+    once however many processes decode; `example` is called in those.
+    """
+
+    def row(self, sample: int) -> Any:
+        """What `example` needs for a sample, the same at every call; bytes rather than pixels, since it may go to another process."""
+
+    def example(self, row: Any) -> Example:
+        """The triplet of a row at training size."""
 
     def training(self, sample: int) -> Example:
-        """The triplet of a sample, the same at every call."""
+        """The triplet of a sample."""
+        return self.example(self.row(sample))
 
     def held_out(self, index: int) -> Example:
         """A triplet to look at, which training does not see where the data allow it."""
@@ -56,7 +67,7 @@ def open_triplets(config: TrainConfig) -> TripletSource:
     return StoredTriplets(config)
 
 
-class DrawnTriplets:
+class DrawnTriplets(TripletSource):
     """Triplets drawn on the fly; every sample is a new scene."""
 
     def __init__(self, config: TrainConfig) -> None:
@@ -65,7 +76,11 @@ class DrawnTriplets:
         weights = np.array(config.edit_type_weights or [1.0] * len(EDIT_TYPES))
         self._edges = np.cumsum(weights / weights.sum())
 
-    def training(self, sample: int) -> Example:
+    def row(self, sample: int) -> int:
+        """A sample's number decides all of it."""
+        return sample
+
+    def example(self, sample: int) -> Example:
         """A spoiled triplet with its oracle reward, or, for a `clean_share` of samples, the true edit with the best one."""
         kind, clean = np.random.default_rng((self.config.seed, sample, DATA_STREAM)).random(2)
         edit_type = EDIT_TYPES[min(int(np.searchsorted(self._edges, kind, side="right")), len(EDIT_TYPES) - 1)]
@@ -101,13 +116,26 @@ class Numbers(Sampler[list[int]]):
             start += self.world * self.batch_size
 
 
-class _Training(Dataset):
-    def __init__(self, source: TripletSource) -> None:
-        self.source = source
+class _Rows(Sampler[list[tuple[int, Any]]]):
+    """Batches of (sample number, row): rows are read here, in the training process."""
 
-    def __getitem__(self, sample: int) -> tuple[int, Example] | MreError:
+    def __init__(self, source: TripletSource, numbers: Numbers) -> None:
+        self.source, self.numbers = source, numbers
+
+    def __iter__(self) -> Iterator[list[tuple[int, Any]]]:
+        for batch in self.numbers:
+            yield [(sample, self.source.row(sample)) for sample in batch]
+
+
+class _Examples(Dataset):
+    """Examples of rows, as a loader's processes make them."""
+
+    def __init__(self, source: TripletSource) -> None:
+        self.make = source.example
+
+    def __getitem__(self, row: tuple[int, Any]) -> tuple[int, Example] | MreError:
         try:
-            return sample, self.source.training(sample)
+            return row[0], self.make(row[1])
         except MreError as error:           # raised where it is read: a loader's process would add its own traceback to the message
             return error
 
@@ -134,8 +162,8 @@ def pictures(arrays: list[np.ndarray]) -> torch.Tensor:
 def batches(source: TripletSource, config: TrainConfig, first: int, rank: int, world: int) -> Iterator[Triplets]:
     """Batches of one process, from sample number `first` on, without end. Raises what the source raises."""
     ahead = {"prefetch_factor": 4} if config.num_workers else {}
-    for batch in DataLoader(_Training(source), batch_sampler=Numbers(first, config.batch_size, rank, world), collate_fn=collate,
-                            num_workers=config.num_workers, **ahead):
+    rows = _Rows(source, Numbers(first, config.batch_size, rank, world))
+    for batch in DataLoader(_Examples(source), batch_sampler=rows, collate_fn=collate, num_workers=config.num_workers, **ahead):
         if isinstance(batch, MreError):
             raise batch
         yield batch

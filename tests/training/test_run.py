@@ -48,8 +48,10 @@ class GoldenBatch:
     def __init__(self, golden: Golden) -> None:
         self.tensors = {name.removeprefix("train/"): value for name, value in load_file(golden.folder / "train_case.safetensors").items()}
 
-    def training(self, sample: int) -> Example:
-        row = sample % 4
+    def row(self, sample: int) -> int:
+        return sample % 4
+
+    def example(self, row: int) -> Example:
         edited = self.tensors["latents"][row]
         latents = Latents(self.tensors["original_image_latents"][row], edited, torch.zeros_like(edited))
         return Example("", Reward(*self.tensors["reward_scores"][row].tolist()), latents=latents)

@@ -1,15 +1,19 @@
 """Stored triplets as samples: every one once an epoch, aspect kept, left and right swapped with the picture."""
 
 import dataclasses
+import json
+import os
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from mre.data.pix2pix import open_pix2pix
+from mre.errors import DataError
 from mre.rewards import EDIT_TYPES
 from mre.training.config import TrainConfig
-from mre.training.stored import StoredTriplets, square, swap_sides
-from mre.training.triplets import DrawnTriplets, Numbers, collate
+from mre.training.stored import StoredTriplets, View, square, swap_sides
+from mre.training.triplets import DrawnTriplets, Numbers, batches, collate
 
 
 def test_every_triplet_comes_once_an_epoch_in_an_order_that_the_seed_decides(config):
@@ -52,6 +56,88 @@ def test_a_picture_keeps_its_aspect_and_is_cropped_across_its_longer_side():
     assert (left, middle, right) == pytest.approx((255 / 6, 255 / 2, 255 * 5 / 6), abs=1.5)
     slope = np.diff(square(picture, 50, 0.5, 0)[:, :, 0].astype(float).mean(axis=0))[5:-5].mean()
     assert slope == pytest.approx(2 * 255 / 299, abs=0.05)          # two source pixels a step, not the six of a squeezed picture
+
+
+@pytest.fixture
+def parquet(tree, tmp_path):
+    """The tree's triplets as two Parquet files of four row groups each, and which row each folder became."""
+    import pyarrow
+    from pyarrow import parquet
+
+    (tmp_path / "hub").mkdir()
+    rows, row_map = [[], []], {}
+    for number, triplet in enumerate(open_pix2pix(tree)):
+        row_map[triplet.folder] = f"part-{number % 2}.parquet#{number // 2}"
+        rows[number % 2].append({"original_image": {"bytes": triplet.original.read_bytes()}, "edit_prompt": triplet.instructions[0],
+                                 "edited_image": {"bytes": triplet.edited.read_bytes()}})
+    for part in (0, 1):
+        parquet.write_table(pyarrow.Table.from_pylist(rows[part]), tmp_path / "hub" / f"part-{part}.parquet", row_group_size=3)
+    (tmp_path / "rows.json").write_text(json.dumps(row_map))
+    return tmp_path / "hub"
+
+
+@pytest.fixture
+def groups_read(tmp_path, monkeypatch):
+    """The processes that read row groups with pictures, once for each group, since this was asked last."""
+    from pyarrow import parquet
+
+    log, whole = tmp_path / "read.txt", parquet.ParquetFile.read_row_group
+
+    def read(self, group, columns):
+        if "edited_image" in columns:
+            with log.open("a") as file:
+                file.write(f"{os.getpid()}\n")
+        return whole(self, group, columns)
+
+    monkeypatch.setattr(parquet.ParquetFile, "read_row_group", read)
+
+    def asked() -> list[int]:
+        processes = [int(line) for line in log.read_text().splitlines()] if log.exists() else []
+        log.write_text("")
+        return processes
+
+    return asked
+
+
+def test_a_process_reads_each_row_group_once_an_epoch_however_many_workers_decode(config, parquet, tmp_path, groups_read):
+    config = dataclasses.replace(config, data_dir=parquet, row_map=tmp_path / "rows.json", num_workers=2)
+    source = StoredTriplets(config)
+    assert groups_read() == []
+    for rank in (0, 1):
+        own = StoredTriplets(config)
+        for batch, _ in zip(Numbers(0, 2, rank, world=2), range(6), strict=False):
+            for sample in batch:
+                own.row(sample)
+        assert len(groups_read()) == 8
+    for batch, _ in zip(batches(source, config, 0, 0, 1), range(12), strict=False):
+        assert all(np.array_equal(picture.permute(1, 2, 0), source.training(sample).edited)
+                   for sample, picture in zip(batch.samples, batch.edited, strict=True))
+    assert set(groups_read()) == {os.getpid()}
+
+
+def test_released_rewards_join_parquet_rows_by_a_map(config, tree, parquet, tmp_path):
+    row_map = json.loads((tmp_path / "rows.json").read_text())
+    kept = sorted(row_map)[::3]
+    rewards = json.loads((tree / "rewards.json").read_text())
+    (tmp_path / "some.json").write_text(json.dumps({key: rewards[key] for key in kept}))
+    (tmp_path / "rows.csv").write_text("key,row\n" + "".join(f"{key},{row}\n" for key, row in row_map.items()))
+    from_tree = StoredTriplets(dataclasses.replace(config, rewards=tmp_path / "some.json"))
+    for name in ("rows.json", "rows.csv"):
+        joined = StoredTriplets(dataclasses.replace(config, data_dir=parquet, rewards=tmp_path / "some.json", row_map=tmp_path / name))
+        assert {text.id for text in joined.texts} == {row_map[key] for key in kept}
+        expected = {row_map[one.triplet.folder]: one for one in (from_tree.row_of(index, View()) for index in range(len(kept)))}
+        for index in range(len(kept)):
+            row = joined.row_of(index, View())
+            other = expected[row.triplet.id]
+            assert (row.reward, row.triplet.instructions) == (other.reward, other.triplet.instructions)
+            assert np.array_equal(joined.example(row).edited, from_tree.example(other).edited)
+    with pytest.raises(DataError, match="row_map says which Parquet row a folder is"):
+        StoredTriplets(dataclasses.replace(config, data_dir=parquet))
+    for content, said in (({kept[0]: row_map[kept[0]]}, "has no row for"), ({"a": "x"}, "not FILE.parquet#ROW"),
+                          ({"a": "x.parquet#1", "b": "x.parquet#1"}, "stands twice"), ([1], "one row")):
+        (tmp_path / "bad.json").write_text(json.dumps(content))
+        with pytest.raises(DataError, match=said):
+            StoredTriplets(dataclasses.replace(config, data_dir=parquet, row_map=tmp_path / "bad.json"))
 
 
 @pytest.mark.parametrize(("said", "mirrored"), [
