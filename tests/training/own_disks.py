@@ -1,4 +1,5 @@
-"""Train as the config says, each process on a disk of its own: only the first sees what was saved. Notes the step that each ends at."""
+"""Train as the config says, each process on a disk of its own, as machines without a common one: only the first sees what was saved.
+Notes the step that each ends at."""
 
 import os
 import sys
@@ -12,7 +13,8 @@ from mre.training.loop import Run
 
 config = TrainConfig.from_flags(["--config", sys.argv[1]])
 rank = int(os.environ["RANK"])
-run = Run(replace(config, out=Path(config.out) / f"disk-{rank}"))
+disk = Path(config.out) / f"disk-{rank}"
+run = Run(replace(config, out=disk, cache_latents=disk / "cache"))
 Path(config.out, f"pid-{rank}").write_text(str(os.getpid()))
 try:
     run.train()

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -391,8 +392,14 @@ def test_two_processes_learn_what_one_does_with_twice_the_batch(config, train, t
     assert apart.norm() < 0.01 * moved.norm()
 
 
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
+
+
 class Launched:
-    """Two processes of one run, each with a disk of its own."""
+    """One run on two machines of one process each; both are this machine, with a disk of their own each."""
 
     def __init__(self, config: TrainConfig, folder: Path) -> None:
         self.out = Path(config.out)
@@ -402,9 +409,11 @@ class Launched:
                 leftover.unlink()
         (folder / "run.yaml").write_text(config.as_yaml(), encoding="utf-8")
         self.before = len(self.rows())
-        launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "tests.training.own_disks"]
-        self.process = subprocess.Popen([sys.executable, *launch, str(folder / "run.yaml")], cwd=ROOT, env=ENVIRONMENT,
-                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+        meet = f"--rdzv_endpoint=127.0.0.1:{free_port()}"
+        launch = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc_per_node=1", "--rdzv_backend=c10d", meet,
+                  "-m", "tests.training.own_disks", str(folder / "run.yaml")]
+        self.launchers = [subprocess.Popen(launch, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+                          for _ in range(2)]
 
     def rows(self) -> list[dict[str, str]]:
         log = self.out / "disk-0"
@@ -413,33 +422,38 @@ class Launched:
     def wait_for_steps(self, count: int) -> None:
         deadline = time.monotonic() + 120
         while len(self.rows()) < self.before + count:
-            assert self.process.poll() is None, self.process.communicate()[0]
+            assert all(one.poll() is None for one in self.launchers), [one.communicate(timeout=60)[0] for one in self.launchers]
             assert time.monotonic() < deadline
             time.sleep(0.02)
 
     def stopped_at(self) -> int:
         """The step that both ended at, when all has ended."""
-        output, _ = self.process.communicate(timeout=120)
+        output = [one.communicate(timeout=120)[0] for one in self.launchers]
         first, second = (int((self.out / f"step-{rank}").read_text()) for rank in (0, 1))
         assert first == second, output
         return first
 
 
 def test_two_processes_that_are_asked_to_stop_save_the_step_they_are_in_and_resume_it_without_a_common_disk(config, train, tmp_path):
-    """Ctrl-C reaches the launcher and everything below it; a scheduler may stop one process alone."""
+    """Ctrl-C reaches every launcher; a scheduler may stop one process alone. Each machine makes the whole cache of latents."""
     cut = dataclasses.replace(config, max_steps=100_000, checkpoint_every=100_000, schedule="constant", out=tmp_path / "cut")
     first = Launched(cut, tmp_path)
     first.wait_for_steps(3)
-    os.killpg(first.process.pid, signal.SIGINT)
+    for launcher in first.launchers:
+        launcher.send_signal(signal.SIGINT)
     at = first.stopped_at()
     assert [path.name for path in whole_checkpoints(first.out / "disk-0")] == [f"step-{at:06d}"]
     assert not whole_checkpoints(first.out / "disk-1")
+    caches = [sorted(path.relative_to(disk) for path in disk.rglob("*.safetensors"))
+              for disk in (first.out / "disk-0" / "cache", first.out / "disk-1" / "cache")]
+    assert caches[0] == caches[1] != []
     second = Launched(cut, tmp_path)
     second.wait_for_steps(2)
     os.kill(int((second.out / "pid-1").read_text()), signal.SIGTERM)
     later = second.stopped_at()
     assert [path.name for path in whole_checkpoints(second.out / "disk-0")] == [f"step-{at:06d}", f"step-{later:06d}"]
-    whole = train(dataclasses.replace(cut, batch_size=4, max_steps=later, checkpoint_every=later, out=tmp_path / "whole"))
+    whole = train(dataclasses.replace(cut, batch_size=4, max_steps=later, checkpoint_every=later, out=tmp_path / "whole",
+                                      cache_latents=first.out / "disk-0" / "cache"))
     rows = list(zip(log_of(whole.out), second.rows(), strict=True))
     assert len(rows) == later > at >= 3
     for alone, together in rows:
