@@ -191,7 +191,7 @@ class Desk:
         people = figures.annotator_figures(self.store, name, known)
         return [view.summary(study, figures.coverage(self.store, name), language, self.studio.access.enabled),
                 view.people(people, language), gr.update(choices=[person.annotator for person in people]),
-                view.methods(figures.method_means(self.store, name, known), figures.position_bias(self.store, name, known), language),
+                view.methods(figures.method_means(self.store, name), figures.position_bias(self.store, name, known), language),
                 view.downloads(name, language), *(gr.update(interactive=study.state in states) for states in MOVES.values())]
 
     def agreement(self, name: str | None, request: gr.Request) -> str:

@@ -84,7 +84,9 @@ def agreement(found: dict[str, dict[str, figures.Figure]], language: str) -> str
 
     rows = [(perspective_names(language)[perspective], *(cell(row[name]) for name in ("krippendorff_alpha", "weighted_kappa", "icc")))
             for perspective, row in found.items()]
-    return _table(["res_perspective", "res_alpha", "res_kappa", "res_icc"], rows, language)
+    models = dict.fromkeys(row["icc"].note for row in found.values() if row["icc"].defined)
+    return (_table(["res_perspective", "res_alpha", "res_kappa", "res_icc"], rows, language)
+            + "".join(f'<p class="small muted">ICC(2,1): {_text(note)}</p>' for note in models))
 
 
 def downloads(name: str, language: str) -> str:

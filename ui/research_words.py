@@ -50,7 +50,9 @@ TEXTS = {
     "res_state_said": ("{name} is {state}.", "{name}：{state}。"),
     # methods
     "res_method": ("Method", "方法"), "res_n": ("Scores each", "每项分数数"), "res_mean_sd": ("mean ± standard deviation", "均值 ± 标准差"),
-    "res_methods_about": ("Mean scores ± standard deviation; excluded annotators are left out.", "平均分 ± 标准差；不含被排除的标注者。"),
+    "res_methods_about": ("Means over items, as in Table 3, ± standard deviation between items; excluded annotators are left out, here "
+                          "and below.",
+                          "各条目均分的平均（与表 3 相同）± 条目间标准差；此处及以下均不含被排除的标注者。"),
     "res_sides": ("Position: Edited Image 1 minus Edited Image 2, whatever the methods. 0: the side plays no part.",
                   "位置：编辑图 1 减去编辑图 2，不论方法。0 表示左右位置没有影响。"),
     "res_perspective": ("Perspective", "维度"), "res_difference": ("Difference", "差值"), "res_interval": ("95 % interval", "95 % 区间"),
@@ -61,7 +63,7 @@ TEXTS = {
                             "Krippendorff α（序数）、两两 κ 的均值（二次权重）和组内相关系数（ICC），"
                             "均附按照片重采样得到的 95 % 区间。不含被排除的标注者。"),
     "res_agreement_go": ("Compute agreement now", "立即计算一致性"), "res_alpha": ("Krippendorff's alpha", "Krippendorff α"),
-    "res_kappa": ("Weighted kappa", "加权 κ"), "res_icc": ("ICC", "ICC"),
+    "res_kappa": ("Weighted kappa", "加权 κ"), "res_icc": ("ICC(2,1)", "ICC(2,1)"),
     # results
     "res_csv_long": ("CSV, one row per score", "CSV，每行一个分数"), "res_csv_wide": ("CSV, one row per shown image", "CSV，每行一张图"),
     "res_csv_bom": ("CSV for spreadsheets (byte-order mark)", "供电子表格使用的 CSV（带 BOM）"),

@@ -244,12 +244,20 @@ def _status(store, args) -> None:
               + "  ".join(f"{_short(mean):>10}" for mean in row["means"])
               + f"  {_short(row['straight_lines']):>8} {_short(row['repeat_error']):>12} {row['checks_failed']:>6} of {row['checks']}"
               + (f"  excluded: {row['excluded']}" if row["excluded"] else ""))
+    excluded = f", without the {done['excluded']} excluded annotators" if done["excluded"] else ""
+    print(f"from final scores of pairs{excluded}: means over items as in `study table`, agreement, position bias")
     for row in data["methods"]:
-        print(f"{row['method']:<20} {row['perspective']:<10} mean {row['mean']:.3f}  sd {_short(row['sd'])}  n {row['n']}")
+        print(f"{row['method']:<20} {row['perspective']:<10} mean {row['mean']:.3f}  sd between items {_short(row['sd'])}  "
+              f"{row['items']} items, {row['n']} scores")
     for perspective, found in agreement.items():
-        print(f"{perspective:<10} " + ", ".join(f"{name.replace('_', ' ')} {_with_interval(figure)}" for name, figure in found.items()))
+        print(f"{perspective:<10} " + ", ".join(f"{AGREEMENT[name]} {_with_interval(figure)}" for name, figure in found.items()))
+    for note in dict.fromkeys(found["icc"].note for found in agreement.values() if found["icc"].defined):
+        print(f"ICC(2,1): {note}")
     print("Edited Image 1 minus 2: " + ", ".join(f"{perspective} {_with_interval(figures.Figure(**figure))}"
                                                  for perspective, figure in data["position_bias"].items()))
+
+
+AGREEMENT = {"krippendorff_alpha": "Krippendorff's alpha (ordinal)", "weighted_kappa": "weighted kappa", "icc": "ICC(2,1)"}
 
 
 def _short(value: float | None, digits: int = 2) -> str:

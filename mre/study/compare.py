@@ -23,6 +23,7 @@ from mre.study.agreement import Figure
 from mre.study.paired import PairedTest, holm, paired_test
 from mre.study.ranking import OrderCounts, RankConsistency, method_pairs, rank_consistency
 from mre.study.sides import Options, Sides
+from mre.study.variance_components import icc_draws, icc_of_ratings
 
 STATISTICS = ("pearson", "spearman", "kendall_tau_b", "lin_ccc", "bias", "loa_low", "loa_high", "mae", "rmse",
               "weighted_kappa_linear", "weighted_kappa_quadratic", "krippendorff_nominal", "krippendorff_ordinal", "krippendorff_interval",
@@ -106,10 +107,10 @@ class Comparison:
             for statistic, figure in pair_figures(human, scores, grades).items():
                 note = on_grades if statistic.startswith("weighted_kappa") else ""
                 self._put(judge, perspective, "item", group, statistic, figure, note)
-            test = paired_test(scores, human)
+            test = paired_test(scores, human, edits["image"])
             for statistic, figure in (("wilcoxon_p", p_of(test.wilcoxon)), ("sign_p", p_of(test.sign)), ("paired_t_p", p_of(test.t)),
                                       ("cohen_dz", test.cohen_dz), ("win_rate", test.win_rate)):
-                self._put(judge, perspective, "item", group, statistic, figure, "judge minus people on the same edits; edits as independent"
+                self._put(judge, perspective, "item", group, statistic, figure, f"judge minus people; counts {self.sides.cluster}s"
                           if statistic.endswith("_p") else "judge minus people" if statistic == "cohen_dz"
                           else "edits that the judge scores higher than people, ties half")
 
@@ -150,10 +151,8 @@ class Comparison:
             for level in ("nominal", "ordinal", "interval"):
                 found.append((group, f"krippendorff_{level}", ag.krippendorff_alpha(table, level), ""))
             found.append((group, "fleiss_kappa", ag.fleiss_kappa(table), "grades as unordered names"))
-            for name, figure in ag.icc(table).items():
-                if name in ("2_1", "2_k"):
-                    k = f"k = {table.shape[1]}" if name == "2_k" else ""
-                    found.append((group, f"icc_{name}", figure, k))
+            for name, figure in icc_of_ratings(table).items():
+                found.append((group, name, figure, ""))
             for weights in ("linear", "quadratic"):
                 found.append((group, f"weighted_kappa_{weights}", ag.mean_pairwise_kappa(table, weights),
                               "mean over pairs of annotators, weights over category ranks"))
@@ -226,7 +225,8 @@ class Comparison:
     def _tests_of(self, source: str, perspective: str, table: pd.DataFrame) -> None:
         methods = [method for method in self.sides.methods if method in table]
         for first, second in combinations(methods, 2):
-            self.tests[source, perspective, first, second] = paired_test(table[first], table[second])
+            self.tests[source, perspective, first, second] = paired_test(table[first], table[second],
+                                                                         self.sides.items["image"].reindex(table.index))
 
     def _test_rows(self, judge: str, perspective: str) -> None:
         for (source, name, first, second), test in self.tests.items():
@@ -234,7 +234,8 @@ class Comparison:
                 for statistic, figure in (("wilcoxon_p", p_of(test.wilcoxon)), ("sign_p", p_of(test.sign)), ("paired_t_p", p_of(test.t)),
                                           ("cohen_dz", test.cohen_dz), ("win_rate", test.win_rate)):
                     self._put(judge, perspective, "pair", f"{first} vs {second}", statistic, figure,
-                              "people's item means, first minus second" + (", ties half" if statistic == "win_rate" else ""))
+                              "people's item means, first minus second" + (", ties half" if statistic == "win_rate" else "")
+                              + (f"; counts {self.sides.cluster}s" if statistic.endswith("_p") else ""))
 
     def adjusted(self, source: str, perspective: str) -> dict[tuple[str, str], float | None]:
         """Wilcoxon p of all pairs of methods, adjusted by Holm over them and over the perspectives."""
@@ -286,7 +287,10 @@ class Comparison:
     def _draw_annotators(self, perspective: str) -> None:
         for group, table in self._annotator_tables(perspective):
             codes = self.codes[table.index.get_level_values("item")].to_numpy()
+            matrix = ag.rounded(table.to_numpy(dtype=float))
             draws = rs.annotator_draws(self.resampler, codes, table)
+            if group == ALL or not np.isnan(matrix).any():          # with gaps each draw takes a search: for all methods together alone
+                draws |= icc_draws(self.resampler, codes, matrix)
             for judge in self.sides.judges:
                 if (judge, perspective) in self.edits:
                     self._limit(judge, perspective, "annotators", group, draws)

@@ -15,12 +15,13 @@ from scipy import stats
 from sqlalchemy import Connection
 
 from mre.rewards import PERSPECTIVES
-from mre.study.agreement import Figure, icc, krippendorff_alpha, mean_pairwise_kappa, percentile_interval, undefined
+from mre.study.agreement import Figure, krippendorff_alpha, mean_pairwise_kappa, percentile_interval, undefined
 from mre.study.export import standing_exclusions
-from mre.study.resampling import Resampler, alpha_draws, icc_draws, kappa_draws
+from mre.study.resampling import Resampler, alpha_draws, kappa_draws
 from mre.study.schema import CHECKS, annotators, answers, assignments, exclusions, items, methods, ratings
 from mre.study.store import Store
 from mre.study.studies import find_study
+from mre.study.variance_components import icc_draws, icc_of_ratings
 
 DRAWS = 500                 # bootstrap samples of whole photos
 KAPPA_ANNOTATORS = 15       # more than this give too many pairs to resample
@@ -128,27 +129,34 @@ def annotator_figures(store: Store, name: str, known: _Totals | None = None) -> 
     return found
 
 
-def method_means(store: Store, name: str, known: _Totals | None = None, *, everyone: bool = False) -> pd.DataFrame:
-    """`method, perspective, n, mean, sd` of the pairs' final scores; excluded annotators are left out unless `everyone`."""
+def method_means(store: Store, name: str, *, everyone: bool = False) -> pd.DataFrame:
+    """`method, perspective, items, n, mean, sd`: as in Table 3, means over items of each item's mean score; sd is between items, n counts
+    scores. Excluded annotators are left out unless `everyone`."""
     study = find_study(store, name)
-    known = known or totals(store, name)
+    query = (sa.select(methods.c.name, sa.func.count(), *(sa.func.avg(ratings.c[perspective]) for perspective in PERSPECTIVES))
+             .join(methods, methods.c.id == ratings.c.method_id).where(_final(study.id))
+             .group_by(methods.c.position, methods.c.name, ratings.c.item_id).order_by(methods.c.position, ratings.c.item_id))
+    if not everyone:
+        query = query.where(ratings.c.annotator_id.not_in(standing_exclusions(study)))
     with store.read() as connection:
-        names = connection.execute(sa.select(methods.c.id, methods.c.name).where(methods.c.study_id == study.id)
-                                   .order_by(methods.c.position)).all()
-        left_out = set() if everyone else set(connection.execute(standing_exclusions(study)).scalars())
-    found = []
-    for method_id, method in names:
-        own = [sums for (annotator, scored), sums in known.scores.items() if scored == method_id and annotator not in left_out]
-        if own:
-            n, *sums = (sum(map(float, column)) for column in zip(*own, strict=True))
-            found += [{"method": method, "perspective": perspective, "n": int(n), "mean": sums[2 * place] / n,
-                       "sd": _spread(int(n), sums[2 * place], sums[2 * place + 1])} for place, perspective in enumerate(PERSPECTIVES)]
-    return pd.DataFrame(found, columns=["method", "perspective", "n", "mean", "sd"])
+        by_item = pd.DataFrame(connection.execute(query).all(), columns=["method", "n", *PERSPECTIVES])
+    rows = []
+    for method, part in by_item.groupby("method", sort=False):
+        for perspective in PERSPECTIVES:
+            scores = part[perspective].astype(float)
+            rows.append({"method": method, "perspective": perspective, "items": len(part), "n": int(part["n"].sum()), "mean": scores.mean(),
+                         "sd": scores.std(ddof=1) if len(part) > 1 else None})
+    return pd.DataFrame(rows, columns=["method", "perspective", "items", "n", "mean", "sd"])
 
 
-def position_bias(store: Store, name: str, known: _Totals | None = None) -> dict[str, Figure]:
-    """Mean of Edited Image 1 minus Edited Image 2 per perspective over all pairs, with its 95 % interval: 0 when sides play no part."""
-    rows = list((known or totals(store, name)).pairs.values())
+def position_bias(store: Store, name: str, known: _Totals | None = None, *, everyone: bool = False) -> dict[str, Figure]:
+    """Mean of Edited Image 1 minus Edited Image 2 per perspective over all pairs, with its 95 % interval: 0 when sides play no part.
+    Excluded annotators are left out unless `everyone`."""
+    left_out = set()
+    if not everyone:
+        with store.read() as connection:
+            left_out = set(connection.execute(standing_exclusions(find_study(store, name))).scalars())
+    rows = [sums for annotator, sums in (known or totals(store, name)).pairs.items() if annotator not in left_out]
     n, _straight, *sums = (sum(map(float, column)) for column in zip(*rows, strict=True)) if rows else (0,) * 8
     n, figures = int(n), {}
     for place, perspective in enumerate(PERSPECTIVES):
@@ -183,7 +191,7 @@ def score_frame(store: Store, name: str, *, everyone: bool = False) -> pd.DataFr
 
 def agreement(store: Store, name: str, *, everyone: bool = False, draws: int = DRAWS, seed: int = 0) -> dict[str, dict[str, Figure]]:
     """Per perspective: Krippendorff's alpha (ordinal), mean pairwise kappa (quadratic weights) and ICC, with 95 % intervals from
-    resampling whole photos. ICC(2,1) where all annotators scored the same edits, else the one-way ICC(1,1)."""
+    resampling whole photos. ICC(2,1) is of a two-way random-effects model, whoever scored what; its note says from which ratings."""
     frame = score_frame(store, name, everyone=everyone)
     return {perspective: _agreement_of(frame, perspective, draws, seed) for perspective in PERSPECTIVES}
 
@@ -207,35 +215,8 @@ def _agreement_of(frame: pd.DataFrame, perspective: str, draws: int, seed: int) 
         figures["weighted_kappa"] = _with_interval(mean_pairwise_kappa(means), drawn.get("weighted_kappa_quadratic"))
     else:
         figures["weighted_kappa"] = undefined(len(means), f"{matrix.shape[1]} annotators make too many pairs; see alpha")
-    if np.isnan(matrix).any():
-        kept, compact = _compact(matrix)
-        figures["icc"] = _with_interval(icc(compact)["1_1"], _one_way_draws(resampler, codes[kept], compact))
-    else:
-        figures["icc"] = _with_interval(icc(matrix)["2_1"], icc_draws(resampler, codes, matrix).get("icc_2_1"))
+    figures["icc"] = _with_interval(icc_of_ratings(matrix)["icc_2_1"], icc_draws(resampler, codes, matrix).get("icc_2_1"))
     return figures
-
-
-def _compact(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which rows have two ratings or more, and these rows' ratings without gaps, cut to the number that all of them have."""
-    count = (~np.isnan(matrix)).sum(axis=1)
-    width = int(count[count > 1].min()) if (count > 1).any() else 0
-    order = np.argsort(np.isnan(matrix), axis=1, kind="stable")
-    kept = count >= max(width, 2)
-    return kept, np.take_along_axis(matrix, order, axis=1)[kept, :width]
-
-
-def _one_way_draws(resampler: Resampler, codes: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Bootstrap draws of ICC(1,1): mean squares between edits and within them, from weighted sums."""
-    k = matrix.shape[1]
-    if k < 2 or not resampler.draws:
-        return np.empty(0)
-    centred = matrix - matrix.mean()
-    per_edit = np.column_stack([np.ones(len(centred)), centred.mean(axis=1), centred.mean(axis=1) ** 2, (centred**2).sum(axis=1)])
-    n, total, rows, squares = resampler.sums(codes, per_edit).T
-    with np.errstate(divide="ignore", invalid="ignore"):
-        between = k * (rows - total**2 / n) / (n - 1)
-        within = (squares - k * rows) / (n * (k - 1))
-        return (between - within) / (between + (k - 1) * within)
 
 
 def _with_interval(figure: Figure, drawn: np.ndarray | None) -> Figure:
@@ -308,5 +289,5 @@ def dashboard(store: Store, name: str) -> dict:
     """Coverage, annotators, method means and position bias as plain data; agreement is asked for apart, as it is resampled."""
     known = totals(store, name)
     return {"coverage": asdict(coverage(store, name)), "annotators": [asdict(row) for row in annotator_figures(store, name, known)],
-            "methods": method_means(store, name, known).to_dict("records"),
+            "methods": method_means(store, name).to_dict("records"),
             "position_bias": {perspective: asdict(figure) for perspective, figure in position_bias(store, name, known).items()}}

@@ -202,12 +202,12 @@ def fisher_draws(correlations: Sequence[np.ndarray], transform: bool = True) -> 
 
 
 def annotator_draws(resampler: Resampler, codes: np.ndarray, ratings: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Draws of alpha, Fleiss' kappa, ICC, mean pairwise kappa and the leave-one-out ceiling; `codes` are the rows' clusters."""
+    """Draws of alpha, Fleiss' kappa, mean pairwise kappa and the leave-one-out ceiling; `codes` are the rows' clusters."""
     matrix = rounded(ratings.to_numpy(dtype=float))
     if matrix.shape[1] < 2:
         return {}
     pairs = [(matrix[:, a], matrix[:, b]) for a, b in combinations(range(matrix.shape[1]), 2)]
-    return {**alpha_draws(resampler, codes, matrix), **fleiss_draws(resampler, codes, matrix), **icc_draws(resampler, codes, matrix),
+    return {**alpha_draws(resampler, codes, matrix), **fleiss_draws(resampler, codes, matrix),
             **kappa_draws(resampler, codes, pairs), "human_loo_spearman": fisher_draws(list(loo_draws(resampler, codes, ratings).values()))}
 
 
@@ -255,25 +255,6 @@ def fleiss_draws(resampler: Resampler, codes: np.ndarray, matrix: np.ndarray) ->
     with np.errstate(divide="ignore", invalid="ignore"):
         chance = ((totals / (n * k)[:, None]) ** 2).sum(axis=1)
         return {"fleiss_kappa": np.where(chance < 1 - 1e-12, (observed / n - chance) / (1 - chance), np.nan)}
-
-
-def icc_draws(resampler: Resampler, codes: np.ndarray, matrix: np.ndarray) -> dict[str, np.ndarray]:
-    """ICC(2,1) and ICC(2,k) over the edits that all annotators rated."""
-    complete = ~np.isnan(matrix).any(axis=1)
-    if complete.sum() < 2:
-        return {}
-    scores = matrix[complete] - matrix[complete].mean()
-    k = scores.shape[1]
-    per_edit = np.column_stack([np.ones(len(scores)), scores.mean(axis=1) ** 2, (scores**2).sum(axis=1), scores])
-    sums = resampler.sums(codes[complete], per_edit)
-    n, rows, squares, columns = sums[:, 0], sums[:, 1], sums[:, 2], sums[:, 3:]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        grand = columns.sum(axis=1) / (n * k)
-        between = k * rows - n * k * grand**2
-        raters = (columns**2).sum(axis=1) / n - n * k * grand**2
-        residual = _spread(squares - n * k * grand**2 - between - raters)
-        figures = icc_of_squares(between / (n - 1), raters / (k - 1), residual / ((n - 1) * (k - 1)), np.nan, n, k)
-    return {"icc_2_1": figures["2_1"], "icc_2_k": figures["2_k"]}
 
 
 def loo_draws(resampler: Resampler, codes: np.ndarray, ratings: pd.DataFrame) -> dict[str, np.ndarray]:

@@ -1,7 +1,7 @@
 """The paper's Table 3 from a study: each method's mean score per perspective, and what the paper leaves out: how many, how sure, how large.
 
-An item's score is the mean over its annotators (of its pairs, where there are several). Intervals come from resampling whole photos, as
-the instructions of one photo are not independent. The paired test is over items; its p is Holm-adjusted over all tests of the table.
+An item's score is the mean over its annotators (of its pairs, where there are several). The instructions of one photo are not independent:
+intervals come from resampling whole photos, and the paired tests count photos too. p is Holm-adjusted over all tests of the table.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Comparison:
     first: str
     second: str
     perspective: str
-    difference: Figure      # with the interval from resampling photos; p of the paired t-test
+    difference: Figure      # with the interval from resampling photos; p of the t-test over photos
     holm_p: float | None
     test: PairedTest
 
@@ -85,7 +85,7 @@ def study_table(store: Store, name: str, *, everyone: bool = False, draws: int =
             mean = _mean_with_interval(by_item[method], codes, resampler)
             means.append(Mean(method, perspective, mean, int((frame["method"] == method).sum())))
         for first, second in combinations(methods, 2):
-            test = paired_test(by_item[second], by_item[first])
+            test = paired_test(by_item[second], by_item[first], photos.loc[by_item.index])
             difference = _mean_with_interval(by_item[second] - by_item[first], codes, resampler)
             comparisons.append((first, second, perspective, Figure(difference.value, difference.n, difference.low, difference.high,
                                                                    test.mean_difference.p), test))
@@ -168,7 +168,7 @@ def _latex(table: Table) -> str:
 
 def _caption(table: Table) -> str:
     return (f"Human scores, 0 to 5: means over {table.items} items ({table.photos} photos), {table.annotators} annotators; "
-            "95 % intervals from resampling photos; paired t-test over items.")
+            "95 % intervals from resampling photos; p-values from paired tests over photos (t-test cluster-robust).")
 
 
 def _with_interval(figure: Figure, sign: bool = False) -> str:

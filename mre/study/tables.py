@@ -250,13 +250,14 @@ def method_tests(comparison: Comparison) -> pd.DataFrame:
         if (source, name) not in adjusted:
             adjusted[source, name] = comparison.adjusted(source, name)
         rows.append({"source": source, "perspective": name, "first": first, "second": second, "items": test.n,
+                     "units": test.units, "unit": comparison.sides.cluster,
                      "mean_first": test.mean_first.value, "mean_second": test.mean_second.value,
                      **_cells("mean_difference", test.mean_difference), "wins": test.wins, "ties": test.ties, "losses": test.losses,
                      "win_rate_ties_half": test.win_rate.value, "win_rate_decided": test.sign.value, "wilcoxon_w": test.wilcoxon.value,
                      "wilcoxon_p": test.wilcoxon.p, "wilcoxon_p_holm": adjusted[source, name].get((first, second)),
                      "wilcoxon_pratt_p": test.wilcoxon_pratt.p, "sign_p": test.sign.p, "paired_t_p": test.t.p,
                      "cohen_dz": test.cohen_dz.value, "rank_biserial": test.rank_biserial.value,
-                     "items_for_80_percent": test.edits_for_80_percent.value, "note": test.cohen_dz.note or test.wilcoxon.note})
+                     "units_for_80_percent": test.units_for_80_percent.value, "note": test.cohen_dz.note or test.wilcoxon.note})
     return pd.DataFrame(rows)
 
 

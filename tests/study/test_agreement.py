@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from mre.study import agreement as ag
 from mre.study import ranking as rk
@@ -183,8 +184,7 @@ def test_draws_of_annotators_equal_the_statistics_of_resampled_tables(sample, mi
     codes = resampler.codes(sample["image"])
     draws = rs.annotator_draws(resampler, codes, table)
     plain = {"krippendorff_nominal": lambda t: ag.krippendorff_alpha(t, "nominal"), "krippendorff_ordinal": ag.krippendorff_alpha,
-             "krippendorff_interval": lambda t: ag.krippendorff_alpha(t, "interval"), "icc_2_1": lambda t: ag.icc(t)["2_1"],
-             "icc_2_k": lambda t: ag.icc(t)["2_k"], "weighted_kappa_quadratic": ag.mean_pairwise_kappa,
+             "krippendorff_interval": lambda t: ag.krippendorff_alpha(t, "interval"), "weighted_kappa_quadratic": ag.mean_pairwise_kappa,
              "human_loo_spearman": lambda t: ag.fisher_mean(ag.leave_one_out(t).values())}
     if not missing:
         plain["fleiss_kappa"] = ag.fleiss_kappa
@@ -219,3 +219,30 @@ def test_whole_images_are_resampled_so_that_repeated_ratings_do_not_narrow_the_i
     expected = 2 * 1.96 * values.std() / math.sqrt(30)
     assert width("image") == pytest.approx(expected, rel=0.15)
     assert width("row") == pytest.approx(expected / math.sqrt(7), rel=0.15)
+
+
+def test_p_values_count_the_photos_that_intervals_resample():
+    """Seven copies of each of 30 differences carry no more than 30 do; with one item a photo the tests are the usual ones."""
+    generator = np.random.default_rng(8)
+    first, second = generator.normal(0.4, 1, 30), generator.normal(0, 1, 30)
+    alone = paired_test(first, second)
+    assert alone.t.p == pytest.approx(stats.ttest_rel(first, second).pvalue)
+    copies = paired_test(np.repeat(first, 7), np.repeat(second, 7), np.repeat([f"photo {i}" for i in range(30)], 7))
+    assert (copies.n, copies.units) == (210, 30)
+    for name in ("t", "wilcoxon", "wilcoxon_pratt", "sign"):
+        assert getattr(copies, name).p == pytest.approx(getattr(alone, name).p), name
+        assert getattr(copies, name).n == 30
+    for limit in ("low", "high"):
+        assert getattr(copies.mean_difference, limit) == pytest.approx(getattr(alone.mean_difference, limit))
+    assert paired_test(np.repeat(first, 7), np.repeat(second, 7)).t.p < alone.t.p / 10
+
+
+def test_photos_with_different_numbers_of_items_keep_the_mean_over_items():
+    first, photo = np.array([1.0, 1.0, 1.0, 0.0, 2.0]), ["a", "a", "a", "b", "c"]
+    test = paired_test(first, np.zeros(5), photo)
+    assert test.mean_difference.value == first.mean()
+    residuals = np.array([3 * 1.0 - 3 * first.mean(), 0 - first.mean(), 2 - first.mean()])        # sums per photo
+    error = math.sqrt(3 / 2 * (residuals**2).sum()) / 5
+    assert test.t.value == pytest.approx(first.mean() / error)
+    assert test.t.note == "df 2"
+    assert paired_test([1.0, 2.0], [0.0, 0.0], ["a", "a"]).t.note.startswith("undefined: all 2 edits belong together")

@@ -109,7 +109,7 @@ def pair_of_methods(first: pd.Series, second: pd.Series) -> dict:
             "wilcoxon_wilcox": {"W_min": test.wilcoxon.value, "p_two_sided_normal_no_continuity": test.wilcoxon.p},
             "wilcoxon_pratt": {"W_min": test.wilcoxon_pratt.value, "p_two_sided_normal_no_continuity": test.wilcoxon_pratt.p},
             "sign_test_exact_p": test.sign.p, "matched_rank_biserial": test.rank_biserial.value, "cohen_dz": test.cohen_dz.value,
-            "n_for_80pct_power_paired_t_alpha05": test.edits_for_80_percent.value,
+            "n_for_80pct_power_paired_t_alpha05": test.units_for_80_percent.value,
             "item_bootstrap_ci95_pcg64_seed0_10000": [drawn.low, drawn.high],
             "wilson_ci95_win_rate_decided": [test.sign.low, test.sign.high]}
 

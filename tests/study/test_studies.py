@@ -316,3 +316,26 @@ def test_a_store_that_another_process_is_just_making_is_waited_for(tmp_path):
     release.start()
     Store.open(tmp_path / "data").close()
     release.join()
+
+
+def test_status_and_table_show_one_mean_and_leave_out_the_same_annotators(store, edits):
+    """Two annotators score everything, a third one two items alone, always better on the left: an exclusion moves all figures alike."""
+    studies.create_from_edits(store, "s", [edits], StudyDesign(per_pair=3, repeats=0, checks=0))
+    study = studies.start(store, "s")
+    for screens, scores in ((6, ((4,) * 3, (2,) * 3)), (6, ((3,) * 3, (3,) * 3)), (2, ((5,) * 3, (0,) * 3))):
+        token, person = visit.enter(store, study.public_id)
+        visit.consent(store, person)
+        person = visit.visitor(store, token)
+        for _ in range(screens):
+            shown = visit.work(store, person)["current"]
+            visit.answer(store, person, shown["screen"], Answer(f"key-{shown['screen'][:20]}", 0, scores, active_ms=0))
+    for ratings_each, mean_gap in ((14, (6 * 2 + 2 * 5) / 14), (12, 1.0)):
+        table, means = study_table(store, "s", draws=50), figures.method_means(store, "s")
+        for row in means.itertuples():
+            assert row.mean == pytest.approx(table.mean(row.method, row.perspective).mean.value)
+            assert row.n == table.mean(row.method, row.perspective).ratings == ratings_each
+        bias = figures.position_bias(store, "s")["quality"]
+        assert (bias.value, bias.n) == (pytest.approx(mean_gap), ratings_each)
+        if ratings_each == 14:
+            studies.exclude(store, "s", "a003", "always left")
+    assert figures.position_bias(store, "s", everyone=True)["quality"].n == 14
