@@ -14,9 +14,9 @@ from mre.study.store import Store
 from tests.study.conftest import draw_edits
 
 GIVEN = {"title": "Which is better?", "per_pair": 2, "repeats": 10.0, "repeat_gap": 3, "checks": 20.0, "max_screens": 7,
-         "lease_minutes": 5.0, "min_seconds": 1.5, "break_every": 20, "seed": 9, "pairs": (("tiny", "tiny-baseline"),), "languages": ("zh",),
-         "consent": "Only for tests.", "instructions": "Look twice.", "completion_code": "DONE-42", "allow_flip": False,
-         "allow_phone": False}
+         "lease_minutes": 5.0, "min_seconds": 1.5, "break_every": 20, "seed": 9, "pairs": (("tiny", "tiny-baseline"),),
+         "languages": ("zh",), "consent": "Only for tests.", "instructions": "Look twice.", "completion_code": "DONE-42",
+         "allow_flip": False, "allow_phone": False}
 
 
 def study(data, *words: str) -> None:
