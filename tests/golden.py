@@ -199,7 +199,7 @@ def unet_stages(unet: RewardUNet2DConditionModel, sample, timestep, encoder_hidd
     signal = unet.reward_signal(sample, conditions)
     sinusoid = score_sinusoid(reward_scores, unet.config.reward_sinusoid_channels)
     time_emb = unet.time_embedding(unet.get_time_embed(sample, timestep))
-    hidden = unet.conv_in.apply_to(sample)
+    hidden = unet.conv_in(sample)
     queries = encoder.proj_in(encoder.norm(hidden)).flatten(2).transpose(1, 2)
     return {
         "score_sinusoid": sinusoid, "time_emb": time_emb, "aug_emb": condition.score_time(sinusoid),

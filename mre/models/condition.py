@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from diffusers.models.embeddings import TimestepEmbedding, get_timestep_embedding
@@ -14,11 +14,12 @@ from mre.rewards import PERSPECTIVES, TEXT_SEPARATOR, Reward
 VARIANTS = ("released", "paper")
 INITS = ("zero", "released")
 TYPES = ("score", "text")       # rows of the paper's type embedding
+TERM_POOLINGS = ("kinds", "tokens")
 
 
-@dataclass(frozen=True)
-class RewardSignal:
-    """What a condition module hands to the U-Net. A part that the config switches off is None."""
+class RewardSignal(NamedTuple):
+    """What a condition module hands to the U-Net. A part that the config switches off is None. A tuple, because offload and sharding
+    look for tensors in what a module returns, and look into tuples."""
 
     tokens: Tensor | None = None        # (B, N, C): keys and values of the reward encoder (Eq. 2)
     token_mask: Tensor | None = None    # (B, N) bool, False for padding
@@ -54,13 +55,11 @@ class ReleasedCondition(nn.Module):
         score_dim = len(self.columns) * sinusoid_channels
         self.score_time = TimestepEmbedding(score_dim, term_dim) if use_score and use_addition else None
         self.score_token = TimestepEmbedding(score_dim, token_dim) if use_score and use_attention else None
-        self.text_time = nn.Linear(text_dim, term_dim) if use_text and use_addition else None
+        self.text_time = linear(text_dim, term_dim, zero_init) if use_text and use_addition else None
         self.text_token = nn.Linear(text_dim, token_dim) if use_text and use_attention else None
-        if zero_init:
-            for last in (self.score_time and self.score_time.linear_2, self.text_time):
-                if last is not None:
-                    nn.init.zeros_(last.weight)
-                    nn.init.zeros_(last.bias)
+        if zero_init and self.score_time is not None:
+            nn.init.zeros_(self.score_time.linear_2.weight)
+            nn.init.zeros_(self.score_time.linear_2.bias)
 
     def forward(self, scores: Tensor | None, text: Tensor | None, dtype: torch.dtype, text_mask: Tensor | None = None) -> RewardSignal:
         """
@@ -85,14 +84,20 @@ class ReleasedCondition(nn.Module):
 
 class PaperCondition(nn.Module):
     """The condition as the paper writes it: c_R = [score embedding + its type, states of the reward text + their type] (Eq. 5-6);
-    Linear_1 makes keys and values of it (Eq. 2), and its mean over the tokens is what each block's own Linear_2 reads (Eq. 3)."""
+    Linear_1 makes keys and values of it (Eq. 2), and each block's own Linear_2 reads one vector of it (Eq. 3).
+
+    How c_R, a sequence, becomes one vector the paper leaves open. Like the released code, which sums one vector for the scores and one for
+    the text, we take the score embedding plus the mean of the text's tokens (`term_pooling` "kinds"). The mean of all tokens ("tokens", as
+    our versions before had it) makes the scores count less the longer the text is.
+    """
 
     def __init__(self, *, use_score: bool, use_text: bool, use_attention: bool, use_addition: bool, perspectives: Sequence[str],
-                 text_dim: int, sinusoid_channels: int, token_dim: int) -> None:
+                 text_dim: int, sinusoid_channels: int, token_dim: int, term_pooling: str = "kinds") -> None:
         super().__init__()
         self.columns = perspective_columns(perspectives)
         self.sinusoid_channels = sinusoid_channels
         self.use_addition = use_addition
+        self.term_pooling = term_pooling
         self.score_mlp = TimestepEmbedding(len(self.columns) * sinusoid_channels, text_dim) if use_score else None
         self.use_text = use_text
         self.type_embedding = nn.Embedding(len(TYPES), text_dim)
@@ -105,17 +110,36 @@ class PaperCondition(nn.Module):
         text_mask: (B, T), true for tokens that are not padding; none = all
         returns tokens (B, 1 + T, token_dim) and term (B, text_dim)
         """
+        device = (text if self.score_mlp is None else scores).device
+        score_type, text_type = self.type_embedding(torch.arange(len(TYPES), device=device)).to(dtype)          # (text_dim,) each
         parts, masks = [], []
-        kinds = self.type_embedding.weight.to(dtype)                                                   # (2, text_dim)
         if self.score_mlp is not None:
             sinusoid = score_sinusoid(scores[:, self.columns], self.sinusoid_channels).to(dtype)
-            parts.append((self.score_mlp(sinusoid) + kinds[0])[:, None])                               # (B, 1, text_dim)
-            masks.append(torch.ones(scores.shape[0], 1, dtype=torch.bool, device=parts[0].device))
+            parts.append((self.score_mlp(sinusoid) + score_type)[:, None])                                      # (B, 1, text_dim)
+            masks.append(torch.ones(parts[0].shape[:2], dtype=torch.bool, device=device))
         if self.use_text:
-            parts.append(text.to(dtype) + kinds[1])                                                    # (B, T, text_dim)
+            parts.append(text.to(dtype) + text_type)                                                            # (B, T, text_dim)
             masks.append(torch.ones(text.shape[:2], dtype=torch.bool, device=text.device) if text_mask is None else text_mask.bool())
-        condition, mask = torch.cat(parts, dim=1), torch.cat(masks, dim=1)                             # c_R and its (B, 1 + T)
+        condition, mask = torch.cat(parts, dim=1), torch.cat(masks, dim=1)                                      # c_R and its (B, 1 + T)
         tokens = self.linear_1(condition) if self.linear_1 is not None else None
-        weight = mask.to(dtype)[..., None]
-        term = (condition * weight).sum(dim=1) / weight.sum(dim=1) if self.use_addition else None
-        return RewardSignal(tokens, mask, term)
+        if not self.use_addition:
+            return RewardSignal(tokens, mask)
+        if self.term_pooling == "tokens":
+            return RewardSignal(tokens, mask, masked_mean(condition, mask))
+        means = [masked_mean(part, part_mask) for part, part_mask in zip(parts, masks, strict=True)]            # (B, text_dim) each
+        return RewardSignal(tokens, mask, sum(means[1:], means[0]))
+
+
+def masked_mean(states: Tensor, mask: Tensor) -> Tensor:
+    """(B, N, D), (B, N) bool -> (B, D): the mean over what the mask keeps."""
+    weight = mask.to(states)[..., None]                                                                         # (B, N, 1)
+    return (states * weight).sum(dim=1) / weight.sum(dim=1)
+
+
+def linear(width_in: int, width_out: int, zero_init: bool) -> nn.Linear:
+    """A linear layer, without effect at first if so asked."""
+    layer = nn.Linear(width_in, width_out)
+    if zero_init:
+        nn.init.zeros_(layer.weight)
+        nn.init.zeros_(layer.bias)
+    return layer

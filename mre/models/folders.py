@@ -180,6 +180,8 @@ def read_unet(cls: type, folder: Path, *, dtype: torch.dtype | None = None, torc
         tensors, shown = {released.our_name(name): value for name, value in tensors.items()}, released.released_name
     if config.get("use_score") is None and config.get("variant") is None:       # the stock class's: it has no reward condition
         config |= dict.fromkeys(SWITCHES[:4], False)
+    elif "reward_term_pooling" not in config:                                   # saved before there was a choice
+        config["reward_term_pooling"] = "tokens"
     fresh = not cls.is_conditioned(config) and not any(name.startswith(REWARD_LAYERS) for name in tensors)
     if fresh:
         text_dim = config.get("cross_attention_dim")

@@ -17,11 +17,12 @@ import torch
 import torch.nn.functional as F
 from diffusers.configuration_utils import register_to_config
 from diffusers.utils import BaseOutput
+from diffusers.utils.peft_utils import apply_lora_scale
 from torch import Tensor, nn
 
-from mre.models.condition import RewardSignal
+from mre.models.condition import RewardSignal, linear
 from mre.models.edit_head import OVERALL, EditHead
-from mre.models.unet import InputConvolution, RewardUNet2DConditionModel, keeps_settings_of
+from mre.models.unet import RewardUNet2DConditionModel, keeps_settings_of
 
 POOLS = 4               # weighted means of the instruction's tokens that join the time embedding
 MAP_SIDE = 6            # cells a side of the map that an instruction makes of the picture
@@ -38,16 +39,30 @@ class GatedOutput(BaseOutput):
     mask_logits: Tensor | None = None
 
 
-class PlacedConvolution(InputConvolution):
-    """An input convolution whose output also tells each cell where in the picture it is; other sizes take the places stretched."""
+class PlacedConvolution(nn.Conv2d):
+    """A convolution whose output also tells each cell where in the picture it is; other sizes take the places stretched. Made with the
+    arguments of any convolution, of which an adapter makes its own of the same class, it tells no places."""
 
-    def __init__(self, side: int, *convolution: Any, **settings: Any) -> None:
+    def __init__(self, *convolution: Any, side: int = 0, **settings: Any) -> None:
+        """side: cells a side of the map of places"""
         super().__init__(*convolution, **settings)
-        self.place = nn.Parameter(torch.zeros(1, self.out_channels, side, side))
+        self.register_parameter("place", nn.Parameter(torch.zeros(1, self.out_channels, side, side)) if side else None)
 
-    def apply_to(self, sample: Tensor) -> Tensor:
-        hidden = super().apply_to(sample)
+    def forward(self, sample: Tensor) -> Tensor:
+        hidden = super().forward(sample)
+        if self.place is None:
+            return hidden
         return hidden + F.interpolate(self.place, hidden.shape[-2:], mode="bilinear", align_corners=False).to(hidden.dtype)
+
+
+class OverallMixture(nn.Sequential):
+    """What is said of the whole picture: an activation and a linear map of the instruction, and what the reward makes of both."""
+
+    def forward(self, instruction: Tensor, bend: Tensor | None = None, plus: Tensor | None = None) -> Tensor:
+        """(B, D) instruction, (B, D) what strengthens or weakens it, (B, OVERALL) what is said beside it -> (B, OVERALL)"""
+        activation, layer = self
+        state = activation(instruction)
+        return layer(state) if bend is None else layer(state * (1 + bend)) + plus
 
 
 class RewardOfTheWhole(nn.Module):
@@ -56,10 +71,12 @@ class RewardOfTheWhole(nn.Module):
 
     def __init__(self, term_dim: int, state_dim: int, zero_init: bool) -> None:
         super().__init__()
-        self.bend, self.plus = nn.Linear(term_dim, state_dim), nn.Linear(term_dim, OVERALL)
-        if zero_init:
-            _silence(self.bend)
-            _silence(self.plus)
+        self.bend, self.plus = linear(term_dim, state_dim, zero_init), linear(term_dim, OVERALL, zero_init)
+
+    def forward(self, signal: RewardSignal) -> tuple[Tensor, Tensor]:
+        """The reward's term (B, term_dim) -> (B, state_dim), (B, OVERALL); zeros for samples without a reward."""
+        said = self.bend(signal.term), self.plus(signal.term)
+        return said if signal.present is None else tuple(part * signal.present.to(part)[:, None] for part in said)
 
 
 class GatedRewardUNet(RewardUNet2DConditionModel):
@@ -78,19 +95,20 @@ class GatedRewardUNet(RewardUNet2DConditionModel):
         self.head = head
         plain, time_width = self.conv_in, self.time_embedding.linear_2.out_features
         side, width = self.config.sample_size, plain.out_channels
-        self.conv_in = PlacedConvolution(side, plain.in_channels, width, plain.kernel_size, padding=plain.padding)
+        self.conv_in = PlacedConvolution(plain.in_channels, width, plain.kernel_size, padding=plain.padding, side=side)
         text_width = self.config.cross_attention_dim
         self.attend = nn.Linear(text_width, POOLS)
         self.instruction = nn.Sequential(nn.Linear((POOLS + 1) * text_width, time_width), nn.SiLU(), nn.Linear(time_width, time_width))
-        self.asked_where = nn.Sequential(nn.SiLU(), _silence(nn.Linear(time_width, width * MAP_SIDE**2)),
+        self.asked_where = nn.Sequential(nn.SiLU(), linear(time_width, width * MAP_SIDE**2, zero_init=True),
                                          nn.Unflatten(1, (width, MAP_SIDE, MAP_SIDE)))
         # All that is said of the whole picture; the name is older than what came to the mixture.
-        self.overall_mixture = nn.Sequential(nn.SiLU(), _silence(nn.Linear(time_width, OVERALL)))
+        self.overall_mixture = OverallMixture(nn.SiLU(), linear(time_width, OVERALL, zero_init=True))
         self.recall = nn.Sequential(nn.SiLU(), nn.Linear(time_width, MEMORIES))
         self.memories = nn.Parameter(torch.zeros(MEMORIES, 3, side * patch_size, side * patch_size))
         with torch.no_grad():
             self.conv_in.weight[:, :self.config.in_channels // 2] *= QUIET_START        # in training it is mostly nothing but noise
-        _silence(self.conv_out)             # an untrained model gives the original back
+        nn.init.zeros_(self.conv_out.weight)        # an untrained model gives the original back
+        nn.init.zeros_(self.conv_out.bias)
 
     def read_instruction(self, states: Tensor) -> Tensor:
         """The instruction as a whole: (B, T, D) states of its tokens -> (B, width of the time embedding).
@@ -113,14 +131,9 @@ class GatedRewardUNet(RewardUNet2DConditionModel):
 
     def say_of_the_whole(self, instruction: Tensor, signal: RewardSignal | None) -> Tensor:
         """(B, width of the time embedding) and the reward -> (B, OVERALL), what the head is told of the whole picture."""
-        activation, layer = self.overall_mixture
-        state = activation(instruction)
         if self.reward_of_the_whole is None:
-            return layer(state)
-        bend, plus = self.reward_of_the_whole.bend(signal.term), self.reward_of_the_whole.plus(signal.term)
-        if signal.present is not None:
-            bend, plus = (part * signal.present.to(part)[:, None] for part in (bend, plus))
-        return layer(state * (1 + bend)) + plus
+            return self.overall_mixture(instruction)
+        return self.overall_mixture(instruction, *self.reward_of_the_whole(signal))
 
     def remember(self, instruction: Tensor, size: Sequence[int]) -> Tensor:
         """(B, width of the time embedding) -> (B, 3, H, W): of the pictures that the network knows by heart, as much of each as the
@@ -134,7 +147,7 @@ class GatedRewardUNet(RewardUNet2DConditionModel):
 
     def latent_in(self, sample: Tensor, signal: RewardSignal | None, added_cond_kwargs: dict[str, Any]) -> Tensor:
         """(B, 6 f^2, h, w) -> (B, C, h, w): the input convolution, the instruction's map of the picture, the reward encoder."""
-        hidden = self.conv_in.apply_to(sample)
+        hidden = self.conv_in(sample)
         asked = self.asked_where(added_cond_kwargs["instruction_state"])                            # (B, C, MAP_SIDE, MAP_SIDE)
         return self.read_reward(hidden + F.interpolate(asked, hidden.shape[-2:], mode="bilinear", align_corners=False), signal)
 
@@ -143,6 +156,7 @@ class GatedRewardUNet(RewardUNet2DConditionModel):
         added, term = super().get_aug_embed(emb, encoder_hidden_states, added_cond_kwargs), added_cond_kwargs["instruction_state"]
         return term if added is None else added + term
 
+    @apply_lora_scale("cross_attention_kwargs")
     def forward(self, sample: Tensor, timestep: Tensor | float | int, encoder_hidden_states: Tensor, *args: Any,
                 cross_attention_kwargs: dict[str, Any] | None = None, added_cond_kwargs: dict[str, Any] | None = None,
                 return_dict: bool = True, **kwargs: Any) -> GatedOutput | tuple[Tensor]:
@@ -158,9 +172,3 @@ class GatedRewardUNet(RewardUNet2DConditionModel):
         latents = (F.pixel_unshuffle(picture, size) * self.config.latent_scale).to(features.dtype)
         return GatedOutput(latents, mask_logits) if return_dict else (latents,)
 
-
-def _silence(layer: nn.Linear | nn.Conv2d) -> nn.Module:
-    """The layer, its weights and bias zero."""
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    return layer

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from diffusers import UNet2DConditionModel
 from diffusers.configuration_utils import register_to_config
+from diffusers.utils.peft_utils import apply_lora_scale
 from torch import Tensor, nn
 
 from mre.errors import RewardError
-from mre.models.block_terms import BlockTerms, let_blocks_add_terms
-from mre.models.condition import INITS, VARIANTS, PaperCondition, ReleasedCondition, RewardSignal
+from mre.models.condition import INITS, TERM_POOLINGS, VARIANTS, PaperCondition, ReleasedCondition, RewardSignal, linear
 from mre.models.encoder import RewardEncoder
+from mre.models.stock_view import BlockWithTerm, StockView
 from mre.rewards import PERSPECTIVES
 
 REWARD_SETTINGS = ("use_score", "use_text", "use_attention", "use_addition", "perspectives", "variant", "reward_text_dim",
-                   "reward_sinusoid_channels", "reward_num_heads", "reward_dropout", "reward_init")
+                   "reward_sinusoid_channels", "reward_num_heads", "reward_dropout", "reward_init", "reward_term_pooling")
 HUB_SETTINGS = ("subfolder", "revision", "token", "cache_dir", "local_files_only")
 
 
@@ -35,17 +35,6 @@ def keeps_settings_of(parent: type) -> Callable:
     return decorate
 
 
-class InputConvolution(nn.Conv2d):
-    """The input convolution under its stock name. The reward U-Net runs `apply_to`, then the reward encoder; the parent's forward,
-    which comes after, calls the module and gets its input back."""
-
-    def apply_to(self, sample: Tensor) -> Tensor:
-        return super().forward(sample)
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        return hidden
-
-
 class RewardUNet2DConditionModel(UNet2DConditionModel):
     """A U-Net that reads scores and a reward text beside the instruction.
 
@@ -58,6 +47,8 @@ class RewardUNet2DConditionModel(UNet2DConditionModel):
     reward_sinusoid_channels    width of the sinusoid of one score
     reward_num_heads, reward_dropout    of the reward encoder
     reward_init                 "zero": an untrained model equals its parent exactly; "released": new layers start at random
+    reward_term_pooling         what the paper variant's term is made of: "kinds", the score embedding plus the mean of the text's tokens,
+                                so that a longer text does not dilute the scores; "tokens", the mean of all, as in our versions before
 
     With nothing to read or nowhere to use it, this is the parent and has the parent's parameters alone.
     """
@@ -67,14 +58,10 @@ class RewardUNet2DConditionModel(UNet2DConditionModel):
     def __init__(self, *, use_score: bool = True, use_text: bool = True, use_attention: bool = True, use_addition: bool = True,
                  perspectives: tuple[str, ...] = PERSPECTIVES, variant: str = "released", reward_text_dim: int = 768,
                  reward_sinusoid_channels: int = 256, reward_num_heads: int = 8, reward_dropout: float = 0.1,
-                 reward_init: str = "zero", **unet: Any) -> None:
+                 reward_init: str = "zero", reward_term_pooling: str = "kinds", **unet: Any) -> None:
         super().__init__(**unet)
-        _check_settings(perspectives, variant, reward_init, self.config)
-        plain = self.conv_in
-        self.conv_in = InputConvolution(plain.in_channels, plain.out_channels, plain.kernel_size, padding=plain.padding)
+        _check_settings(self.config)
         self.reset_reward_layers()
-        if self.reward_terms is not None:
-            let_blocks_add_terms([block for block in (*self.down_blocks, self.mid_block, *self.up_blocks) if block is not None])
 
     @staticmethod
     def is_conditioned(config: Mapping[str, Any]) -> bool:
@@ -93,23 +80,21 @@ class RewardUNet2DConditionModel(UNet2DConditionModel):
         if not self.conditioned:
             return
         config = self.config
-        width, zero_init = config.block_out_channels[0], config.reward_init == "zero"
+        width, time_width, zero_init = config.block_out_channels[0], self.time_embedding.linear_2.out_features, config.reward_init == "zero"
         settings = {name: config[name] for name in ("use_score", "use_text", "use_attention", "use_addition", "perspectives")}
         settings |= {"text_dim": config.reward_text_dim, "sinusoid_channels": config.reward_sinusoid_channels, "token_dim": width}
         if config.variant == "paper":
-            self.reward_condition = PaperCondition(**settings)
+            self.reward_condition = PaperCondition(**settings, term_pooling=config.reward_term_pooling)
             if config.use_addition:
                 middle = [] if self.mid_block is None else [config.block_out_channels[-1]]
-                widths = [*config.block_out_channels, *middle, *reversed(config.block_out_channels)]
-                if max(widths) > self.time_embedding.linear_2.out_features:
-                    raise ValueError("the paper variant needs block_out_channels at most as wide as the time embedding")
-                self.reward_terms = BlockTerms(config.reward_text_dim, widths, zero_init)
+                widths = *config.block_out_channels, *middle, *reversed(config.block_out_channels)
+                self.reward_terms = nn.ModuleList(linear(config.reward_text_dim, width, zero_init) for width in widths)      # Linear_2
         else:
-            term_dim = self.time_embedding.linear_2.out_features
-            self.reward_condition = ReleasedCondition(**settings, term_dim=term_dim, zero_init=zero_init)
+            self.reward_condition = ReleasedCondition(**settings, term_dim=time_width, zero_init=zero_init)
         if config.use_attention:
             self.reward_encoder = RewardEncoder(width, config.reward_num_heads, config.norm_num_groups, config.reward_dropout, zero_init)
 
+    @apply_lora_scale("cross_attention_kwargs")
     def forward(self, sample: Tensor, timestep: Tensor | float | int, encoder_hidden_states: Tensor, *args: Any,
                 cross_attention_kwargs: dict[str, Any] | None = None, added_cond_kwargs: dict[str, Any] | None = None, **kwargs: Any):
         """The parent's forward, with the reward in `added_cond_kwargs` or, as one dictionary, in `cross_attention_kwargs["reward"]`:
@@ -122,10 +107,11 @@ class RewardUNet2DConditionModel(UNet2DConditionModel):
         Raises RewardError when the model needs a reward and there is none, or one of another shape.
         """
         conditions = self.read_conditions(sample, cross_attention_kwargs, added_cond_kwargs)
-        hidden = self.latent_in(sample, conditions["reward_signal"], conditions)
+        signal: RewardSignal | None = conditions["reward_signal"]
+        hidden = self.latent_in(sample, signal, conditions)
         others = {name: value for name, value in (cross_attention_kwargs or {}).items() if name != "reward"}
-        return super().forward(hidden, timestep, encoder_hidden_states, *args, cross_attention_kwargs=others or None,
-                               added_cond_kwargs=conditions, **kwargs)
+        return UNet2DConditionModel.forward(StockView(self, self.blocks_with_terms(signal)), hidden, timestep, encoder_hidden_states, *args,
+                                            cross_attention_kwargs=others or None, added_cond_kwargs=conditions, **kwargs)
 
     def read_conditions(self, sample: Tensor, cross_attention_kwargs: dict[str, Any] | None,
                         added_cond_kwargs: dict[str, Any] | None) -> dict[str, Any]:
@@ -155,12 +141,12 @@ class RewardUNet2DConditionModel(UNet2DConditionModel):
             fits = text is not None and text.shape[0] == batch and text.shape[-1] == dim and text.ndim == (3 if paper else 2)
             _check_shape("reward_text", text, fits, f"({batch}, tokens, {dim})" if paper else f"({batch}, {dim})")
         signal = self.reward_condition(scores, text, sample.dtype, inputs.get("reward_text_mask"))
-        return replace(signal, present=inputs.get("reward_present"))
+        return signal._replace(present=inputs.get("reward_present"))
 
     def latent_in(self, sample: Tensor, signal: RewardSignal | None, added_cond_kwargs: dict[str, Any]) -> Tensor:
         """(B, in_channels, h, w) -> (B, C, h, w): what the parent's first block receives. A subclass may read more of what forward was
         given."""
-        return self.read_reward(self.conv_in.apply_to(sample), signal)
+        return self.read_reward(self.conv_in(sample), signal)
 
     def read_reward(self, hidden: Tensor, signal: RewardSignal | None) -> Tensor:
         """(B, C, h, w) -> (B, C, h, w): the reward encoder (Eq. 2), where there is one."""
@@ -169,30 +155,32 @@ class RewardUNet2DConditionModel(UNet2DConditionModel):
         return self.reward_encoder(hidden, signal.tokens, signal.token_mask, signal.present)
 
     def get_aug_embed(self, emb: Tensor, encoder_hidden_states: Tensor, added_cond_kwargs: dict[str, Any]) -> Tensor | None:
-        """What joins the time embedding, which every block receives: the parent's, and the reward's term (Eq. 3, released form).
-        In the paper's form it carries each block's own term beside it (see `block_terms`)."""
+        """What joins the time embedding, which every block receives: the parent's, and the reward's term (Eq. 3, released form)."""
         added = super().get_aug_embed(emb, encoder_hidden_states, added_cond_kwargs)
         signal = (added_cond_kwargs or {}).get("reward_signal")
-        if signal is None or signal.term is None:
+        if signal is None or signal.term is None or self.config.variant == "paper":
             return added
-        term = signal.term if self.reward_terms is None else self.reward_terms(signal.term, emb.shape[-1])
-        if signal.present is not None:
-            term = term * signal.present.to(term)[:, None]
+        term = signal.term if signal.present is None else signal.term * signal.present.to(signal.term)[:, None]
         return term if added is None else added + term
 
+    def blocks_with_terms(self, signal: RewardSignal | None) -> tuple[BlockWithTerm, ...]:
+        """The blocks in the order in which they run, each with a term of its own (Eq. 3, the paper's form); none without terms."""
+        if self.reward_terms is None:
+            return ()
+        blocks = (block for block in (*self.down_blocks, self.mid_block, *self.up_blocks) if block is not None)
+        return tuple(BlockWithTerm(block, term, signal.term, signal.present)
+                     for block, term in zip(blocks, self.reward_terms, strict=True))
 
-def _check_settings(perspectives: tuple[str, ...], variant: str, reward_init: str, config: Any) -> None:
-    if not perspectives or not set(perspectives) <= set(PERSPECTIVES):
-        raise ValueError(f"perspectives must be some of {', '.join(PERSPECTIVES)}, got {perspectives}")
-    if variant not in VARIANTS:
-        raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, got {variant!r}")
-    if reward_init not in INITS:
-        raise ValueError(f"reward_init must be one of {', '.join(INITS)}, got {reward_init!r}")
+
+def _check_settings(config: Any) -> None:
+    if not config.perspectives or not set(config.perspectives) <= set(PERSPECTIVES):
+        raise ValueError(f"perspectives must be some of {', '.join(PERSPECTIVES)}, got {config.perspectives}")
+    for name, known in (("variant", VARIANTS), ("reward_init", INITS), ("reward_term_pooling", TERM_POOLINGS)):
+        if config[name] not in known:
+            raise ValueError(f"{name} must be one of {', '.join(known)}, got {config[name]!r}")
     if config.center_input_sample or config.addition_embed_type == "image_hint":
         raise ValueError("center_input_sample and addition_embed_type='image_hint' change what the input convolution reads; "
                          "the reward U-Net does not support them")
-    if variant == "paper" and config.time_embedding_act_fn is not None:
-        raise ValueError("the paper variant hands each block's term over beside the time embedding, which time_embedding_act_fn would bend")
 
 
 def _check_shape(name: str, value: Tensor | None, fits: bool, expected: str) -> None:

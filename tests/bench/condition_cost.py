@@ -126,7 +126,7 @@ def main(argv: list[str] | None = None) -> int:
         first, second = (plain, rewarded) if repeat % 2 else (rewarded, plain)
         seconds = {first: step(first), second: step(second)}
         pairs.append((seconds[plain], seconds[rewarded]))
-    hidden = rewarded.conv_in.apply_to(given["sample"])
+    hidden = rewarded.conv_in(given["sample"])
     alone = statistics.median(reward_layers(rewarded, given["sample"], hidden, condition) for _ in range(4 * args.repeats + 1))
     weights = {unet: sum(p.numel() * p.element_size() for p in unet.parameters()) for unet in (plain, rewarded)}
     held = {unet: weights[unet] + peaks[unet] for unet in (plain, rewarded)}

@@ -241,7 +241,7 @@ def test_the_reward_reaches_what_is_said_of_the_whole_picture_through_the_added_
 
     def said(scores, present=True):
         signal = unet.reward_condition(scores, torch.zeros(1, 160), torch.float32)
-        return unet.say_of_the_whole(instruction, replace(signal, present=torch.tensor([present])))
+        return unet.say_of_the_whole(instruction, signal._replace(present=torch.tensor([present])))
 
     unread = said(best)
     assert torch.equal(unread, said(worst)), "an untrained model says the same whatever the reward"

@@ -16,7 +16,7 @@ from mre.models import zoo
 from mre.models.released import export_released
 from mre.models.unet import RewardUNet2DConditionModel
 from mre.pipeline import RewardEditPipeline
-from tests.tiny_models import UNET, pipeline, plain_unet, reward_unet, unet_inputs
+from tests.tiny_models import UNET, pipeline, plain_unet, reward_inputs, reward_unet, unet_inputs
 
 RELEASED_SIZES = {"block_out_channels": (320, 32), "norm_num_groups": 32, "attention_head_dim": 8, "reward_text_dim": 768,
                   "reward_sinusoid_channels": 256, "reward_num_heads": 8, "cross_attention_dim": 768}    # the reference's literals
@@ -271,6 +271,25 @@ def test_a_stage_one_model_of_ours_is_given_its_condition_in_stage_two(plain, tm
     stage_two = zoo.load_starting_pipeline(str(tmp_path / "one"), **CONDITION)
     assert stage_two.conditioned
     assert torch.equal(edited(stage_two, Reward(0, 0, 0)), edited(stage_one))
+
+
+def test_a_paper_model_saved_before_there_was_a_choice_of_its_term_stays_what_it_was(tmp_path):
+    """Its term was the mean of all tokens of the condition: by another route, through the weights as they are."""
+    unet = reward_unet(variant="paper", use_attention=False, reward_init="released", reward_term_pooling="tokens")
+    unet.save_pretrained(tmp_path / "old")
+    config = json.loads((tmp_path / "old" / "config.json").read_text())
+    del config["reward_term_pooling"]
+    (tmp_path / "old" / "config.json").write_text(json.dumps(config))
+    again = RewardUNet2DConditionModel.from_pretrained(tmp_path / "old")
+    inputs, rewards = unet_inputs(), reward_inputs("paper")
+    with torch.no_grad():
+        assert torch.equal(again(**inputs, added_cond_kwargs=rewards).sample, unet(**inputs, added_cond_kwargs=rewards).sample)
+        score = again.reward_condition(rewards["reward_scores"], rewards["reward_text"][:, :0], torch.float32, None)
+        text = rewards["reward_text"] + again.reward_condition.type_embedding.weight[1]
+        whole = again.reward_condition(rewards["reward_scores"], rewards["reward_text"], torch.float32, None)
+        torch.testing.assert_close(whole.term, (score.term + text.sum(dim=1)) / 7)
+    again.save_pretrained(tmp_path / "new")
+    assert RewardUNet2DConditionModel.from_pretrained(tmp_path / "new").config.reward_term_pooling == "tokens"
 
 
 def test_weights_in_half_precision_are_read_in_single_precision(tmp_path):

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from mre.errors import RewardError
-from mre.models.condition import score_sinusoid
+from mre.models.condition import PaperCondition, score_sinusoid
 from mre.models.encoder import TokenNorm
 from mre.models.released import released_name
 from mre.models.unet import RewardUNet2DConditionModel
+from mre.rewards import PERSPECTIVES
 from tests.tiny_models import plain_unet, reward_inputs, reward_unet, unet_inputs
 
 VARIANTS = ("released", "paper")
@@ -25,6 +26,11 @@ def parent():
 @torch.no_grad()
 def predict(unet, inputs, rewards=None, **kwargs):
     return unet(**inputs, added_cond_kwargs=rewards, **kwargs).sample
+
+
+def in_format(tensors, dtype):
+    """Numbers that are not whole in another format."""
+    return {name: value.to(dtype) if value.is_floating_point() else value for name, value in tensors.items()}
 
 
 def changed(rewards, name, column=slice(None)):
@@ -128,6 +134,61 @@ def test_the_last_blocks_term_is_added_to_its_output(parent):
     assert torch.allclose(seen[0] - seen[1], torch.tensor(0.5), atol=1e-5)
 
 
+def test_a_small_term_is_not_lost_in_half_precision_beside_a_large_time_embedding():
+    """A number near 100 in bfloat16 is known to a half: a term that had been added to it could not be had back."""
+    unet, inputs, rewards = reward_unet(variant="paper", use_attention=False), unet_inputs(), reward_inputs("paper")
+    torch.nn.init.constant_(unet.time_embedding.linear_2.bias, 100.0)
+    unet, inputs, rewards = unet.bfloat16(), in_format(inputs, torch.bfloat16), in_format(rewards, torch.bfloat16)
+    seen = []
+    hook = unet.conv_norm_out.register_forward_hook(lambda module, args, output: seen.append(args[0].float()))
+    for bias in (0.2, 0.0):
+        torch.nn.init.constant_(unet.reward_terms[-1].bias, bias)
+        predict(unet, inputs, rewards)
+    hook.remove()
+    assert (seen[0] - seen[1]).mean() == pytest.approx(0.2, abs=0.002)
+
+
+@pytest.mark.parametrize("settings", [{"time_embedding_dim": 32}, {"time_embedding_act_fn": "silu"}, {"mid_block_type": None}])
+def test_the_papers_term_needs_nothing_of_the_time_embedding(settings):
+    parent = plain_unet(**settings)
+    unet, inputs, rewards = reward_unet(parent, variant="paper", **settings), unet_inputs(), reward_inputs("paper")
+    assert torch.equal(predict(unet, inputs, rewards), predict(parent, inputs))
+    for linear in unet.reward_terms:
+        torch.nn.init.normal_(linear.weight)
+    assert not torch.allclose(predict(unet, inputs, rewards), predict(parent, inputs), atol=1e-2)
+
+
+def papers_condition(**settings: object) -> PaperCondition:
+    torch.manual_seed(0)
+    given = {"use_score": True, "use_text": True, "use_attention": True, "use_addition": True, "perspectives": PERSPECTIVES}
+    return PaperCondition(**{**given, "text_dim": 32, "sinusoid_channels": 16, "token_dim": 8, **settings})
+
+
+@pytest.mark.parametrize("pooling", ["kinds", "tokens"])
+@torch.no_grad()
+def test_what_a_score_adds_to_the_papers_term_does_not_depend_on_the_length_of_the_text(pooling):
+    """Except as in our versions before, whose models are read as they were."""
+    condition = papers_condition(term_pooling=pooling)
+    best, worst, text = torch.full((1, 3), 5.0), torch.zeros(1, 3), torch.randn(1, 20, 32)
+
+    def effect(count: int, mask: torch.Tensor | None = None) -> torch.Tensor:
+        ends = (condition(scores, text[:, :count], torch.float32, mask).term for scores in (best, worst))
+        return next(ends) - next(ends)
+
+    as_long, as_short, padded = effect(20), effect(6), effect(20, torch.arange(20)[None] < 6)
+    torch.testing.assert_close(padded, as_short)
+    torch.testing.assert_close(as_short, as_long * (21 / 7 if pooling == "tokens" else 1))
+
+
+@torch.no_grad()
+def test_the_papers_term_is_the_score_embedding_plus_the_mean_of_the_texts_tokens():
+    condition, scores, text = papers_condition(), torch.tensor([[5.0, 1.0, 2.0]]), torch.randn(1, 6, 32)
+    score_type, text_type = condition.type_embedding.weight
+    score = condition.score_mlp(score_sinusoid(scores, 16)) + score_type
+    torch.testing.assert_close(condition(scores, text, torch.float32).term, score + text.mean(dim=1) + text_type)
+    torch.testing.assert_close(papers_condition(use_text=False)(scores, None, torch.float32).term, score)
+
+
 def test_padding_of_the_reward_text_has_no_effect_in_the_paper_variant():
     unet, inputs, rewards = reward_unet(variant="paper", reward_init="released"), unet_inputs(), reward_inputs("paper")
     mask = torch.tensor([[1, 1, 1, 0, 0, 0], [1, 1, 1, 1, 0, 0]])
@@ -172,7 +233,7 @@ def test_nothing_is_kept_on_the_module_between_calls():
 @pytest.mark.parametrize(("settings", "message"), [
     ({"perspectives": ()}, "perspectives"), ({"perspectives": ("beauty",)}, "perspectives"), ({"variant": "third"}, "variant"),
     ({"reward_init": "ones"}, "reward_init"), ({"reward_num_heads": 5}, "reward_num_heads"), ({"center_input_sample": True}, "input conv"),
-    ({"variant": "paper", "time_embedding_act_fn": "silu"}, "paper variant"),
+    ({"reward_term_pooling": "sum"}, "reward_term_pooling"),
 ])
 def test_settings_that_cannot_work_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
@@ -243,8 +304,7 @@ def test_half_precision_gives_numbers_even_where_nothing_varies(dtype):
     unet, inputs, rewards = reward_unet(reward_init="released"), unet_inputs(), reward_inputs()
     inputs["sample"] = torch.zeros_like(inputs["sample"])
     expected = predict(unet, inputs, rewards)
-    halves = {name: value.to(dtype) if value.is_floating_point() else value for name, value in inputs.items()}
-    output = predict(unet.to(dtype), halves, {"reward_scores": rewards["reward_scores"], "reward_text": rewards["reward_text"].to(dtype)})
+    output = predict(unet.to(dtype), in_format(inputs, dtype), rewards | in_format({"reward_text": rewards["reward_text"]}, dtype))
     assert output.isfinite().all()
     assert torch.allclose(output.float(), expected, atol=0.06)
 
