@@ -31,9 +31,9 @@ from ui.texts import language_of, say, t
 
 title = t("tab_research")
 REFRESH_SECONDS = 20
-MAX_DRAWN = 50
+MAX_SIMULATED = 50
 MAX_LINKS = 500
-POWER = {"gap": 0.25, "between": 0.85, "within": 1.13}          # a quarter of a point; the spreads of our drawn annotators
+POWER = {"gap": 0.25, "between": 0.85, "within": 1.13}          # a quarter of a point; the spreads of our simulated annotators
 MOVES = {"start": ("draft", "paused"), "pause": ("running",), "close": ("draft", "running", "paused")}      # from which states
 
 
@@ -76,7 +76,7 @@ def build(studio) -> None:
             with gr.Tab(t("res_tab_new")):
                 new, create, imported = _new_study_form()
             with gr.Tab(t("res_tab_design")):
-                drawn, drawn_go, power_inputs, power_table = _design_form()
+                simulated, simulate_go, power_inputs, power_table = _design_form()
             with gr.Tab(t("res_tab_invite")):
                 _invitation_form(studio, desk, chosen)
     shown = [summary, people, who, methods, downloads, *buttons.values()]
@@ -100,7 +100,7 @@ def build(studio) -> None:
     make_table.click(desk.table, chosen, table, **private)
     create.click(desk.create, list(new.values()), [said, *lists], concurrency_limit=1, **private)
     imported.upload(desk.bring_back, [new["name"], imported], [said, *lists], **private)
-    drawn_go.click(desk.simulate, [chosen, drawn], [said, *lists], concurrency_limit=1, **private)
+    simulate_go.click(desk.simulate, [chosen, simulated], [said, *lists], concurrency_limit=1, **private)
     gr.on([*(box.change for box in power_inputs), gr.context.Context.root_block.load], desk.power, power_inputs, power_table,
           trigger_mode="always_last", **quiet)
 
@@ -124,7 +124,6 @@ def _new_study_form() -> tuple[dict[str, Any], gr.Button, gr.File]:
         new["repeats"] = gr.Number(default.repeats, label=t("res_repeats"), minimum=0, maximum=100, min_width=140)
         new["checks"] = gr.Number(default.checks, label=t("res_check_share"), minimum=0, maximum=100, min_width=140)
         new["max_screens"] = gr.Number(default.max_screens, label=t("res_limit"), precision=0, minimum=0, min_width=140)
-        new["seed"] = gr.Number(default.seed, label=t("res_seed"), precision=0, minimum=0, min_width=140)
     with gr.Accordion(t("res_more"), open=False):
         with gr.Row():
             new["min_seconds"] = gr.Number(default.min_seconds, label=t("res_min_seconds"), minimum=0, min_width=140)
@@ -143,13 +142,13 @@ def _new_study_form() -> tuple[dict[str, Any], gr.Button, gr.File]:
 
 def _design_form() -> tuple[gr.Number, gr.Button, list[gr.Number], gr.HTML]:
     gr.Markdown(t("res_design_about"), elem_classes="muted small")
-    with gr.Row(equal_height=False, elem_id="study-drawn-row"):
-        drawn = gr.Number(10, label=t("res_drawn"), precision=0, minimum=1, maximum=MAX_DRAWN, min_width=140)
+    with gr.Row(equal_height=False, elem_id="study-simulated-row"):
+        simulated = gr.Number(10, label=t("res_simulated_count"), precision=0, minimum=1, maximum=MAX_SIMULATED, min_width=140)
         go = gr.Button(t("res_simulate"), elem_id="simulate-go", min_width=120, size="sm")
     gr.Markdown(t("res_power_about"), elem_classes="muted small")
     with gr.Row():
         boxes = [gr.Number(value, label=t(f"res_{name}"), min_width=140, step=0.01) for name, value in POWER.items()]
-    return drawn, go, boxes, gr.HTML(elem_id="power-table")
+    return simulated, go, boxes, gr.HTML(elem_id="power-table")
 
 
 def _invitation_form(studio, desk: Desk, chosen: gr.Dropdown) -> None:
@@ -226,14 +225,14 @@ class Desk:
         self._tried(lambda: studies.include(self.store, self._chosen(name, language), who or "", by=self._by(request)))
         return [view.good(say("res_include_said", language, who=who)), *self.show(name, request)]
 
-    def create(self, name, title, folder, methods, archive, per_pair, repeats, checks, max_screens, seed, min_seconds, lease_minutes,
+    def create(self, name, title, folder, methods, archive, per_pair, repeats, checks, max_screens, min_seconds, lease_minutes,
                completion_code, allow_phone, allow_flip, fit, consent, instructions, request: gr.Request) -> list:
         """Make a draft; every fault of the edits is listed with its row."""
         language = language_of(request)
 
         def make(sources: list[Path], inside: Path | None) -> studies.Study:
             design = StudyDesign(title=title or "", per_pair=int(per_pair or 0), repeats=float(repeats or 0), checks=float(checks or 0),
-                                 max_screens=int(max_screens or 0), seed=int(seed or 0), min_seconds=float(min_seconds or 0),
+                                 max_screens=int(max_screens or 0), min_seconds=float(min_seconds or 0),
                                  lease_minutes=float(lease_minutes or 0), completion_code=(completion_code or "").strip(),
                                  allow_phone=bool(allow_phone), allow_flip=bool(allow_flip), consent=consent or "",
                                  instructions=instructions or "")
@@ -259,15 +258,15 @@ class Desk:
         language = language_of(request)
 
         def run() -> studies.Study:
-            study = studies.revise(self.store, self._chosen(name, language), by=self._by(request))
-            crowd = Crowd(annotators=min(int(annotators or 0), MAX_DRAWN))
-            simulate(self.store.sibling(), study.name, crowd, on_screen=lambda count: progress((count, None), unit="screens"))
-            return studies.close(self.store, study.name, by=self._by(request))
+            crowd = Crowd(annotators=min(int(annotators or 0), MAX_SIMULATED))
+            copy, _screens = simulate(self.store, self._chosen(name, language), crowd, by=self._by(request),
+                                      on_screen=lambda count: progress((count, None), unit="screens"))
+            return copy
         return self._made(run, "res_simulated", request)
 
     def invite(self, name: str | None, count: float | None, request: gr.Request) -> str:
         language = language_of(request)
-        study = self._tried(lambda: studies.find_study(self.store, self._chosen(name, language)))
+        study = self._tried(lambda: studies.invitable(self.store, self._chosen(name, language)))
         base = f"{request.request.url.scheme}://{request.headers.get('host', '')}/join?invitation="
         secret = self.store.secret
         personal = [base + invite(secret, "annotator", study.public_id) for _ in range(max(0, min(int(count or 0), MAX_LINKS)))]

@@ -10,6 +10,7 @@ import pandas as pd
 
 from mre.rewards import PERSPECTIVES
 from mre.study import figures
+from mre.study.schema import SIMULATED_LABEL
 from mre.study.simulate import power
 from mre.study.studies import Study
 from mre.study.table import FORMS as TABLE_FORMS
@@ -31,7 +32,7 @@ def summary(study: Study, found: figures.Coverage, language: str, by_invitation:
               else str(found.annotators))
     cells = (("res_state", say(f"res_{study.state}", language)), ("res_pairs", of(found.pairs_complete, found.pairs)),
              ("res_screens", of(found.slots_done, slots)), ("res_skipped", found.slots_skipped), ("res_held", found.slots_held),
-             ("res_people_count", people), ("res_per_pair", study.design.per_pair), ("res_seed", study.design.seed),
+             ("res_people_count", people), ("res_per_pair", study.design.per_pair), ("res_order", _order(study, language)),
              ("res_digest", (study.digest or say("res_not_started", language))[:12]))
     shown = "".join(f"<div><dt>{_text(say(key, language))}</dt><dd>{_text(value)}</dd></div>" for key, value in cells)
     share = (found.slots_done + found.slots_skipped) / max(1, slots)
@@ -41,9 +42,24 @@ def summary(study: Study, found: figures.Coverage, language: str, by_invitation:
         where = f'{_text(say("res_link", language))} <a href="{link}" target="_blank">{link}</a>{_text(after)}'
     else:
         where = _text(say("res_no_link", language)) if study.state == "draft" else ""
+    if study.simulated:
+        where = _text(say("res_is_simulated", language))
+    elif study.order_secret is None and study.state != "draft":
+        where += f" {_text(say('res_order_old', language))}"
     return (f'<dl class="study-facts">{shown}</dl>'
             f'<div class="study-bar" role="img" aria-label="{_text(say("res_coverage", language))}: {share:.0%}">'
             f'<i style="width:{100 * share:.2f}%"></i></div><p class="small">{where}</p>')
+
+
+def _order(study: Study, language: str) -> str:
+    """What the order of sides and items is drawn from, in a few words."""
+    if study.order_secret is None and study.state == "draft":
+        return say("res_order_draft", language)
+    if study.order_secret is None:
+        return say("res_order_seed", language, seed=study.design.seed)
+    if not study.order.known:
+        return say("res_order_unknown", language)
+    return say("res_order_told" if study.state == "closed" else "res_order_secret", language)
 
 
 def people(found: list[figures.AnnotatorFigures], language: str) -> str:
@@ -52,12 +68,19 @@ def people(found: list[figures.AnnotatorFigures], language: str) -> str:
         return _nothing("res_nobody", language)
     heads = ["res_annotator", "res_p_screens", "res_p_skipped", "res_p_seconds", *(f"name_{name}" for name in PERSPECTIVES), "res_spread",
              "res_straight", "res_repeat", "res_checks", "res_excluded"]
-    rows = [(person.annotator, person.screens, person.skipped, _number(person.mean_seconds, 1), *map(_number, person.means),
+    rows = [(_marked(person, language), person.screens, person.skipped, _number(person.mean_seconds, 1), *map(_number, person.means),
              _number(person.spread), "–" if person.straight_lines is None else f"{person.straight_lines:.0%}",
              _number(person.repeat_error) if person.repeats else "–",
              say("res_of", language, part=person.checks_failed, whole=person.checks) if person.checks else "–", person.excluded or "–")
             for person in found]
     return _table(heads, rows, language) + f'<p class="small muted">{_text(say("res_people_about", language))}</p>'
+
+
+def _marked(person: figures.AnnotatorFigures, language: str) -> str:
+    """The annotator's name; one that does not say by itself that it is simulated gets a word more."""
+    if not person.simulated or person.annotator.startswith(SIMULATED_LABEL):
+        return person.annotator
+    return f'{person.annotator} ({say("res_simulated_word", language)})'
 
 
 def methods(means: pd.DataFrame, sides: dict[str, figures.Figure], language: str) -> str:

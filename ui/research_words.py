@@ -23,9 +23,17 @@ TEXTS = {
     "res_of": ("{part} of {whole}", "{part} / {whole}"),
     "res_screens": ("Screens scored", "已评屏数"), "res_skipped": ("Skipped", "跳过"), "res_held": ("On screens now", "正在评"),
     "res_people_count": ("Annotators", "标注者"), "res_left_out_count": ("{count} ({out} left out)", "{count}（排除 {out}）"),
-    "res_per_pair": ("Annotators per pair", "每组标注者数"), "res_seed": ("Seed", "随机种子"), "res_digest": ("Digest", "摘要"),
+    "res_per_pair": ("Annotators per pair", "每组标注者数"), "res_order": ("Order", "顺序"), "res_digest": ("Digest", "摘要"),
     "res_not_started": ("not started", "未开始"), "res_coverage": ("Share of screens answered", "已答屏数比例"),
     "res_link": ("Annotators go to", "标注者的链接："),
+    "res_order_draft": ("drawn at the start", "开始时抽取"), "res_order_seed": ("public seed {seed}", "公开种子 {seed}"),
+    "res_order_secret": ("secret until it closes", "结束前保密"), "res_order_told": ("told in exports", "见导出文件"),
+    "res_order_unknown": ("not known", "未知"),
+    "res_order_old": ("This study began before orders were secret: annotators could foresee the sides. `study revise` makes a new version "
+                      "with a secret order.",
+                      "本研究开始时顺序尚未保密：标注者可能预知左右位置。`study revise` 可创建顺序保密的新版本。"),
+    "res_is_simulated": ("Simulated: no person took part, and none can.", "模拟研究：没有真人参加，也无法参加。"),
+    "res_simulated_word": ("simulated", "模拟"),
     "res_no_link": ("Annotators can come in once the study runs.", "研究开始后标注者才能进入。"),
     "res_by_invitation": ("and need an account or a link from Invitations.", "，并需要账号或“邀请”中的链接。"),
     # tabs inside
@@ -98,10 +106,11 @@ TEXTS = {
     "res_imported": ("{name} was read from the file.", "已从文件读入 {name}。"),
     "res_faults": ("Nothing was made. {count} faults:", "没有创建任何内容。共 {count} 处错误："),
     # trying a design
-    "res_design_about": ("Drawn annotators score a new version of the study chosen above: its figures and tables before anybody is paid.",
-                         "由程序模拟的标注者为上面所选研究的一个新版本打分：付费之前先看到它的指标和表格。"),
-    "res_drawn": ("Drawn annotators", "模拟标注者数"), "res_simulate": ("Simulate", "模拟"),
-    "res_simulated": ("{name} was scored by drawn annotators.", "{name} 已由模拟标注者评分。"),
+    "res_design_about": ("Simulated annotators score a copy of the study chosen above, which no person can join: its figures and tables "
+                         "before anybody is paid. The study itself stays as it is.",
+                         "由程序模拟的标注者为上面所选研究的一个副本打分，任何人都不能参加该副本：付费之前先看到它的指标和表格。研究本身保持不变。"),
+    "res_simulated_count": ("Simulated annotators", "模拟标注者数"), "res_simulate": ("Simulate", "模拟"),
+    "res_simulated": ("{name}, a copy, was scored by simulated annotators.", "副本 {name} 已由模拟标注者评分。"),
     "res_power_about": ("How many items and annotators find a gap between two methods? Power of the paired t-test over items, two-sided "
                         "at 5 %; 80 % is usual.",
                         "需要多少组图片和标注者才能发现两种方法的差距？按图片组的配对 t 检验的检验力，双侧 5 %；通常要求 80 %。"),

@@ -52,10 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     export.add_argument("--bom", action="store_true", help="begin with a byte-order mark, for spreadsheets that need one")
     export.add_argument("--revisions", action="store_true", help="earlier answers too, not only final ones")
     export.add_argument("--without-excluded", action="store_true", help="leave out annotators who are excluded from the analysis")
+    export.add_argument("--simulated", action="store_true", help="simulated annotators among people too")
     verb("import", "make a closed study from an exported file").add_argument("file", type=Path, metavar="FILE")
     table = verb("table", "write the paper's Table 3 with intervals, tests and effect sizes, as CSV, Markdown and LaTeX")
     table.add_argument("--out", type=Path, metavar="PREFIX", help="write PREFIX.csv, .md and .tex (default: Markdown on screen)")
-    table.add_argument("--everyone", action="store_true", help="annotators who are excluded from the analysis too")
+    table.add_argument("--everyone", action="store_true", help="annotators who are excluded from the analysis too, and simulated ones")
 
     exclude = verb("exclude", "leave an annotator out of the analysis; a recorded choice, nothing is deleted")
     exclude.add_argument("annotator", metavar="ANNOTATOR")
@@ -75,15 +76,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     account.add_argument("account", metavar="NAME")
     account.add_argument("--role", choices=("visitor", "annotator", "researcher"), required=True)
 
-    rotate = verb("rotate-secret", "replace the secret that signs invitations: they end, and so do all sessions", study=False)
-    rotate.add_argument("--lost", action="store_true",
-                        help="the old secrets cannot be had any more: make all new, and people who come back are new annotators")
-
     demo = verb("demo", "make the demo study, or with --out its folder of edits by the embedded models", study=False)
     demo.add_argument("--out", type=Path, metavar="FOLDER", help="draw scenes, edit them with both embedded models and write the folder")
     demo.add_argument("--models", default="tiny-baseline,tiny", help="methods to edit with (default: %(default)s)")
 
-    simulate = verb("simulate", "fill a study with drawn annotators, to try a design before paying for it")
+    simulate = verb("simulate", "let simulated annotators score a copy of a study, to try a design before paying for it")
     for name, kind, default, text in (
             ("annotators", int, 10, "how many"), ("seed", int, 0, "of the drawing"),
             ("noise", float, 0.8, "standard deviation of one score"),
@@ -114,7 +111,8 @@ def _add_design(parser: argparse.ArgumentParser) -> None:
             ("max_screens", int, "pairs for one annotator at most; 0: no limit"),
             ("lease_minutes", float, "a screen left alone this long goes to somebody else"),
             ("min_seconds", float, "least time on a screen"),
-            ("break_every", int, "screens after which the page suggests a break; 0: never"), ("seed", int, "of all shuffling"),
+            ("break_every", int, "screens after which the page suggests a break; 0: never"),
+            ("seed", int, "of the order in simulated copies; the study's own order is drawn from a secret"),
             ("consent", str, "text in place of the page's own consent text"),
             ("instructions", str, "text below the page's own instructions"),
             ("completion_code", str, "one code for everybody (default: each annotator gets their own)")):
@@ -127,18 +125,11 @@ def _add_design(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int | None:
-    from mre.private import private_umask
-
-    if args.verb == "account":
-        return _account(args)
-    with private_umask():                # exports hold what people answered
-        return _run(args)
-
-
-def _run(args: argparse.Namespace) -> int | None:
     from mre.study.intake import StudyFaults
     from mre.study.store import Store
 
+    if args.verb == "account":
+        return _account(args)
     store = Store.open(args.data, args.database)
     try:
         return VERBS[args.verb](store, args)
@@ -185,7 +176,9 @@ def _create(store, args) -> None:
 
 
 def _say(study) -> None:
-    print(f"{study.name}: {study.state}" + (f", annotators go to /study/s/{study.public_id}" if study.state == "running" else ""))
+    joinable = study.state == "running" and not study.simulated
+    print(f"{study.name}: {study.state}" + (", simulated" if study.simulated else "")
+          + (f", annotators go to /study/s/{study.public_id}" if joinable else ""))
 
 
 def _revise(store, args) -> None:
@@ -221,9 +214,12 @@ def _list(store, args) -> None:
 
 def _export(store, args) -> None:
     from mre.study.export import export_file
+    from mre.study.studies import find_study
     form = "wide" if args.wide else "jsonl" if args.jsonl else "long"
-    rows = export_file(store, args.name, args.out, form, bom=args.bom, revisions=args.revisions, without_excluded=args.without_excluded)
+    rows = export_file(store, args.name, args.out, form, bom=args.bom, revisions=args.revisions,
+                       without_excluded=args.without_excluded, simulated=args.simulated)
     print(f"{args.out}: {rows} rows")
+    print(f"order: {find_study(store, args.name).order_words}")
 
 
 def _import(store, args) -> None:
@@ -244,10 +240,15 @@ def _status(store, args) -> None:
                              for perspective, found in agreement.items()}
         print(json.dumps(data, ensure_ascii=False, indent=1))
         return
+    if data["study"]["simulated"]:
+        print(f"{args.name} is simulated: no person took part")
+    elif drawn := sum(row["simulated"] for row in data["annotators"]):
+        print(f"{drawn} of the annotators are simulated; they are left out of means, tables and exports")
     done = data["coverage"]
     print(f"{args.name}: {done['pairs_complete']} of {done['pairs']} pairs complete, {done['per_pair']} annotators each")
     print(f"screens: {done['slots_done']} scored, {done['slots_skipped']} skipped, {done['slots_held']} on screens, "
           f"{done['slots_open']} open")
+    print(f"order: {data['study']['order']}")
     print(f"{'annotator':<12} {'screens':>7} {'skipped':>7} {'seconds':>7}  " + "  ".join(f"{name:>10}" for name in PERSPECTIVES)
           + f"  {'straight':>8} {'repeat error':>12} {'checks failed':>13}")
     for row in data["annotators"]:
@@ -336,9 +337,9 @@ def _account(args) -> None:
 
 def _invite(store, args) -> None:
     from mre.study.accounts import invite
-    from mre.study.studies import find_study
+    from mre.study.studies import invitable
 
-    study = find_study(store, args.name)
+    study = invitable(store, args.name)
     for _ in range(1 if args.many else args.count):
         print(f"{args.address}/join?invitation={invite(store.secret, 'annotator', study.public_id, personal=not args.many)}")
 
@@ -346,17 +347,6 @@ def _invite(store, args) -> None:
 def _invite_visitors(store, args) -> None:
     from mre.study.accounts import invite
     print(f"{args.address}/join?invitation={invite(store.secret, 'visitor')}")
-
-
-def _rotate_secret(store, args) -> None:
-    from mre.study import sessions
-
-    store.rotate_keys(lost=args.lost)
-    print(f"{sessions.end_all(store)} sessions have ended: everybody signs in again, from a device that counts as new")
-    print("invitation links given out until now open nothing any more; `study invite` and `study invite-visitors` print new ones")
-    print("annotators who have begun go on in the browser where they began, or with their personal code" if not args.lost else
-          "annotators go on only in the browser where they began; personal codes are void, and whoever comes back by an account, a link or "
-          "a recruiting service's id is a new annotator; restart a server that is running")
 
 
 def _demo(store, args) -> None:
@@ -386,8 +376,8 @@ def _simulate(store, args) -> None:
     crowd = Crowd(annotators=args.annotators, seed=args.seed, noise=args.noise, bias=args.bias, careless=args.careless,
                   fatigue=args.fatigue, skip=args.skip, gap=_three_numbers(args.gap))
     with tqdm(unit="screen", leave=False, disable=None, desc="scoring") as bar:
-        screens = simulate(store, args.name, crowd, on_screen=lambda count: bar.update(count - bar.n))
-    print(f"{args.name}: {args.annotators} drawn annotators answered {screens} screens")
+        copy, screens = simulate(store, args.name, crowd, on_screen=lambda count: bar.update(count - bar.n))
+    print(f"{copy.name}: {args.annotators} simulated annotators answered {screens} screens of this copy; {args.name} is as it was")
 
 
 def _three_numbers(text: str) -> tuple[float, float, float]:
@@ -416,4 +406,4 @@ def _power(store, args) -> None:
 VERBS = {"create": _create, "revise": _revise, "change": _change, "list": _list, "status": _status, "start": _start, "pause": _pause,
          "close": _close, "export": _export, "import": _import, "table": _table, "exclude": _exclude, "include": _include,
          "verify": _verify, "backup": _backup, "simulate": _simulate, "power": _power, "invite": _invite, "demo": _demo,
-         "invite-visitors": _invite_visitors, "rotate-secret": _rotate_secret}
+         "invite-visitors": _invite_visitors}

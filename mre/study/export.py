@@ -70,25 +70,26 @@ _NO_SCORES = ("",) * len(PERSPECTIVES)
 
 
 def export_file(store: Store, name: str, out: Path, form: str = "long", *, bom: bool = False, revisions: bool = False,
-                without_excluded: bool = False) -> int:
+                without_excluded: bool = False, simulated: bool = False) -> int:
     """Write a study to a file, whole or not at all. Returns the number of rows."""
     if form not in FORMS:
         raise StudyError(f"form must be one of {', '.join(FORMS)}, got {form!r}")
     with written_whole(out, "utf-8-sig" if bom and form != "jsonl" else "utf-8") as file:
-        return export(store, name, file, form, revisions=revisions, without_excluded=without_excluded)
+        return export(store, name, file, form, revisions=revisions, without_excluded=without_excluded, simulated=simulated)
 
 
-def export(store: Store, name: str, file: IO[str], form: str = "long", *, revisions: bool = False, without_excluded: bool = False) -> int:
+def export(store: Store, name: str, file: IO[str], form: str = "long", *, revisions: bool = False,
+           without_excluded: bool = False, simulated: bool = False) -> int:
     """Write a study to an open text file (opened with newline=""). Returns the number of rows."""
     count = 0
-    for text, rows in export_parts(store, name, form, revisions=revisions, without_excluded=without_excluded):
+    for text, rows in export_parts(store, name, form, revisions=revisions, without_excluded=without_excluded, simulated=simulated):
         file.write(text)
         count += rows
     return count
 
 
 def export_parts(store: Store, name: str, form: str = "long", *, revisions: bool = False,
-                 without_excluded: bool = False) -> Iterator[tuple[str, int]]:
+                 without_excluded: bool = False, simulated: bool = False) -> Iterator[tuple[str, int]]:
     """The file in parts as they are read from the store: text, and how many rows it holds."""
     study = find_study(store, name)
     text_of = {"long": _long, "wide": _wide, "jsonl": _json_lines}[form]
@@ -97,7 +98,7 @@ def export_parts(store: Store, name: str, form: str = "long", *, revisions: bool
     if form != "jsonl":
         part.write(_line(WIDE if form == "wide" else LONG) + "\n")
     with store.read() as connection:
-        for image in shown_images(connection, study, revisions=revisions, without_excluded=without_excluded):
+        for image in shown_images(connection, study, revisions=revisions, without_excluded=without_excluded, simulated=simulated):
             part.write(text_of(study, image))
             count += rows
             if part.tell() > PART_CHARS:
@@ -113,7 +114,7 @@ def _common(study: Study, image: Shown, text: Callable[[str], str]) -> tuple[tup
     before = (text(study.name), text(image.item), text(image.edit_type), text(image.instruction), text(image.annotator), image.screen,
               image.shown_as, text(image.method))
     after = (*SCALE, image.revision, int(image.is_repeat), int(image.is_check), image.skip_reason or "", text(image.comment),
-             time_cell(image.first_shown_at), time_cell(image.submitted_at), seconds_cell(image.active_ms), study.design.seed,
+             time_cell(image.first_shown_at), time_cell(image.submitted_at), seconds_cell(image.active_ms), study.order_cell,
              image.app_version)
     return before, after
 
@@ -143,13 +144,16 @@ def _json_lines(study: Study, image: Shown) -> str:
 
 
 def shown_images(connection: Connection, study: Study, *, revisions: bool = False, without_excluded: bool = False,
-                 kinds: tuple[str, ...] = ()) -> Iterator[Shown]:
-    """Every scored or skipped image of a study, by annotator, screen, revision and side. Only final answers, unless `revisions`."""
+                 simulated: bool = False, kinds: tuple[str, ...] = ()) -> Iterator[Shown]:
+    """Every scored or skipped image of a study, by annotator, screen, revision and side. Only final answers, unless `revisions`; nothing
+    of simulated annotators among people, unless `simulated`."""
     item_texts = {item_id: texts for item_id, *texts in connection.execute(
         sa.select(items.c.id, items.c.name, items.c.edit_type, items.c.instruction).where(items.c.study_id == study.id))}
     method_names = dict(connection.execute(sa.select(methods.c.id, methods.c.name).where(methods.c.study_id == study.id)).all())
     method_names[None] = ORIGINAL
     people = sa.select(annotators.c.id, annotators.c.label).where(annotators.c.study_id == study.id).order_by(annotators.c.label)
+    if not (simulated or study.simulated):
+        people = people.where(annotators.c.simulated.is_(False))
     if without_excluded:
         people = people.where(annotators.c.id.not_in(standing_exclusions(study)))
     for annotator_id, label in sorted(connection.execute(people).all(), key=lambda row: row.label):     # not in a database's collation
@@ -170,15 +174,24 @@ def shown_images(connection: Connection, study: Study, *, revisions: bool = Fals
              app_version, shown_as, method_id, *scores) = row               # by place: a million times by name would be most of the time
             name, edit_type, instruction = item_texts[item_id]
             sides = ([(shown_as, method_id, tuple(scores))] if shown_as else
-                     [(side, method, None) for side, method in enumerate(leases.shown_methods(study.design.seed, label, row), 1)])
+                     [(side, method, None) for side, method in enumerate(leases.shown_methods(study.order, label, row), 1)])
             for side, method, given in sides:
                 yield Shown(name, edit_type, instruction, label, screen, side, method_names[method], given, revision, kind == "repeat",
                             kind in CHECKS, skip_reason, comment, first_shown_at, submitted_at, active_ms, app_version)
 
 
 def standing_exclusions(study: Study) -> sa.Select:
-    """Ids of annotators who are left out of the analysis."""
-    return sa.select(exclusions.c.annotator_id).where(exclusions.c.study_id == study.id, exclusions.c.lifted_at.is_(None))
+    """Ids of annotators who are left out of the analysis: the excluded ones, and simulated ones among people."""
+    excluded = sa.select(exclusions.c.annotator_id).where(exclusions.c.study_id == study.id, exclusions.c.lifted_at.is_(None))
+    left_out = annotators.c.id.in_(excluded)
+    return sa.select(annotators.c.id).where(annotators.c.study_id == study.id,
+                                            left_out if study.simulated else sa.or_(left_out, annotators.c.simulated))
+
+
+def simulated_labels(store: Store, study: Study) -> set[str]:
+    with store.read() as connection:
+        return set(connection.execute(sa.select(annotators.c.label).where(annotators.c.study_id == study.id, annotators.c.simulated))
+                   .scalars())
 
 
 @contextmanager

@@ -14,15 +14,14 @@ import sqlalchemy as sa
 from scipy import stats
 from sqlalchemy import Connection
 
-from mre.agreement.annotators import krippendorff_alpha, mean_pairwise_kappa
-from mre.agreement.figures import Figure, percentile_interval, undefined
-from mre.agreement.resampling import Resampler, alpha_draws, kappa_draws
-from mre.agreement.variance_components import icc_draws, icc_of_ratings
 from mre.rewards import PERSPECTIVES
+from mre.study.agreement import Figure, krippendorff_alpha, mean_pairwise_kappa, percentile_interval, undefined
 from mre.study.export import standing_exclusions
+from mre.study.resampling import Resampler, alpha_draws, kappa_draws
 from mre.study.schema import CHECKS, annotators, answers, assignments, exclusions, items, methods, ratings
 from mre.study.store import Store
 from mre.study.studies import find_study
+from mre.study.variance_components import icc_draws, icc_of_ratings
 
 DRAWS = 500                 # bootstrap samples of whole photos
 KAPPA_ANNOTATORS = 15       # more than this give too many pairs to resample
@@ -50,6 +49,7 @@ class AnnotatorFigures:
     """One annotator's work. Shares are 0 to 1, None where there is nothing to compute from."""
 
     annotator: str
+    simulated: bool
     excluded: str               # the reason, or empty
     screens: int
     skipped: int
@@ -104,7 +104,7 @@ def annotator_figures(store: Store, name: str, known: _Totals | None = None) -> 
     known = known or totals(store, name)
     with store.read() as connection:
         people = connection.execute(
-            sa.select(annotators.c.id, annotators.c.label, exclusions.c.reason)
+            sa.select(annotators.c.id, annotators.c.label, annotators.c.simulated, exclusions.c.reason)
             .outerjoin(exclusions, sa.and_(exclusions.c.annotator_id == annotators.c.id, exclusions.c.lifted_at.is_(None)))
             .where(annotators.c.study_id == study.id)).all()
         work = _grouped(connection.execute(
@@ -124,7 +124,8 @@ def annotator_figures(store: Store, name: str, known: _Totals | None = None) -> 
         repeat_count, repeat_error = repeats.get(person.id, (0, None))
         done, failed = checks.get(person.id, (0, 0))
         found.append(AnnotatorFigures(
-            person.label, person.reason or "", screens, int(skipped or 0), None if active is None else float(active) / 1000, means,
+            person.label, person.simulated, person.reason or ("simulated" if person.simulated and not study.simulated else ""), screens,
+            int(skipped or 0), None if active is None else float(active) / 1000, means,
             _spread(int(3 * shown), sum(sums[::2]), sum(sums[1::2])), float(straight) / pairs if pairs else None,
             repeat_count, repeat_error, done, failed))
     return found
@@ -288,7 +289,9 @@ def _spread(n: int, total: float, squares: float) -> float | None:
 
 def dashboard(store: Store, name: str) -> dict:
     """Coverage, annotators, method means and position bias as plain data; agreement is asked for apart, as it is resampled."""
-    known = totals(store, name)
-    return {"coverage": asdict(coverage(store, name)), "annotators": [asdict(row) for row in annotator_figures(store, name, known)],
+    known, study = totals(store, name), find_study(store, name)
+    return {"study": {"name": name, "state": study.state, "simulated": study.simulated, "order_seed": study.order_cell,
+                      "order": study.order_words},
+            "coverage": asdict(coverage(store, name)), "annotators": [asdict(row) for row in annotator_figures(store, name, known)],
             "methods": method_means(store, name).to_dict("records"),
             "position_bias": {perspective: asdict(figure) for perspective, figure in position_bias(store, name, known).items()}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +17,14 @@ from mre.study import assignment, events, studies
 from mre.study.cells import restored, time_of
 from mre.study.design import ORIGINAL, StudyDesign, checked_name
 from mre.study.intake import StudyFaults, read_table
-from mre.study.schema import SKIP_REASONS, annotators, answers, assignments, items, pairs, ratings
+from mre.study.schema import SIMULATED_LABEL, SKIP_REASONS, annotators, answers, assignments, items, pairs, ratings
 from mre.study.schema import studies as study_rows
 from mre.study.store import Store
 from mre.study.studies import Study
 
 NEEDED = ("item", "annotator", "screen", "shown_as", "method", "revision", "is_repeat", "is_check", "submitted_at", "order_seed")
 MAX_FAULTS = 200
+SIMULATED = re.compile(rf"({SIMULATED_LABEL}|drawn-)\d{{3,}}")       # as exports label simulated annotators; `drawn-` before
 
 
 @dataclass
@@ -58,25 +60,24 @@ def import_file(store: Store, name: str, path: Path, by: str = "researcher") -> 
     if lacking:
         raise DataError(f"{path}: no column {', '.join(lacking)}; this reads exports of `study export`, `compare` reads other ratings")
     plain = path.suffix.lower() in (".jsonl", ".ndjson")
-    seeds, item_rows, found, faults = set(), {}, {}, []
+    orders, item_rows, found, faults = set(), {}, {}, []
     for place, cells in rows:
         try:
             values = cells if plain else {key: restored(value) for key, value in cells.items()}
-            seeds.add(_whole(values, "order_seed"))
+            orders.add(assignment.Order.of_cell(values["order_seed"]))
             _gather(place, values, wide, item_rows, found)
         except DataError as error:
             faults.append(f"{place}: {error}")
             if len(faults) >= MAX_FAULTS:
                 break
     faults += [f"{answer.place}: {fault}" for answer in found.values() if (fault := _incomplete(answer))] if not faults else []
-    if len(seeds) > 1:
+    if len(orders) > 1:
         faults.append(f"{path}: order_seed differs between rows; a file holds one study")
     if faults:
         raise StudyFaults(str(path), faults)
     with store.write() as connection:
         studies._refuse_taken(connection, name)
-        design = StudyDesign(seed=seeds.pop(), per_pair=1, repeats=0, checks=0)
-        _Writer(store, connection, name, design, item_rows, found, by).write()
+        _Writer(store, connection, name, orders.pop(), item_rows, found, by).write()
         return studies._find(connection, name)
 
 
@@ -172,24 +173,29 @@ def _milliseconds(cell: str) -> int | None:
 class _Writer:
     """Puts gathered answers into the tables of a new study."""
 
-    def __init__(self, store: Store, connection: Connection, name: str, design: StudyDesign, item_rows: dict[str, tuple],
+    def __init__(self, store: Store, connection: Connection, name: str, order: assignment.Order, item_rows: dict[str, tuple],
                  found: dict[tuple, _Answer], by: str) -> None:
-        self.store, self.connection, self.name, self.design, self.by = store, connection, name, design, by
+        self.store, self.connection, self.name, self.order, self.by = store, connection, name, order, by
         self.item_rows, self.found = item_rows, found
 
     def write(self) -> None:
         names = list(dict.fromkeys(method for answer in self.found.values() for _side, method in sorted(answer.sides.items())
                                    if method != ORIGINAL))
         now = self.store.clock()
-        self.study_id = studies._insert_study(self.connection, self.name, 1, self.design, now)
-        self.connection.execute(study_rows.update().where(study_rows.c.id == self.study_id).values(state="closed", closed_at=now))
+        design = StudyDesign(seed=self.order.seed, per_pair=1, repeats=0, checks=0)
+        self.study_id = studies._insert_study(self.connection, self.name, 1, design, now)
+        self.connection.execute(study_rows.update().where(study_rows.c.id == self.study_id).values(
+            state="closed", closed_at=now, order_secret=self.order.secret))
         self.methods = studies._insert_methods(self.connection, self.study_id, names)
         self.items = self._named(items, "name", [
             {"position": position, "name": item, "edit_type": edit_type, "instruction": instruction, "wire_bytes": 0}
             for position, (item, (edit_type, instruction)) in enumerate(self.item_rows.items())])
         people = sorted({label for label, _screen, _revision in self.found})
-        self.people = self._named(annotators, "label", [{"label": label, "language": "en", "joined_at": now, "consented_at": now}
-                                                        for label in people])
+        simulated = [bool(SIMULATED.fullmatch(label)) for label in people]
+        self.people = self._named(annotators, "label", [
+            {"label": label, "language": "en", "joined_at": now, "consented_at": now, "simulated": drawn}
+            for label, drawn in zip(people, simulated, strict=True)])
+        self.connection.execute(study_rows.update().where(study_rows.c.id == self.study_id).values(simulated=all(simulated)))
         events.record(self.connection, self.study_id, now, self.by, "import", {"answers": len(self.found)})
         self.pairs = self._make_pairs(names)
         screens = self._make_screens()
@@ -221,7 +227,7 @@ class _Writer:
     def _pair_of_check(self, label: str, screen: int, answer: _Answer, known: Iterable[tuple], rank: dict[str, int]) -> tuple:
         """The pair whose edit the check showed: the one that the study's own draw would have taken it from."""
         method = next(method for method in answer.sides.values() if method != ORIGINAL)
-        place = 1 + assignment.check_choice(self.design.seed, label, screen)
+        place = 1 + self.order.check_choice(label, screen)
         for pair in known:
             if pair[0] == answer.item and pair[place] == method:
                 return pair
@@ -245,7 +251,7 @@ class _Writer:
                 slot = slots[pair] = slots.get(pair, -1) + 1 if answer.kind == "main" else slots.get(pair, -1)
                 left = answer.sides[1]
                 swapped = left == pair[2] if answer.kind in ("main", "repeat") else left != ORIGINAL if answer.kind == "original" else (
-                    assignment.side_order(self.design.seed, label, screen) == 1)
+                    self.order.side_order(label, screen) == 1)
                 rows[label, screen] = {
                     "study_id": self.study_id, "pair_id": self.pairs[pair], "kind": answer.kind,
                     "slot": slot if answer.kind == "main" else None, "side_order": int(swapped), "shuffle_key": 0,

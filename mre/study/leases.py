@@ -51,7 +51,14 @@ def give_back(connection: Connection, ids: list[int]) -> None:
 
 
 def take_expired(connection: Connection, study: Study, annotator_id: int, now: int) -> bool:
-    """Free the screens that others have left alone for longer than a lease. True when there were any."""
+    """Free the screens that others have left alone for longer than a lease. True when there were any.
+
+    A lease that ends later than one that begins now was given before the clock was set back: it begins anew.
+    """
+    ends = now + lease_ms(study)
+    connection.execute(assignments.update().where(
+        assignments.c.study_id == study.id, assignments.c.state == "leased", assignments.c.lease_expires_at > ends)
+        .values(lease_expires_at=ends))
     rows = connection.execute(
         sa.select(assignments.c.id, assignments.c.token, assignments.c.screen, annotators.c.label)
         .join(annotators, annotators.c.id == assignments.c.annotator_id)
@@ -90,7 +97,7 @@ def _claim(connection: Connection, study: Study, annotator_id: int, label: str, 
     finished = bool(design.max_screens) and seen["main"] >= design.max_screens
     for what, give, given in (("repeat", _give_repeat, seen["repeat"]), ("check", _give_check, seen["identical"] + seen["original"])):
         per_cent = design.repeats if what == "repeat" else design.checks
-        if assignment.due(design.seed, label, what, per_cent, seen["main"], given) and (
+        if study.order.due(label, what, per_cent, seen["main"], given) and (
                 found := give(connection, study, annotator_id, label, seen, now)):
             return found
     if not finished:
@@ -99,7 +106,7 @@ def _claim(connection: Connection, study: Study, annotator_id: int, label: str, 
             found = _give_main(connection, study, annotator_id, label, seen, now)
         if found is not None:
             return found
-    if assignment.due(design.seed, label, "repeat", design.repeats, seen["main"], seen["repeat"], finished=True):
+    if study.order.due(label, "repeat", design.repeats, seen["main"], seen["repeat"], finished=True):
         return _give_repeat(connection, study, annotator_id, label, seen, now)
     return None
 
@@ -118,7 +125,7 @@ def _seen(connection: Connection, annotator_id: int) -> dict[str, int]:
 
 def _give_main(connection: Connection, study: Study, annotator_id: int, label: str, seen: dict[str, int], now: int) -> int | None:
     """A pair that the annotator has not seen and that still wants somebody, with a side order that keeps them balanced."""
-    natural = assignment.side_order(study.design.seed, label, seen["last"] + 1)
+    natural = study.order.side_order(label, seen["last"] + 1)
     allowed = assignment.allowed_orders(natural, seen["pairs balance"], seen["extras balance"], limit=assignment.MAX_IMBALANCE)
     home = connection.execute(sa.select(annotators.c.home_slot).where(annotators.c.id == annotator_id)).scalar()
     free = {} if home is None else _free(connection, study, annotator_id, home)
@@ -189,7 +196,7 @@ def _give_repeat(connection: Connection, study: Study, annotator_id: int, label:
     """One of the annotator's earlier pairs with its sides swapped, at least `repeat_gap` screens after it."""
     repeated = sa.select(assignments.c.pair_id).where(assignments.c.annotator_id == annotator_id, assignments.c.kind == "repeat")
     for order in _extra_orders(study, label, seen):
-        screen = assignment.next_screen_with(study.design.seed, label, seen["last"] + 1, order)
+        screen = study.order.next_screen_with(label, seen["last"] + 1, order)
         source = connection.execute(
             sa.select(assignments.c.pair_id, assignments.c.shuffle_key)
             .where(assignments.c.annotator_id == annotator_id, assignments.c.kind == "main", assignments.c.state == "done",
@@ -206,7 +213,7 @@ def _give_check(connection: Connection, study: Study, annotator_id: int, label: 
     order = next(iter(_extra_orders(study, label, seen)), None)
     if order is None:
         return None
-    kind = CHECKS[(seen["identical"] + seen["original"]) % len(CHECKS)]
+    kind = CHECKS[study.order.check_kind(label, seen["identical"] + seen["original"])]
     recent = sa.select(assignments.c.pair_id).where(assignments.c.annotator_id == annotator_id, sa.or_(
         assignments.c.screen > seen["last"] - study.design.repeat_gap, assignments.c.kind == kind))
     source = connection.execute(
@@ -217,7 +224,7 @@ def _give_check(connection: Connection, study: Study, annotator_id: int, label: 
 
 
 def _extra_orders(study: Study, label: str, seen: dict[str, int]) -> list[int]:
-    natural = assignment.side_order(study.design.seed, label, seen["last"] + 1)
+    natural = study.order.side_order(label, seen["last"] + 1)
     return assignment.allowed_orders(natural, seen["extras balance"], seen["pairs balance"], limit=1)
 
 
@@ -229,21 +236,21 @@ def _give_extra(connection: Connection, study: Study, annotator_id: int, label: 
 
 
 def _lease_values(study: Study, annotator_id: int, label: str, order: int, seen: dict[str, int], now: int) -> dict:
-    return {"annotator_id": annotator_id, "screen": assignment.next_screen_with(study.design.seed, label, seen["last"] + 1, order),
+    return {"annotator_id": annotator_id, "screen": study.order.next_screen_with(label, seen["last"] + 1, order),
             "state": "leased", "token": secrets.token_urlsafe(32), "leased_at": now, "lease_expires_at": now + lease_ms(study)}
 
 
 def _own_order(study: Study, label: str) -> sa.ColumnElement[int]:
-    return (assignments.c.shuffle_key * assignment.order_multiplier(study.design.seed, label)) % assignment.SHUFFLE_PRIME
+    return (assignments.c.shuffle_key * study.order.multiplier(label)) % assignment.SHUFFLE_PRIME
 
 
 # ---------------------------------------------------------------------------------------------------------------- showing
 
-def shown_methods(study_seed: int, label: str, row: sa.Row) -> tuple[int | None, int | None]:
+def shown_methods(order: assignment.Order, label: str, row: sa.Row) -> tuple[int | None, int | None]:
     """Method ids of Edited Image 1 and 2 (None: the original) on a screen; `row` has its kind, side order, number and pair."""
     first, second = row.first_method, row.second_method
     if row.kind in CHECKS:
-        chosen = (first, second)[assignment.check_choice(study_seed, label, row.screen)]
+        chosen = (first, second)[order.check_choice(label, row.screen)]
         first, second = (chosen, chosen) if row.kind == "identical" else (None, chosen)
     return (second, first) if row.side_order else (first, second)
 
@@ -253,7 +260,7 @@ def mint_pictures(connection: Connection, study: Study, label: str, assignment_i
     `expires_at`."""
     row = screen_row(connection, assignment_id)
     by_method = dict(connection.execute(sa.select(edits.c.method_id, edits.c.image).where(edits.c.item_id == row.item_id)).all())
-    sides = shown_methods(study.design.seed, label, row)
+    sides = shown_methods(study.order, label, row)
     shown = [row.original, *(row.original if method is None else by_method[method] for method in sides)]
     connection.execute(picture_tokens.delete().where(picture_tokens.c.assignment_id == assignment_id))
     connection.execute(picture_tokens.insert(), [

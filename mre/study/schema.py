@@ -21,12 +21,14 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 
 STUDY_STATES = ("draft", "running", "paused", "closed")
 KINDS = ("main", "repeat", "identical", "original")     # a pair, the same pair again, and the two attention checks
 CHECKS = ("identical", "original")
+SIMULATED_LABEL = "simulated-"                          # simulated annotators are simulated-001 and so on, in exports too; nobody else is
 SKIP_REASONS = ("broken", "unclear", "unsafe", "other")
 
 metadata = MetaData(naming_convention={
@@ -49,16 +51,7 @@ def _one_of(column: str, values: tuple[str, ...]) -> CheckConstraint:
 store_settings = Table(
     "store_settings", metadata,
     Column("name", String(40), primary_key=True),
-    Column("value", Text, nullable=False))                       # of `mre.study.keys`; the keys themselves only when encrypted
-
-sessions = Table(
-    "sessions", metadata,
-    Column("token_digest", String(64), primary_key=True),        # of the cookie; never the token itself
-    Column("account", String(100)),                              # null: a visitor by invitation
-    Column("mark", String(64)),                                  # of the account's password when the session began
-    Column("created_at", BigInteger, nullable=False),
-    Column("expires_at", BigInteger, nullable=False))
-Index("ix_sessions_account", sessions.c.account)
+    Column("value", Text, nullable=False))                       # the secret behind pseudonyms lives here
 
 studies = Table(
     "studies", metadata, _id(),
@@ -71,6 +64,8 @@ studies = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("started_at", BigInteger),
     Column("closed_at", BigInteger),
+    Column("order_secret", Text),                                # what the order is drawn from; null: the design's public seed
+    Column("simulated", Boolean, nullable=False, server_default=false()),    # all of its annotators are; no person can join
     _one_of("state", STUDY_STATES))
 
 methods = Table(
@@ -121,12 +116,12 @@ annotators = Table(
     Column("joined_at", BigInteger, nullable=False),
     Column("consented_at", BigInteger),
     Column("withdrawn_at", BigInteger),
+    Column("simulated", Boolean, nullable=False, server_default=false()),    # made by `study simulate`, not a person
     UniqueConstraint("study_id", "label"), UniqueConstraint("study_id", "key_digest"))
 
 visits = Table(
     "visits", metadata,
     Column("token_digest", String(64), primary_key=True), _ref("annotator_id", "annotators"),
-    Column("session_digest", String(64)),                        # of the session that it ends with; null: entered without an account
     Column("created_at", BigInteger, nullable=False))
 
 assignments = Table(

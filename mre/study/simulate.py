@@ -1,26 +1,29 @@
-"""Drawn annotators, to try a study's design before paying for it; and how many it takes to find a difference.
+"""Simulated annotators, to try a study's design before paying for it; and how many it takes to find a difference.
 
-A drawn annotator sees what a real one would be given (the same leases, repeats and checks) and scores it from a drawn truth:
+A simulated annotator is given what a person would be (the same leases, repeats and checks) and scores it from a drawn truth:
 each edit has a true score per perspective; the annotator adds a bias of their own, noise that grows with fatigue, and rounds to 0..5.
-A careless one scores at random.
+A careless one scores at random. They score a copy of the study that no person can join, and are marked wherever they are shown.
+The copy's order is drawn from the design's public seed: there is nobody to hide it from, and one seed gives one result.
 """
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import numpy as np
 import sqlalchemy as sa
+from sqlalchemy import Connection
 
-from mre.agreement.paired_tests import paired_t_power, paired_t_size
 from mre.errors import StudyError
 from mre.rewards import PERSPECTIVES
 from mre.study import events, leases, visit
-from mre.study.schema import annotators, assignments, items, methods, pairs, studies
+from mre.study.paired import paired_t_power, paired_t_size
+from mre.study.schema import SIMULATED_LABEL, annotators, assignments, items, methods, pairs, studies
 from mre.study.store import Store
-from mre.study.studies import find_study, start
+from mre.study.studies import Study, close, simulated_copy
 from mre.study.visit import Answer
 
 BATCH = 40              # screens in one transaction
@@ -29,7 +32,7 @@ SECONDS_PER_SCREEN = 25.0
 
 @dataclass(frozen=True)
 class Crowd:
-    """How drawn annotators behave. Scores are on the 0-5 scale; the paper gives no such figures, so these are ours."""
+    """How simulated annotators behave. Scores are on the 0-5 scale; the paper gives no such figures, so these are ours."""
 
     annotators: int = 10
     seed: int = 0
@@ -53,7 +56,7 @@ class Crowd:
 
 
 class _Time:
-    """The drawn annotators' clock: it jumps from screen to screen."""
+    """The simulated annotators' clock: it jumps from screen to screen."""
 
     def __init__(self, start_ms: int) -> None:
         self.now = start_ms
@@ -62,34 +65,31 @@ class _Time:
         return self.now
 
 
-def simulate(store: Store, name: str, crowd: Crowd, on_screen: Callable[[int], None] | None = None) -> int:
-    """Fill a study with drawn annotators, who stay until nothing is left for them. Returns the number of screens answered.
+def simulate(store: Store, name: str, crowd: Crowd, on_screen: Callable[[int], None] | None = None, by: str = "researcher"
+             ) -> tuple[Study, int]:
+    """Let simulated annotators score a copy of a study, until nothing is left for them. Returns the copy and the screens answered.
 
-    A draft is started. Raises StudyError for a study in which people have taken part: drawn scores are not to mix with theirs.
+    The study itself stays as it is, whatever its state. The copy is marked as simulated, no person can join it, and it is closed when
+    this returns or fails.
     """
-    study = find_study(store, name)
-    with store.read() as connection:
-        labels = connection.execute(sa.select(annotators.c.label).where(annotators.c.study_id == study.id)).scalars().all()
-    if any(not label.startswith("drawn-") for label in labels):
-        raise StudyError(f"people have taken part in study {name}; make a version of it for drawn annotators with `study revise {name}`")
-    if labels:
-        raise StudyError(f"study {name} has been simulated already; make a new version of it with `study revise {name}`")
-    study = start(store, name, by="simulate")
-    real_clock, store.clock = store.clock, _Time(store.clock())
+    copy = simulated_copy(store, name, by)
     try:
-        return _Simulation(store, name, crowd).run(on_screen)
+        screens = _Simulation(store.sibling(_Time(store.clock())), copy, crowd).run(on_screen)
     finally:
-        store.clock = real_clock
+        copy = close(store, copy.name, by)
+    return copy, screens
 
 
 class _Simulation:
-    def __init__(self, store: Store, name: str, crowd: Crowd) -> None:
-        self.store, self.crowd = store, crowd
-        self.study = find_study(store, name)
+    """Annotators who work side by side: each looks at a screen for a while, answers it, and is given the next."""
+
+    def __init__(self, store: Store, study: Study, crowd: Crowd) -> None:
+        self.store, self.study, self.crowd = store, study, crowd
         self.rng = np.random.default_rng(crowd.seed)
         self.truth = self._draw_truth()
         self.careless = self.rng.permutation(crowd.annotators) < round(crowd.careless * crowd.annotators)
         self.biases = self.rng.normal(0, crowd.bias, (crowd.annotators, len(PERSPECTIVES)))
+        self.held: dict[int, tuple[sa.Row, float]] = {}         # by annotator's number: the screen, and seconds looked at it
 
     def _draw_truth(self) -> dict[tuple[int, int | None], np.ndarray]:
         """True scores (3,) by item and method; the original as an edit follows nothing, preserves all."""
@@ -108,54 +108,77 @@ class _Simulation:
         return truth
 
     def run(self, on_screen: Callable[[int], None] | None) -> int:
-        people = [self._join(number) for number in range(self.crowd.annotators)]
-        answered, at_work = 0, list(range(len(people)))
-        while at_work:
-            for number in list(at_work):
-                count = self._work(number, people[number])
-                answered += count
-                if on_screen:
-                    on_screen(answered)
-                if count < BATCH:
-                    at_work.remove(number)
+        self.people = [self._join(number) for number in range(self.crowd.annotators)]
+        began, answered = self.store.clock(), 0
+        queue = [(began + number, number) for number in range(len(self.people))]       # (when, who) is free for the next screen
+        idle: list[int] = []                                                           # who found nothing; a skip may bring them back
+        while queue:
+            with self.store.write() as connection:
+                self.store.lock(connection, studies, self.study.id)
+                for _ in range(BATCH):
+                    if not queue:
+                        break
+                    self.store.clock.now, number = heapq.heappop(queue)
+                    done, skipped = self._answer_held(connection, number)
+                    answered += done
+                    if skipped:
+                        for waiting in idle:
+                            heapq.heappush(queue, (self.store.clock.now, waiting))
+                        idle.clear()
+                    seconds = self._take_next(connection, number)
+                    if seconds is None:
+                        idle.append(number)
+                    else:
+                        heapq.heappush(queue, (self.store.clock.now + math.ceil(1000 * seconds), number))
+            if on_screen:
+                on_screen(answered)
         return answered
 
-    def _join(self, number: int) -> tuple[int, str]:
-        label = f"drawn-{number + 1:03d}"
+    def _join(self, number: int) -> visit.Annotator:
+        label = f"{SIMULATED_LABEL}{number + 1:03d}"
         with self.store.write() as connection:
             now = self.store.clock()
             found = connection.execute(annotators.insert().values(
-                study_id=self.study.id, label=label, language="en", joined_at=now, consented_at=now)).inserted_primary_key[0]
-            events.record(connection, self.study.id, now, label, "join", {"drawn": True})
-        return found, label
+                study_id=self.study.id, label=label, language="en", joined_at=now, consented_at=now,
+                simulated=True)).inserted_primary_key[0]
+            events.record(connection, self.study.id, now, label, "join", {"simulated": True})
+            return visit.annotator_of(connection, found)
 
-    def _work(self, number: int, person: tuple[int, str]) -> int:
-        """Up to BATCH screens in one transaction. Returns how many there were."""
-        annotator_id, label = person
-        with self.store.write() as connection:
-            self.store.lock(connection, studies, self.study.id)
-            annotator = visit.Annotator(annotator_id, self.study, label, "en", consented=True, withdrawn=False)
-            for count in range(BATCH):
-                found = leases.claim(connection, self.study, annotator_id, label, self.store.clock(), pictures=False)
-                if found is None:
-                    return count
-                row = connection.execute(sa.select(assignments, *leases.pair_columns).join(pairs, pairs.c.id == assignments.c.pair_id)
-                                         .where(assignments.c.id == found)).one()
-                seconds = self.rng.gamma(4, SECONDS_PER_SCREEN / 4)
-                self.store.clock.now += max(1, int(seconds * 1000))
-                visit.answer_within(self.store, connection, annotator, row.token, self._answer(number, label, row, seconds))
-        return BATCH
+    def _answer_held(self, connection: Connection, number: int) -> tuple[bool, bool]:
+        """Answer the screen that the annotator has looked at. Returns whether an answer was stored, and whether it was a skip."""
+        if number not in self.held:
+            return False, False
+        row, seconds = self.held.pop(number)
+        given = self._answer(number, row, seconds)
+        try:
+            visit.answer_within(self.store, connection, self.people[number], row.token, given)
+        except visit.NotYours:              # a lease shorter than the look at the screen; somebody else has it now
+            return False, False
+        return True, given.skip_reason is not None
 
-    def _answer(self, number: int, label: str, row: sa.Row, seconds: float) -> Answer:
-        key = f"drawn-{row.id:08d}"
+    def _take_next(self, connection: Connection, number: int) -> float | None:
+        """Give the annotator their next screen. Returns the seconds that they will look at it; None when nothing is left for them."""
+        person = self.people[number]
+        found = leases.claim(connection, self.study, person.id, person.label, self.store.clock(), pictures=False)
+        if found is None:
+            return None
+        row = connection.execute(sa.select(assignments, *leases.pair_columns).join(pairs, pairs.c.id == assignments.c.pair_id)
+                                 .where(assignments.c.id == found)).one()
+        seconds = max(0.001, self.study.design.min_seconds, self.rng.gamma(4, SECONDS_PER_SCREEN / 4))
+        self.held[number] = row, seconds
+        return seconds
+
+    def _answer(self, number: int, row: sa.Row, seconds: float) -> Answer:
+        key = f"simulated-{row.id:08d}"
         if self.rng.random() < self.crowd.skip:
             return Answer(key, 0, skip_reason="unclear", active_ms=int(seconds * 1000))
         if self.careless[number]:
             scores = self.rng.integers(0, 6, (2, 3))
         else:
             noise = self.crowd.noise * (1 + self.crowd.fatigue * row.screen / 100)
-            seen = [self.truth[row.item_id, method] for method in leases.shown_methods(self.study.design.seed, label, row)]
-            scores = np.clip(np.rint(np.array(seen) + self.biases[number] + self.rng.normal(0, noise, (2, 3))), 0, 5).astype(int)
+            shown = leases.shown_methods(self.study.order, self.people[number].label, row)
+            seen = np.array([self.truth[row.item_id, method] for method in shown])                      # (2, 3)
+            scores = np.clip(np.rint(seen + self.biases[number] + self.rng.normal(0, noise, (2, 3))), 0, 5).astype(int)
         return Answer(key, 0, tuple(tuple(map(int, line)) for line in scores), active_ms=int(seconds * 1000))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -36,11 +36,37 @@ class Study:
     created_at: int
     started_at: int | None
     closed_at: int | None
+    order_secret: str | None = field(repr=False)        # null: the order comes from the design's public seed
+    simulated: bool                                     # its annotators are simulated; no person can join
 
     @classmethod
     def of(cls, row: sa.Row) -> Study:
         values = {key: value for key, value in row._mapping.items() if key != "design"}
         return cls(design=StudyDesign.from_json(row.design), **values)
+
+    @property
+    def order(self) -> assignment.Order:
+        """What sides, items, repeats and checks are drawn from."""
+        return assignment.Order(self.order_secret, self.design.seed)
+
+    @property
+    def order_words(self) -> str:
+        """Where the order comes from, and what may be known of it now."""
+        if self.simulated:
+            return f"drawn from the public seed {self.design.seed}, as in every simulated study"
+        if self.order_secret is None:
+            return ("will be drawn from a secret when the study starts" if self.state == "draft" else
+                    f"drawn from the public seed {self.design.seed}, as this study began before orders were secret: annotators who know "
+                    f"that could foresee sides; `study revise` makes a new version with a secret order")
+        if not self.order.known:
+            return f"cannot be rebuilt: exported before the study had closed, with {self.order_cell}"
+        return (f"drawn from {self.order_cell}" if self.state == "closed" else
+                f"drawn from a secret that exports tell once the study has closed; until then {self.order_cell}")
+
+    @property
+    def order_cell(self) -> int | str:
+        """What exports say of the order now."""
+        return self.order.cell(closed=self.state == "closed")
 
 
 def all_studies(store: Store) -> list[Study]:
@@ -122,26 +148,49 @@ def revise(store: Store, name: str, by: str = "researcher", **changes: object) -
     """A new draft version of a study, NAME@2 and so on, with the same items and another design."""
     with store.write() as connection:
         old = _find(connection, name)
+        if old.simulated:
+            raise StudyError(f"study {name} is simulated; revise the study that it was made from")
         base = old.name.rsplit("@", 1)[0]
         version = 1 + connection.execute(sa.select(sa.func.max(studies.c.version)).where(
             sa.or_(studies.c.name == base, studies.c.name.like(base.replace("_", r"\_") + "@%", escape="\\")))).scalar_one()
-        new_name = f"{base}@{version}"
-        new_id = _insert_study(connection, new_name, version, replace(old.design, **changes), store.clock())
-        names = _method_names(connection, old.id)
-        new_methods = _insert_methods(connection, new_id, names)
-        assignment.method_pairs(names, replace(old.design, **changes).pairs)
-        kept = [dict(row._mapping) for row in connection.execute(sa.select(items).where(items.c.study_id == old.id))]
-        connection.execute(items.insert(), [{**{k: v for k, v in row.items() if k != "id"}, "study_id": new_id} for row in kept])
-        new_items = dict(connection.execute(sa.select(items.c.name, items.c.id).where(items.c.study_id == new_id)).all())
-        query = (sa.select(edits, items.c.name.label("item"), methods.c.name.label("method"))
-                 .join(items, items.c.id == edits.c.item_id).join(methods, methods.c.id == edits.c.method_id)
-                 .where(items.c.study_id == old.id))
-        rows = [{"item_id": new_items[row.item], "method_id": new_methods[row.method], "image": row.image, "source": row.source,
-                 "source_digest": row.source_digest, "details": row.details} for row in connection.execute(query)]
-        if rows:
-            connection.execute(edits.insert(), rows)
+        design = replace(old.design, **changes)
+        assignment.method_pairs(_method_names(connection, old.id), design.pairs)
+        new_id = _copy(connection, old, f"{base}@{version}", version, design, store.clock())
         events.record(connection, new_id, store.clock(), by, "create", {"version_of": old.name})
+        return _find(connection, f"{base}@{version}")
+
+
+def simulated_copy(store: Store, name: str, by: str = "researcher") -> Study:
+    """A running copy of a study for simulated annotators: NAME-simulated, NAME-simulated-2 and so on. No person can join it."""
+    with store.write() as connection:
+        old = _find(connection, name)
+        if old.simulated:
+            raise StudyError(f"study {name} is simulated already; simulate the study that it was made from")
+        taken = set(connection.execute(sa.select(studies.c.name).where(studies.c.name.startswith(f"{name}-simulated", autoescape=True)))
+                    .scalars())
+        wanted = (f"{name}-simulated{number}" for number in ("", *(f"-{count}" for count in range(2, len(taken) + 2))))
+        new_name, now = next(free for free in wanted if free not in taken), store.clock()
+        new_id = _copy(connection, old, new_name, old.version, old.design, now, simulated=True)
+        events.record(connection, new_id, now, by, "create", {"simulated_copy_of": old.name})
+        _begin(connection, _find(connection, new_name), now, by)
         return _find(connection, new_name)
+
+
+def _copy(connection: Connection, old: Study, name: str, version: int, design: StudyDesign, now: int, *, simulated: bool = False) -> int:
+    """A draft with the methods, items and edits of another study. Returns its id."""
+    new_id = _insert_study(connection, name, version, design, now, simulated=simulated)
+    new_methods = _insert_methods(connection, new_id, _method_names(connection, old.id))
+    kept = [dict(row._mapping) for row in connection.execute(sa.select(items).where(items.c.study_id == old.id))]
+    connection.execute(items.insert(), [{**{k: v for k, v in row.items() if k != "id"}, "study_id": new_id} for row in kept])
+    new_items = dict(connection.execute(sa.select(items.c.name, items.c.id).where(items.c.study_id == new_id)).all())
+    query = (sa.select(edits, items.c.name.label("item"), methods.c.name.label("method"))
+             .join(items, items.c.id == edits.c.item_id).join(methods, methods.c.id == edits.c.method_id)
+             .where(items.c.study_id == old.id))
+    rows = [{"item_id": new_items[row.item], "method_id": new_methods[row.method], "image": row.image, "source": row.source,
+             "source_digest": row.source_digest, "details": row.details} for row in connection.execute(query)]
+    if rows:
+        connection.execute(edits.insert(), rows)
+    return new_id
 
 
 def drop_unused_pictures(store: Store) -> None:
@@ -156,10 +205,10 @@ def _refuse_taken(connection: Connection, name: str) -> None:
         raise StudyError(f"a study called {name!r} is there already; choose another name, or make a new version with `study revise {name}`")
 
 
-def _insert_study(connection: Connection, name: str, version: int, design: StudyDesign, now: int) -> int:
+def _insert_study(connection: Connection, name: str, version: int, design: StudyDesign, now: int, *, simulated: bool = False) -> int:
     return connection.execute(studies.insert().values(
         name=name, public_id=secrets.token_urlsafe(9), version=version, state="draft", design=design.to_json(),
-        created_at=now)).inserted_primary_key[0]
+        created_at=now, simulated=simulated)).inserted_primary_key[0]
 
 
 def _insert_methods(connection: Connection, study_id: int, names: list[str]) -> dict[str, int]:
@@ -187,13 +236,19 @@ def start(store: Store, name: str, by: str = "researcher") -> Study:
             return study
         if study.state == "closed":
             raise StudyError(f"study {name} is closed; `study revise {name}` makes a new version of it")
-        now = store.clock()
-        values: dict[str, object] = {"state": "running"}
-        if study.state == "draft":
-            values |= {"started_at": now, "digest": _lay_out(connection, study)}
-        connection.execute(studies.update().where(studies.c.id == study.id).values(**values))
-        events.record(connection, study.id, now, by, "start", {"digest": values.get("digest", study.digest)})
+        _begin(connection, study, store.clock(), by)
         return _find(connection, name)
+
+
+def _begin(connection: Connection, study: Study, now: int, by: str) -> None:
+    """Let a draft or paused study run. A draft's order is drawn: from a secret made now, or from the design's seed when simulated."""
+    values: dict[str, object] = {"state": "running"}
+    if study.state == "draft":
+        study = replace(study, order_secret=None if study.simulated else assignment.new_secret())
+        values |= {"started_at": now, "order_secret": study.order_secret, "digest": _lay_out(connection, study)}
+    connection.execute(studies.update().where(studies.c.id == study.id).values(**values))
+    events.record(connection, study.id, now, by, "start", {"digest": values.get("digest", study.digest),
+                                                           "order_seed": study.order.cell(closed=False)})
 
 
 def pause(store: Store, name: str, by: str = "researcher") -> Study:
@@ -257,7 +312,7 @@ def _lay_out(connection: Connection, study: Study) -> str:
     pair_ids = connection.execute(sa.select(pairs.c.id).where(pairs.c.study_id == study.id).order_by(pairs.c.id)).scalars().all()
     rows = [{"study_id": study.id, "pair_id": pair_ids[pair], "kind": "main", "slot": slot, "side_order": order, "shuffle_key": key,
              "state": "open", "revision": 0}
-            for pair, slot, order, key in assignment.lay_out(study.design.seed, len(pair_ids), study.design.per_pair)]
+            for pair, slot, order, key in study.order.lay_out(len(pair_ids), study.design.per_pair)]
     connection.execute(assignments.insert(), rows)
     return content_digest(study.design, [(item.name, item.edit_type, item.instruction, item.original) for item in found],
                           [tuple(row) for row in shown])
@@ -290,6 +345,14 @@ def include(store: Store, name: str, label: str, by: str = "researcher") -> None
         if not lifted:
             raise StudyError(f"annotator {label} is not excluded")
         events.record(connection, study.id, now, by, "include", {"annotator": label})
+
+
+def invitable(store: Store, name: str) -> Study:
+    """The study, if people can take part in it. Raises StudyError."""
+    study = find_study(store, name)
+    if study.simulated:
+        raise StudyError(f"study {name} is simulated; nobody can take part in it")
+    return study
 
 
 def _annotator(store: Store, connection: Connection, name: str, label: str) -> tuple[Study, int]:

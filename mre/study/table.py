@@ -14,13 +14,14 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from mre.agreement.figures import Figure, percentile_interval
-from mre.agreement.paired_tests import PairedTest, holm, paired_test
-from mre.agreement.resampling import Resampler
 from mre.errors import StudyError
 from mre.rewards import PERSPECTIVES
+from mre.study.agreement import Figure, percentile_interval
 from mre.study.cells import safe
+from mre.study.export import simulated_labels
 from mre.study.figures import score_frame
+from mre.study.paired import PairedTest, holm, paired_test
+from mre.study.resampling import Resampler
 from mre.study.store import Store
 from mre.study.studies import find_study
 
@@ -57,6 +58,7 @@ class Table:
     items: int
     photos: int
     annotators: int
+    simulated: int          # of the annotators
     means: tuple[Mean, ...]
     comparisons: tuple[Comparison, ...]
 
@@ -70,7 +72,7 @@ class Table:
 
 def study_table(store: Store, name: str, *, everyone: bool = False, draws: int = DRAWS, seed: int = 0) -> Table:
     """Table 3 of a study, from final scores of pairs; excluded annotators are left out unless `everyone`."""
-    find_study(store, name)
+    study = find_study(store, name)
     frame = score_frame(store, name, everyone=everyone)
     if not len(frame):
         raise StudyError(f"study {name} has no scores yet")
@@ -90,7 +92,8 @@ def study_table(store: Store, name: str, *, everyone: bool = False, draws: int =
             comparisons.append((first, second, perspective, Figure(difference.value, difference.n, difference.low, difference.high,
                                                                    test.mean_difference.p), test))
     adjusted = holm([test.mean_difference.p for *_rest, test in comparisons])
-    return Table(name, methods, frame["item"].nunique(), photos.nunique(), frame["annotator"].nunique(), tuple(means),
+    return Table(name, methods, frame["item"].nunique(), photos.nunique(), frame["annotator"].nunique(),
+                 len(simulated_labels(store, study) & set(frame["annotator"])), tuple(means),
                  tuple(Comparison(first, second, perspective, difference, p, test)
                        for (first, second, perspective, difference, test), p in zip(comparisons, adjusted, strict=True)))
 
@@ -114,16 +117,16 @@ def _csv(table: Table) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["study", "kind", "perspective", "method", "minus", "value", "low", "high", "items", "photos", "annotators", "ratings",
-                     "sd", "t", "p", "p_holm", "wilcoxon_p", "cohen_dz", "wins", "ties", "losses"])
+                     "sd", "t", "p", "p_holm", "wilcoxon_p", "cohen_dz", "wins", "ties", "losses", "simulated"])
     for cell in table.means:
         writer.writerow([safe(table.study), "mean", cell.perspective, safe(cell.method), "", *_three(cell.mean), cell.mean.n, table.photos,
-                         table.annotators, cell.ratings, *[""] * 9])
+                         table.annotators, cell.ratings, *[""] * 9, table.simulated])
     for row in table.comparisons:
         test = row.test
         writer.writerow([safe(table.study), "difference", row.perspective, safe(row.second), safe(row.first), *_three(row.difference),
                          test.n, table.photos, table.annotators, "", _cell(test.sd_difference.value), _cell(test.t.value),
                          _cell(row.difference.p), _cell(row.holm_p), _cell(test.wilcoxon.p), _cell(test.cohen_dz.value), test.wins,
-                         test.ties, test.losses])
+                         test.ties, test.losses, table.simulated])
     return out.getvalue()
 
 
@@ -167,7 +170,11 @@ def _latex(table: Table) -> str:
 
 
 def _caption(table: Table) -> str:
-    return (f"Human scores, 0 to 5: means over {table.items} items ({table.photos} photos), {table.annotators} annotators; "
+    whose, people = "Human", f"{table.annotators} annotators"
+    if table.simulated:
+        whose = "Simulated" if table.simulated == table.annotators else "Human and simulated"
+        people += ", all simulated" if table.simulated == table.annotators else f", {table.simulated} of them simulated"
+    return (f"{whose} scores, 0 to 5: means over {table.items} items ({table.photos} photos), {people}; "
             "95 % intervals from resampling photos; p-values from paired tests over photos (t-test cluster-robust).")
 
 

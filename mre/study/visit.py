@@ -120,6 +120,8 @@ def enter(store: Store, public_id: str, language: str = "en", key: str | None = 
     with store.write() as connection:
         study = _open_study(store, connection, public_id)
         digest = _keyed(store, f"{study.id}/{key}") if key else None
+        if study.simulated:
+            raise NotYours("There is no study behind this link.")
         found = connection.execute(sa.select(annotators.c.id).where(annotators.c.study_id == study.id, annotators.c.key_digest == digest)
                                    ).scalar() if digest else None
         if found is None:
@@ -127,7 +129,7 @@ def enter(store: Store, public_id: str, language: str = "en", key: str | None = 
                 raise StudyError({"draft": "This study has not started yet.", "paused": "This study is paused; please come back later.",
                                   "closed": "This study has ended. Thank you for your interest."}[study.state])
             found = _new_annotator(store, connection, study, language, digest)
-        return _new_visit(store, connection, found), _annotator(connection, found)
+        return _new_visit(store, connection, found), annotator_of(connection, found)
 
 
 def enter_by_code(store: Store, code: str) -> tuple[str, Annotator]:
@@ -136,7 +138,7 @@ def enter_by_code(store: Store, code: str) -> tuple[str, Annotator]:
         found = connection.execute(sa.select(annotators.c.id).where(annotators.c.code_digest == _keyed(store, _plain_code(code)))).scalar()
         if found is None:
             raise NotYours("This code is not known. Codes are 12 letters and digits; a newer code replaces an older one.")
-        return _new_visit(store, connection, found), _annotator(connection, found)
+        return _new_visit(store, connection, found), annotator_of(connection, found)
 
 
 def personal_code(store: Store, annotator: Annotator) -> str:
@@ -153,7 +155,7 @@ def visitor(store: Store, token: str | None) -> Annotator | None:
         return None
     with store.read() as connection:
         found = connection.execute(sa.select(visits.c.annotator_id).where(visits.c.token_digest == _plain_digest(token))).scalar()
-        return None if found is None else _annotator(connection, found)
+        return None if found is None else annotator_of(connection, found)
 
 
 def set_language(store: Store, annotator: Annotator, language: str) -> None:
@@ -179,7 +181,7 @@ def work(store: Store, annotator: Annotator) -> dict:
     """The annotator's current screen and the next one (claimed where they are not held yet), and their progress."""
     with store.write() as connection:
         store.lock(connection, studies, annotator.study.id)
-        return work_within(store, connection, _annotator(connection, annotator.id))
+        return work_within(store, connection, annotator_of(connection, annotator.id))
 
 
 def work_within(store: Store, connection: Connection, annotator: Annotator) -> dict:
@@ -208,7 +210,7 @@ def answer(store: Store, annotator: Annotator, token: str, given: Answer) -> dic
     late = False
     with store.write() as connection:
         store.lock(connection, studies, annotator.study.id)
-        annotator = _annotator(connection, annotator.id)
+        annotator = annotator_of(connection, annotator.id)
         _need_consent(annotator)
         try:
             revision = answer_within(store, connection, annotator, token, given)
@@ -237,10 +239,11 @@ def answer_within(store: Store, connection: Connection, annotator: Annotator, to
     if annotator.study.state == "closed":
         raise StudyError("This study has ended; answers can no longer be stored. Thank you for your work.")
     now = store.clock()
-    shown_at = row.first_shown_at or row.leased_at
-    if row.revision == 0 and given.skip_reason is None and now - shown_at < annotator.study.design.min_seconds * 1000:
-        raise BadAnswer(f"Please look at each pair for at least {annotator.study.design.min_seconds:g} seconds.")
-    active = None if given.active_ms is None else min(given.active_ms, max(0, now - shown_at))
+    looked = _looked_at(annotator.study, row, given, now)
+    least = annotator.study.design.min_seconds
+    if row.revision == 0 and given.skip_reason is None and looked is not None and looked < least * 1000:
+        raise BadAnswer(f"Please look at each pair for at least {least:g} second{'' if least == 1 else 's'}.")
+    active = None if given.active_ms is None else min(given.active_ms, looked)
     revision = row.revision + 1
     if row.revision:
         for table in (answers, ratings):
@@ -250,7 +253,7 @@ def answer_within(store: Store, connection: Connection, annotator: Annotator, to
         active_ms=active, skip_reason=given.skip_reason, comment=given.comment, viewport=given.viewport,
         app_version=__version__)).inserted_primary_key[0]
     if given.scores:
-        shown = leases.shown_methods(annotator.study.design.seed, annotator.label, row)
+        shown = leases.shown_methods(annotator.study.order, annotator.label, row)
         connection.execute(ratings.insert(), [
             {"study_id": annotator.study.id, "answer_id": answer_id, "assignment_id": row.id, "annotator_id": annotator.id,
              "item_id": row.item_id, "method_id": method, "kind": row.kind, "shown_as": number, "is_final": True,
@@ -287,6 +290,15 @@ class Draft:
         """A stored draft; one of before comments were kept is the scores alone."""
         kept = json.loads(text)
         return cls(kept) if isinstance(kept, list) else cls(**kept)
+
+
+def _looked_at(study: Study, row: sa.Row, given: Answer, now: int) -> int | None:
+    """Milliseconds since the screen was shown. Where the clock was set back meanwhile: as the page measured, up to a lease; None when it
+    did not say."""
+    passed = now - (row.first_shown_at or row.leased_at)
+    if passed >= 0:
+        return passed
+    return None if given.active_ms is None else min(given.active_ms, leases.lease_ms(study))
 
 
 def save_draft(store: Store, annotator: Annotator, token: str, draft: Draft, revision: int = 0) -> None:
@@ -366,7 +378,7 @@ def withdraw(store: Store, annotator: Annotator) -> None:
 
 # ------------------------------------------------------------------------------------------------------------------ inside
 
-def _annotator(connection: Connection, annotator_id: int) -> Annotator:
+def annotator_of(connection: Connection, annotator_id: int) -> Annotator:
     row = connection.execute(sa.select(annotators).where(annotators.c.id == annotator_id)).one()
     study = Study.of(connection.execute(sa.select(studies).where(studies.c.id == row.study_id)).one())
     return Annotator(row.id, study, row.label, row.language, row.consented_at is not None, row.withdrawn_at is not None)
@@ -443,7 +455,7 @@ def _keep_late(store: Store, connection: Connection, annotator: Annotator, token
 
 
 def _keyed(store: Store, text: str) -> str:
-    return hmac.new(store.pseudonym_key.encode(), text.encode(), hashlib.sha256).hexdigest()
+    return hmac.new(store.secret.encode(), text.encode(), hashlib.sha256).hexdigest()
 
 
 def _plain_digest(token: str) -> str:

@@ -22,7 +22,7 @@ from fastapi import FastAPI
 from PIL import Image
 
 from mre.rewards import EDIT_TYPES
-from mre.study import studies
+from mre.study import assignment, studies
 from mre.study.design import StudyDesign
 from mre.study.schema import metadata
 from mre.study.store import Store
@@ -60,6 +60,12 @@ def draw_edits(out: Path, items: int = 6, methods: tuple[str, ...] = ("tiny", "t
         writer.writeheader()
         writer.writerows(rows)
     return out
+
+
+@pytest.fixture
+def known_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Studies that start get one and the same secret, so that what is drawn from it is the same in every run."""
+    monkeypatch.setattr(assignment, "new_secret", lambda: f"order-{5:032x}")
 
 
 @pytest.fixture
@@ -120,11 +126,11 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Itera
         yield opened
         opened.close()
         return
-    opened = Store.open(tmp_path / "data", request.getfixturevalue("postgres"), clock=clock)
+    opened = Store(request.getfixturevalue("postgres"), clock=clock)
     with opened.write() as connection:
         connection.execute(sa.text("truncate " + ", ".join(metadata.tables) + " restart identity cascade"))
     opened.close()
-    opened = Store.open(tmp_path / "data", opened.url, clock=clock)         # makes its own keys again
+    opened = Store(opened.url, clock=clock)         # makes its own secret again
     yield opened
     opened.close()
 

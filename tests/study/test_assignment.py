@@ -1,5 +1,6 @@
 """Exactly k annotators per pair, both sides in balance, whoever comes and goes."""
 
+import hashlib
 import itertools
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from mre.errors import StudyError
 from mre.study import assignment, studies, visit
 from mre.study.design import StudyDesign
-from mre.study.schema import annotators, assignments
+from mre.study.schema import annotators, assignments, events, items, pairs
 from mre.study.store import Store
 from mre.study.visit import Answer
 from tests.study.conftest import Clock, draw_edits
@@ -51,7 +52,7 @@ def check_balance(store, study):
         own = [row for row in rows if row.label == label]
         assert abs(sum(1 if row.side_order else -1 for row in own)) <= 2
         for row in own:
-            assert row.side_order == assignment.side_order(study.design.seed, label, row.screen)
+            assert row.side_order == study.order.side_order(label, row.screen)
 
 
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -133,21 +134,53 @@ def test_hidden_repeats_come_with_sides_swapped_and_far_enough_after_the_first(t
     store.close()
 
 
-def test_item_order_differs_between_annotators_and_is_drawn_from_the_seed(tmp_path, clock):
-    orders = []
-    for attempt in range(2):
-        store = Store.open(tmp_path / f"data{attempt}", clock=clock)
-        studies.create_from_edits(store, "s", [draw_edits(tmp_path / "e", 12, size=(16, 16))],
-                                  StudyDesign(per_pair=2, repeats=0, checks=0, seed=3))
-        study = studies.start(store, "s")
-        for person in (join(store, study), join(store, study)):
-            seen = []
-            while shown := answer_one(store, person):
-                seen.append(shown["instruction"])
-            orders.append(seen)
-        store.close()
-    assert orders[0] == orders[2] != orders[1] == orders[3]
-    assert sorted(orders[0]) == sorted(orders[1])
+def drawn_order(store, edits, monkeypatch, secret, seed=3):
+    """All screens of two annotators of a study whose order is drawn from `secret`, and each one's instructions as they came."""
+    monkeypatch.setattr(assignment, "new_secret", lambda: secret)
+    studies.create_from_edits(store, "s", [edits], StudyDesign(per_pair=2, repeats=20, repeat_gap=2, checks=20, seed=seed))
+    study = studies.start(store, "s")
+    instructions = []
+    for person in (join(store, study), join(store, study)):
+        instructions.append([])
+        while shown := answer_one(store, person):
+            instructions[-1].append(shown["instruction"])
+    with store.read() as connection:
+        screens = connection.execute(
+            sa.select(annotators.c.label, assignments.c.screen, assignments.c.kind, assignments.c.side_order, items.c.name)
+            .join(annotators, annotators.c.id == assignments.c.annotator_id).join(pairs, pairs.c.id == assignments.c.pair_id)
+            .join(items, items.c.id == pairs.c.item_id).order_by(annotators.c.label, assignments.c.screen)).all()
+    return [tuple(row) for row in screens], instructions
+
+
+def test_order_is_drawn_from_the_secret_alone_and_the_same_on_every_database(store, edits, monkeypatch, tmp_path, clock):
+    secret, other = assignment.new_secret(), assignment.new_secret()
+    screens, (first, second) = drawn_order(store, edits, monkeypatch, secret)
+    assert first != second
+    assert set(first) == set(second)
+    sqlite = [Store.open(tmp_path / name, clock=clock) for name in ("again", "other")]
+    assert drawn_order(sqlite[0], edits, monkeypatch, secret, seed=4)[0] == screens      # whatever the design's public seed
+    assert drawn_order(sqlite[1], edits, monkeypatch, other)[0] != screens
+    for opened in sqlite:
+        opened.close()
+
+
+def test_each_start_draws_a_secret_of_its_own_that_nothing_shows_before_the_study_has_closed(store, study, edits):
+    studies.create_from_edits(store, "twin", [edits], study.design)
+    twin, revised = studies.start(store, "twin"), studies.start(store, studies.revise(store, "demo").name)
+    assert len({study.order_secret, twin.order_secret, revised.order_secret}) == 3
+    assert study.digest == twin.digest                                         # of what annotators see: the secret is no part of it
+    assert study.order_secret not in repr(study) + repr(study.order) + study.design.to_json()
+    with store.read() as connection:
+        log = str(connection.execute(sa.select(events.c.details)).all())
+    assert study.order_secret not in log
+    assert "sha256:" + hashlib.sha256(study.order_secret.encode()).hexdigest() in log
+    assert study.order_cell == "sha256:" + hashlib.sha256(study.order_secret.encode()).hexdigest()
+    assert studies.close(store, "demo").order_cell == study.order_secret
+
+
+def test_of_an_odd_number_of_pairs_either_order_may_have_one_more():
+    firsts = [assignment.Order(assignment.new_secret()).lay_out(1, 2)[0][2] for _ in range(200)]
+    assert 60 < sum(firsts) < 140                                              # both, each with probability 1/2: p = 1e-8 outside
 
 
 def test_three_methods_give_all_pairs_or_the_chosen_ones():

@@ -38,20 +38,25 @@ def test_every_setting_of_a_study_has_a_flag(tmp_path):
 
 
 def test_from_edits_to_a_table_without_a_page(tmp_path, capsys):
-    study(tmp_path, "create", "s", "--edits", str(draw_edits(tmp_path / "e", 10)), "--per-pair", "3", "--start")
+    study(tmp_path, "create", "s", "--edits", str(draw_edits(tmp_path / "e", 10)), "--per-pair", "3")
     study(tmp_path, "simulate", "s", "--annotators", "3")
-    study(tmp_path, "exclude", "s", "drawn-002", "--reason", "too fast")
-    study(tmp_path, "status", "s")
-    assert "following" in capsys.readouterr().out
-    study(tmp_path, "close", "s")
-    study(tmp_path, "export", "s", "--out", str(tmp_path / "s.csv"))
+    assert "s-simulated: 3 simulated annotators answered" in capsys.readouterr().out
+    study(tmp_path, "list")
+    assert capsys.readouterr().out == "s: draft\ns-simulated: closed, simulated\n"
+    study(tmp_path, "exclude", "s-simulated", "simulated-002", "--reason", "too fast")
+    study(tmp_path, "status", "s-simulated")
+    told = capsys.readouterr().out
+    assert "following" in told
+    assert "s-simulated is simulated: no person took part\n" in told
+    assert "order: drawn from the public seed 0, as in every simulated study\n" in told
+    study(tmp_path, "export", "s-simulated", "--out", str(tmp_path / "s.csv"))
     frame = pd.read_csv(tmp_path / "s.csv")
     assert tuple(frame.columns) == LONG
-    study(tmp_path, "table", "s", "--out", str(tmp_path / "table"))
+    study(tmp_path, "table", "s-simulated", "--out", str(tmp_path / "table"))
     for ending in ("csv", "md", "tex"):
         assert "following" in (tmp_path / f"table.{ending}").read_text(encoding="utf-8").lower()
     study(tmp_path, "import", "again", str(tmp_path / "s.csv"))
-    study(tmp_path, "verify", "s")
+    study(tmp_path, "verify", "s-simulated")
 
 
 def test_an_unknown_study_is_one_line_and_no_success(tmp_path, capsys):

@@ -38,7 +38,7 @@ def store(request, tmp_path_factory):
         opened.close()
         return
     with database_of_its_own(request.getfixturevalue("postgres")) as url:
-        opened = Store.open(folder / "data", url, clock=Clock())
+        opened = Store(url, clock=Clock())
         yield _fill(opened, folder)
         opened.close()
 
@@ -200,7 +200,7 @@ def test_simulated_studies_are_the_same_for_the_same_seed(tmp_path):
                                   StudyDesign(per_pair=3, repeats=10, repeat_gap=4, checks=10, seed=2))
         simulate(store, "s", Crowd(annotators=4, seed=5))
         out = io.StringIO(newline="")
-        export(store, "s", out)
+        export(store, "s-simulated", out)
         files.append(out.getvalue())
         store.close()
     assert files[0] == files[1]

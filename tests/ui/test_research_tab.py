@@ -35,7 +35,7 @@ def site(tmp_path_factory, chromium):
     edits = draw_edits(folder / "edits", 8, size=(16, 16))
     studies.create_from_edits(store, "scored", [edits], StudyDesign(per_pair=3, repeats=20, repeat_gap=2, checks=20))
     studies.start(store, "scored")
-    simulate(store.sibling(), "scored", Crowd(annotators=4))
+    simulate(store, "scored", Crowd(annotators=4))
     broken = draw_edits(folder / "broken", 3, size=(16, 16))
     (broken / "tiny" / "item-000.png").unlink()
     (broken / "tiny" / "item-001.png").write_bytes(b"not a picture")
@@ -65,7 +65,7 @@ def inner_tab(page, place: int) -> None:
 
 
 def test_agreement_answers_at_a_click_and_the_table_too(page):
-    assert "scored" in page.input_value("#study-choice input")
+    assert page.input_value("#study-choice input") == "scored-simulated"
     inner_tab(page, 2)
     page.click("#agreement-go")
     page.wait_for_selector("#study-agreement tbody tr")
@@ -83,10 +83,10 @@ def test_annotators_and_methods_are_shown_and_one_can_be_left_out(page):
     page.wait_for_selector("#study-people tbody tr")
     assert page.locator("#study-people tbody tr").count() == 4
     page.click("#study-who input")
-    page.get_by_role("option", name="drawn-002").click()
+    page.get_by_role("option", name="simulated-002").click()
     page.fill("#study-reason input, #study-reason textarea", EVIL)
     page.click("#study-exclude")
-    page.wait_for_selector("#study-said >> text=drawn-002 is left out")
+    page.wait_for_selector("#study-said >> text=simulated-002 is left out")
     assert EVIL in page.inner_text("#study-people")
     assert "4 (1 left out)" in page.inner_text("#study-summary")
     inner_tab(page, 1)

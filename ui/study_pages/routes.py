@@ -128,10 +128,10 @@ class Desk:
         public_id = given.get("study")
         if not public_id:
             self._identity(request, given)
-            running = [study for study in studies.all_studies(self.store) if study.state == "running"]
+            running = [study for study in studies.all_studies(self.store) if study.state == "running" and not study.simulated]
             return {"studies": [{"study": study.public_id, "title": study.design.title} for study in running]}
         study = next((study for study in studies.all_studies(self.store) if study.public_id == public_id), None)
-        if study is None or study.state == "draft":
+        if study is None or study.state == "draft" or study.simulated:
             raise visit.NotYours("There is no study behind this link.")
         known = self._visitor(request, public_id)
         if known is None:

@@ -1,1 +1,0 @@
-"""People against judges: agreement, resampling, ranking, paired tests, comparison and its report. Reads tables, never the database."""
