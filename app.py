@@ -40,6 +40,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
+    os.umask(0o077)                     # whatever the server writes, uploads too, is for its own eyes
     if args.port is not None and not 0 <= args.port <= 65535:
         print(f"error: --port must be between 0 and 65535, got {args.port}", file=sys.stderr)
         return 1

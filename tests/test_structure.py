@@ -30,6 +30,7 @@ def test_core_knows_nothing_of_the_interface():
 
 def test_rooms_without_tensors_do_not_import_torch_at_module_level():
     rooms = [ROOT / "mre" / "rewards.py", *(ROOT / "mre" / "judge").rglob("*.py"), *(ROOT / "mre" / "study").rglob("*.py"),
+             *(ROOT / "mre" / "agreement").rglob("*.py"),
              *(ROOT / "mre" / "commands").rglob("*.py"), *(ROOT / "ui").rglob("*.py"), ROOT / "app.py"]
     for path in rooms:
         assert not HEAVY & imported_roots(path, top_level_only=True), path
@@ -39,3 +40,10 @@ def test_importing_the_core_and_the_page_loads_no_torch():
     code = ("import sys, mre, mre.rewards; assert not {'torch', 'gradio', 'pandas'} & set(sys.modules)\n"
             "import ui.app; assert 'torch' not in sys.modules")
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_statistics_read_tables_and_never_the_database():
+    for path in (ROOT / "mre" / "agreement").rglob("*.py"):
+        assert "sqlalchemy" not in imported_roots(path), path
+        text = path.read_text(encoding="utf-8")
+        assert "from mre.study" not in text.replace("from mre.study.cells import", ""), path

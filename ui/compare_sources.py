@@ -10,10 +10,10 @@ from pathlib import Path
 import pandas as pd
 import sqlalchemy as sa
 
+from mre.agreement.score_files import Ratings, read_edits, read_human, read_judge
 from mre.errors import DataError
 from mre.imaging import open_image
 from mre.recipes import png_bytes
-from mre.study.ratings import Ratings, read_edits, read_human, read_judge
 from ui.studio import Studio
 
 RUN_FILE = "scores.csv"         # of a benchmark folder, beside its edits.csv

@@ -20,12 +20,12 @@ from ui.studio import Studio
 from ui.texts import add_texts, language_of, say, t
 
 if TYPE_CHECKING:
-    from mre.study.compare import Comparison
-    from mre.study.sides import Options
+    from mre.agreement.comparison import Comparison
+    from mre.agreement.sides import Options
 
 DRAWS = 1000
 SCHEMES = ("mre", "viescore")
-STATISTICS = ("ui.compare_view", "mre.study.compare", "mre.study.plots")     # a second and more to import: while the visitor looks around
+STATISTICS = ("ui.compare_view", "mre.agreement.comparison", "mre.agreement.plots")     # slow imports, made while a visitor looks around
 CARDS = 12
 SIGNS = ("both", "judge higher", "judge lower")
 TEXTS = {
@@ -156,7 +156,7 @@ def on_compare(studio: Studio, reread: bool = True, from_link: bool = False) -> 
     """Tables first, then plots, then intervals as they come. With `from_link` only when the page's address names both sides."""
     def compare(request: gr.Request, visit: Visit | None, study, human, run, judge, edits, scheme, judges, methods,
                 types) -> Iterator[list]:
-        from mre.study.sides import Options
+        from mre.agreement.sides import Options
         language, skip = language_of(request), gr.skip()
         rest = [skip] * 12
         if from_link and not (study and run and (visit is None or visit.comparison is None)):
@@ -190,10 +190,10 @@ def _names(sources: Sources) -> tuple[list[str], list[str], list[str]]:
 
 
 def _steps(studio: Studio, visit: Visit, language: str, options: Options, link: dict[str, Any]) -> Iterator[list]:
-    from mre.study.compare import Comparison
-    from mre.study.plots import all_plots
-    from mre.study.sides import sides_of
-    from mre.study.tables import all_tables, edit_types
+    from mre.agreement.comparison import Comparison
+    from mre.agreement.comparison_tables import all_tables, edit_types
+    from mre.agreement.plots import all_plots
+    from mre.agreement.sides import sides_of
     from ui import compare_view as view
 
     skip, sources = gr.skip(), visit.sources
@@ -232,7 +232,7 @@ def _steps(studio: Studio, visit: Visit, language: str, options: Options, link: 
 def on_cards(studio: Studio) -> Callable:
     """The edits on which both sides differ most."""
     def draw(request: gr.Request, visit: Visit | None, which: str | None, sign: str, kind: str | None, reveal: bool) -> list[Any]:
-        from mre.study.tables import disagreements
+        from mre.agreement.comparison_tables import disagreements
         from ui import compare_view as view
 
         language = language_of(request)

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import pandas as pd
 
+from mre.agreement.comparison import Comparison
+from mre.agreement.comparison_tables import summary, verdict
+from mre.agreement.report import CAPTIONS, cell_text, html_table, image_tag, report_files, settings_lines
 from mre.rewards import EDIT_TYPES
-from mre.study.compare import Comparison
-from mre.study.report import CAPTIONS, cell_text, html_table, image_tag, report_files, settings_lines
-from mre.study.tables import summary, verdict
 from ui import edit_examples  # noqa: F401 (makes the edit types' names known)
 from ui.names import perspective_names
 from ui.texts import add_texts, say

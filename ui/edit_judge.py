@@ -12,6 +12,7 @@ from PIL import Image
 
 from mre.errors import JudgeError, JudgeUsedUpError
 from mre.imaging import open_image
+from mre.judge import Ask, score_one
 from mre.rewards import PERSPECTIVES
 from ui.edit_examples import small_triplet_of
 from ui.edit_run import bar, note
@@ -67,10 +68,10 @@ def score(studio: Studio, visit: Visit, entry: Entry) -> Any:
     photo, picture = (open_image(visit.shelf.path(token)) for token in (entry.photo, entry.picture))
     if (triplet := small_triplet_of(photo, entry.recipe.instruction, ORACLE_SIZE)) is not None:
         small = picture.resize((ORACLE_SIZE, ORACLE_SIZE), Image.Resampling.LANCZOS)
-        return _oracle().score(Image.fromarray(triplet.original), small, triplet.instruction, "reward", scene=triplet)
+        return score_one(_oracle(), Ask("the edit", triplet.instruction, Image.fromarray(triplet.original), small, scene=triplet), "reward")
     if studio.judge is None:
         raise JudgeError("no judge is configured")
-    return studio.judge.score(photo, picture, entry.recipe.instruction, "reward")
+    return score_one(studio.judge, Ask("the edit", entry.recipe.instruction, photo, picture), "reward")
 
 
 def can_judge(studio: Studio, visit: Visit, entry: Entry) -> bool:

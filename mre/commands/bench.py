@@ -26,6 +26,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from mre.errors import DataError, JudgeError, SettingsError
+from mre.judge import kind_of
 from mre.judge.flags import add_judge_arguments, agree_on_cost, judge_from
 from mre.rewards import PERSPECTIVES, Reward
 
@@ -62,9 +63,10 @@ def run(args: argparse.Namespace) -> int:
         if getattr(args, name) < low:
             raise SettingsError(f"--{name.replace('_', '-')} must be {low} or more, got {getattr(args, name)}")
     rewards = [Reward.parse(scores) for scores in args.scores]
-    if args.benchmark != "scenes" and args.judge == "oracle" and not args.clip and not args.edits_only:
+    unfit = args.benchmark != "scenes" and kind_of(args.judge).scenes_only
+    if unfit and not args.clip and not args.edits_only:
         raise JudgeError("the oracle judges drawn scenes only; for photos name a model, such as --judge gpt-4o-2024-08-06")
-    judge = None if args.edits_only or (args.benchmark != "scenes" and args.judge == "oracle") else judge_from(args)
+    judge = None if args.edits_only or unfit else judge_from(args)
     import torch
     from accelerate import PartialState
 

@@ -36,11 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from mre.study.compare import Comparison
-    from mre.study.ratings import read_edits, read_human, read_judge
-    from mre.study.report import shown, write_report
-    from mre.study.sides import Options, sides_of
-    from mre.study.tables import summary, verdict
+    from mre.agreement.comparison import Comparison
+    from mre.agreement.comparison_tables import summary, verdict
+    from mre.agreement.report import shown, write_report
+    from mre.agreement.score_files import read_edits, read_human, read_judge
+    from mre.agreement.sides import Options, sides_of
 
     options = Options(scheme=args.scheme, methods=_names(args.methods), judges=tuple(args.judge_name), bootstrap=args.bootstrap,
                       seed=args.seed)

@@ -15,8 +15,8 @@ import json
 from pathlib import Path
 
 from mre.errors import JudgeError
+from mre.judge import TASKS, Ask, Verdicts, score_one
 from mre.judge.flags import add_judge_arguments, agree_on_cost, judge_from
-from mre.judge.verdicts import TASKS, Verdicts
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
         if tally.stopped:
             raise JudgeError(tally.stopped)
         return 1 if tally.failed else 0
-    verdicts = judge.score(args.original, args.edited, args.instruction, args.task)
+    verdicts = score_one(judge, Ask("the edit", args.instruction, args.original, args.edited), args.task)
     print(json.dumps(as_json(verdicts), indent=2, ensure_ascii=False))
     if verdicts.errors:
         raise JudgeError(f"no verdict on {', '.join(verdicts.errors)}: {'; '.join(dict.fromkeys(verdicts.errors.values()))}")
@@ -51,7 +51,8 @@ def as_json(verdicts: Verdicts) -> dict:
     """Verdicts as plain data: per perspective the score, yes/no or text, and what is known of the answer."""
     each = {}
     for verdict in verdicts:
-        facts = {"score": verdict.score, "accepted": verdict.accepted, "text": verdict.text, "error": verdict.error, "raw": verdict.raw,
+        facts = {"score": verdict.score, "deviation": verdict.deviation, "accepted": verdict.accepted, "text": verdict.text,
+                 "error": verdict.error, "raw": verdict.raw,
                  "judge_version": verdict.judge_version, "seconds": round(verdict.seconds, 3), "cost_usd": verdict.cost_usd,
                  "cached": verdict.cached}
         each[verdict.perspective] = {name: value for name, value in facts.items() if value is not None}

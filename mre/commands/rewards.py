@@ -60,10 +60,11 @@ def make(args: argparse.Namespace) -> int:
     if args.limit is not None:
         triplets = triplets[:args.limit]
     judge = judge_from(args)
+    if missing := [name for name in PERSPECTIVES if name not in judge.perspectives]:
+        raise JudgeError(f"{judge.name} does not score {', '.join(missing)}; a reward needs {', '.join(PERSPECTIVES)}")
     with judge.cache.only_run():
         done = RewardFile(args.out, judge.name).done
-        if judge.is_paid:
-            agree_on_cost(judge, LazyAsks(triplets, done), "reward", args.yes)
+        agree_on_cost(judge, LazyAsks(triplets, done), "reward", args.yes)
         with tqdm(total=len(triplets), initial=min(len(done), len(triplets)), unit="triplet", desc=judge.name, disable=None) as bar:
             made = make_rewards(triplets, judge, args.out, bar.update)
     print(f"{made.tally}" + (f"; {made.kept} rewards were there already" if made.kept else ""), file=sys.stderr)

@@ -76,6 +76,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     account.add_argument("account", metavar="NAME")
     account.add_argument("--role", choices=("visitor", "annotator", "researcher"), required=True)
 
+    rotate = verb("rotate-secret", "replace the secret that signs invitations: they end, and so do all sessions", study=False)
+    rotate.add_argument("--lost", action="store_true",
+                        help="the old secrets cannot be had any more: make all new, and people who come back are new annotators")
+
     demo = verb("demo", "make the demo study, or with --out its folder of edits by the embedded models", study=False)
     demo.add_argument("--out", type=Path, metavar="FOLDER", help="draw scenes, edit them with both embedded models and write the folder")
     demo.add_argument("--models", default="tiny-baseline,tiny", help="methods to edit with (default: %(default)s)")
@@ -125,11 +129,18 @@ def _add_design(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int | None:
-    from mre.study.intake import StudyFaults
-    from mre.study.store import Store
+    from mre.private import private_umask
 
     if args.verb == "account":
         return _account(args)
+    with private_umask():                # exports hold what people answered
+        return _run(args)
+
+
+def _run(args: argparse.Namespace) -> int | None:
+    from mre.study.intake import StudyFaults
+    from mre.study.store import Store
+
     store = Store.open(args.data, args.database)
     try:
         return VERBS[args.verb](store, args)
@@ -349,6 +360,17 @@ def _invite_visitors(store, args) -> None:
     print(f"{args.address}/join?invitation={invite(store.secret, 'visitor')}")
 
 
+def _rotate_secret(store, args) -> None:
+    from mre.study import sessions
+
+    store.rotate_keys(lost=args.lost)
+    print(f"{sessions.end_all(store)} sessions have ended: everybody signs in again, from a device that counts as new")
+    print("invitation links given out until now open nothing any more; `study invite` and `study invite-visitors` print new ones")
+    print("annotators who have begun go on in the browser where they began, or with their personal code" if not args.lost else
+          "annotators go on only in the browser where they began; personal codes are void, and whoever comes back by an account, a link or "
+          "a recruiting service's id is a new annotator; restart a server that is running")
+
+
 def _demo(store, args) -> None:
     from tqdm import tqdm
 
@@ -406,4 +428,4 @@ def _power(store, args) -> None:
 VERBS = {"create": _create, "revise": _revise, "change": _change, "list": _list, "status": _status, "start": _start, "pause": _pause,
          "close": _close, "export": _export, "import": _import, "table": _table, "exclude": _exclude, "include": _include,
          "verify": _verify, "backup": _backup, "simulate": _simulate, "power": _power, "invite": _invite, "demo": _demo,
-         "invite-visitors": _invite_visitors}
+         "invite-visitors": _invite_visitors, "rotate-secret": _rotate_secret}

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from mre.errors import JudgeError
+from mre.private import private_file, tighten
 from mre.sqlite import switch_to_wal
 
 APPLICATION_ID = 0x4D52454A          # "MREJ"
@@ -68,8 +69,11 @@ class AnswerCache:
         try:
             if self.path is not None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
+                private_file(self.path)             # -wal and -shm get its rights
             self._db = sqlite3.connect(str(self.path or ":memory:"), check_same_thread=False, isolation_level=None, timeout=LOCK_SECONDS)
             self._prepare()
+            if self.path is not None:
+                tighten(self.path)
         except (sqlite3.Error, OSError) as error:
             raise JudgeError(f"answer cache {self.path}: {error}") from error
 

@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mre.errors import JudgeError
-from mre.judge import Ask, Judge, make_judge
-from mre.judge.openai_judge import JudgeSettings
+from mre.judge import Ask, OpenedJudge, PaidJudge, make_judge
+from mre.judge.kinds import forms
+from mre.judge.settings import JudgeSettings
 
 CACHE = Path("data") / "judge-answers.sqlite"
 
@@ -18,7 +19,7 @@ def add_judge_arguments(parser: argparse.ArgumentParser, default: str = "gpt-4o-
     """Flags that say which judge is asked, how, and within which limits. `many`: also those about asking many questions."""
     group = parser.add_argument_group("judge")
     group.add_argument("--judge", default=default, metavar="NAME",
-                       help="oracle (drawn scenes), a model, or azure:DEPLOYMENT (default %(default)s)")
+                       help=f"{forms()} (default %(default)s)")
     group.add_argument("--base-url", metavar="URL", help="an OpenAI-compatible server, such as http://localhost:8000/v1 "
                                                          "(default: OPENAI_BASE_URL)")
     group.add_argument("--key-file", type=Path, help="file that holds the key (default: OPENAI_API_KEY; for Azure AZURE_OPENAI_API_KEY)")
@@ -44,7 +45,7 @@ def add_judge_arguments(parser: argparse.ArgumentParser, default: str = "gpt-4o-
     group.add_argument("--yes", action="store_true", help="do not ask before spending")
 
 
-def judge_from(args: argparse.Namespace) -> Judge:
+def judge_from(args: argparse.Namespace) -> OpenedJudge:
     """The judge that the flags describe."""
     many = {}
     if hasattr(args, "workers"):
@@ -55,8 +56,11 @@ def judge_from(args: argparse.Namespace) -> Judge:
                       seed=args.judge_seed, expect_build=args.expect_build, **many)
 
 
-def agree_on_cost(judge: Judge, asks: Iterable[Ask], task: str, yes: bool) -> None:
-    """Show a paid judge's forecast and ask. Raises JudgeError when the answer is no, or when nobody is there to answer."""
+def agree_on_cost(judge: OpenedJudge | PaidJudge, asks: Iterable[Ask], task: str, yes: bool) -> None:
+    """Show a paid judge's forecast and ask; nothing for one that costs nothing.
+
+    Raises JudgeError when the answer is no, or when nobody is there to answer.
+    """
     if not judge.is_paid:
         return
     from tqdm import tqdm
@@ -70,4 +74,4 @@ def agree_on_cost(judge: Judge, asks: Iterable[Ask], task: str, yes: bool) -> No
     if not sys.stdin.isatty():
         raise JudgeError("this would be spent without anyone to ask; give --yes to agree beforehand")
     if input("Go on? [y/N] ").strip().lower() not in ("y", "yes"):
-        raise JudgeError("nothing was asked and nothing was spent")
+        raise JudgeError("cancelled; no request was sent")

@@ -10,75 +10,24 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from typing import Any
 
-from mre.errors import ImageError, JudgeError, JudgeReplyError, JudgeUsedUpError, SettingsError
+from mre.errors import ImageError, JudgeError, JudgeReplyError
 from mre.judge.budget import REPLY_SECONDS, REPLY_TOKENS, Budget, Forecast, Limits, expected_tokens, price_of
 from mre.judge.cache import AnswerCache, StoredAnswer, answer_key, utc_now
 from mre.judge.connection import LONGEST_WAIT, Endpoint, Fatal, TryAgain, Unanswered, meaning_of
 from mre.judge.pictures import JudgePicture, encoded_pair
 from mre.judge.prompts import Prompt, PromptSet, paper_prompts
 from mre.judge.replies import Reply, parse_evaluation, parse_reward
-from mre.judge.verdicts import Ask, PictureSource, Tally, Verdict, Verdicts, checked_task
+from mre.judge.settings import JudgeSettings, Question
+from mre.judge.verdicts import Ask, Tally, Verdict, Verdicts, checked_task
 from mre.rewards import PERSPECTIVES
 
 LONGEST_GAP = 0.02              # seconds between two requests that leave; one takes a few milliseconds of processor time
-_REASONING_MODELS = ("o1", "o3", "o4", "gpt-5")      # these take no temperature and count their thinking as output
 
 
-@dataclass(frozen=True)
-class JudgeSettings:
-    """How a model is asked. All of it except the first block below is part of an answer's address in the cache."""
-
-    model: str = "gpt-4o-2024-08-06"    # the paper's judge (Appendix D.3)
-    concurrency: int = 16               # requests in flight
-    max_attempts: int = 8               # of one question, for throttling, server errors and lost connections
-    max_asked: int = 3                  # of one question, when replies are no verdicts
-    timeout: float = 120.0              # seconds, for one request
-    expect_build: str | None = None     # the model build that replies must name; a dated model name expects itself
-    # what follows changes answers
-    temperature: float = 0.0
-    seed: int = 0
-    max_reply_tokens: int = 300         # the released scripts cut replies at 50
-    picture_size: int = 512             # pixels of the shorter side as sent
-    detail: str = "high"
-    fence: bool = True                  # the instruction stands between tags, and a note says that it is data
-
-    def __post_init__(self) -> None:
-        if not self.model.strip():
-            raise SettingsError("the judge's model must have a name")
-        for name, low, high in (("concurrency", 1, 1024), ("max_attempts", 1, 100), ("max_asked", 1, 20), ("max_reply_tokens", 16, 16384),
-                                ("picture_size", 32, 2048), ("timeout", 0.01, 3600), ("temperature", 0, 2), ("seed", 0, 2**31 - 1)):
-            if not low <= getattr(self, name) <= high:
-                raise SettingsError(f"judge setting {name} must be between {low} and {high}, got {getattr(self, name)}")
-        if self.detail not in ("high", "low", "auto"):
-            raise SettingsError(f"judge setting detail must be high, low or auto, got {self.detail!r}")
-
-    def expected_build(self) -> str | None:
-        """The build that replies must name: the one asked for, or the model's own name when it ends in a date."""
-        has_date = self.model[-10:].count("-") == 2 and self.model[-10:].replace("-", "").isdigit()
-        return self.expect_build or (self.model if has_date else None)
-
-    def answer_settings(self) -> dict[str, Any]:
-        """The settings that change answers, for the cache key and the record beside the results."""
-        names = [field.name for field in fields(self)]
-        return {name: getattr(self, name) for name in names[names.index("temperature"):]}
-
-    def sampling(self, attempt: int) -> dict[str, Any]:
-        """The request's fields about sampling. An unreadable reply is asked for again under the next seed: the same one would repeat it."""
-        if self.model.startswith(_REASONING_MODELS):
-            return {"max_completion_tokens": self.max_reply_tokens, "seed": self.seed + attempt}
-        return {"temperature": self.temperature, "max_tokens": self.max_reply_tokens, "seed": self.seed + attempt}
-
-
-@dataclass(frozen=True)
-class Question:
-    """One request to be: one perspective of one edit."""
-
-    prompt: Prompt
-    instruction: str
-    key: str
+FillCache = Callable[["OpenAIJudge", Iterable[Ask], str, Tally], str | None]       # puts answers into the cache; why it stopped early
 
 
 class _Stopped(Exception):
@@ -89,18 +38,21 @@ class OpenAIJudge:
     """Asks a model, keeps every paid answer, stays within the budget, and goes on where it was cut."""
 
     is_paid = True
+    perspectives = PERSPECTIVES
 
     def __init__(self, settings: JudgeSettings, endpoint: Endpoint, cache: AnswerCache | None = None, limits: Limits | None = None,
                  prompts: PromptSet | None = None, price_input: float | None = None, price_output: float | None = None,
-                 use_batches: bool = False, limits_last: bool = False) -> None:
-        """limits_last: the limits hold for all calls together, not for each; calls may then come from several threads"""
+                 fill_cache: FillCache | None = None, limits_last: bool = False) -> None:
+        """fill_cache: another way to the same answers, which are read from the cache then, such as batches
+        limits_last: the limits hold for all calls together, not for each; calls may then come from several threads"""
         self.settings, self.endpoint = settings, endpoint
         self.cache = cache if cache is not None else AnswerCache(None)
         self.prompts = prompts or paper_prompts()
         self.limits = limits or Limits()
-        self.price = price_of(settings.model, endpoint.is_own_server, price_input, price_output, use_batches)
-        self.use_batches = use_batches
+        self.price = price_of(settings.model, endpoint.is_own_server, price_input, price_output, fill_cache is not None)
+        self.fill_cache = fill_cache
         self.name = self.prompts.judge_name(settings.model, settings.fence)
+        self.version = settings.expected_build() or ""      # each reply names its own
         budget = Budget(self.limits, self.price)        # refuses limits that cannot be kept before anything is asked
         self.lasting_budget = budget if limits_last else None
 
@@ -186,15 +138,6 @@ class OpenAIJudge:
 
     # -- the public calls -----------------------------------------------------------------------------------------------------
 
-    def score(self, original: PictureSource, edited: PictureSource, instruction: str, task: str = "evaluate",
-              scene: Any = None) -> Verdicts:
-        """Judge one edit. Raises JudgeError when the judge cannot be asked, JudgeUsedUpError when the budget forbids it."""
-        heard: list[Verdicts] = []
-        tally = self.score_all([Ask("the edit", instruction, original, edited)], task, lambda _, verdicts: heard.append(verdicts))
-        if not heard:
-            raise JudgeUsedUpError(tally.stopped or "the judge was not asked")
-        return heard[0]
-
     def score_all(self, asks: Iterable[Ask], task: str, on_verdicts: Callable[[Ask, Verdicts], None]) -> Tally:
         """Judge many edits with `concurrency` requests in flight; `on_verdicts` hears of each edit once, in order.
 
@@ -203,12 +146,10 @@ class OpenAIJudge:
         """
         checked_task(task)
         tally = Tally(cost_usd=0.0 if self.price.cost(0, 0) is not None else None)
-        if not self.use_batches:
+        if self.fill_cache is None:
             return asyncio.run(_Run(self, task, on_verdicts, tally).over(asks))
-        from mre.judge.batches import fill_cache
-
         asks = list(asks) if isinstance(asks, Iterator) else asks           # they are gone through twice
-        stopped = fill_cache(self, asks, task, tally)
+        stopped = self.fill_cache(self, asks, task, tally)
         return asyncio.run(_Run(self, task, on_verdicts, tally, is_offline=True, budget_over=stopped).over(asks))
 
     def forecast(self, asks: Iterable[Ask], task: str) -> Forecast:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import multiprocessing
 import os
 import time
@@ -16,8 +15,6 @@ import numpy as np
 
 from mre.errors import ImageError, JudgeError
 from mre.imaging import open_image
-from mre.judge.cache import AnswerCache, StoredAnswer, answer_key, utc_now
-from mre.judge.pictures import JudgePicture
 from mre.judge.verdicts import Ask, PictureSource, Tally, Verdict, Verdicts, checked_task
 from mre.rewards import NOTHING_WRONG, PERSPECTIVES, SCORE_MAX
 
@@ -30,61 +27,34 @@ class OracleJudge:
     """Scores an edit of a drawn scene by finding which known faults explain it best."""
 
     name = "oracle"
-    is_paid = False
+    perspectives = PERSPECTIVES
 
-    def __init__(self, cache: AnswerCache | None = None, workers: int = 1) -> None:
-        self.cache = cache if cache is not None else AnswerCache(None)
+    def __init__(self, workers: int = 1) -> None:
         self.workers = max(1, min(workers, os.cpu_count() or 1))
         self.version = oracle_version()
-
-    def score(self, original: PictureSource, edited: PictureSource, instruction: str, task: str = "evaluate",
-              scene: Any = None) -> Verdicts:
-        """Score an edit of `scene`. Raises JudgeError for a picture that is no drawn scene: the oracle knows nothing else."""
-        heard: list[Verdicts] = []
-        self.score_all([Ask("the edit", instruction, original, edited, scene=scene)], task, lambda _, verdicts: heard.append(verdicts))
-        return heard[0]
 
     def score_all(self, asks: Iterable[Ask], task: str, on_verdicts: Callable[[Ask, Verdicts], None]) -> Tally:
         """Score many, a scene's pictures together and scenes on `workers` processes; reported in order.
 
-        Answers are kept as a model's are, so that a cut run goes on. A picture that cannot be read fails, and the rest goes on.
+        A picture that cannot be read fails, and the rest goes on. Raises JudgeError for a picture of anything but a drawn scene.
         """
         checked_task(task)
         asks, tally = list(asks), Tally()
         if any(ask.scene is None for ask in asks):
             raise JudgeError("the oracle judges drawn scenes only; for photos name a model, such as --judge gpt-4o-2024-08-06")
-        found: dict[int, _Answer | str] = {}
-        missing: dict[str, list[tuple[int, str]]] = {}
+        scenes: dict[str, list[int]] = {}
         for number, ask in enumerate(asks):
-            try:
-                key = self._key(ask)
-            except ImageError as error:
-                found[number] = str(error)
-                continue
-            if (kept := self.cache.get(key)) is not None:
-                found[number] = tuple(json.loads(kept.raw))
-                tally.cached += len(PERSPECTIVES)
-            else:
-                missing.setdefault(ask.item, []).append((number, key))
-        jobs = [(asks[group[0][0]].scene, [asks[number].edited for number, _ in group]) for group in missing.values()]
+            scenes.setdefault(ask.item, []).append(number)
+        jobs = [(asks[numbers[0]].scene, [asks[number].edited for number in numbers]) for numbers in scenes.values()]
+        found: dict[int, _Answer | str] = {}
         reported = 0
         with self._map(jobs) as answers:
-            for group, results in zip(missing.values(), answers, strict=True):
-                for (number, key), answer in zip(group, results, strict=True):
-                    found[number] = answer
-                    if not isinstance(answer, str):
-                        self.cache.put(key, StoredAnswer(self.name, self.version, task, "all", json.dumps(answer), self.version,
-                                                         0, 0, 0.0, answer[2], utc_now()))
+            for numbers, results in zip(scenes.values(), answers, strict=True):
+                found |= zip(numbers, results, strict=True)
                 while reported in found:
-                    self._report(asks[reported], found[reported], task, tally, on_verdicts)
+                    self._report(asks[reported], found.pop(reported), task, tally, on_verdicts)
                     reported += 1
-        for number in range(reported, len(asks)):
-            self._report(asks[number], found[number], task, tally, on_verdicts)
         return tally
-
-    def _key(self, ask: Ask) -> str:
-        return answer_key(version=1, judge=self.version, scene=ask.item, edited=JudgePicture(ask.edited, ask.item).digest,
-                          original=JudgePicture(ask.original, ask.item).digest)
 
     @contextlib.contextmanager
     def _map(self, jobs: list[tuple[Any, list[PictureSource]]]) -> Iterator[Iterable[list[_Answer | str]]]:

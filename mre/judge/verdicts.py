@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from PIL.Image import Image
 
-from mre.errors import JudgeError
+from mre.errors import ImageError, JudgeError, JudgeUsedUpError
 from mre.rewards import NOTHING_WRONG, PERSPECTIVES, TEXT_SEPARATOR, Reward
+
+if TYPE_CHECKING:
+    from mre.judge.budget import Forecast, Limits
+    from mre.judge.cache import AnswerCache
+    from mre.judge.connection import Endpoint
 
 TASKS = ("reward", "evaluate")          # Fig. 15: a score and what is wrong; Fig. 16: yes or no and a score
 PictureSource = Path | str | bytes | Image | Callable[[], Image]
@@ -38,6 +44,7 @@ class Verdict:
     score: float | None
     accepted: bool | None = None    # the yes or no of the evaluation prompts
     text: str | None = None         # what is wrong, of the reward prompts; "None": nothing
+    deviation: float | None = None  # standard deviation of the score, where the judge knows its own doubt
     raw: str = ""                   # the reply as it came
     judge_version: str = ""         # the model build that the reply names
     seconds: float = 0.0
@@ -48,31 +55,35 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Verdicts:
-    """Three verdicts on one edit, in the order of PERSPECTIVES."""
+    """A judge's verdicts on one edit, one for each perspective that it knows, in the order of PERSPECTIVES."""
 
     judge: str
     task: str
-    verdicts: tuple[Verdict, Verdict, Verdict]
+    verdicts: tuple[Verdict, ...]
 
     def __iter__(self):
         return iter(self.verdicts)
 
     def __getitem__(self, perspective: str) -> Verdict:
-        return self.verdicts[PERSPECTIVES.index(perspective)]
+        for verdict in self.verdicts:
+            if verdict.perspective == perspective:
+                return verdict
+        raise JudgeError(f"{self.judge} does not score {perspective}")
 
     @property
     def errors(self) -> dict[str, str]:
-        """Perspective -> why it has no score. Empty when all three were answered."""
+        """Perspective -> why it has no score. Empty when all were answered."""
         return {verdict.perspective: verdict.error for verdict in self.verdicts if verdict.error is not None}
 
     @property
     def scores(self) -> tuple[float | None, ...]:
-        """The three scores; None where the judge gave none."""
-        return tuple(verdict.score for verdict in self.verdicts)
+        """Scores in the order of PERSPECTIVES; None where the judge gave none, or does not know the perspective."""
+        given = {verdict.perspective: verdict.score for verdict in self.verdicts}
+        return tuple(given.get(name) for name in PERSPECTIVES)
 
     @property
     def judge_version(self) -> str:
-        """The model build; where the three answers came from several, all of them."""
+        """The model build; where the answers came from several, all of them."""
         return ", ".join(sorted({verdict.judge_version for verdict in self.verdicts if verdict.judge_version}))
 
     @property
@@ -84,7 +95,7 @@ class Verdicts:
         if self.errors:
             raise JudgeError("; ".join(f"{name}: {error}" for name, error in self.errors.items()))
         separator = TEXT_SEPARATOR.strip()           # it would shift the perspectives inside the joined reward text
-        texts = [(verdict.text or NOTHING_WRONG).replace(separator, ",") for verdict in self.verdicts]
+        texts = [(self[name].text or NOTHING_WRONG).replace(separator, ",") for name in PERSPECTIVES]
         return Reward.of(self.scores, texts)
 
 
@@ -111,17 +122,64 @@ class Tally:
 
 
 class Judge(Protocol):
-    """Anything that scores an edit from the three perspectives."""
+    """Anything that scores an edit. `perspectives`: those that it scores, in the order of PERSPECTIVES; `version`: what tells its answers
+    from those of another build under the same name."""
 
     name: str
-    is_paid: bool
-
-    def score(self, original: PictureSource, edited: PictureSource, instruction: str, task: str = "evaluate",
-              scene: Any = None) -> Verdicts:
-        """Judge one edit. Raises JudgeError when the judge cannot be asked at all; a failed perspective is a Verdict with `error`."""
+    version: str
+    perspectives: tuple[str, ...]
 
     def score_all(self, asks: Iterable[Ask], task: str, on_verdicts: Callable[[Ask, Verdicts], None]) -> Tally:
-        """Judge many, as many at a time as the judge allows; `on_verdicts` hears of each edit once, in the order of `asks`."""
+        """Judge many, as many at a time as the judge allows; `on_verdicts` hears of each edit once, in the order of `asks`.
+
+        A failed perspective is a Verdict with `error`. Raises JudgeError when the judge cannot be asked at all.
+        """
+
+
+class OpenedJudge(Judge, Protocol):
+    """A judge as `make_judge` gives it: its answers are kept in `cache`. One that `is_paid` is a PaidJudge."""
+
+    is_paid: bool
+    cache: AnswerCache
+
+
+class PaidJudge(OpenedJudge, Protocol):
+    """A judge whose answers cost money: what a run would cost can be known before, and limited."""
+
+    limits: Limits
+    endpoint: Endpoint
+
+    def forecast(self, asks: Iterable[Ask], task: str) -> Forecast:
+        """What judging would send and cost now."""
+
+
+def score_one(judge: Judge, ask: Ask, task: str) -> Verdicts:
+    """Judge one edit. Raises JudgeError when the judge cannot be asked, JudgeUsedUpError when its budget forbids it."""
+    heard: list[Verdicts] = []
+    tally = judge.score_all([ask], task, lambda _, verdicts: heard.append(verdicts))
+    if not heard:
+        raise JudgeUsedUpError(tally.stopped or "the judge was not asked")
+    return heard[0]
+
+
+def one_by_one(judge: Judge, asks: Iterable[Ask], task: str, on_verdicts: Callable[[Ask, Verdicts], None],
+               score: Callable[[Ask], Iterable[Verdict]]) -> Tally:
+    """`score_all` of a judge that scores one edit at a time. A picture that cannot be read fails its edit, and the rest goes on."""
+    checked_task(task)
+    tally = Tally()
+    for ask in asks:
+        started = time.perf_counter()
+        try:
+            verdicts = tuple(score(ask))
+            share = (time.perf_counter() - started) / max(1, len(verdicts))
+            verdicts = tuple(replace(verdict, judge_version=judge.version, seconds=share, cost_usd=0.0) for verdict in verdicts)
+        except ImageError as error:
+            verdicts = tuple(Verdict(name, None, judge_version=judge.version, error=f"{ask.item}: {error}") for name in judge.perspectives)
+        tally.edits += 1
+        tally.failed += sum(verdict.error is not None for verdict in verdicts)
+        tally.builds[judge.version] += sum(verdict.error is None for verdict in verdicts)
+        on_verdicts(ask, Verdicts(judge.name, task, verdicts))
+    return tally
 
 
 def checked_task(task: str) -> str:

@@ -14,14 +14,15 @@ import sqlalchemy as sa
 from scipy import stats
 from sqlalchemy import Connection
 
+from mre.agreement.annotators import krippendorff_alpha, mean_pairwise_kappa
+from mre.agreement.figures import Figure, percentile_interval, undefined
+from mre.agreement.resampling import Resampler, alpha_draws, kappa_draws
+from mre.agreement.variance_components import icc_draws, icc_of_ratings
 from mre.rewards import PERSPECTIVES
-from mre.study.agreement import Figure, krippendorff_alpha, mean_pairwise_kappa, percentile_interval, undefined
 from mre.study.export import standing_exclusions
-from mre.study.resampling import Resampler, alpha_draws, kappa_draws
 from mre.study.schema import CHECKS, annotators, answers, assignments, exclusions, items, methods, ratings
 from mre.study.store import Store
 from mre.study.studies import find_study
-from mre.study.variance_components import icc_draws, icc_of_ratings
 
 DRAWS = 500                 # bootstrap samples of whole photos
 KAPPA_ANNOTATORS = 15       # more than this give too many pairs to resample

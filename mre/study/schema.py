@@ -51,7 +51,16 @@ def _one_of(column: str, values: tuple[str, ...]) -> CheckConstraint:
 store_settings = Table(
     "store_settings", metadata,
     Column("name", String(40), primary_key=True),
-    Column("value", Text, nullable=False))                       # the secret behind pseudonyms lives here
+    Column("value", Text, nullable=False))                       # of `mre.study.keys`; the keys themselves only when encrypted
+
+sessions = Table(
+    "sessions", metadata,
+    Column("token_digest", String(64), primary_key=True),        # of the cookie; never the token itself
+    Column("account", String(100)),                              # null: a visitor by invitation
+    Column("mark", String(64)),                                  # of the account's password when the session began
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False))
+Index("ix_sessions_account", sessions.c.account)
 
 studies = Table(
     "studies", metadata, _id(),
@@ -122,6 +131,7 @@ annotators = Table(
 visits = Table(
     "visits", metadata,
     Column("token_digest", String(64), primary_key=True), _ref("annotator_id", "annotators"),
+    Column("session_digest", String(64)),                        # of the session that it ends with; null: entered without an account
     Column("created_at", BigInteger, nullable=False))
 
 assignments = Table(

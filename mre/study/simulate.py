@@ -17,10 +17,10 @@ import numpy as np
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from mre.agreement.paired_tests import paired_t_power, paired_t_size
 from mre.errors import StudyError
 from mre.rewards import PERSPECTIVES
 from mre.study import events, leases, visit
-from mre.study.paired import paired_t_power, paired_t_size
 from mre.study.schema import SIMULATED_LABEL, annotators, assignments, items, methods, pairs, studies
 from mre.study.store import Store
 from mre.study.studies import Study, close, simulated_copy

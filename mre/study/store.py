@@ -8,11 +8,10 @@ queue up behind a lock on the study's row, and a commit is on disk before it is 
 from __future__ import annotations
 
 import copy
-import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -20,11 +19,14 @@ from sqlalchemy import Connection, event
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 
 from mre.errors import SettingsError, StudyError
+from mre.private import private_file, private_folder, tighten
 from mre.sqlite import switch_to_wal
-from mre.study.schema import store_settings
+from mre.study import keys
 
 DATABASE_NAME = "studies.db"
+OURS = (f"{DATABASE_NAME}*", "judge-answers.sqlite*", keys.FILES)          # what lies in a data folder
 BUSY_SECONDS = 10.0
+KEYS_SECONDS = 5.0          # so soon, a running server takes up keys that another process has changed
 
 
 class StoreUnavailable(StudyError):
@@ -38,8 +40,11 @@ def now_ms() -> int:
 class Store:
     """An open study database. One per process; safe to use from many threads."""
 
-    def __init__(self, url: str | sa.URL, clock: Callable[[], int] = now_ms) -> None:
-        """Raises SettingsError for a URL of a database we do not speak, StoreUnavailable when it cannot be opened."""
+    def __init__(self, url: str | sa.URL, data: Path | None = None, clock: Callable[[], int] = now_ms) -> None:
+        """`data`: the folder of what does not lie in the database (`mre.study.keys`).
+
+        Raises SettingsError for a URL of a database we do not speak, StoreUnavailable when it cannot be opened.
+        """
         try:
             self.url = sa.make_url(url)
         except SQLAlchemyError as error:
@@ -50,23 +55,33 @@ class Store:
         if backend == "postgresql":
             self.url = self.url.set(drivername="postgresql+psycopg")
         self.clock = clock
+        self.data = data
         self.is_sqlite = backend == "sqlite"
+        if self.is_sqlite and self.url.database:
+            try:
+                private_file(Path(self.url.database))           # -wal and -shm get its rights
+            except OSError as error:
+                raise StoreUnavailable(f"{self.url.database}: cannot make this file ({error.strerror})") from error
         self._turn = threading.RLock()          # SQLite has one writer; a fair queue here beats its polling
         self.engine = self._make_engine()
+        self._keys: tuple[float, keys.Keys] | None = None
         self._migrate()
-        self.secret = self._own_secret()
+        if self.is_sqlite and self.url.database:
+            tighten(Path(self.url.database))
+        keys.move_out(self)
+        with suppress(SettingsError):           # whoever needs the keys is told; an export does not
+            self._present_keys()
 
     @classmethod
     def open(cls, data: Path | str, database: str | None = None, clock: Callable[[], int] = now_ms) -> Store:
         """The store under the folder `data`, or the one at the URL `database`."""
-        if database:
-            return cls(database, clock)
         folder = Path(data)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            if not database or folder.is_dir():
+                private_folder(folder, OURS)
         except OSError as error:
             raise StoreUnavailable(f"{folder}: cannot make this folder ({error.strerror})") from error
-        return cls(sa.URL.create("sqlite", database=str(folder / DATABASE_NAME)), clock)
+        return cls(database or sa.URL.create("sqlite", database=str(folder / DATABASE_NAME)), folder, clock)
 
     def sibling(self, clock: Callable[[], int]) -> Store:
         """The same database with another clock, for simulated annotators whose time is not ours."""
@@ -152,19 +167,27 @@ class Store:
         except DBAPIError as error:
             raise StudyError(f"{_shown(self.url)}: not a study database ({_first_line(error)})") from error
 
-    def _own_secret(self) -> str:
-        """The secret behind pseudonyms, made when the store is first opened."""
-        query = sa.select(store_settings.c.value).where(store_settings.c.name == "secret")
-        with self.read() as connection:
-            if secret := connection.execute(query).scalar():
-                return secret
-        with self.write() as connection:
-            if not self.is_sqlite:
-                connection.execute(sa.text("select pg_advisory_xact_lock(24111304713)"))
-            if not (secret := connection.execute(query).scalar()):
-                secret = secrets.token_hex(32)
-                connection.execute(store_settings.insert().values(name="secret", value=secret))
-            return secret
+    # --------------------------------------------------------------------------------------------------------------- keys
+
+    @property
+    def secret(self) -> str:
+        """What signs invitations; another one after `study rotate-secret`. Raises SettingsError when it is not here."""
+        return self._present_keys().signing
+
+    @property
+    def pseudonym_key(self) -> str:
+        """What digests of outside ids and personal codes are made with; it stays. Raises SettingsError when it is not here."""
+        return (self._keys[1] if self._keys else self._present_keys()).pseudonyms
+
+    def rotate_keys(self, *, lost: bool = False) -> None:
+        """See `keys.rotate`."""
+        keys.rotate(self, lost=lost)
+        self._keys = None
+
+    def _present_keys(self) -> keys.Keys:
+        if self._keys is None or self._keys[0] < time.monotonic():
+            self._keys = time.monotonic() + KEYS_SECONDS, keys.load(self)
+        return self._keys[1]
 
     # ------------------------------------------------------------------------------------------------------------- backup
 
@@ -175,6 +198,7 @@ class Store:
         if target.exists():
             raise StudyError(f"{target}: exists already")
         try:
+            private_file(target)
             with self.engine.connect() as connection:
                 raw = connection.connection.dbapi_connection
                 raw.execute("VACUUM INTO ?", (str(target),))

@@ -14,14 +14,14 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
+from mre.agreement.figures import Figure, percentile_interval
+from mre.agreement.paired_tests import PairedTest, holm, paired_test
+from mre.agreement.resampling import Resampler
 from mre.errors import StudyError
 from mre.rewards import PERSPECTIVES
-from mre.study.agreement import Figure, percentile_interval
 from mre.study.cells import safe
 from mre.study.export import simulated_labels
 from mre.study.figures import score_frame
-from mre.study.paired import PairedTest, holm, paired_test
-from mre.study.resampling import Resampler
 from mre.study.store import Store
 from mre.study.studies import find_study
 

@@ -455,7 +455,7 @@ def _keep_late(store: Store, connection: Connection, annotator: Annotator, token
 
 
 def _keyed(store: Store, text: str) -> str:
-    return hmac.new(store.secret.encode(), text.encode(), hashlib.sha256).hexdigest()
+    return hmac.new(store.pseudonym_key.encode(), text.encode(), hashlib.sha256).hexdigest()
 
 
 def _plain_digest(token: str) -> str:

@@ -13,11 +13,11 @@ import time
 import numpy as np
 import pandas as pd
 
+from mre.agreement.comparison import Comparison
+from mre.agreement.comparison_tables import all_tables
+from mre.agreement.score_files import read_human, read_judge
+from mre.agreement.sides import Options, sides_of
 from mre.rewards import EDIT_TYPES, PERSPECTIVES
-from mre.study.compare import Comparison
-from mre.study.ratings import read_human, read_judge
-from mre.study.sides import Options, sides_of
-from mre.study.tables import all_tables
 
 
 def scores(items: int, methods: int, annotators: int, repeats: int, whole: bool, seed: int = 0) -> tuple[bytes, bytes]:

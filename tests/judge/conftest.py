@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from PIL import Image
 
-from mre.judge import Ask, make_judge
+from mre.judge import Ask, Verdicts, make_judge, score_one
 from tests.judge.fake_openai import KEY
 
 
@@ -36,3 +36,8 @@ def all_heard(judge, questions, task="evaluate"):
     heard = []
     tally = judge.score_all(questions, task, lambda ask, verdicts: heard.append((ask.item, verdicts)))
     return tally, heard
+
+
+def verdicts_on(judge, original, edited, instruction: str, task: str = "evaluate") -> Verdicts:
+    """A judge's verdicts on one edit."""
+    return score_one(judge, Ask("the edit", instruction, original, edited), task)

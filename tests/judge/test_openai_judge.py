@@ -17,13 +17,13 @@ from mre.judge import Ask, Tally, make_judge
 from mre.judge.budget import picture_tokens
 from mre.judge.cache import AnswerCache
 from mre.judge.pictures import judged_size
-from tests.judge.conftest import all_heard, asks, judge_on, picture
+from tests.judge.conftest import all_heard, asks, judge_on, picture, verdicts_on
 from tests.judge.fake_openai import KEY, FakeOpenAI
 
 
 def test_one_edit_gets_three_verdicts_with_the_build_that_answered():
     with FakeOpenAI() as server:
-        verdicts = judge_on(server, "gpt-4o").score(picture(1), picture(2), "make it red")
+        verdicts = verdicts_on(judge_on(server, "gpt-4o"), picture(1), picture(2), "make it red")
     assert [verdict.perspective for verdict in verdicts] == ["following", "preserving", "quality"]
     assert all(0 <= verdict.score <= 5 and verdict.accepted in (True, False) for verdict in verdicts)
     assert verdicts.judge_version == "gpt-4o-2024-08-06"
@@ -32,7 +32,7 @@ def test_one_edit_gets_three_verdicts_with_the_build_that_answered():
 
 def test_requests_carry_the_prompt_both_pictures_temperature_0_and_a_seed():
     with FakeOpenAI() as server:
-        judge_on(server, fence=False, seed=7).score(picture(1), picture(2), "make it: red", task="reward")
+        verdicts_on(judge_on(server, fence=False, seed=7), picture(1), picture(2), "make it: red", task="reward")
     assert len(server.bodies) == 3
     for body in server.bodies:
         assert (body["temperature"], body["seed"]) == (0.0, 7)
@@ -52,7 +52,7 @@ def sent_pictures(body) -> list[Image.Image]:
 def test_pictures_arrive_pixel_for_pixel_when_they_have_the_stated_size():
     noise = [Image.fromarray(np.random.default_rng(seed).integers(0, 256, (64, 64, 3), dtype=np.uint8)) for seed in (0, 1)]
     with FakeOpenAI() as server:
-        judge_on(server, picture_size=64).score(*noise, "x")
+        verdicts_on(judge_on(server, picture_size=64), *noise, "x")
     shown = next(sent_pictures(body) for body in server.bodies if len(sent_pictures(body)) == 2)
     for sent, given in zip(shown, noise, strict=True):
         assert np.array_equal(np.asarray(sent), np.asarray(given))
@@ -67,14 +67,14 @@ def test_the_shorter_side_is_the_stated_size_and_the_aspect_stays(given, sent):
 
 def test_original_and_edit_arrive_at_one_size():
     with FakeOpenAI() as server:
-        judge_on(server).score(picture(1, (96, 64)), picture(2, (192, 128)), "x")
+        verdicts_on(judge_on(server), picture(1, (96, 64)), picture(2, (192, 128)), "x")
     assert {image.size for body in server.bodies for image in sent_pictures(body)} == {(72, 48)}
 
 
 def test_an_edit_of_another_aspect_is_not_stretched_to_the_originals():
     """The released evaluation crops to a multiple of 64 and stretches the edit back to the photo's aspect before it is judged."""
     with FakeOpenAI() as server:
-        judge_on(server).score(picture(1, (96, 48)), picture(2, (60, 60)), "x")
+        verdicts_on(judge_on(server), picture(1, (96, 48)), picture(2, (60, 60)), "x")
     assert {image.size for body in server.bodies for image in sent_pictures(body)} == {(96, 48), (48, 48)}
 
 
@@ -294,7 +294,7 @@ def test_no_network_is_said_in_one_line_and_soon():
     started = time.perf_counter()
     judge = make_judge("gpt-4o", base_url="http://127.0.0.1:9/v1")
     with pytest.raises(JudgeError, match=r"no answer from 127\.0\.0\.1:9"):
-        judge.score(picture(1), picture(2), "x")
+        verdicts_on(judge, picture(1), picture(2), "x")
     assert time.perf_counter() - started < 20
 
 
@@ -308,7 +308,7 @@ def test_azure_is_reached_by_deployment_with_its_own_key_and_version(monkeypatch
     monkeypatch.setenv("AZURE_OPENAI_API_KEY", KEY)
     with FakeOpenAI(models=("my-deployment",)) as server:
         judge = make_judge("azure:my-deployment", base_url=server.url.removesuffix("/v1"), api_version="2024-10-21", picture_size=48)
-        verdicts = judge.score(picture(1), picture(2), "x")
+        verdicts = verdicts_on(judge, picture(1), picture(2), "x")
         assert server.headers[0]["api-key"] == KEY
     assert verdicts.judge_version == "gpt-4o-2024-08-06"
     with pytest.raises(JudgeError, match="api-version"):
@@ -325,7 +325,7 @@ def test_addresses_that_are_none_or_carry_secrets_are_refused_without_repeating_
 def test_a_wrong_key_is_refused_in_one_line_that_does_not_show_it(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-wrong-key-9876543210")
     with FakeOpenAI() as server, pytest.raises(JudgeError, match="refused the key") as error:
-        judge_on(server).score(picture(1), picture(2), "x")
+        verdicts_on(judge_on(server), picture(1), picture(2), "x")
     assert "wrong-key" not in str(error.value)
     assert "sk-w" not in str(error.value), "not even starred out, as the server repeats it"
 

@@ -126,11 +126,11 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Itera
         yield opened
         opened.close()
         return
-    opened = Store(request.getfixturevalue("postgres"), clock=clock)
+    opened = Store.open(tmp_path / "data", request.getfixturevalue("postgres"), clock=clock)
     with opened.write() as connection:
         connection.execute(sa.text("truncate " + ", ".join(metadata.tables) + " restart identity cascade"))
     opened.close()
-    opened = Store(opened.url, clock=clock)         # makes its own secret again
+    opened = Store.open(tmp_path / "data", opened.url, clock=clock)         # makes its own keys again
     yield opened
     opened.close()
 

@@ -22,14 +22,18 @@ from tests.conftest import ROOT
 PATIENCE = 180.0        # seconds an annotator goes on trying, and a server may take to start on a busy machine
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 class ServerProcess:
     """The annotator's pages as a real process (`tests.study.server`)."""
 
     def __init__(self, data: Path, database: str | None = None) -> None:
         self.data, self.database = data, database
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.address = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen | None = None
 

@@ -38,7 +38,7 @@ def store(request, tmp_path_factory):
         opened.close()
         return
     with database_of_its_own(request.getfixturevalue("postgres")) as url:
-        opened = Store(url, clock=Clock())
+        opened = Store.open(folder / "data", url, clock=Clock())
         yield _fill(opened, folder)
         opened.close()
 

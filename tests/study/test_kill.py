@@ -53,7 +53,7 @@ def test_kill_9_of_the_server_loses_nothing_that_was_acknowledged(tmp_path):
 @pytest.mark.timeout(400)
 def test_a_postgresql_server_restarted_in_the_middle_loses_nothing(tmp_path):
     with running_postgres() as postgres:
-        store = Store(postgres.url)
+        store = Store.open(tmp_path / "data", postgres.url)
         studies.create_from_edits(store, "s", [draw_edits(tmp_path / "e", 40, size=(16, 16))], StudyDesign(per_pair=5, repeats=0, checks=0))
         study = studies.start(store, "s")
         with ServerProcess(tmp_path / "data", postgres.url) as server:
@@ -76,7 +76,7 @@ def test_a_postgresql_server_restarted_in_the_middle_loses_nothing(tmp_path):
 
 
 def test_more_annotators_than_slots_at_once_fill_each_pair_exactly(tmp_path, store_url):
-    store = Store(store_url)
+    store = Store.open(tmp_path / "data", store_url)
     studies.create_from_edits(store, "s", [draw_edits(tmp_path / "e", 12, size=(16, 16))], StudyDesign(per_pair=3, repeats=0, checks=0))
     study = studies.start(store, "s")
     with ServerProcess(tmp_path / "data", store_url) as server:

@@ -12,11 +12,11 @@ from pathlib import Path
 import pandas as pd
 
 from mre import __version__
+from mre.agreement.comparison import Comparison
+from mre.agreement.comparison_tables import all_tables, verdict
+from mre.agreement.plots import all_plots
 from mre.errors import DataError
 from mre.study.cells import safe
-from mre.study.compare import Comparison
-from mre.study.plots import all_plots
-from mre.study.tables import all_tables, verdict
 
 CAPTIONS = {
     "summary": "Agreement per judge and perspective, beside the human ceiling",

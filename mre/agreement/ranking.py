@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from mre.study.agreement import DECIMALS, Figure, kendall_tau_b, rounded, spearman, undefined, vote_agreement
+from mre.agreement.figures import Figure, rounded, undefined
+from mre.agreement.two_raters import kendall_tau_b, spearman, vote_agreement
 
 BASE, SCALE, OFFSET = 10.0, 400.0, 1000.0           # P(a beats b) = 1 / (1 + 10^((R_b - R_a) / 400)); mean rating 1000
 
@@ -259,21 +260,6 @@ def _fit(wins: np.ndarray, ridge: float) -> np.ndarray:
     return beta
 
 
-def bradley_terry_intervals(votes: pd.DataFrame, draws: int = 1000, seed: int = 0, penalty: float | None = None) -> pd.DataFrame:
-    """Ratings with battles and 95 % percentile intervals from resampled votes: `rating, low, high, variance, battles`.
-
-    Draws in which a rating has no finite maximum are left out; when they are more than one in ten, there is no interval.
-    """
-    models = vote_models(votes)
-    counts = votes[["wins_a", "wins_b", "ties"]].to_numpy(dtype=float)
-    table = pd.DataFrame({"rating": bradley_terry(votes, penalty, models), "battles": battles(votes)})
-    total = int(counts.sum())
-    if not total or not draws:
-        return table.assign(low=np.nan, high=np.nan, variance=np.nan)
-    sampled = np.random.default_rng(seed).multinomial(total, counts.ravel() / total, size=draws).reshape(draws, *counts.shape)
-    return table.join(rating_limits(pd.DataFrame(ratings_of_wins(_boards(votes, models, sampled), penalty), columns=models)))
-
-
 def _boards(votes: pd.DataFrame, models: Sequence[str], counts: np.ndarray) -> np.ndarray:
     """Matrices of wins (D, M, M) from counts (D, pairs, 3) of wins of a, wins of b and ties."""
     wins = np.zeros((len(counts), len(models), len(models)))
@@ -321,9 +307,3 @@ def online_elo(votes: pd.DataFrame, k: float = 4.0, start: float = OFFSET) -> pd
                 rating[row.model_a] += k * (outcome - expected)
                 rating[row.model_b] -= k * (outcome - expected)
     return pd.Series(rating)
-
-
-def rounded_means(scores: pd.DataFrame, side: str) -> pd.Series:
-    """Mean of `side` per method, rounded."""
-    means = scores.groupby("method", observed=True)[side].mean()
-    return means.round(DECIMALS)

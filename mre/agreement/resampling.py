@@ -14,18 +14,9 @@ import pandas as pd
 from scipy import stats
 from scipy.sparse import csr_array
 
-from mre.study.agreement import (
-    CLIP,
-    MOST_GRADES,
-    Z95,
-    alpha_of_coincidences,
-    icc_of_squares,
-    kappa_costs,
-    kappa_of_table,
-    others_mean,
-    rounded,
-    to_grades,
-)
+from mre.agreement.annotators import alpha_of_coincidences, icc_of_squares, others_mean
+from mre.agreement.figures import rounded
+from mre.agreement.two_raters import CLIP, MOST_GRADES, Z95, kappa_costs, kappa_of_table, to_grades
 
 LEVELS = 64                     # finer scores are cut into this many ranks, for the intervals of rank correlations alone
 BATCH = 4_000_000               # numbers in one batch of joint tables (32 MB)

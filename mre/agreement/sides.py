@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from mre.agreement.figures import rounded
+from mre.agreement.score_files import Ratings
 from mre.errors import DataError, SettingsError
 from mre.rewards import PERSPECTIVES, SCORE_MAX
-from mre.study.agreement import rounded
-from mre.study.ratings import Ratings
 
 SCHEMES = ("mre", "viescore")
 VIESCORE = {"SC": ("following", "preserving"), "PQ": ("quality", "naturalness", "artifacts")}

@@ -12,8 +12,8 @@ import sys
 import pytest
 
 from mre.__main__ import main
+from mre.agreement.comparison import COLUMNS, LEVELS, STATISTICS
 from mre.rewards import PERSPECTIVES
-from mre.study.compare import COLUMNS, LEVELS, STATISTICS
 from tests.conftest import ROOT
 
 # Table 3 (people) and Table 1 (GPT-4o) of the paper: following, preserving, quality

@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mre.agreement.comparison import Comparison
+from mre.agreement.score_files import read_edits, read_human, read_judge
+from mre.agreement.sides import Options, sides_of
 from mre.errors import DataError
-from mre.study.compare import Comparison
-from mre.study.ratings import read_edits, read_human, read_judge
-from mre.study.sides import Options, sides_of
 
 LONG = ("study,item,edit_type,instruction,annotator,screen,shown_as,method,perspective,score,scale_min,scale_max,revision,is_repeat,"
         "is_check,skip_reason,comment,first_shown_at,submitted_at,active_seconds,order_seed,app_version\n")

@@ -17,8 +17,9 @@ from scipy import linalg, optimize
 from scipy.sparse import bmat, csr_array
 from scipy.sparse.csgraph import connected_components
 
-from mre.study.agreement import Figure, mean_squares, rounded, undefined
-from mre.study.resampling import Resampler
+from mre.agreement.annotators import mean_squares
+from mre.agreement.figures import Figure, rounded, undefined
+from mre.agreement.resampling import Resampler
 
 NEGLIGIBLE = 1e-9               # a variance this small against the residual's is 0
 MOST_ANNOTATORS = 60            # of whom intervals are drawn

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, stats
 
-from mre.study.agreement import Figure, rounded, undefined, wilson_interval
+from mre.agreement.figures import Figure, rounded, undefined, wilson_interval
 
 
 @dataclass(frozen=True)
@@ -138,16 +138,3 @@ def paired_t_size(dz: float, power: float = 0.8, alpha: float = 0.05) -> float:
 def detectable_dz(n: int, power: float = 0.8, alpha: float = 0.05) -> float:
     """The smallest d_z that `n` independent edits find with this power."""
     return float(optimize.brentq(lambda dz: paired_t_power(dz, n, alpha) - power, 1e-6, 20, xtol=1e-10))
-
-
-def sign_test_size(win_rate: float, power: float = 0.8, alpha: float = 0.05) -> int:
-    """Decided pairs that a two-sided sign test needs at a true win rate (normal approximation)."""
-    if win_rate == 0.5:
-        raise ValueError("no number of pairs tells a win rate of 0.5 from 0.5")
-    spread = stats.norm.isf(alpha / 2) * 0.5 + stats.norm.ppf(power) * math.sqrt(win_rate * (1 - win_rate))
-    return math.ceil((spread / (win_rate - 0.5)) ** 2)
-
-
-def design_effect(ratings_per_cluster: float, icc: float) -> float:
-    """How many times wider intervals become when ratings of one cluster agree by `icc`: sqrt(1 + (k - 1) ICC)."""
-    return math.sqrt(1 + (ratings_per_cluster - 1) * icc)

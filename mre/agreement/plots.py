@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mre.study.compare import ALL, Comparison
+from mre.agreement.comparison import ALL, Comparison
 
 matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "mre", "text.parse_math": False, "font.family": "sans-serif",
                             "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True})

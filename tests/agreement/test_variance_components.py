@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from statsmodels.regression.mixed_linear_model import MixedLM
 
-from mre.study import agreement as ag
-from mre.study.resampling import Resampler
-from mre.study.variance_components import estimate, icc_draws, icc_of_ratings
+from mre.agreement import annotators as an
+from mre.agreement.resampling import Resampler
+from mre.agreement.variance_components import estimate, icc_draws, icc_of_ratings
 
 
 def drawn_ratings(edits: int, annotators: int, missing: float, seed: int = 0, severity: float = 0.6) -> np.ndarray:
@@ -39,7 +39,7 @@ def test_variances_are_those_of_another_librarys_mixed_model(missing, seed):
 
 def test_without_gaps_it_is_shrout_and_fleiss():
     matrix = drawn_ratings(40, 5, 0.0)
-    ours, theirs = icc_of_ratings(matrix), ag.icc(matrix)
+    ours, theirs = icc_of_ratings(matrix), an.icc(matrix)
     for name in ("2_1", "2_k"):
         assert ours[f"icc_{name}"].value == pytest.approx(theirs[name].value, abs=1e-12)
     assert ours["icc_2_1"].note == "two-way random effects by REML: 200 ratings of 40 edits by 5 annotators"
@@ -49,7 +49,7 @@ def test_without_gaps_it_is_shrout_and_fleiss():
 
 
 def test_the_search_of_the_likelihood_ends_where_the_mean_squares_do():
-    from mre.study.variance_components import _Likelihood
+    from mre.agreement.variance_components import _Likelihood
 
     matrix = drawn_ratings(40, 5, 0.0, seed=4)
     found, exact = _Likelihood(matrix).maximum(), estimate(matrix)

@@ -17,13 +17,14 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from mre.study import agreement as ag
-from mre.study import resampling as rs
-from mre.study.agreement import Figure
-from mre.study.paired import PairedTest, holm, paired_test
-from mre.study.ranking import OrderCounts, RankConsistency, method_pairs, rank_consistency
-from mre.study.sides import Options, Sides
-from mre.study.variance_components import icc_draws, icc_of_ratings
+from mre.agreement import annotators as an
+from mre.agreement import resampling as rs
+from mre.agreement import two_raters as tr
+from mre.agreement.figures import DECIMALS, Figure, percentile_interval, rounded, undefined
+from mre.agreement.paired_tests import PairedTest, holm, paired_test
+from mre.agreement.ranking import OrderCounts, RankConsistency, method_pairs, rank_consistency
+from mre.agreement.sides import Options, Sides
+from mre.agreement.variance_components import icc_draws, icc_of_ratings
 
 STATISTICS = ("pearson", "spearman", "kendall_tau_b", "lin_ccc", "bias", "loa_low", "loa_high", "mae", "rmse",
               "weighted_kappa_linear", "weighted_kappa_quadratic", "krippendorff_nominal", "krippendorff_ordinal", "krippendorff_interval",
@@ -66,8 +67,8 @@ class Comparison:
         self.rows: dict[tuple[str, str, str, str, str], Row] = {}
         self.edits = {(judge, name): sides.edits(judge, name) for judge in sides.judges for name in sides.perspectives}
         self.edits = {key: edits for key, edits in self.edits.items() if len(edits)}
-        self.ratings = {name: ag.ratings_table(sides.human[sides.human["perspective"] == name]) for name in sides.perspectives}
-        self.grades = {name: np.unique(ag.rounded(table.to_numpy(dtype=float)[table.notna().to_numpy()]))
+        self.ratings = {name: an.ratings_table(sides.human[sides.human["perspective"] == name]) for name in sides.perspectives}
+        self.grades = {name: np.unique(rounded(table.to_numpy(dtype=float)[table.notna().to_numpy()]))
                        for name, table in self.ratings.items()}
         self.order: dict[tuple[str, str], RankConsistency] = {}
         self.pairs: dict[tuple[str, str], pd.DataFrame] = {}
@@ -124,19 +125,19 @@ class Comparison:
                 self._put(judge, perspective, "within_method", group, statistic, Figure(row.value, row.n, note=row.note))
             rhos[group] = self.rows[judge, perspective, "item", group, "spearman"].value
             loo[group] = self._loo_cells(perspective, edits)
-            self._put(judge, perspective, "within_method", group, "human_loo_spearman", ag.fisher_mean(loo[group].values()),
+            self._put(judge, perspective, "within_method", group, "human_loo_spearman", tr.fisher_mean(loo[group].values()),
                       "annotator against the mean of the others, Fisher mean over annotators")
         cells = [figure for figures in loo.values() for figure in figures.values()]
-        self._put(judge, perspective, "within_method", ALL, "spearman_fisher_mean", ag.fisher_mean(rhos.values()),
+        self._put(judge, perspective, "within_method", ALL, "spearman_fisher_mean", tr.fisher_mean(rhos.values()),
                   "Fisher mean over methods")
-        self._put(judge, perspective, "within_method", ALL, "spearman_tanh_mean", ag.tanh_mean(rhos.values()), TANH_NOTE)
-        self._put(judge, perspective, "within_method", ALL, "human_loo_spearman", ag.fisher_mean(cells),
+        self._put(judge, perspective, "within_method", ALL, "spearman_tanh_mean", tr.tanh_mean(rhos.values()), TANH_NOTE)
+        self._put(judge, perspective, "within_method", ALL, "human_loo_spearman", tr.fisher_mean(cells),
                   "annotator against the mean of the others, Fisher mean over annotators and methods")
 
     def _loo_cells(self, perspective: str, edits: pd.DataFrame) -> dict[str, Figure]:
         """Leave-one-out correlations over exactly these edits."""
         table = self.ratings[perspective].reindex(pd.MultiIndex.from_frame(edits[["item", "method"]]))
-        return ag.leave_one_out(table.dropna(axis=1, how="all"))
+        return an.leave_one_out(table.dropna(axis=1, how="all"))
 
     def _annotator_tables(self, perspective: str) -> Iterator[tuple[str, pd.DataFrame]]:
         table = self.ratings[perspective]
@@ -149,15 +150,15 @@ class Comparison:
         found = []
         for group, table in self._annotator_tables(perspective):
             for level in ("nominal", "ordinal", "interval"):
-                found.append((group, f"krippendorff_{level}", ag.krippendorff_alpha(table, level), ""))
-            found.append((group, "fleiss_kappa", ag.fleiss_kappa(table), "grades as unordered names"))
+                found.append((group, f"krippendorff_{level}", an.krippendorff_alpha(table, level), ""))
+            found.append((group, "fleiss_kappa", an.fleiss_kappa(table), "grades as unordered names"))
             for name, figure in icc_of_ratings(table).items():
                 found.append((group, name, figure, ""))
             for weights in ("linear", "quadratic"):
-                found.append((group, f"weighted_kappa_{weights}", ag.mean_pairwise_kappa(table, weights),
+                found.append((group, f"weighted_kappa_{weights}", an.mean_pairwise_kappa(table, weights),
                               "mean over pairs of annotators, weights over category ranks"))
-            loo = ag.leave_one_out(table)
-            found.append((group, "human_loo_spearman", ag.fisher_mean(loo.values()),
+            loo = an.leave_one_out(table)
+            found.append((group, "human_loo_spearman", tr.fisher_mean(loo.values()),
                           "annotator against the mean of the others, Fisher mean over annotators"
                           + (", methods pooled" if group == ALL else "")))
         return found
@@ -167,21 +168,21 @@ class Comparison:
             self._put(judge, perspective, "annotators", group, statistic, figure, note)
 
     def judge_as_annotator(self, judge: str, perspective: str) -> pd.DataFrame:
-        """Per method and annotator: annotator and judge on the same footing, `method` before the columns of `ag.judge_as_annotator`."""
+        """Per method and annotator: annotator and judge on the same footing, `method` before the columns of `an.judge_as_annotator`."""
         if (judge, perspective) in self._footing:
             return self._footing[judge, perspective]
         parts = []
         for group, edits in self._groups(judge, perspective):
             if group != ALL:
                 table = self.ratings[perspective].reindex(pd.MultiIndex.from_frame(edits[["item", "method"]])).dropna(axis=1, how="all")
-                part = ag.judge_as_annotator(table, edits["judge"].to_numpy())
+                part = an.judge_as_annotator(table, edits["judge"].to_numpy())
                 part.insert(0, "method", group)
                 parts.append(part)
         return self._footing.setdefault((judge, perspective), pd.concat(parts, ignore_index=True))
 
     def _method_level(self, judge: str, perspective: str) -> None:
         edits = self.edits[judge, perspective]
-        means = edits.groupby("method")[["human", "judge"]].mean().round(ag.DECIMALS)
+        means = edits.groupby("method")[["human", "judge"]].mean().round(DECIMALS)
         alone = self.ratings[perspective].mean(axis=1).groupby(level="method").agg(["mean", "count"])
         for method in self.sides.methods:
             if method in means.index:
@@ -194,7 +195,7 @@ class Comparison:
                 self._put(judge, perspective, "method", method, "mean_human", Figure(float(alone.loc[method, "mean"]),
                                                                                      int(alone.loc[method, "count"])), "people alone")
                 for statistic in ("mean_judge", "bias"):
-                    self._put(judge, perspective, "method", method, statistic, ag.undefined(0, "the judge did not score this method"))
+                    self._put(judge, perspective, "method", method, statistic, undefined(0, "the judge did not score this method"))
         order = self.order[judge, perspective] = rank_consistency(means["human"], means["judge"])
         for statistic, figure in (("rank_spearman", order.spearman), ("rank_tau_b", order.kendall_tau_b)):
             self._put(judge, perspective, "method", ALL, statistic, figure)
@@ -274,7 +275,7 @@ class Comparison:
             row = self.rows.get((judge, perspective, level, group, statistic))
             if row is None or row.value is None or not len(values):
                 continue
-            row.low, row.high = ag.percentile_interval(values)
+            row.low, row.high = percentile_interval(values)
             if row.low is None:
                 row.note = "; ".join(filter(None, [row.note, "no interval: undefined in more than one draw of ten"]))
 
@@ -282,19 +283,19 @@ class Comparison:
         for level in ("nominal", "ordinal", "interval"):
             row = self.rows[judge, perspective, "annotators", group, f"krippendorff_{level}"]
             if row.value is not None and row.low is None:
-                row.note = "; ".join(filter(None, [row.note, f"no interval: more than {ag.MOST_GRADES} different scores"]))
+                row.note = "; ".join(filter(None, [row.note, f"no interval: more than {tr.MOST_GRADES} different scores"]))
 
     def _draw_annotators(self, perspective: str) -> None:
         for group, table in self._annotator_tables(perspective):
             codes = self.codes[table.index.get_level_values("item")].to_numpy()
-            matrix = ag.rounded(table.to_numpy(dtype=float))
+            matrix = rounded(table.to_numpy(dtype=float))
             draws = rs.annotator_draws(self.resampler, codes, table)
             if group == ALL or not np.isnan(matrix).any():          # with gaps each draw takes a search: for all methods together alone
                 draws |= icc_draws(self.resampler, codes, matrix)
             for judge in self.sides.judges:
                 if (judge, perspective) in self.edits:
                     self._limit(judge, perspective, "annotators", group, draws)
-                    if len(self.grades[perspective]) > ag.MOST_GRADES:
+                    if len(self.grades[perspective]) > tr.MOST_GRADES:
                         self._no_interval(judge, perspective, group)
 
     def _draw_judge(self, judge: str, perspective: str) -> None:
@@ -354,7 +355,7 @@ class Comparison:
                 both = table[[first, second]].dropna()
                 if len(both) > 1:
                     codes = self.codes[both.index].to_numpy()
-                    draws = rs.moment_draws(self.resampler, codes, ag.rounded(both[second]), ag.rounded(both[first]))
+                    draws = rs.moment_draws(self.resampler, codes, rounded(both[second]), rounded(both[first]))
                     self._limit(judge, perspective, "pair", f"{first} vs {second}",
                                 {name: draws[name] for name in ("cohen_dz", "win_rate")})
 
@@ -371,14 +372,14 @@ class Comparison:
 
 def pair_figures(human: np.ndarray, judge: np.ndarray, grades: np.ndarray) -> dict[str, Figure]:
     """All two-column figures by their names in the table."""
-    low, high = ag.limits_of_agreement(human, judge)
-    first, second = ag.to_grades(human, grades), ag.to_grades(judge, grades)
-    return {"pearson": ag.pearson(human, judge), "spearman": ag.spearman(human, judge), "kendall_tau_b": ag.kendall_tau_b(human, judge),
-            "lin_ccc": ag.lin_ccc(human, judge), "bias": ag.bias(human, judge), "loa_low": low, "loa_high": high,
-            "mae": ag.mae(human, judge), "rmse": ag.rmse(human, judge),
-            "weighted_kappa_linear": ag.weighted_kappa(first, second, "linear"),
-            "weighted_kappa_quadratic": ag.weighted_kappa(first, second, "quadratic"),
-            "icc_2_1": ag.icc(np.stack([human, judge], axis=1))["2_1"],
+    low, high = tr.limits_of_agreement(human, judge)
+    first, second = tr.to_grades(human, grades), tr.to_grades(judge, grades)
+    return {"pearson": tr.pearson(human, judge), "spearman": tr.spearman(human, judge), "kendall_tau_b": tr.kendall_tau_b(human, judge),
+            "lin_ccc": tr.lin_ccc(human, judge), "bias": tr.bias(human, judge), "loa_low": low, "loa_high": high,
+            "mae": tr.mae(human, judge), "rmse": tr.rmse(human, judge),
+            "weighted_kappa_linear": tr.weighted_kappa(first, second, "linear"),
+            "weighted_kappa_quadratic": tr.weighted_kappa(first, second, "quadratic"),
+            "icc_2_1": an.icc(np.stack([human, judge], axis=1))["2_1"],
             "mean_human": Figure(float(np.mean(human)), len(human)), "mean_judge": Figure(float(np.mean(judge)), len(judge))}
 
 

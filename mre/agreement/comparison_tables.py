@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 from scipy import optimize, stats
 
-from mre.rewards import EDIT_TYPES
-from mre.study import agreement as ag
-from mre.study import resampling as rs
-from mre.study.agreement import Figure
-from mre.study.compare import ALL, Comparison
-from mre.study.paired import detectable_dz
-from mre.study.ranking import (
+from mre.agreement import annotators as an
+from mre.agreement import resampling as rs
+from mre.agreement import two_raters as tr
+from mre.agreement.comparison import ALL, Comparison
+from mre.agreement.figures import Figure, percentile_interval, rounded
+from mre.agreement.paired_tests import detectable_dz
+from mre.agreement.ranking import (
     OrderCounts,
     RankConsistency,
     bradley_terry_of_pairs,
@@ -25,6 +25,7 @@ from mre.study.ranking import (
     swept_ties,
     vote_agreement,
 )
+from mre.rewards import EDIT_TYPES
 
 NARROW_N = 100                  # cells with fewer edits are flagged: their intervals are wide
 FOLDS = 5                       # of the calibration, cut by source image
@@ -145,7 +146,7 @@ def methods(comparison: Comparison) -> pd.DataFrame:
                 continue
             row = {"judge": judge, "perspective": name, "method": method, "edits": human.n, **_cells("mean_human", human),
                    **_cells("mean_judge", mean), **_cells("bias", comparison.row(judge, name, "method", method, "bias")),
-                   "sd_of_annotator_means": ag.annotator_means(comparison.ratings[name].xs(method, level="method"))[1],
+                   "sd_of_annotator_means": an.annotator_means(comparison.ratings[name].xs(method, level="method"))[1],
                    "human_rank": consistency.human_rank.get(method), "judge_rank": consistency.judge_rank.get(method)}
             for who, board in boards.items():
                 if method in board.index and board.loc[method, "battles"] >= FEW_VOTES:
@@ -173,9 +174,9 @@ def edit_types(comparison: Comparison) -> pd.DataFrame:
                  if (edits["edit_type"] == kind).any()]
         for kind in kinds:
             part = edits[edits["edit_type"] == kind]
-            figures = {"bias": ag.bias(part["human"], part["judge"]), "mae": ag.mae(part["human"], part["judge"])}
+            figures = {"bias": tr.bias(part["human"], part["judge"]), "mae": tr.mae(part["human"], part["judge"])}
             by_method = [group for _, group in part.groupby("method", sort=True)]
-            rho = ag.fisher_mean([ag.spearman(group["human"], group["judge"]) for group in by_method])
+            rho = tr.fisher_mean([tr.spearman(group["human"], group["judge"]) for group in by_method])
             if comparison.resampler is not None and comparison.resampler.draws:
                 figures, rho = _with_limits(comparison, part, by_method, figures, rho)
             rows.append({"judge": judge, "perspective": name, "edit_type": kind, "edits": len(part), "mean_human": part["human"].mean(),
@@ -188,13 +189,13 @@ def edit_types(comparison: Comparison) -> pd.DataFrame:
 def _with_limits(comparison: Comparison, part: pd.DataFrame, by_method: list[pd.DataFrame], figures: dict[str, Figure],
                  rho: Figure) -> tuple[dict[str, Figure], Figure]:
     resampler, codes = comparison.resampler, comparison.codes
-    draws = rs.moment_draws(resampler, codes[part["item"]].to_numpy(), ag.rounded(part["human"]), ag.rounded(part["judge"]))
-    limited = {name: replace(figure, **dict(zip(("low", "high"), ag.percentile_interval(draws[name]), strict=True)))
+    draws = rs.moment_draws(resampler, codes[part["item"]].to_numpy(), rounded(part["human"]), rounded(part["judge"]))
+    limited = {name: replace(figure, **dict(zip(("low", "high"), percentile_interval(draws[name]), strict=True)))
                for name, figure in figures.items()}
-    cells = [rs.rank_draws(resampler, codes[group["item"]].to_numpy(), ag.rounded(group["human"]), ag.rounded(group["judge"]), tau=False)
+    cells = [rs.rank_draws(resampler, codes[group["item"]].to_numpy(), rounded(group["human"]), rounded(group["judge"]), tau=False)
              for group in by_method if group["human"].nunique() > 1 and group["judge"].nunique() > 1 and len(group) > 2]
     if rho.defined and cells:
-        low, high = ag.percentile_interval(rs.fisher_draws([cell["spearman"] for cell in cells]))
+        low, high = percentile_interval(rs.fisher_draws([cell["spearman"] for cell in cells]))
         rho = replace(rho, low=low, high=high)
     return limited, rho
 
@@ -204,8 +205,8 @@ def replacement(comparison: Comparison, judge: str, name: str) -> dict:
     table = comparison.judge_as_annotator(judge, name)
     humans, judged = list(table["human_vs_others"]), list(table["judge_vs_others"])
     higher = sum(mine.defined and theirs.defined and mine.value > theirs.value for mine, theirs in zip(judged, humans, strict=True))
-    return {"judge_vs_others": ag.fisher_mean(judged), "human_vs_others": ag.fisher_mean(humans), "judge_higher": int(higher),
-            "judge_vs_annotator": ag.fisher_mean(table["judge_vs_annotator"]), "cells": len(table)}
+    return {"judge_vs_others": tr.fisher_mean(judged), "human_vs_others": tr.fisher_mean(humans), "judge_higher": int(higher),
+            "judge_vs_annotator": tr.fisher_mean(table["judge_vs_annotator"]), "cells": len(table)}
 
 
 def annotators(comparison: Comparison) -> pd.DataFrame:
@@ -266,13 +267,13 @@ def closeness(comparison: Comparison) -> pd.DataFrame:
     rows, step = [], comparison.sides.top / 5
     for (judge, name), edits in comparison.edits.items():
         human, judged, grades = edits["human"].to_numpy(), edits["judge"].to_numpy(), comparison.grades[name]
-        slope = ag.proportional_bias(human, judged)
+        slope = tr.proportional_bias(human, judged)
         fits = calibration(edits)
         rows.append({"judge": judge, "perspective": name, "edits": len(edits),
-                     "exact": ag.agreement_within(ag.to_grades(human, grades), ag.to_grades(judged, grades)).value,
-                     "within_a_fifth_of_the_scale": ag.agreement_within(human, judged, step).value, "fifth_of_the_scale": step,
-                     "rmse": ag.rmse(human, judged).value, "difference_sd": ag.difference_sd(human, judged).value,
-                     "proportional_bias_slope": slope.value, "proportional_bias_p": slope.p, "mae_as_it_is": ag.mae(human, judged).value,
+                     "exact": tr.agreement_within(tr.to_grades(human, grades), tr.to_grades(judged, grades)).value,
+                     "within_a_fifth_of_the_scale": tr.agreement_within(human, judged, step).value, "fifth_of_the_scale": step,
+                     "rmse": tr.rmse(human, judged).value, "difference_sd": tr.difference_sd(human, judged).value,
+                     "proportional_bias_slope": slope.value, "proportional_bias_p": slope.p, "mae_as_it_is": tr.mae(human, judged).value,
                      "mae_linear": fits.get("linear"), "mae_isotonic": fits.get("isotonic"),
                      "note": f"exact: both on the annotators' grades; calibration cross-validated in {FOLDS} parts of the "
                              f"{comparison.sides.cluster}s"})
@@ -310,9 +311,9 @@ def judges(comparison: Comparison) -> pd.DataFrame:
             for second in names[i + 1:]:
                 if first in wide and second in wide:
                     both = wide[[first, second]].dropna()
-                    rho = ag.spearman(both[first], both[second], names=(first, second))
+                    rho = tr.spearman(both[first], both[second], names=(first, second))
                     rows.append({"perspective": name, "first": first, "second": second, "edits": len(both), "spearman": rho.value,
-                                 "bias": ag.bias(both[first], both[second]).value, "note": rho.note})
+                                 "bias": tr.bias(both[first], both[second]).value, "note": rho.note})
     return pd.DataFrame(rows)
 
 
@@ -385,9 +386,9 @@ def missing_rules(comparison: Comparison) -> pd.DataFrame:
         for rule, filled in (("left out (used everywhere else)", joined["judge"]),
                              ("worst case: the judge's score is 0", joined["judge"].fillna(0)),
                              ("the judge's mean of that method", joined["judge"].fillna(typical))):
-            rho = ag.spearman(joined["human"], filled)
+            rho = tr.spearman(joined["human"], filled)
             rows.append({"judge": judge, "perspective": name, "edits_without_judge": int(absent.sum()), "rule": rule, "edits": rho.n,
-                         "bias": ag.bias(joined["human"], filled).value, "mae": ag.mae(joined["human"], filled).value,
+                         "bias": tr.bias(joined["human"], filled).value, "mae": tr.mae(joined["human"], filled).value,
                          "spearman_pooled": rho.value})
     return pd.DataFrame(rows)
 
@@ -397,7 +398,7 @@ def disagreements(comparison: Comparison, judge: str, perspective: str, limit: i
     """Edits with the largest differences, the judge's words and people's spread beside them. `sign`: `both`, `judge higher` or
     `judge lower`."""
     edits = comparison.edits[judge, perspective]
-    table = edits.assign(difference=ag.rounded(edits["judge"] - edits["human"]), perspective=perspective, judge_name=judge)
+    table = edits.assign(difference=rounded(edits["judge"] - edits["human"]), perspective=perspective, judge_name=judge)
     if sign != "both":
         table = table[table["difference"] > 0] if sign == "judge higher" else table[table["difference"] < 0]
     for column, wanted in (("method", method), ("edit_type", edit_type)):
