@@ -10,7 +10,7 @@ import gradio as gr
 
 from mre.data import reward_browser
 from mre.data.reward_browser import DRAWN, Filter, RewardData
-from mre.data.rewardedit import RewardedTriplet
+from mre.data.rewardedit import TripletReward
 from mre.errors import MreError
 from mre.recipes import png_bytes
 from mre.rewards import NOTHING_WRONG, PERSPECTIVES
@@ -139,7 +139,7 @@ def on_filter(studio: Studio, step: int) -> Callable:
     return look
 
 
-def card_html(studio: Studio, data: RewardData, row: RewardedTriplet, owner: str, language: str) -> str:
+def card_html(studio: Studio, data: RewardData, row: TripletReward, owner: str, language: str) -> str:
     """One triplet: two pictures, the instruction, and per perspective its score and what is wrong. All text is escaped."""
     pictures = "".join(picture_html(studio, data, name, owner, say(key, language), language)
                        for name, key in ((row.original, "data_original"), (row.edited, "data_edited")))

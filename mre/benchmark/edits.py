@@ -221,7 +221,7 @@ def write_whole(path: Path, data: bytes) -> None:
 
 def read_edits(folder: Path) -> Iterable[dict[str, str]]:
     """The rows of a results folder's edits.csv. Raises DataError when it is none."""
-    from mre.data.triplets import csv_rows
+    from mre.data.sources import csv_rows
 
     for _, row in csv_rows(folder / "edits.csv", COLUMNS[:6]):
         yield row

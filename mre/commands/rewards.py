@@ -54,7 +54,7 @@ def make(args: argparse.Namespace) -> int:
 
     from mre.data.reward_making import LazyAsks, RewardFile, make_rewards, write_released_form
     from mre.data.rewardedit import read_rewards
-    from mre.data.triplets import open_triplets
+    from mre.data.sources import open_triplets
 
     triplets = open_triplets(args.triplets, args.out.parent)
     if args.limit is not None:

@@ -11,62 +11,25 @@ import re
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from PIL import Image
 from tqdm.auto import tqdm
 
+from mre.data.triplets import SIDES, Triplet, TripletList, TripletSource, TripletText
 from mre.errors import DataError
-from mre.imaging import open_image
 
 if TYPE_CHECKING:
     from pyarrow import Table
 
 PROMPTS, SEEDS = "prompt.json", "seeds.json"
-SIDES = ("original", "edited")                                           # of SEED_0 and SEED_1
 _PICTURE = re.compile(r"(?P<seed>\d+)_(?P<side>[01])\.(jpg|jpeg|png|webp)", re.IGNORECASE)
 _COLUMNS = ("original_image", "edit_prompt", "edited_image")
 _GROUPS_IN_MEMORY = 2                                                    # row groups of Parquet files: the one in use, and the next
 
 
-class TripletText(NamedTuple):
-    """What can be known of a triplet without its pictures."""
-
-    id: str
-    instructions: tuple[str, ...]
-
-    @property
-    def folder(self) -> str:
-        """The id without its seed: what RewardEdit's released form uses as a key."""
-        return self.id.rpartition("/")[0] or self.id
-
-
-@dataclass(frozen=True)
-class Triplet:
-    """One triplet: `folder/SEED`, or `file.parquet#row`. An instruction may be worded in several ways."""
-
-    id: str
-    instructions: tuple[str, ...]
-    original: Path | bytes
-    edited: Path | bytes
-
-    @property
-    def folder(self) -> str:
-        """As of TripletText."""
-        return TripletText(self.id, self.instructions).folder
-
-    def open(self) -> tuple[Image.Image, Image.Image]:
-        """Original and edited picture, RGB. Raises ImageError for one that cannot be read, DataError where their shapes differ."""
-        original, edited = (open_image(side, name=f"{self.id} ({name})" if isinstance(side, bytes) else None)
-                            for name, side in zip(SIDES, (self.original, self.edited), strict=True))
-        if original.size != edited.size:
-            raise DataError(f"{self.id}: original is {original.width}x{original.height}, edited {edited.width}x{edited.height}")
-        return original, edited
-
-
-def open_pix2pix(path: str | Path, only: Collection[str] | None = None) -> Sequence[Triplet]:
+def open_pix2pix(path: str | Path, only: Collection[str] | None = None) -> TripletSource:
     """The triplets of a tree or of a folder of Parquet files, in a fixed order.
 
     only: folders (or folder/SEED) to read; a tree is then not searched, which matters when it holds hundreds of thousands.
@@ -74,19 +37,14 @@ def open_pix2pix(path: str | Path, only: Collection[str] | None = None) -> Seque
     """
     path = Path(path)
     if path.is_file() and path.suffix == ".parquet":
-        return ParquetTriplets([path])
+        return ParquetSource([path])
     if not path.is_dir():
         raise DataError(f"{path}: no such folder of triplets")
     files = sorted(path.glob("*.parquet")) or sorted(path.glob("data/*.parquet"))
-    return ParquetTriplets(files) if files else read_tree(path, only)
+    return ParquetSource(files) if files else read_tree(path, only)
 
 
-def listing(triplets: Sequence[Triplet]) -> list[TripletText]:
-    """Ids and instructions of all triplets; no picture is read."""
-    return triplets.texts() if isinstance(triplets, ParquetTriplets) else [TripletText(one.id, one.instructions) for one in triplets]
-
-
-def read_tree(root: Path, only: Collection[str] | None = None) -> list[Triplet]:
+def read_tree(root: Path, only: Collection[str] | None = None) -> TripletList:
     """All seed pairs of a tree: those in `seeds.json` where there is one, else all that are there."""
     wanted = _wanted(root, only)
     triplets = []
@@ -94,7 +52,7 @@ def read_tree(root: Path, only: Collection[str] | None = None) -> list[Triplet]:
         triplets += _folder_triplets(root / folder, folder, seeds)
     if not triplets:
         raise DataError(f"{root}: holds no triplets (shard-xx/ID/ with SEED_0.jpg, SEED_1.jpg and {PROMPTS}; or *.parquet)")
-    return triplets
+    return TripletList(triplets)
 
 
 def _wanted(root: Path, only: Collection[str] | None) -> dict[str, set[str] | None]:
@@ -136,7 +94,7 @@ def _folder_triplets(folder: Path, name: str, seeds: set[str] | None) -> list[Tr
             if (seed, side) not in found:
                 raise DataError(f"{folder}: {seed}_{side}.jpg ({role}) is missing")
         triplets.append(Triplet(f"{name}/{seed}", instructions, found[seed, 0], found[seed, 1]))
-    return triplets
+    return [replace(triplets[0], key=name)] if len(triplets) == 1 else triplets
 
 
 def _instructions(path: Path) -> tuple[str, ...]:
@@ -157,7 +115,7 @@ def _json(path: Path) -> Any:
         raise DataError(f"{path}: cannot be read as JSON: {error}") from error
 
 
-class ParquetTriplets(Sequence[Triplet]):
+class ParquetSource(TripletSource):
     """Rows of Parquet files with the columns original_image, edit_prompt and edited_image, all or chosen ones.
 
     Rows are read a row group at a time, and the last groups stay in memory: who goes through `blocks` one after another reads each group
@@ -188,9 +146,9 @@ class ParquetTriplets(Sequence[Triplet]):
         self._chosen = range(self._starts[-1]) if chosen is None else list(chosen)
         self._read: OrderedDict[int, Table] = OrderedDict()
 
-    def choose(self, rows: Sequence[int]) -> ParquetTriplets:
+    def choose(self, rows: Sequence[int]) -> ParquetSource:
         """The same files with some of these rows, numbered as here."""
-        return ParquetTriplets(self.files, [self._chosen[row] for row in rows])
+        return ParquetSource(self.files, [self._chosen[row] for row in rows])
 
     @property
     def blocks(self) -> list[list[int]]:
@@ -216,7 +174,7 @@ class ParquetTriplets(Sequence[Triplet]):
 
     def __getitem__(self, index):
         if isinstance(index, slice):
-            return [self[one] for one in range(*index.indices(len(self)))]
+            return self.choose(range(*index.indices(len(self))))
         row = self._chosen[index]
         group = self._group_of(row)
         name, table = self._name(group, row), self._pictures(group)
@@ -225,7 +183,8 @@ class ParquetTriplets(Sequence[Triplet]):
         for role, side in zip(SIDES, (original, edited), strict=True):
             if not isinstance(side, dict) or not side.get("bytes"):
                 raise DataError(f"{name}: the {role} picture is missing")
-        return Triplet(name, (instruction,), original["bytes"], edited["bytes"])
+        return Triplet(name, (instruction,), original["bytes"], edited["bytes"], original_name=f"{name}/original",
+                       edited_name=f"{name}/edited")
 
     def _group_of(self, row: int) -> int:
         return bisect_right(self._starts, row) - 1

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mre.data.triplets import csv_rows
+from mre.data.sources import csv_rows
 from mre.errors import DataError
 from mre.rewards import EDIT_TYPES
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from PIL import Image
 
 from mre.data.reward_statistics import RewardStatistics, statistics
-from mre.data.rewardedit import RewardedTriplet, read_rewards
-from mre.data.triplets import SceneTriplets, named_picture
+from mre.data.rewardedit import TripletReward, read_rewards
+from mre.data.sources import SceneSource, named_picture
 from mre.errors import DataError
 from mre.rewards import PERSPECTIVES
 
@@ -24,7 +24,7 @@ class RewardData:
     """One data set: its rows, and the folder that names of pictures are relative to."""
 
     name: str
-    rows: tuple[RewardedTriplet, ...]
+    rows: tuple[TripletReward, ...]
     beside: Path
 
     @functools.cached_property
@@ -53,7 +53,7 @@ class Filter:
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 5:
                 raise DataError(f"{name} score must be between 0 and 5, got {value!r}")
 
-    def accepts(self, row: RewardedTriplet) -> bool:
+    def accepts(self, row: TripletReward) -> bool:
         """A row passes when one and the same perspective has the score, and the word stands in its text or in the instruction."""
         word = self.word.strip().casefold()
         in_instruction = bool(word) and word in row.instruction.casefold()
@@ -64,7 +64,7 @@ class Filter:
         return False
 
 
-def filtered(data: RewardData, wanted: Filter) -> list[RewardedTriplet]:
+def filtered(data: RewardData, wanted: Filter) -> list[TripletReward]:
     """The rows that pass, in their order."""
     return [row for row in data.rows if wanted.accepts(row)]
 
@@ -102,9 +102,9 @@ def _read(path: Path, _changed: int) -> RewardData:
 @functools.lru_cache(maxsize=1)
 def drawn_data() -> RewardData:
     """Some of the triplets that the embedded model was trained on, with their true rewards."""
-    return RewardData(DRAWN, tuple(_drawn(SceneTriplets(DRAWN_COUNT))), Path())
+    return RewardData(DRAWN, tuple(_drawn(SceneSource(DRAWN_COUNT))), Path())
 
 
-def _drawn(triplets: Sequence) -> Iterator[RewardedTriplet]:
+def _drawn(triplets: Sequence) -> Iterator[TripletReward]:
     for triplet in triplets:
-        yield RewardedTriplet(triplet.id, triplet.scene().reward, triplet.instruction, triplet.original_name, triplet.edited_name)
+        yield TripletReward(triplet.id, triplet.scene().reward, triplet.instruction, triplet.original_name, triplet.edited_name)

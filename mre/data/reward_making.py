@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from mre.data.rewardedit import read_rewards, write_released
-from mre.data.triplets import SourceTriplet
+from mre.data.triplets import Triplet, TripletSource
 from mre.errors import DataError, MreError
 from mre.judge.verdicts import Ask, Judge, Tally, Verdicts
 
@@ -65,13 +65,13 @@ class RewardFile:
         if not self.failures.stat().st_size:
             self.failures.unlink()
 
-    def add(self, triplet: SourceTriplet, verdicts: Verdicts) -> None:
+    def add(self, triplet: Triplet, verdicts: Verdicts) -> None:
         """One whole line. What was written survives a killed process."""
         row = {"id": triplet.id, "instruction": triplet.instruction, "original": triplet.original_name, "edited": triplet.edited_name,
                "judge": verdicts.judge, "judge_version": verdicts.judge_version}
         row |= {verdict.perspective: {"score": verdict.score, "text": verdict.text or "None"} for verdict in verdicts}
         row |= {"raw": {verdict.perspective: verdict.raw for verdict in verdicts}, "seconds": round(verdicts.seconds, 3)}
-        if triplet.key != triplet.id:
+        if triplet.key and triplet.key != triplet.id:
             row["key"] = triplet.key
         self._write(self._file, row)
         self.done.add(triplet.id)
@@ -92,9 +92,9 @@ class LazyAsks:
     `open` holds the triplets that were asked about and not answered yet, where somebody takes them out again.
     """
 
-    def __init__(self, triplets: Sequence[SourceTriplet], skip: set[str], on_fault: Callable[[str, MreError], None] | None = None) -> None:
+    def __init__(self, triplets: TripletSource, skip: set[str], on_fault: Callable[[str, MreError], None] | None = None) -> None:
         self.triplets, self.skip, self.on_fault = triplets, skip, on_fault
-        self.open: dict[str, SourceTriplet] = {}
+        self.open: dict[str, Triplet] = {}
 
     def __iter__(self) -> Iterator[Ask]:
         for index in range(len(self.triplets)):
@@ -111,7 +111,7 @@ class LazyAsks:
             yield Ask(triplet.id, triplet.instruction, triplet.original, triplet.edited, scene=triplet.scene)
 
 
-def make_rewards(triplets: Sequence[SourceTriplet], judge: Judge, out: Path,
+def make_rewards(triplets: TripletSource, judge: Judge, out: Path,
                  on_progress: Callable[[int], None] = lambda done: None) -> RewardRun:
     """Judge all triplets that `out` does not hold yet. The lines of `out` are in the order of the source, run by run.
 

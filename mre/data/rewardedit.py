@@ -18,7 +18,7 @@ _PARQUET_ROW = re.compile(r"[^/]+\.parquet#\d+")
 
 
 @dataclass(frozen=True)
-class RewardedTriplet:
+class TripletReward:
     """The reward of one triplet. What the released form does not hold is empty."""
 
     id: str                     # folder relative to the InstructPix2Pix tree, or folder/SEED where it holds several pairs
@@ -28,7 +28,7 @@ class RewardedTriplet:
     edited: str = ""
 
 
-def read_rewards(path: str | Path) -> dict[str, RewardedTriplet]:
+def read_rewards(path: str | Path) -> dict[str, TripletReward]:
     """Triplet id -> its reward, from either form. Raises DataError naming the file and the key or line."""
     path = Path(path)
     try:
@@ -36,7 +36,7 @@ def read_rewards(path: str | Path) -> dict[str, RewardedTriplet]:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8 text'}") from error
     rows = list(_jsonl_rows(path, text)) if path.suffix.lower() == ".jsonl" else list(_released_rows(path, text))
-    rewards: dict[str, RewardedTriplet] = {}
+    rewards: dict[str, TripletReward] = {}
     for where, row in rows:
         if row.id in rewards:
             raise DataError(f"{path}: {where}: {row.id!r} has a reward already")
@@ -89,7 +89,7 @@ def write_released(path: str | Path, rewards: Mapping[str, Reward]) -> None:
         raise DataError(f"{path}: cannot be written: {error.strerror}") from error
 
 
-def _released_rows(path: Path, text: str) -> Iterator[tuple[str, RewardedTriplet]]:
+def _released_rows(path: Path, text: str) -> Iterator[tuple[str, TripletReward]]:
     try:
         pairs = json.loads(text, object_pairs_hook=_Pairs)
     except (ValueError, RecursionError) as error:
@@ -102,10 +102,10 @@ def _released_rows(path: Path, text: str) -> Iterator[tuple[str, RewardedTriplet
             count = f"{len(value)}" if isinstance(value, list) else type(value).__name__
             raise DataError(f"{path}: {where}: must have three entries ({', '.join(PERSPECTIVES)}), got {count}")
         entries = [dict(entry) if isinstance(entry, _Pairs) else entry for entry in value]
-        yield where, RewardedTriplet(key.strip("/"), _reward(path, where, entries, SCORE, TEXT))
+        yield where, TripletReward(key.strip("/"), _reward(path, where, entries, SCORE, TEXT))
 
 
-def _jsonl_rows(path: Path, text: str) -> Iterator[tuple[str, RewardedTriplet]]:
+def _jsonl_rows(path: Path, text: str) -> Iterator[tuple[str, TripletReward]]:
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
@@ -120,7 +120,7 @@ def _jsonl_rows(path: Path, text: str) -> Iterator[tuple[str, RewardedTriplet]]:
             if not isinstance(row.get(name, ""), str):
                 raise DataError(f"{path}: {where}: {name} must be text, got {row[name]!r}")
         reward = _reward(path, where, [row.get(name) for name in PERSPECTIVES], "score", "text")
-        yield where, RewardedTriplet(row["id"], reward, row.get("instruction", ""), row.get("original", ""), row.get("edited", ""))
+        yield where, TripletReward(row["id"], reward, row.get("instruction", ""), row.get("original", ""), row.get("edited", ""))
 
 
 def _reward(path: Path, where: str, entries: list[Any], score_key: str, text_key: str) -> Reward:

@@ -1,210 +1,95 @@
-"""Triplets to be judged, from any source: an InstructPix2Pix tree, Parquet, a CSV, or drawn scenes. No torch here.
-
-Every picture of a source has a name that finds it again: a path, `FILE.parquet#ROW/original`, or `scenes:heldout-7-12/edited?size=128`.
-"""
+"""Triplets (instruction, original, edited): one record, and what every source of them is. No torch here."""
 
 from __future__ import annotations
 
-import csv
-import functools
-import json
-import os
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import parse_qs
+from typing import NamedTuple
 
 from PIL import Image
 
-from mre.data.pix2pix import ParquetTriplets, open_pix2pix
 from mre.errors import DataError
 from mre.imaging import open_image
 
-SCENES = "scenes:"
-SPLITS = ("train", "heldout")
-_SCENE_NAME = re.compile(r"scenes:(?P<split>[a-z]+)-(?P<seed>\d+)-(?P<index>\d+)/(?P<side>original|target|edited)\?size=(?P<size>\d+)")
+SIDES = ("original", "edited")
 PictureSource = Path | bytes | Callable[[], Image.Image]
 
 
-@dataclass(frozen=True)
-class SourceTriplet:
-    """One triplet of a source. `key` is what the released form of RewardEdit calls it; the names find the pictures again."""
+class TripletText(NamedTuple):
+    """What can be known of a triplet without its pictures."""
 
     id: str
-    key: str
-    instruction: str
+    instructions: tuple[str, ...]
+
+    @property
+    def folder(self) -> str:
+        """The id without its seed: what RewardEdit's released form uses as a key."""
+        return self.id.rpartition("/")[0] or self.id
+
+
+@dataclass(frozen=True)
+class Triplet:
+    """One triplet. An instruction may be worded in several ways; pictures are files, bytes, or drawn when they are asked for."""
+
+    id: str                             # `FOLDER/SEED` of a tree, `FILE.parquet#ROW`, or what its source calls it
+    instructions: tuple[str, ...]
     original: PictureSource
     edited: PictureSource
-    original_name: str
-    edited_name: str
-    scene: Callable | None = None        # draws the scene, for the oracle
+    key: str = ""                       # what the released form of RewardEdit calls it; empty: its id
+    original_name: str = ""             # finds the picture again, relative to a folder that the source was opened for
+    edited_name: str = ""
+    scene: Callable | None = None       # draws the synthetic scene, for the oracle
+
+    @property
+    def instruction(self) -> str:
+        """The first wording."""
+        return self.instructions[0]
+
+    @property
+    def text(self) -> TripletText:
+        return TripletText(self.id, self.instructions)
+
+    def open(self) -> tuple[Image.Image, Image.Image]:
+        """Original and edited picture, RGB. Raises ImageError for one that cannot be read, DataError where their shapes differ."""
+        original, edited = (_opened(getattr(self, side), f"{self.id} ({side})") for side in SIDES)
+        if original.size != edited.size:
+            raise DataError(f"{self.id}: original is {original.width}x{original.height}, edited {edited.width}x{edited.height}")
+        return original, edited
 
 
-def open_triplets(source: str, beside: Path) -> Sequence[SourceTriplet]:
-    """The triplets of a source, in a fixed order. Names of pictures are relative to the folder `beside`.
-
-    source: `scenes:N`, `scenes:N?seed=7&split=heldout&size=128`, a CSV with instruction, original, edited (and id), a Parquet file,
-    or a folder: an InstructPix2Pix tree or Parquet files. Raises DataError naming what is wrong.
-    """
-    if source.startswith(SCENES):
-        return SceneTriplets.parse(source)
-    path = Path(source)
-    if path.suffix.lower() == ".csv":
-        return _from_csv(path, beside)
-    if path.is_dir() and not any(path.iterdir()):
-        raise DataError(f"{path}: the folder is empty")
-    found = open_pix2pix(path)
-    return _Rows(found, path) if isinstance(found, ParquetTriplets) else _from_tree(found, beside, _scene_of(path))
+def _opened(source: PictureSource, name: str) -> Image.Image:
+    if callable(source):
+        return source()
+    return open_image(source, name=name if isinstance(source, bytes) else None)
 
 
-def named_picture(name: str, beside: Path) -> Image.Image:
-    """The picture that a name stands for; paths are relative to the folder `beside`. Names come from files that the operator made.
+class TripletSource(Sequence[Triplet]):
+    """Where triplets come from, in a fixed order. A source may read them when they are looked at."""
 
-    Raises DataError or ImageError for a name that finds nothing.
-    """
-    if match := _SCENE_NAME.fullmatch(name):
-        triplet = drawn(match["split"], int(match["seed"]), int(match["index"]), int(match["size"]))
-        return Image.fromarray(getattr(triplet, match["side"]))
-    if ".parquet#" in name:
-        file, _, rest = name.partition("#")
-        row, _, side = rest.partition("/")
-        path = beside / file
-        rows = _parquet(path, path.stat().st_mtime_ns if path.is_file() else 0)
-        if not row.isdigit() or int(row) >= len(rows) or side not in ("original", "edited"):
-            raise DataError(f"{name}: no such row")
-        return open_image(getattr(rows[int(row)], side), name=name)
-    return open_image(beside / name, name=name)
+    def texts(self) -> list[TripletText]:
+        """Ids and instructions of all, without their pictures where the source can."""
+        return [triplet.text for triplet in self]
+
+    @property
+    def blocks(self) -> list[list[int]]:
+        """Numbers of the triplets that are read together, where some are: who goes through them block by block reads everything once."""
+        return []
+
+    def choose(self, numbers: Sequence[int]) -> TripletSource:
+        """Some of the triplets, in this order."""
+        return TripletList(self[number] for number in numbers)
 
 
-@functools.lru_cache(maxsize=4)
-def _parquet(path: Path, _changed: int) -> ParquetTriplets:
-    return ParquetTriplets([path])
+class TripletList(TripletSource):
+    """Triplets that are all known."""
 
-
-@functools.lru_cache(maxsize=64)
-def drawn(split: str, seed: int, index: int, size: int, edit_type: str | None = None):
-    """One drawn triplet; the last few are remembered, as a triplet's pictures are asked for one by one."""
-    from mre.data.scenes import draw_triplet
-
-    return draw_triplet(seed, index, split, size, edit_type=edit_type)
-
-
-# -- drawn scenes -----------------------------------------------------------------------------------------------------------------
-
-class SceneTriplets(Sequence[SourceTriplet]):
-    """The first `count` drawn triplets of a seed: nothing is drawn before it is looked at."""
-
-    def __init__(self, count: int, seed: int = 0, split: str = "train", size: int = 128) -> None:
-        if not 1 <= count <= 10_000_000:
-            raise DataError(f"scenes: their number must be between 1 and 10,000,000, got {count}")
-        if split not in SPLITS:
-            raise DataError(f"scenes: split must be one of {', '.join(SPLITS)}, got {split!r}")
-        if not 32 <= size <= 1024:
-            raise DataError(f"scenes: size must be between 32 and 1024, got {size}")
-        self.count, self.seed, self.split, self.size = count, seed, split, size
-
-    @classmethod
-    def parse(cls, source: str) -> SceneTriplets:
-        """From `scenes:560?seed=7&split=heldout&size=128`."""
-        count, _, query = source.removeprefix(SCENES).partition("?")
-        fields = {name: values[-1] for name, values in parse_qs(query, keep_blank_values=True).items()}
-        if unknown := fields.keys() - {"seed", "split", "size"}:
-            raise DataError(f"{source}: knows seed, split and size, not {', '.join(sorted(unknown))}")
-        try:
-            return cls(int(count), int(fields.get("seed", 0)), fields.get("split", "train"), int(fields.get("size", 128)))
-        except ValueError as error:
-            raise DataError(f"{source}: must look like scenes:560?seed=7&split=heldout&size=128") from error
+    def __init__(self, triplets: Iterable[Triplet]) -> None:
+        self._triplets = list(triplets)
 
     def __len__(self) -> int:
-        return self.count
+        return len(self._triplets)
 
     def __getitem__(self, index):
-        if isinstance(index, slice):
-            return [self[one] for one in range(*index.indices(self.count))]
-        if not -self.count <= index < self.count:
-            raise IndexError(index)
-        index %= self.count
-        scene = functools.partial(drawn, self.split, self.seed, index, self.size)
-        triplet = scene()
-        name = f"{SCENES}{self.split}-{self.seed}-{index}"
-        original, edited = f"{name}/original?size={self.size}", f"{name}/edited?size={self.size}"
-        return SourceTriplet(triplet.id, triplet.id, triplet.instruction, functools.partial(named_picture, original, Path()),
-                             functools.partial(named_picture, edited, Path()), original, edited, scene)
-
-
-# -- files ------------------------------------------------------------------------------------------------------------------------
-
-def _scene_of(tree: Path) -> Callable[[str], Callable | None]:
-    """Triplet id -> what draws its scene again, for a tree that `python -m mre scenes` wrote without photos; None for others."""
-    try:
-        settings = json.loads((tree / "settings.json").read_text(encoding="utf-8"))
-        drawing = {"split": settings["split"], "seed": settings["seed"], "size": settings["size"], "edit_type": settings["edit_type"]}
-        is_drawn = (tree / "scenes.jsonl").exists() and not settings["photos"]
-    except (OSError, ValueError, KeyError, TypeError):
-        is_drawn = False
-    if not is_drawn:
-        return lambda name: None
-    return lambda name: functools.partial(drawn, index=int(name.rpartition("/")[2]), **drawing)
-
-
-def _from_tree(found, beside: Path, scene_of: Callable[[str], Callable | None]) -> list[SourceTriplet]:
-    seeds: dict[str, int] = {}
-    for triplet in found:
-        seeds[triplet.folder] = seeds.get(triplet.folder, 0) + 1
-    return [SourceTriplet(triplet.id, triplet.folder if seeds[triplet.folder] == 1 else triplet.id, triplet.instructions[0],
-                          triplet.original, triplet.edited, _relative(triplet.original, beside), _relative(triplet.edited, beside),
-                          scene_of(triplet.id)) for triplet in found]
-
-
-class _Rows(Sequence[SourceTriplet]):
-    """Rows of Parquet files, read when they are looked at."""
-
-    def __init__(self, rows: ParquetTriplets, path: Path) -> None:
-        self.rows, self.path = rows, path
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index):
-        if isinstance(index, slice):
-            return [self[one] for one in range(*index.indices(len(self)))]
-        triplet = self.rows[index]
-        return SourceTriplet(triplet.id, triplet.id, triplet.instructions[0], triplet.original, triplet.edited,
-                             f"{triplet.id}/original", f"{triplet.id}/edited")
-
-
-def _from_csv(path: Path, beside: Path) -> list[SourceTriplet]:
-    triplets: list[SourceTriplet] = []
-    seen: set[str] = set()
-    for number, row in csv_rows(path, ("instruction", "original", "edited")):
-        name = row.get("id") or str(number)
-        if name in seen:
-            raise DataError(f"{path}: row {number}: id {name!r} stands twice")
-        seen.add(name)
-        original, edited = (path.parent / row[side] for side in ("original", "edited"))
-        triplets.append(SourceTriplet(name, name, row["instruction"], original, edited,
-                                      _relative(original, beside), _relative(edited, beside)))
-    if not triplets:
-        raise DataError(f"{path}: holds no triplets")
-    return triplets
-
-
-def csv_rows(path: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """(Row number counted from 1, cells by column) of a CSV with a header. Raises DataError for a missing column or an empty cell."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            if missing := [name for name in needed if name not in (reader.fieldnames or ())]:
-                raise DataError(f"{path}: has no column {missing[0]!r}; its columns are {', '.join(reader.fieldnames or ()) or 'none'}")
-            for number, row in enumerate(reader, 1):
-                cells = {name: (value or "").strip() for name, value in row.items() if name is not None and not isinstance(value, list)}
-                if empty := [name for name in needed if not cells.get(name)]:
-                    raise DataError(f"{path}: row {number}: {empty[0]} is empty")
-                yield number, cells
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
-
-
-def _relative(path: Path, beside: Path) -> str:
-    return Path(os.path.relpath(path, beside)).as_posix()
+        found = self._triplets[index]
+        return TripletList(found) if isinstance(index, slice) else found

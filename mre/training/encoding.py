@@ -24,7 +24,7 @@ class Latents:
 
 
 @dataclass(frozen=True)
-class Triplets:
+class TrainingBatch:
     """B triplets with their rewards, as the data room hands them over: as pictures, or as latents from a cache."""
 
     samples: tuple[int, ...]        # number of each in the run
@@ -109,11 +109,11 @@ class Learner(nn.Module):
         self.reader, self.loss, self.config = reader, loss, config
         self._null_text: Tensor | None = None
 
-    def forward(self, triplets: Triplets, draws: Draws) -> dict[str, Tensor]:
+    def forward(self, triplets: TrainingBatch, draws: Draws) -> dict[str, Tensor]:
         """Losses of a batch: `loss` and its parts."""
         return self.loss(self.unet, self.encode(triplets, draws), draws)
 
-    def encode(self, triplets: Triplets, draws: Draws) -> Batch:
+    def encode(self, triplets: TrainingBatch, draws: Draws) -> Batch:
         """What the U-Net reads for these triplets, conditions dropped as the draws say."""
         config, device, vae, mask = self.config, draws.noise.device, self._frozen["vae"], None
         latents = triplets.latents
@@ -138,7 +138,7 @@ class Learner(nn.Module):
         states = self.reader.instructions(instructions)
         return torch.where(text_dropped.to(states.device)[:, None, None], self._null_text, states).to(device)
 
-    def conditions(self, triplets: Triplets, draws: Draws) -> dict[str, Tensor]:
+    def conditions(self, triplets: TrainingBatch, draws: Draws) -> dict[str, Tensor]:
         """added_cond_kwargs of the U-Net; empty for a model without rewards."""
         config, device = self.config, draws.noise.device
         if not config.conditioned:

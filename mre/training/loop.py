@@ -21,7 +21,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from mre.errors import MreError, SettingsError
-from mre.training.cache import TripletCache
+from mre.training.cached_examples import CachedExamples
 from mre.training.checkpoints import (
     FOLDER,
     checkpoints,
@@ -34,12 +34,12 @@ from mre.training.checkpoints import (
 )
 from mre.training.config import EMBEDDED, TrainConfig, differing
 from mre.training.encoding import Learner, TextReader
+from mre.training.examples import batches
 from mre.training.logs import RunLog
 from mre.training.memory import keep_freed_memory
 from mre.training.objective import Draws, NoisePrediction, stream
 from mre.training.optimizer import build_optimizer, load_optimizer_tensors, optimizer_tensors, set_learning_rate
-from mre.training.start import latent_shape, prepare_models, save_editor, starting_pipeline
-from mre.training.triplets import batches, open_triplets
+from mre.training.start import latent_shape, open_examples, prepare_models, save_editor, starting_pipeline
 from mre.training.validation import oracle_scores, sample_sheet
 
 PIPELINE = "pipeline"           # folder of the finished editor, inside the run's
@@ -93,7 +93,7 @@ class Run:
         self.step, self.samples, self.seconds, self.agreed_seconds = 0, 0, 0.0, 0.0
         self.peers = dist.new_group(backend="gloo") if self.world > 1 else None         # agrees on small things beside the device's work
         previous = self._of_main(self._checkpoint_to_resume)                 # others may not see its disk
-        self.triplets = open_triplets(config)
+        self.triplets = open_examples(config)
         torch.manual_seed(config.seed)                                      # new layers start alike in every process
         begun = self.out / START
         self.pipeline = starting_pipeline(config, begun if previous and begun.exists() else None)
@@ -155,9 +155,9 @@ class Run:
                     self._save_pipeline()
         return self._save_pipeline()
 
-    def _cached(self) -> TripletCache:
+    def _cached(self) -> CachedExamples:
         """The triplets as latents and text states on disk, made by all processes together where they are not there yet."""
-        cache = TripletCache(self.triplets, self.pipeline, self.config)
+        cache = CachedExamples(self.triplets, self.pipeline, self.config)
         self._of_main(cache.claim)
         if self.accelerator.is_local_main_process and not self.main:
             cache.claim()                                   # a folder of this machine's own, where the disk is not the first one's

@@ -12,6 +12,8 @@ from mre.models.embedded import build_pipeline
 from mre.models.quiet import quiet_libraries
 from mre.models.zoo import load_starting_pipeline
 from mre.training.config import EMBEDDED, TrainConfig
+from mre.training.examples import ExampleSource, SyntheticExamples
+from mre.training.stored_examples import StoredExamples
 
 SWITCHES = ("use_score", "use_text", "use_attention", "use_addition", "perspectives", "variant", "reward_init")
 
@@ -25,6 +27,11 @@ def starting_pipeline(config: TrainConfig, begun: Path | None = None):
         size = {"width": config.width} if config.width else {}
         return build_pipeline(native_size=config.resolution, **size, **switches(config))
     return load_starting_pipeline(str(begun or config.init_from), **switches(config))
+
+
+def open_examples(config: TrainConfig) -> ExampleSource:
+    """The training examples that the config names. Raises DataError for data that are not right."""
+    return SyntheticExamples(config) if config.data == "scenes" else StoredExamples(config)
 
 
 def switches(config: TrainConfig) -> dict[str, object]:

@@ -11,14 +11,14 @@ from PIL import Image, ImageDraw
 from mre.data.scenes.oracle import Oracle
 from mre.rewards import PERSPECTIVES, Reward
 from mre.training.config import TrainConfig
-from mre.training.triplets import TripletSource, held_out_scene
+from mre.training.examples import ExampleSource, held_out_scene
 
 ASKED = (5.0, 3.0, 0.0)         # rewards asked for, one column each (Table 6)
 CAPTION = 14                    # pixels above each row, for its instruction
 
 
 @torch.no_grad()
-def sample_sheet(pipeline, source: TripletSource, config: TrainConfig) -> Image.Image:
+def sample_sheet(pipeline, source: ExampleSource, config: TrainConfig) -> Image.Image:
     """One row per held-out triplet: original, edit in the data, and the model's edits at 5/5/5, 3/3/3 and 0/0/0."""
     examples = [source.held_out(index) for index in range(config.validation_samples)]
     asked = ASKED if config.conditioned else ASKED[:1]

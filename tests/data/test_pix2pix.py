@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mre.data.pix2pix import listing, open_pix2pix
+from mre.data.pix2pix import open_pix2pix
 from mre.errors import DataError, ImageError
 
 
@@ -118,18 +118,18 @@ def test_the_parquet_form_gives_every_row_under_its_own_number(tmp_path):
     triplets = open_pix2pix(folder)
     assert len(triplets) == 8
     assert triplets.blocks == [[0, 1, 2], [3, 4], [5, 6, 7]]
-    assert [text.instructions for text in listing(triplets)] == [(f"edit {i}",) for i in range(8)]
+    assert [text.instructions for text in triplets.texts()] == [(f"edit {i}",) for i in range(8)]
     some = triplets.choose([6, 1, 2, 7])
-    assert [text.instructions[0][-1] for text in listing(some)] == ["6", "1", "2", "7"]
-    assert [text.id[-2:] for text in listing(some)] == ["#1", "#1", "#2", "#2"]
+    assert [text.instructions[0][-1] for text in some.texts()] == ["6", "1", "2", "7"]
+    assert [text.id[-2:] for text in some.texts()] == ["#1", "#1", "#2", "#2"]
     assert some.blocks == [[0, 3], [1, 2]]
-    assert [some[index].id for index in range(4)] == [text.id for text in listing(some)]
+    assert [some[index].id for index in range(4)] == [text.id for text in some.texts()]
     for index in (7, 0, 4, 3, 5):
         triplet = triplets[index]
         assert triplet.instructions == (f"edit {index}",)
         original, edited = triplet.open()
         assert (original.getpixel((0, 0)), edited.getpixel((0, 0))) == ((index, 0, 0), (0, index, 0))
-    assert triplets[6].id == triplets[6].folder == "train-00001-of-00001.parquet#1"
+    assert triplets[6].id == triplets[6].text.folder == "train-00001-of-00001.parquet#1"
 
 
 def test_ids_and_instructions_of_parquet_rows_are_had_without_their_pictures(tmp_path, monkeypatch):
@@ -140,7 +140,7 @@ def test_ids_and_instructions_of_parquet_rows_are_had_without_their_pictures(tmp
     whole = library.ParquetFile.read_row_group
     monkeypatch.setattr(library.ParquetFile, "read_row_group",
                         lambda self, group, columns: read.append(columns) or whole(self, group, columns))
-    assert [text.instructions for text in listing(open_pix2pix(folder))] == [("make it blue",)] * 7
+    assert [text.instructions for text in open_pix2pix(folder).texts()] == [("make it blue",)] * 7
     assert read == [["edit_prompt"]] * 3
 
 

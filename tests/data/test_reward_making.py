@@ -11,7 +11,7 @@ from mre.data.reward_making import RewardFile
 from mre.data.reward_statistics import statistics, words_of, write_statistics
 from mre.data.rewardedit import read_rewards
 from mre.data.scenes import draw_triplet
-from mre.data.triplets import named_picture, open_triplets
+from mre.data.sources import named_picture, open_triplets
 from mre.errors import DataError
 from mre.rewards import PERSPECTIVES, Reward
 from tests.judge.fake_openai import KEY, FakeOpenAI

@@ -38,8 +38,8 @@ def test_the_tree_and_its_rewards_are_what_the_loaders_read(tmp_path):
         original, edited = triplet.open()
         assert np.array_equal(np.asarray(original), drawn.original)
         assert np.array_equal(np.asarray(edited), drawn.edited)
-        assert rewards[triplet.folder].reward == drawn.reward
-        assert rewards[triplet.folder].instruction == drawn.instruction
+        assert rewards[triplet.text.folder].reward == drawn.reward
+        assert rewards[triplet.text.folder].instruction == drawn.instruction
         target = tmp_path / rows_of(tmp_path)[index]["target"]
         assert np.array_equal(np.asarray(Image.open(target)), drawn.target)
 

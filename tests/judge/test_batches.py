@@ -101,18 +101,20 @@ def test_a_wrong_key_is_one_clear_line(monkeypatch, tmp_path):
 
 def test_triplets_that_are_read_lazily_go_through_a_batch_and_a_fault_is_told_once(tmp_path):
     from mre.data.reward_making import make_rewards
-    from mre.data.triplets import SourceTriplet
+    from mre.data.triplets import Triplet, TripletList
     from mre.errors import DataError
     from tests.judge.conftest import picture
 
-    class Rows(list):
+    class Rows(TripletList):
         def __getitem__(self, index):
             if index == 1:
                 raise DataError("part.parquet#1: the edited picture is missing")
-            return SourceTriplet(f"row{index}", f"row{index}", f"make it {index}", picture(1), picture(index + 2), "", "")
+            return super().__getitem__(index)
 
     with FakeOpenAI() as server:
-        made = make_rewards(Rows([0] * 4), judge_on(server, cache=tmp_path / "a.sqlite", batches=True), tmp_path / "out.jsonl")
+        rows = Rows(Triplet(f"row{index}", (f"make it {index}",), lambda: picture(1), lambda index=index: picture(index + 2))
+                    for index in range(4))
+        made = make_rewards(rows, judge_on(server, cache=tmp_path / "a.sqlite", batches=True), tmp_path / "out.jsonl")
     assert made.failed == {"triplet 1": "part.parquet#1: the edited picture is missing"}
     assert made.tally.edits == 3
     assert (tmp_path / "out.failed.jsonl").read_text().count("\n") == 1

@@ -29,8 +29,8 @@ from mre.training import checkpoints, loop
 from mre.training.checkpoints import checkpoints as whole_checkpoints
 from mre.training.config import TrainConfig
 from mre.training.encoding import Latents
+from mre.training.examples import TrainingExample, held_out_scene
 from mre.training.objective import Draws
-from mre.training.triplets import Example, held_out_scene
 from mre.training.validation import oracle_scores
 from tests import tiny_models
 from tests.conftest import ROOT
@@ -52,10 +52,10 @@ class GoldenBatch:
     def row(self, sample: int) -> int:
         return sample % 4
 
-    def example(self, row: int) -> Example:
+    def example(self, row: int) -> TrainingExample:
         edited = self.tensors["latents"][row]
         latents = Latents(self.tensors["original_image_latents"][row], edited, torch.zeros_like(edited))
-        return Example("", Reward(*self.tensors["reward_scores"][row].tolist()), latents=latents)
+        return TrainingExample("", Reward(*self.tensors["reward_scores"][row].tolist()), latents=latents)
 
     def instructions(self, texts) -> torch.Tensor:
         return self.tensors["null_hidden_states" if len(texts) == 1 else "encoder_hidden_states"]
@@ -85,7 +85,7 @@ def golden_run(request, shared, monkeypatch, train, tmp_path):
     scheduler = loop.DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
     pipeline = SimpleNamespace(unet=unet, vae=vae, text_encoder=torch.nn.Module(), tokenizer=None, scheduler=scheduler, vae_scale_factor=8)
     monkeypatch.setattr(loop, "starting_pipeline", lambda *args: pipeline)
-    monkeypatch.setattr(loop, "open_triplets", lambda config: batch)
+    monkeypatch.setattr(loop, "open_examples", lambda config: batch)
     monkeypatch.setattr(loop, "TextReader", lambda *args: batch)
     monkeypatch.setattr(loop.Draws, "of", classmethod(lambda *args: batch.draws()))
     monkeypatch.setattr(loop, "save_editor", lambda pipeline, folder, config: None)
@@ -341,7 +341,7 @@ def test_cached_latents_and_texts_give_the_same_losses(config, train, tmp_path, 
     for row, other in zip(log_of(config.out), log_of(plain.out), strict=True):
         assert float(row["loss"]) == pytest.approx(float(other["loss"]), rel=1e-5)
         assert float(row["grad_norm"]) == pytest.approx(float(other["grad_norm"]), rel=1e-4)
-    monkeypatch.setattr("mre.training.cache.encode_pictures", None)         # a second run encodes nothing again
+    monkeypatch.setattr("mre.training.cached_examples.encode_pictures", None)         # a second run encodes nothing again
     train(config, flip=False, max_steps=3, cache_latents=tmp_path / "cache", out=f"{config.out}-again")
     assert log_of(f"{config.out}-again") == log_of(config.out)
     with pytest.raises(SettingsError, match="was made for other resolution"):

@@ -8,7 +8,7 @@ from PIL import Image
 
 from mre.data import reward_browser
 from mre.data.reward_browser import DRAWN, Filter, RewardData
-from mre.data.rewardedit import RewardedTriplet
+from mre.data.rewardedit import TripletReward
 from mre.errors import DataError
 from mre.rewards import Reward
 from ui import data_tab
@@ -17,8 +17,8 @@ from ui.studio import Studio, StudioSettings
 EVIL = "<img src=x onerror=alert(1)>"
 
 
-def triplet(name, scores, texts, instruction="make it red") -> RewardedTriplet:
-    return RewardedTriplet(name, Reward.of(scores, texts), instruction)
+def triplet(name, scores, texts, instruction="make it red") -> TripletReward:
+    return TripletReward(name, Reward.of(scores, texts), instruction)
 
 
 ROWS = RewardData("rows", (triplet("a", (5, 5, 5), ("None",) * 3), triplet("b", (2, 5, 5), ("the sky is grey", "None", "None"), "add fog"),

@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mre.data.pix2pix import ParquetTriplets, Triplet, TripletText, listing, open_pix2pix
+from mre.data.pix2pix import open_pix2pix
 from mre.data.rewardedit import read_rewards, read_row_map
+from mre.data.triplets import Triplet, TripletText
 from mre.errors import DataError
 from mre.rewards import Reward
 from mre.training.config import TrainConfig
-from mre.training.triplets import DATA_STREAM, Example, TripletSource
+from mre.training.examples import DATA_STREAM, ExampleSource, TrainingExample
 
 ORDER_STREAM = 2            # keeps the order of an epoch apart from draws of samples
 HELD_OUT = 16               # triplets never trained on, to look at; none of a set smaller than twenty times that
@@ -48,7 +49,7 @@ class Row:
     reward: Reward
 
 
-class StoredTriplets(TripletSource):
+class StoredExamples(ExampleSource):
     """Every triplet once an epoch, each epoch in another order; with rewards, only the triplets that have one.
 
     Raises DataError for a triplet that is not whole, a reward without its triplet, or one whose triplet is not clear.
@@ -61,12 +62,12 @@ class StoredTriplets(TripletSource):
         if config.row_map:
             rewards = by_row(rewards or {}, config.row_map)
         triplets = open_pix2pix(root, rewards)
-        texts = listing(triplets)
+        texts = triplets.texts()
         self.rewards, self.triplets, self.texts = rewards, triplets, texts
         if rewards is not None:
             chosen = rewarded(texts, rewards, root, config.several_pairs)
             self.texts = [texts[index] for index in chosen]
-            self.triplets = triplets.choose(chosen) if isinstance(triplets, ParquetTriplets) else [triplets[index] for index in chosen]
+            self.triplets = triplets.choose(chosen)
         count = len(self.texts)
         held = HELD_OUT if count >= 20 * HELD_OUT else 0
         self._epoch: tuple[int, np.ndarray | None] = (-1, None)        # the order of one epoch
@@ -77,7 +78,7 @@ class StoredTriplets(TripletSource):
         """The triplet of a sample, as it is stored: cropped at random, mirrored with probability 1/2 where the config says so."""
         return self.row_of(*self.draw(sample))
 
-    def held_out(self, index: int) -> Example:
+    def held_out(self, index: int) -> TrainingExample:
         """A triplet from the end, which training leaves out: first wording, centre crop, as it is."""
         return self.example(self.row_of(self._held_out[index % len(self._held_out)], View()))
 
@@ -91,12 +92,12 @@ class StoredTriplets(TripletSource):
         """Triplet `index` as it is stored."""
         return Row(self.triplets[index], view, self.reward(self.texts[index]))
 
-    def example(self, row: Row) -> Example:
+    def example(self, row: Row) -> TrainingExample:
         """The triplet of a row at training size."""
         pictures = [square(picture, self.config.resolution, row.view.across, row.view.down) for picture in row.triplet.open()]
         if row.view.mirrored:
             pictures = [np.ascontiguousarray(picture[:, ::-1]) for picture in pictures]
-        return Example(row.view.worded(row.triplet), row.reward, *pictures)
+        return TrainingExample(row.view.worded(row.triplet), row.reward, *pictures)
 
     def reward(self, triplet: TripletText) -> Reward:
         """The reward of a triplet; the best one where the data hold none, which a model without rewards does not see."""
@@ -111,11 +112,11 @@ class StoredTriplets(TripletSource):
 
     def _draw_order(self, epoch: int) -> np.ndarray:
         rng = np.random.default_rng((self.config.seed, epoch, ORDER_STREAM))
-        if isinstance(self.triplets, ParquetTriplets):            # rows of a group stay together: a group is read as a whole
-            groups = [rng.permutation(np.array(block)) for block in self.triplets.blocks]
-            order = np.concatenate([groups[one] for one in rng.permutation(len(groups))])
-            return order[order < self.count]
-        return rng.permutation(self.count)
+        if not self.triplets.blocks:
+            return rng.permutation(self.count)
+        blocks = [rng.permutation(np.array(block)) for block in self.triplets.blocks]          # what is read together stays together
+        order = np.concatenate([blocks[one] for one in rng.permutation(len(blocks))])
+        return order[order < self.count]
 
 
 def by_row(rewards: dict[str, Reward], row_map: Path) -> dict[str, Reward]:

@@ -12,21 +12,21 @@ from mre.data.pix2pix import open_pix2pix
 from mre.errors import DataError
 from mre.rewards import EDIT_TYPES
 from mre.training.config import TrainConfig
-from mre.training.stored import StoredTriplets, View, square, swap_sides
-from mre.training.triplets import DrawnTriplets, Numbers, batches, collate
+from mre.training.examples import Numbers, SyntheticExamples, batches, collate
+from mre.training.stored_examples import StoredExamples, View, square, swap_sides
 
 
 def test_every_triplet_comes_once_an_epoch_in_an_order_that_the_seed_decides(config):
-    source = StoredTriplets(config)
+    source = StoredExamples(config)
     epochs = [[source.draw(sample)[0] for sample in range(epoch * 24, epoch * 24 + 24)] for epoch in range(2)]
     assert [sorted(epoch) for epoch in epochs] == [list(range(24))] * 2
     assert epochs[0] != epochs[1]
-    assert epochs[0] == [StoredTriplets(config).draw(sample)[0] for sample in range(24)]
-    assert epochs[0] != [StoredTriplets(dataclasses.replace(config, seed=1)).draw(sample)[0] for sample in range(24)]
+    assert epochs[0] == [StoredExamples(config).draw(sample)[0] for sample in range(24)]
+    assert epochs[0] != [StoredExamples(dataclasses.replace(config, seed=1)).draw(sample)[0] for sample in range(24)]
 
 
 def test_a_sample_is_the_same_at_every_call_and_mirrored_half_the_time(config):
-    source = StoredTriplets(config)
+    source = StoredExamples(config)
     for sample in range(4):
         one, two = source.training(sample), source.training(sample)
         assert one.instruction == two.instruction
@@ -34,11 +34,11 @@ def test_a_sample_is_the_same_at_every_call_and_mirrored_half_the_time(config):
         assert one.original.shape == one.edited.shape == (16, 16, 3)
     mirrored = np.mean([source.draw(sample)[1].mirrored for sample in range(2000)])
     assert mirrored == pytest.approx(0.5, abs=0.04)
-    assert not any(StoredTriplets(dataclasses.replace(config, flip=False)).draw(sample)[1].mirrored for sample in range(50))
+    assert not any(StoredExamples(dataclasses.replace(config, flip=False)).draw(sample)[1].mirrored for sample in range(50))
 
 
 def test_original_and_edited_are_cropped_and_mirrored_together(config):
-    source = StoredTriplets(config)
+    source = StoredExamples(config)
     for sample in range(12):
         index, view = source.draw(sample)
         triplet = source.triplets[index]
@@ -67,7 +67,7 @@ def parquet(tree, tmp_path):
     (tmp_path / "hub").mkdir()
     rows, row_map = [[], []], {}
     for number, triplet in enumerate(open_pix2pix(tree)):
-        row_map[triplet.folder] = f"part-{number % 2}.parquet#{number // 2}"
+        row_map[triplet.text.folder] = f"part-{number % 2}.parquet#{number // 2}"
         rows[number % 2].append({"original_image": {"bytes": triplet.original.read_bytes()}, "edit_prompt": triplet.instructions[0],
                                  "edited_image": {"bytes": triplet.edited.read_bytes()}})
     for part in (0, 1):
@@ -101,10 +101,10 @@ def groups_read(tmp_path, monkeypatch):
 
 def test_a_process_reads_each_row_group_once_an_epoch_however_many_workers_decode(config, parquet, tmp_path, groups_read):
     config = dataclasses.replace(config, data_dir=parquet, row_map=tmp_path / "rows.json", num_workers=2)
-    source = StoredTriplets(config)
+    source = StoredExamples(config)
     assert groups_read() == []
     for rank in (0, 1):
-        own = StoredTriplets(config)
+        own = StoredExamples(config)
         for batch, _ in zip(Numbers(0, 2, rank, world=2), range(6), strict=False):
             for sample in batch:
                 own.row(sample)
@@ -121,23 +121,23 @@ def test_released_rewards_join_parquet_rows_by_a_map(config, tree, parquet, tmp_
     rewards = json.loads((tree / "rewards.json").read_text())
     (tmp_path / "some.json").write_text(json.dumps({key: rewards[key] for key in kept}))
     (tmp_path / "rows.csv").write_text("key,row\n" + "".join(f"{key},{row}\n" for key, row in row_map.items()))
-    from_tree = StoredTriplets(dataclasses.replace(config, rewards=tmp_path / "some.json"))
+    from_tree = StoredExamples(dataclasses.replace(config, rewards=tmp_path / "some.json"))
     for name in ("rows.json", "rows.csv"):
-        joined = StoredTriplets(dataclasses.replace(config, data_dir=parquet, rewards=tmp_path / "some.json", row_map=tmp_path / name))
+        joined = StoredExamples(dataclasses.replace(config, data_dir=parquet, rewards=tmp_path / "some.json", row_map=tmp_path / name))
         assert {text.id for text in joined.texts} == {row_map[key] for key in kept}
-        expected = {row_map[one.triplet.folder]: one for one in (from_tree.row_of(index, View()) for index in range(len(kept)))}
+        expected = {row_map[one.triplet.text.folder]: one for one in (from_tree.row_of(index, View()) for index in range(len(kept)))}
         for index in range(len(kept)):
             row = joined.row_of(index, View())
             other = expected[row.triplet.id]
             assert (row.reward, row.triplet.instructions) == (other.reward, other.triplet.instructions)
             assert np.array_equal(joined.example(row).edited, from_tree.example(other).edited)
     with pytest.raises(DataError, match="row_map says which Parquet row a folder is"):
-        StoredTriplets(dataclasses.replace(config, data_dir=parquet))
+        StoredExamples(dataclasses.replace(config, data_dir=parquet))
     for content, said in (({kept[0]: row_map[kept[0]]}, "has no row for"), ({"a": "x"}, "not FILE.parquet#ROW"),
                           ({"a": "x.parquet#1", "b": "x.parquet#1"}, "stands twice"), ([1], "one row")):
         (tmp_path / "bad.json").write_text(json.dumps(content))
         with pytest.raises(DataError, match=said):
-            StoredTriplets(dataclasses.replace(config, data_dir=parquet, row_map=tmp_path / "bad.json"))
+            StoredExamples(dataclasses.replace(config, data_dir=parquet, row_map=tmp_path / "bad.json"))
 
 
 @pytest.mark.parametrize(("said", "mirrored"), [
@@ -161,10 +161,10 @@ def test_together_the_processes_take_every_number_once():
 
 def test_drawn_triplets_are_clean_for_the_share_that_was_asked_for_and_weigh_edit_types():
     config = TrainConfig(resolution=32, clean_share=0.5, edit_type_weights=(1, 0, 0, 0, 0, 0, 0))
-    examples = [DrawnTriplets(config).training(sample) for sample in range(40)]
+    examples = [SyntheticExamples(config).training(sample) for sample in range(40)]
     clean = [example.reward.scores == (5, 5, 5) for example in examples]
     assert 0.3 < np.mean(clean) < 0.8
-    spoiled = [DrawnTriplets(dataclasses.replace(config, clean_share=0.0)).training(sample) for sample in range(40)]
+    spoiled = [SyntheticExamples(dataclasses.replace(config, clean_share=0.0)).training(sample) for sample in range(40)]
     assert all(np.array_equal(one.original, other.original) and one.instruction == other.instruction
                for one, other in zip(examples, spoiled, strict=True))
     assert sum(np.array_equal(one.edited, other.edited) for one, other in zip(examples, spoiled, strict=True)) < 40
@@ -173,5 +173,5 @@ def test_drawn_triplets_are_clean_for_the_share_that_was_asked_for_and_weigh_edi
 @pytest.mark.parametrize(("edit_type", "expected"), [("texture", False), ("background", False), ("global", True), ("style", True)])
 def test_of_drawn_triplets_the_looks_are_edits_of_the_whole_picture(edit_type, expected):
     config = TrainConfig(resolution=32, edit_type_weights=tuple(float(name == edit_type) for name in EDIT_TYPES))
-    batch = collate([(sample, DrawnTriplets(config).training(sample)) for sample in range(3)])
+    batch = collate([(sample, SyntheticExamples(config).training(sample)) for sample in range(3)])
     assert batch.everywhere.tolist() == [expected] * 3

@@ -23,18 +23,18 @@ from mre.rewards import Reward
 from mre.training.checkpoints import load_json, save_tensors, write_whole
 from mre.training.config import TrainConfig
 from mre.training.encoding import Latents, TextReader, encode_pictures, to_pixels
-from mre.training.stored import StoredTriplets, View
-from mre.training.triplets import Example, TripletSource, pictures
+from mre.training.examples import ExampleSource, TrainingExample, pictures
+from mre.training.stored_examples import StoredExamples, View
 
 ITEMS = 64                  # triplets, or texts, in a file
 ENCODED_AT_ONCE = 8
 MADE_FOR = "made_for.json"
 
 
-class TripletCache(TripletSource):
+class CachedExamples(ExampleSource):
     """A source of triplets whose pictures are latents, and a reader of their texts, as TextReader is one."""
 
-    def __init__(self, source: StoredTriplets, pipeline, config: TrainConfig) -> None:
+    def __init__(self, source: StoredExamples, pipeline, config: TrainConfig) -> None:
         self.source, self.config = source, config
         self.folder = Path(config.cache_latents)
         self.mirrors = (False, True) if config.flip else (False,)
@@ -52,15 +52,15 @@ class TripletCache(TripletSource):
         """Which triplet a sample is, in the order of the source, and how it is looked at."""
         return self.source.draw(sample)
 
-    def example(self, row: tuple[int, View]) -> Example:
+    def example(self, row: tuple[int, View]) -> TrainingExample:
         """The triplet as latents."""
         index, view = row
         item = index * len(self.mirrors) + view.mirrored
         text = self.source.texts[index]
         latents = Latents(**{name: self._row("pictures", item, name) for name in ("original", "mean", "std")})
-        return Example(view.worded(text), self.source.reward(text), latents=latents)
+        return TrainingExample(view.worded(text), self.source.reward(text), latents=latents)
 
-    def held_out(self, index: int) -> Example:
+    def held_out(self, index: int) -> TrainingExample:
         """As the source's, in pictures: to look at."""
         return self.source.held_out(index)
 

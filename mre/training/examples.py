@@ -20,13 +20,13 @@ from mre.data.scenes.photos import read_photos
 from mre.errors import MreError
 from mre.rewards import EDIT_TYPES, WHOLE_PICTURE, Reward
 from mre.training.config import TrainConfig
-from mre.training.encoding import Latents, Triplets
+from mre.training.encoding import Latents, TrainingBatch
 
 DATA_STREAM = 1         # keeps the draws of data apart from those of noise, for the same sample
 
 
 @dataclass(frozen=True)
-class Example:
+class TrainingExample:
     """One triplet at training size: as pictures, or as latents from a cache."""
 
     instruction: str
@@ -37,7 +37,7 @@ class Example:
     latents: Latents | None = None          # of one
 
 
-class TripletSource(Protocol):
+class ExampleSource(Protocol):
     """Anything that has a triplet for every sample number of a run.
 
     Reading is apart from decoding: `row` is called in the training process, sample after sample, so that what lies together on disk is read
@@ -47,28 +47,19 @@ class TripletSource(Protocol):
     def row(self, sample: int) -> Any:
         """What `example` needs for a sample, the same at every call; bytes rather than pixels, since it may go to another process."""
 
-    def example(self, row: Any) -> Example:
+    def example(self, row: Any) -> TrainingExample:
         """The triplet of a row at training size."""
 
-    def training(self, sample: int) -> Example:
+    def training(self, sample: int) -> TrainingExample:
         """The triplet of a sample."""
         return self.example(self.row(sample))
 
-    def held_out(self, index: int) -> Example:
+    def held_out(self, index: int) -> TrainingExample:
         """A triplet to look at, which training does not see where the data allow it."""
 
 
-def open_triplets(config: TrainConfig) -> TripletSource:
-    """The source that the config names. Raises DataError for data that are not right."""
-    if config.data == "scenes":
-        return DrawnTriplets(config)
-    from mre.training.stored import StoredTriplets
-
-    return StoredTriplets(config)
-
-
-class DrawnTriplets(TripletSource):
-    """Triplets drawn on the fly; every sample is a new scene."""
+class SyntheticExamples(ExampleSource):
+    """TrainingBatch drawn on the fly; every sample is a new scene."""
 
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
@@ -80,7 +71,7 @@ class DrawnTriplets(TripletSource):
         """A sample's number decides all of it."""
         return sample
 
-    def example(self, sample: int) -> Example:
+    def example(self, sample: int) -> TrainingExample:
         """A spoiled triplet with its oracle reward, or, for a `clean_share` of samples, the true edit with the best one."""
         kind, clean = np.random.default_rng((self.config.seed, sample, DATA_STREAM)).random(2)
         edit_type = EDIT_TYPES[min(int(np.searchsorted(self._edges, kind, side="right")), len(EDIT_TYPES) - 1)]
@@ -88,14 +79,14 @@ class DrawnTriplets(TripletSource):
                                spoiled=clean >= self.config.clean_share)
         return _example(triplet, triplet.edited)
 
-    def held_out(self, index: int) -> Example:
+    def held_out(self, index: int) -> TrainingExample:
         """Clean, as `held_out_scene` draws it."""
         triplet = held_out_scene(self.config, index)
         return _example(triplet, triplet.target)
 
 
-def _example(triplet: SceneTriplet, edited: np.ndarray) -> Example:
-    return Example(triplet.instruction, triplet.reward, triplet.original, edited, triplet.edit_type in WHOLE_PICTURE)
+def _example(triplet: SceneTriplet, edited: np.ndarray) -> TrainingExample:
+    return TrainingExample(triplet.instruction, triplet.reward, triplet.original, edited, triplet.edit_type in WHOLE_PICTURE)
 
 
 def held_out_scene(config: TrainConfig, index: int) -> SceneTriplet:
@@ -119,7 +110,7 @@ class Numbers(Sampler[list[int]]):
 class _Rows(Sampler[list[tuple[int, Any]]]):
     """Batches of (sample number, row): rows are read here, in the training process."""
 
-    def __init__(self, source: TripletSource, numbers: Numbers) -> None:
+    def __init__(self, source: ExampleSource, numbers: Numbers) -> None:
         self.source, self.numbers = source, numbers
 
     def __iter__(self) -> Iterator[list[tuple[int, Any]]]:
@@ -130,17 +121,17 @@ class _Rows(Sampler[list[tuple[int, Any]]]):
 class _Examples(Dataset):
     """Examples of rows, as a loader's processes make them."""
 
-    def __init__(self, source: TripletSource) -> None:
+    def __init__(self, source: ExampleSource) -> None:
         self.make = source.example
 
-    def __getitem__(self, row: tuple[int, Any]) -> tuple[int, Example] | MreError:
+    def __getitem__(self, row: tuple[int, Any]) -> tuple[int, TrainingExample] | MreError:
         try:
             return row[0], self.make(row[1])
         except MreError as error:           # raised where it is read: a loader's process would add its own traceback to the message
             return error
 
 
-def collate(items: list[tuple[int, Example] | MreError]) -> Triplets | MreError:
+def collate(items: list[tuple[int, TrainingExample] | MreError]) -> TrainingBatch | MreError:
     """Examples as one batch of tensors; or the first that could not be had."""
     for item in items:
         if isinstance(item, MreError):
@@ -148,10 +139,10 @@ def collate(items: list[tuple[int, Example] | MreError]) -> Triplets | MreError:
     samples, examples = zip(*items, strict=True)
     texts = samples, tuple(one.instruction for one in examples), tuple(one.reward for one in examples)
     if examples[0].latents is None:
-        return Triplets(*texts, pictures([one.original for one in examples]), pictures([one.edited for one in examples]),
+        return TrainingBatch(*texts, pictures([one.original for one in examples]), pictures([one.edited for one in examples]),
                         torch.tensor([one.everywhere for one in examples]))
     parts = ([getattr(one.latents, name) for one in examples] for name in ("original", "mean", "std"))
-    return Triplets(*texts, latents=Latents(*map(torch.stack, parts)))
+    return TrainingBatch(*texts, latents=Latents(*map(torch.stack, parts)))
 
 
 def pictures(arrays: list[np.ndarray]) -> torch.Tensor:
@@ -159,7 +150,7 @@ def pictures(arrays: list[np.ndarray]) -> torch.Tensor:
     return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
 
 
-def batches(source: TripletSource, config: TrainConfig, first: int, rank: int, world: int) -> Iterator[Triplets]:
+def batches(source: ExampleSource, config: TrainConfig, first: int, rank: int, world: int) -> Iterator[TrainingBatch]:
     """Batches of one process, from sample number `first` on, without end. Raises what the source raises."""
     ahead = {"prefetch_factor": 4} if config.num_workers else {}
     rows = _Rows(source, Numbers(first, config.batch_size, rank, world))
