@@ -13,8 +13,8 @@ from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
 from torch import Tensor
 
 from mre.errors import EditStopped, MreError, RewardError
-from mre.models.condition import reward_text
 from mre.models.quiet import quiet_libraries
+from mre.models.reward_text import encode_reward_texts
 from mre.rewards import Reward
 
 with quiet_libraries():         # importing the stock pipeline warns four times of a torchvision that nothing here needs
@@ -134,17 +134,9 @@ class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
         """The inputs of the U-Net for B rewards: scores (B, 3), and the reward text, pooled (B, D) or in tokens (B, T, D) with its mask."""
         device, config = self._execution_device, self.unet.config
         condition = {"reward_scores": torch.tensor([one.scores for one in rewards], dtype=torch.float32, device=device)}
-        if not config.use_text:
-            return condition
-        texts = [reward_text(one, config.perspectives) for one in rewards]
-        unique = list(dict.fromkeys(texts))
-        tokens = self.tokenizer(unique, padding="max_length", max_length=self.tokenizer.model_max_length, truncation=True,
-                                return_tensors="pt")
-        states = self.text_encoder(tokens.input_ids.to(device))
-        rows = [unique.index(text) for text in texts]
-        if config.variant == "paper":
-            return condition | {"reward_text": states[0][rows], "reward_text_mask": tokens.attention_mask.to(device)[rows].bool()}
-        return condition | {"reward_text": states[1][rows]}
+        if config.use_text:
+            condition |= encode_reward_texts(rewards, config, self.tokenizer, self.text_encoder, "max_length", device)
+        return condition
 
     def _interruptible(self, callback: Callable | None) -> Callable:
         def at_step_end(pipeline, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:

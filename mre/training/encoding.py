@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from mre.models.condition import reward_text
+from mre.models.reward_text import encode_reward_texts, encode_texts
 from mre.rewards import Reward
 from mre.training.config import TrainConfig
 from mre.training.objective import Batch, Draws, changed_mask, dropped
@@ -48,23 +48,6 @@ def encode_pictures(vae, original: Tensor, edited: Tensor) -> Latents:
     return Latents(original.mode(), edited.mean, edited.std)
 
 
-def fitting_texts(rewards: Sequence[Reward], perspectives: Sequence[str], tokenizer) -> list[str]:
-    """Reward texts, such that the tokenizer cuts none. The released code cuts what is beyond 77 tokens, so that the third perspective is
-    the first to be lost; here the longest of the three gives way, word by word, until all fit."""
-    def lengths(texts: list[str]) -> list[int]:
-        return [len(ids) for ids in tokenizer(texts, truncation=False, verbose=False).input_ids]
-
-    joined = [reward_text(reward, perspectives) for reward in rewards]
-    for row, length in enumerate(lengths(joined)):
-        texts = list(rewards[row].texts)
-        while length > tokenizer.model_max_length:
-            longest = max(range(len(texts)), key=lambda index: len(texts[index]))
-            texts[longest] = texts[longest].rpartition(" ")[0] or texts[longest][:len(texts[longest]) // 2]
-            joined[row] = reward_text(replace(rewards[row], texts=tuple(texts)), perspectives)
-            [length] = lengths(joined[row:row + 1])
-    return joined
-
-
 class TextReader:
     """Texts to states, each different text of a batch read once.
 
@@ -77,23 +60,16 @@ class TextReader:
 
     def instructions(self, texts: Sequence[str]) -> Tensor:
         """(B, T, D) states of B instructions."""
-        return self._states(texts, "max_length")[0]
+        with self._gradients():
+            return encode_texts(texts, self.tokenizer, self.text_encoder, "max_length").tokens
 
     def rewards(self, rewards: Sequence[Reward], padding: str = "longest") -> dict[str, Tensor]:
         """The reward text of B rewards as the U-Net takes it: pooled, or in the paper's variant as tokens with their mask."""
-        texts = fitting_texts(rewards, self.config.perspectives, self.tokenizer)
-        tokens, pooled, read = self._states(texts, padding)
-        return {"reward_text": tokens, "reward_text_mask": read} if self.config.variant == "paper" else {"reward_text": pooled}
+        with self._gradients():
+            return encode_reward_texts(rewards, self.config, self.tokenizer, self.text_encoder, padding)
 
-    def _states(self, texts: Sequence[str], padding: str) -> tuple[Tensor, ...]:
-        """Token states (B, T, D), pooled states (B, D), and (B, T) bool, true for tokens that are not padding."""
-        rows = {text: row for row, text in enumerate(dict.fromkeys(texts))}
-        read = self.tokenizer(list(rows), padding=padding, truncation=True, return_tensors="pt")
-        device = self.text_encoder.device
-        with torch.set_grad_enabled(self.config.train_text_encoder and torch.is_grad_enabled()):
-            output = self.text_encoder(read.input_ids.to(device))
-            states = output[0], output[1], read.attention_mask.to(device).bool()
-            return states if len(rows) == len(texts) else tuple(part[[rows[text] for text in texts]] for part in states)
+    def _gradients(self) -> torch.set_grad_enabled:
+        return torch.set_grad_enabled(self.config.train_text_encoder and torch.is_grad_enabled())
 
 
 class Learner(nn.Module):

@@ -11,9 +11,7 @@ from diffusers import DDIMScheduler, DDPMScheduler
 from diffusers.training_utils import EMAModel
 from diffusers.utils import BaseOutput
 
-from mre.rewards import Reward
 from mre.training.config import TrainConfig
-from mre.training.encoding import fitting_texts
 from mre.training.objective import Batch, Draws, NoisePrediction, changed_mask, dropped, timesteps
 from mre.training.optimizer import build_optimizer, set_learning_rate
 from tests import tiny_models
@@ -133,20 +131,6 @@ def test_an_edit_of_the_whole_picture_is_everywhere_also_where_it_changes_nothin
     edited[:2, 0, 0, 0] = 0.5
     masks = changed_mask(original, edited, torch.tensor([True, False, True]))
     assert masks.flatten(1).tolist() == [[1, 1, 1, 1], [1, 0, 0, 0], [0, 0, 0, 0]]
-
-
-def test_a_reward_text_that_is_too_long_keeps_all_three_perspectives():
-    tokenizer = tiny_models.pipeline().tokenizer                 # a byte is a token, 77 in all
-    reward = Reward(texts=("the hat is green " * 8, "None", "the sky is noisy"))
-    assert len(tokenizer(reward.text).input_ids) > 77
-    text, best = fitting_texts([reward, Reward.best()], ("following", "preserving", "quality"), tokenizer)
-    assert len(tokenizer(text).input_ids) <= 77
-    first, second, third = text.split("; ")
-    assert (second, third) == ("None", "the sky is noisy")
-    assert len(first) > 20
-    assert reward.text.startswith(first)
-    assert best == "None; None; None"
-    assert fitting_texts([Reward.best()], ("quality",), tokenizer) == ["None"]
 
 
 def test_weight_decay_spares_norms_and_biases_unless_asked_for_as_released():
