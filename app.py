@@ -17,7 +17,7 @@ from pathlib import Path
 FIRST_PORT, LAST_PORT = 7860, 7899
 
 
-def parse(argv: list[str] | None) -> argparse.Namespace:
+def flag_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python app.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", action="append", metavar="NAME|DIR|HUB_ID",
                         help="a model to edit with; may be given more than once, the first is shown first (default: tiny, tiny-baseline)")
@@ -35,11 +35,11 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--share", action="store_true", help="also open a public address through Gradio's tunnel; never without this flag")
     parser.add_argument("--auth", type=Path, metavar="FILE",
                         help="accounts and roles; without it all tabs are open to whoever reaches the page")
-    return parser.parse_args(argv)
+    return parser
 
 
 def main(argv: list[str] | None = None) -> int:
-    args = parse(argv)
+    args = flag_parser().parse_args(argv)
     os.umask(0o077)                     # whatever the server writes, uploads too, is for its own eyes
     if args.port is not None and not 0 <= args.port <= 65535:
         print(f"error: --port must be between 0 and 65535, got {args.port}", file=sys.stderr)

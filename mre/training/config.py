@@ -194,7 +194,7 @@ class TrainConfig:
     @classmethod
     def from_flags(cls, argv: Sequence[str] | None = None) -> TrainConfig:
         """The config that a command line asks for: a preset, then a YAML file, then single flags, later ones winning."""
-        given = vars(_parser(cls).parse_args(argv))
+        given = vars(flag_parser().parse_args(argv))
         preset, path = given.pop("preset", None), given.pop("config", None)
         values = dict(PRESETS[preset]) if preset else {}
         if path:
@@ -230,7 +230,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def _parser(cls: type[TrainConfig]) -> argparse.ArgumentParser:
+def flag_parser() -> argparse.ArgumentParser:
+    """The flags of train.py: one for each field of TrainConfig, a preset and a file."""
     parser = argparse.ArgumentParser(
         prog="train.py", description="Train or fine-tune an editor. The same command again goes on where the last one stopped.",
         epilog="example:\n  python train.py --preset tiny --out runs/tiny --max-minutes 60\n"
@@ -238,8 +239,8 @@ def _parser(cls: type[TrainConfig]) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter, argument_default=argparse.SUPPRESS, allow_abbrev=False)
     parser.add_argument("--preset", choices=PRESETS, help="settings to begin with")
     parser.add_argument("--config", metavar="FILE.yaml", help="settings from a file, such as the one beside a checkpoint")
-    hints = get_type_hints(cls)
-    for one in fields(cls):
+    hints = get_type_hints(TrainConfig)
+    for one in fields(TrainConfig):
         extra = {"nargs": "?", "const": "true"} if hints[one.name] is bool else {}
         kind = {bool: "true|false"}.get(hints[one.name], one.name.split("_")[-1].upper())
         parser.add_argument("--" + one.name.replace("_", "-"), dest=one.name,
