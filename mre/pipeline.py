@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,20 @@ import numpy as np
 import PIL.Image
 import torch
 from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
+from diffusers.schedulers import KarrasDiffusionSchedulers
 from torch import Tensor
+from transformers import CLIPTextModel, CLIPTokenizer
 
 from mre.errors import EditStopped, MreError, RewardError
+from mre.models.gated import GatedRewardUNet
+from mre.models.patch_autoencoder import PatchAutoencoder
 from mre.models.quiet import quiet_libraries
 from mre.models.reward_text import encode_reward_texts
+from mre.models.unet import RewardUNet2DConditionModel
 from mre.rewards import Reward
 
 with quiet_libraries():         # importing the stock pipeline warns four times of a torchvision that nothing here needs
-    from diffusers import StableDiffusionInstructPix2PixPipeline
+    from diffusers import AutoencoderKL, StableDiffusionInstructPix2PixPipeline, UNet2DConditionModel
 
 Rewards = Reward | Sequence[Reward]
 BRANCHES = 3        # of the guided prediction: instruction and image; image alone; neither
@@ -34,11 +40,15 @@ class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
     `size_rule`, which `mre.imaging.fit_size` reads.
     """
 
-    def __init__(self, vae, text_encoder, tokenizer, unet, scheduler, safety_checker=None, feature_extractor=None, image_encoder=None,
+    def __init__(self, vae: AutoencoderKL | PatchAutoencoder, text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer,
+                 unet: UNet2DConditionModel | RewardUNet2DConditionModel | GatedRewardUNet, scheduler: KarrasDiffusionSchedulers,
+                 safety_checker: Any = None, feature_extractor: Any = None, image_encoder: Any = None,
                  requires_safety_checker: bool = False, default_steps: int = 30, default_guidance_scale: float = 7.5,
-                 default_image_guidance_scale: float = 1.5, native_size: int = 512, size_rule: str = "released") -> None:
+                 default_image_guidance_scale: float = 1.5, native_size: int | None = None, size_rule: str = "released") -> None:
+        """The types say which parts of another pipeline `from_pipe` takes over. native_size: pixels; none = the size of the U-Net's."""
         super().__init__(vae, text_encoder, tokenizer, unet, scheduler, safety_checker, feature_extractor, image_encoder,
                          requires_safety_checker)
+        native_size = native_size or _native_size(unet, vae)
         self.register_to_config(default_steps=default_steps, default_guidance_scale=default_guidance_scale,
                                 default_image_guidance_scale=default_image_guidance_scale, native_size=native_size, size_rule=size_rule)
         if tokenizer is not None and text_encoder is not None:      # a tokenizer without a limit of its own would overrun the encoder
@@ -55,42 +65,54 @@ class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
         return getattr(self, "_interrupt", False)
 
     @torch.no_grad()
-    def __call__(self, prompt: str | list[str] | None = None, image: Any = None, reward: Rewards | None = None, *,
-                 negative_reward: Rewards | None = None, num_inference_steps: int | None = None, guidance_scale: float | None = None,
-                 image_guidance_scale: float | None = None, num_images_per_prompt: int = 1, generator: Any = None,
-                 callback_on_step_end: Callable | None = None, cross_attention_kwargs: dict[str, Any] | None = None, **stock: Any):
+    def __call__(self, prompt: str | list[str] | None = None, image: Any = None, num_inference_steps: int | None = None,
+                 guidance_scale: float | None = None, image_guidance_scale: float | None = None,
+                 negative_prompt: str | list[str] | None = None, num_images_per_prompt: int = 1, eta: float = 0.0, generator: Any = None,
+                 latents: Tensor | None = None, prompt_embeds: Tensor | None = None, negative_prompt_embeds: Tensor | None = None,
+                 ip_adapter_image: Any = None, ip_adapter_image_embeds: list[Tensor] | None = None, output_type: str | None = "pil",
+                 return_dict: bool = True, callback_on_step_end: Callable | None = None,
+                 callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",), cross_attention_kwargs: dict[str, Any] | None = None, *,
+                 reward: Rewards | None = None, negative_reward: Rewards | None = None, **older: Any):
         """Edit one picture or a batch. Returns a StableDiffusionPipelineOutput with `.images`.
 
-        prompt           instruction, or one for each picture
+        Arguments by position are the stock pipeline's, and mean what they mean there. Beside them:
+
         image            PIL picture, list of them, or tensor (B, 3, H, W) in [0, 1]; sides are cut to multiples of the autoencoder's factor
         reward           what the edit should score; one, or one for each picture; none means the best
         negative_reward  reward of the two guidance branches without the instruction; none means the same as `reward`.
                          A lower one makes guidance lead away from it. Or a pair: one for each of the two branches, image alone and neither
         num_inference_steps, guidance_scale, image_guidance_scale     none means the model's own defaults
-        stock            everything else that the stock pipeline takes: latents, output_type, callback_on_step_end_tensor_inputs, ...
+        older            the stock pipeline's deprecated `callback` and `callback_steps`
 
-        Raises RewardError for rewards that do not fit the batch, EditStopped when `_interrupt` was set during a step.
+        Raises RewardError for rewards that do not fit the batch, EditStopped when `_interrupt` was set during a step, TypeError for an
+        argument that does not exist.
         """
+        if unknown := sorted(older.keys() - {"callback", "callback_steps"}):
+            raise TypeError(f"there is no argument {unknown[0]!r}")
         config = self.config
-        steps = config.default_steps if num_inference_steps is None else num_inference_steps
+        steps = _steps(config.default_steps if num_inference_steps is None else num_inference_steps)
         self._guidance_scale = config.default_guidance_scale if guidance_scale is None else guidance_scale
         self._image_guidance_scale = config.default_image_guidance_scale if image_guidance_scale is None else image_guidance_scale
-        prompt, image, batch = self._paired(prompt, image, stock.get("prompt_embeds"), num_images_per_prompt)
-        if isinstance(prompt, list) and isinstance(stock.get("negative_prompt"), str):
-            stock["negative_prompt"] = [stock["negative_prompt"]] * batch
+        prompt, image, batch = self._paired(prompt, image, prompt_embeds, num_images_per_prompt)
+        if isinstance(prompt, list) and isinstance(negative_prompt, str):
+            negative_prompt = [negative_prompt] * batch
         if self.conditioned:
             condition = self._encode_reward(reward, negative_reward, batch, num_images_per_prompt)
             cross_attention_kwargs = {**(cross_attention_kwargs or {}), "reward": condition}
         elif reward is not None or negative_reward is not None:
             self._rewards_of(reward, batch), self._rewards_of(negative_reward, batch)       # a wrong one is refused all the same
         if isinstance(callback_on_step_end, (PipelineCallback, MultiPipelineCallbacks)):
-            stock["callback_on_step_end_tensor_inputs"] = callback_on_step_end.tensor_inputs
+            callback_on_step_end_tensor_inputs = callback_on_step_end.tensor_inputs
         self._interrupt = False
         try:
             return super().__call__(
-                prompt, image, steps, self._guidance_scale, self._image_guidance_scale, num_images_per_prompt=num_images_per_prompt,
-                generator=generator, callback_on_step_end=self._interruptible(callback_on_step_end),
-                cross_attention_kwargs=cross_attention_kwargs, **stock)
+                prompt, image, steps, self._guidance_scale, self._image_guidance_scale, negative_prompt=negative_prompt,
+                num_images_per_prompt=num_images_per_prompt, eta=eta, generator=generator, latents=latents, prompt_embeds=prompt_embeds,
+                negative_prompt_embeds=negative_prompt_embeds, ip_adapter_image=ip_adapter_image,
+                ip_adapter_image_embeds=ip_adapter_image_embeds, output_type=output_type, return_dict=return_dict,
+                callback_on_step_end=self._interruptible(callback_on_step_end),
+                callback_on_step_end_tensor_inputs=list(callback_on_step_end_tensor_inputs),
+                cross_attention_kwargs=cross_attention_kwargs, **older)
         except MreError:                        # raised by a callback: whatever was placed for the call goes back
             self.maybe_free_model_hooks()
             raise
@@ -157,6 +179,21 @@ class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
         from mre.models.folders import read_pipeline
 
         return read_pipeline(cls, pretrained_model_name_or_path, **kwargs)
+
+
+def _native_size(unet: Any, vae: Any) -> int:
+    """Pixels of the longer side that a U-Net was made for, as its config says."""
+    side = getattr(getattr(unet, "config", None), "sample_size", None) or 64
+    factor = 2 ** (len(vae.config.block_out_channels) - 1) if vae is not None else 8
+    return (side if isinstance(side, int) else max(side)) * factor
+
+
+def _steps(steps: Any) -> int:
+    if isinstance(steps, Reward):
+        raise TypeError("the third argument is num_inference_steps; a reward is given by keyword: reward=...")
+    if isinstance(steps, bool) or not hasattr(steps, "__index__") or operator.index(steps) < 1:
+        raise ValueError(f"num_inference_steps must be a whole number above 0, got {steps!r}")
+    return operator.index(steps)
 
 
 def _pictures(image: Any) -> Any:

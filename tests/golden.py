@@ -156,7 +156,7 @@ class Golden:
             seed = settings["generator_seed"]
             image = pipeline(
                 settings["prompt"], Image.fromarray(given["image_u8"].numpy()),
-                Reward.of(settings["scores"], settings["reward_text"].split("; ")),
+                reward=Reward.of(settings["scores"], settings["reward_text"].split("; ")),
                 num_inference_steps=settings["steps"], guidance_scale=settings["guidance_scale"],
                 image_guidance_scale=settings["image_guidance_scale"], latents=given.get("latents_given"),
                 generator=None if seed is None else torch.Generator().manual_seed(seed)).images[0]

@@ -1,5 +1,7 @@
 """The editing pipeline: one call, a reward for every picture, and the stock loop underneath."""
 
+import inspect
+
 import numpy as np
 import pytest
 import torch
@@ -25,9 +27,10 @@ def latents(batch: int = 1, seed: int = 1) -> torch.Tensor:
     return torch.randn(batch, 4, 8, 8, generator=torch.Generator().manual_seed(seed))
 
 
-def edited(editor, *args, **kwargs) -> torch.Tensor:
+def edited(editor, prompt, image, reward=None, **kwargs) -> torch.Tensor:
     """The edit's latents, exact."""
-    return editor(*args, **{"output_type": "latent", "latents": latents(), **STEPS, **kwargs}).images
+    rewards = {} if reward is None else {"reward": reward}
+    return editor(prompt, image, **{"output_type": "latent", "latents": latents(), **STEPS, **rewards, **kwargs}).images
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +164,72 @@ def test_an_untrained_reward_pipeline_edits_exactly_as_the_stock_pipeline():
 
 # -------------------------------------------------------------------------------------------------- what comes with diffusers
 
+def test_positions_names_and_defaults_are_the_stock_pipelines_and_rewards_are_keywords():
+    ours, stock = (inspect.signature(kind.__call__).parameters for kind in (RewardEditPipeline, StableDiffusionInstructPix2PixPipeline))
+    positional = [name for name, one in stock.items() if one.kind is one.POSITIONAL_OR_KEYWORD]
+    assert [name for name, one in ours.items() if one.kind is one.POSITIONAL_OR_KEYWORD] == positional
+    assert {name for name, one in ours.items() if one.kind is one.KEYWORD_ONLY} == {"reward", "negative_reward"}
+    of_the_model = {"num_inference_steps", "guidance_scale", "image_guidance_scale"}
+    for name in positional:
+        if name not in of_the_model:
+            default = ours[name].default
+            assert (list(default) if isinstance(default, tuple) else default) == stock[name].default, name
+        else:
+            assert ours[name].default is None
+
+
+def test_arguments_by_position_mean_what_they_mean_in_the_stock_pipeline(heard, editor):
+    """Every one of them, against the same by name."""
+    by_position = "red", photo(), 3, 2.0, 1.25, "blue", 2, 0.5
+    names = list(inspect.signature(StableDiffusionInstructPix2PixPipeline.__call__).parameters)[1:]
+    rest = {"latents": latents(2), "output_type": "latent"}
+
+    def noise() -> dict[str, torch.Generator]:
+        return {"generator": torch.Generator().manual_seed(0)}
+
+    output = editor(*by_position, **rest, **noise()).images
+    assert len(heard) == 3
+    assert torch.equal(output, editor(**dict(zip(names, by_position, strict=False)), **rest, **noise()).images)
+    stock = pipeline(plain_unet(), StableDiffusionInstructPix2PixPipeline)
+    torch.testing.assert_close(pipeline(reward_unet(plain_unet()))(*by_position, **rest, **noise()).images,
+                               stock(*by_position, **rest, **noise()).images, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize(("positional", "named", "error", "message"), [
+    (("red", photo(), Reward.best()), {}, TypeError, "reward is given by keyword"),
+    (("red", photo(), 2.5), {}, ValueError, "num_inference_steps must be a whole number above 0, got 2.5"),
+    (("red", photo(), 0), {}, ValueError, "num_inference_steps must be a whole number above 0, got 0"),
+    (("red", photo()), {"guidence_scale": 3.0}, TypeError, "there is no argument 'guidence_scale'"),
+])
+def test_a_wrong_argument_is_named(editor, positional, named, error, message):
+    with pytest.raises(error, match=message):
+        editor(*positional, **named)
+
+
+@pytest.mark.parametrize("unet", [plain_unet, reward_unet], ids=["stock U-Net", "reward U-Net"])
+def test_a_stock_pipeline_becomes_ours_and_ours_a_stock_one_of_the_same_parts(unet):
+    stock = pipeline(unet(), StableDiffusionInstructPix2PixPipeline)
+    ours = RewardEditPipeline.from_pipe(stock)
+    ours.set_progress_bar_config(disable=True)
+    assert all(ours.components[name] is part for name, part in stock.components.items())
+    assert ours.config.native_size == 16, "of the U-Net, since the other says nothing"
+    given = {"reward": {name: value[:1].expand(3, -1) for name, value in ours.encode_rewards([LOW]).items()}} if ours.conditioned else None
+    expected = edited(stock, "red", photo(), guidance_scale=7.5, image_guidance_scale=1.5, cross_attention_kwargs=given)
+    assert torch.equal(edited(ours, "red", photo(), LOW), expected)
+    back = StableDiffusionInstructPix2PixPipeline.from_pipe(ours, unet=ours.unet)       # a class that the stock one does not know is given
+    assert all(back.components[name] is part for name, part in stock.components.items())
+    again = RewardEditPipeline.from_pipe(StableDiffusionInstructPix2PixPipeline.from_pipe(
+        pipeline(unet(), default_steps=3, native_size=32), unet=ours.unet))
+    assert (again.config.default_steps, again.config.native_size) == (3, 32), "kept on the way through the stock pipeline"
+
+
+def test_the_embedded_editor_becomes_another_of_ours_of_the_same_parts():
+    editor = zoo.load_pipeline("tiny-untrained", device="cpu")
+    again = RewardEditPipeline.from_pipe(editor, default_steps=2)
+    assert all(again.components[name] is part for name, part in editor.components.items())
+    assert (again.config.default_steps, again.config.native_size, again.config.size_rule) == (2, 64, "fit")
+
+
 def test_the_same_generator_gives_the_same_picture_and_latents_can_be_given(editor):
     def run(seed: int) -> np.ndarray:
         return np.asarray(editor("red", photo(), generator=torch.Generator().manual_seed(seed), **STEPS).images[0])
@@ -261,8 +330,8 @@ def test_a_pipeline_comes_back_from_its_folder_as_it_was(editor, tmp_path, capfd
     again.set_progress_bar_config(disable=True)
     for name in ("default_steps", "default_guidance_scale", "default_image_guidance_scale", "native_size", "size_rule"):
         assert again.config[name] == own.config[name]
-    assert torch.equal(again("red", photo(), LOW, latents=latents(), output_type="latent").images,
-                       own("red", photo(), LOW, latents=latents(), output_type="latent").images)
+    assert torch.equal(again("red", photo(), reward=LOW, latents=latents(), output_type="latent").images,
+                       own("red", photo(), reward=LOW, latents=latents(), output_type="latent").images)
     half = RewardEditPipeline.from_pretrained(tmp_path / "model", torch_dtype=torch.bfloat16)
     assert {half.unet.dtype, half.vae.dtype, half.text_encoder.dtype} == {torch.bfloat16}
 
@@ -282,7 +351,7 @@ def test_the_embedded_classes_edit_with_every_sampler_of_predicted_pictures(kind
     assert editor.scheduler.config.prediction_type == "sample"
 
     def run(reward: Reward) -> np.ndarray:
-        return np.asarray(editor("make it red", photo(width=64, height=48), reward, num_inference_steps=3,
+        return np.asarray(editor("make it red", photo(width=64, height=48), reward=reward, num_inference_steps=3,
                                  generator=torch.Generator().manual_seed(0), output_type="np").images[0])
 
     assert run(Reward.best()).shape == (48, 64, 3)

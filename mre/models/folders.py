@@ -33,7 +33,7 @@ SWITCHES = ("use_score", "use_text", "use_attention", "use_addition", "perspecti
 REWARD_LAYERS = ("reward_condition.", "reward_encoder.", "reward_terms.", "reward_of_the_whole.")
 EDITING_PIPELINES = ("RewardEditPipeline", "StableDiffusionInstructPix2PixPipeline")
 PLAIN_PIPELINES = ("StableDiffusionPipeline",)
-DEFAULTS = ("default_steps", "default_guidance_scale", "default_image_guidance_scale", "size_rule")
+DEFAULTS = ("default_steps", "default_guidance_scale", "default_image_guidance_scale", "native_size", "size_rule")
 OLD_ATTENTION = re.compile(r"attentions\.\d+\.(query|key|value|proj_attn)\.")        # of autoencoders saved before 2023
 OLD_ATTENTION_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -227,8 +227,7 @@ def read_pipeline(cls: type, name: str | Path, *, subfolder: str | None = None, 
         if unet.config.in_channels != 2 * latents:
             raise ModelError(f"{folder / 'unet'}: the U-Net of an editor must have {2 * latents} input channels, "
                              f"this one has {unet.config.in_channels}")
-    defaults = {"native_size": _native_size(parts["unet"], parts["vae"])}
-    defaults |= {key: index[key] for key in (*DEFAULTS, "native_size") if key in index}
+    defaults = {key: index[key] for key in DEFAULTS if key in index}
     with quiet_libraries():
         return cls(**{**defaults, **parts})
 
@@ -321,11 +320,6 @@ def _widen(config: dict[str, Any], tensors: dict[str, Tensor]) -> None:
     if weight is not None and weight.shape[1] == config.get("out_channels"):
         tensors["conv_in.weight"] = torch.cat([weight, torch.zeros_like(weight)], dim=1)
         config["in_channels"] = 2 * weight.shape[1]
-
-
-def _native_size(unet: nn.Module, vae: nn.Module) -> int:
-    side = unet.config.sample_size or 64
-    return (side if isinstance(side, int) else max(side)) * 2 ** (len(vae.config.block_out_channels) - 1)
 
 
 def _cast(model: nn.Module, dtype: torch.dtype) -> nn.Module:

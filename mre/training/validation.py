@@ -48,5 +48,5 @@ def oracle_scores(pipeline, config: TrainConfig) -> dict[str, float]:
 def edits(pipeline, pairs: Sequence[tuple[str, np.ndarray]], reward: Reward, config: TrainConfig) -> list[Image.Image]:
     """The model's edits, each of an instruction and an original, with its own default settings, all with the same seed."""
     pipeline.set_progress_bar_config(disable=True)
-    return [pipeline(instruction, Image.fromarray(original), reward,
+    return [pipeline(instruction, Image.fromarray(original), reward=reward,
                      generator=torch.Generator(pipeline.device).manual_seed(config.seed)).images[0] for instruction, original in pairs]

@@ -66,7 +66,7 @@ def test_the_untrained_model_is_the_same_each_time_and_heeds_instruction_reward_
     def run(prompt: str = "make it red", reward: Reward | None = None, seed: int = 0) -> np.ndarray:
         editor = zoo.load_pipeline("tiny-untrained", device="cpu")
         editor.set_progress_bar_config(disable=True)
-        return np.asarray(editor(prompt, image, reward, generator=torch.Generator().manual_seed(seed), output_type="np").images[0])
+        return np.asarray(editor(prompt, image, reward=reward, generator=torch.Generator().manual_seed(seed), output_type="np").images[0])
 
     first = run()
     assert np.array_equal(run(), first)

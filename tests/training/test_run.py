@@ -266,7 +266,7 @@ def test_the_finished_editor_holds_the_moving_average_and_loads_by_its_folder(co
     assert same({f"unet.{name}": value for name, value in stored.items()}, {name: value.half() for name, value in average.items()})
     assert run.pipeline.unet.dtype == torch.float32                         # what was trained is as it was
     editor = load_pipeline(str(folder))
-    assert editor("make it blue", Image.new("RGB", (16, 16), "red"), Reward.best(), num_inference_steps=1).images[0].size == (16, 16)
+    assert editor("make it blue", Image.new("RGB", (16, 16), "red"), reward=Reward.best(), num_inference_steps=1).images[0].size == (16, 16)
     assert TrainConfig(**TrainConfig.read_yaml(folder / "training.yaml")) == run.config
 
 
@@ -477,7 +477,7 @@ def test_stage_two_starts_exactly_where_stage_one_ended(config, train, tree):
     assert [one.conditioned for one in editors] == [False, True]
     editors[1] = loop.starting_pipeline(second.config)                      # as it was before stage 2 trained it
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (16, 16, 3), dtype=np.uint8))
-    edits = [editor("x", picture, Reward(0, 0, 0), num_inference_steps=2, generator=torch.Generator().manual_seed(0)).images[0]
+    edits = [editor("x", picture, reward=Reward(0, 0, 0), num_inference_steps=2, generator=torch.Generator().manual_seed(0)).images[0]
              for editor in editors]
     assert np.abs(np.asarray(edits[0], dtype=int) - np.asarray(edits[1], dtype=int)).max() <= 1
 
