@@ -1,7 +1,8 @@
 """Blinding of pictures: what reaches an annotator is rebuilt from pixels, and every picture of an item is the same on the wire.
 
 Nothing of a picture's file survives its import: orientation is applied, colours are 8-bit sRGB, the PNG is written anew from the pixels.
-All pictures of an item have one size in pixels, and are sent padded to one size in bytes, so that not even a length tells edits apart.
+All pictures of an item have one size in pixels. They are stored compressed and sent uncompressed, so that no length, on the wire or
+inside the file, tells how well a picture compresses: a smooth edit looks like a noisy one to whoever does not look at it.
 """
 
 from __future__ import annotations
@@ -12,14 +13,11 @@ import struct
 import zlib
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from mre.imaging import MAX_BYTES, open_image, pixel_digest
 from mre.study.design import Picture
-
-WIRE_STEP = 1024                # padded lengths are multiples of this
-_CHUNK_OVERHEAD = 12            # length, type, checksum
-_PAD_TYPE = b"paDd"             # ancillary and private: every decoder passes over it
 
 
 def rebuild(source: Path | bytes, name: str | None = None, size: tuple[int, int] | None = None) -> Picture:
@@ -34,16 +32,18 @@ def rebuild(source: Path | bytes, name: str | None = None, size: tuple[int, int]
                    source=str(source) if isinstance(source, Path) else "", source_digest=_file_digest(source))
 
 
-def wire_bytes(pngs: list[int]) -> int:
-    """The common length that pictures of these lengths are padded to."""
-    return -(-(max(pngs) + _CHUNK_OVERHEAD) // WIRE_STEP) * WIRE_STEP
+def uncompressed(png: bytes) -> bytes:
+    """The same pixels as a PNG without compression or row filters: its length and every byte but pixels and checksums depend on its width
+    and height alone."""
+    image = Image.open(io.BytesIO(png))
+    rows = np.zeros((image.height, 1 + 3 * image.width), np.uint8)                    # a row: filter 0, then R, G, B of each pixel
+    rows[:, 1:] = np.asarray(image).reshape(image.height, 3 * image.width)
+    header = struct.pack(">IIBBBBB", image.width, image.height, 8, 2, 0, 0, 0)        # 8 bits, colour type RGB
+    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", zlib.compress(rows.tobytes(), 0)) + _chunk(b"IEND", b"")
 
 
-def padded(png: bytes, length: int) -> bytes:
-    """The same PNG with an empty chunk before its end, `length` bytes long."""
-    fill = bytes(length - len(png) - _CHUNK_OVERHEAD)
-    chunk = struct.pack(">I", len(fill)) + _PAD_TYPE + fill + struct.pack(">I", zlib.crc32(_PAD_TYPE + fill))
-    return png[:-_CHUNK_OVERHEAD] + chunk + png[-_CHUNK_OVERHEAD:]
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
 def _file_digest(source: Path | bytes) -> str:

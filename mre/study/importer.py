@@ -188,7 +188,7 @@ class _Writer:
             state="closed", closed_at=now, order_secret=self.order.secret))
         self.methods = studies._insert_methods(self.connection, self.study_id, names)
         self.items = self._named(items, "name", [
-            {"position": position, "name": item, "edit_type": edit_type, "instruction": instruction, "wire_bytes": 0}
+            {"position": position, "name": item, "edit_type": edit_type, "instruction": instruction}
             for position, (item, (edit_type, instruction)) in enumerate(self.item_rows.items())])
         people = sorted({label for label, _screen, _revision in self.found})
         simulated = [bool(SIMULATED.fullmatch(label)) for label in people]

@@ -265,13 +265,13 @@ def mint_pictures(connection: Connection, study: Study, label: str, assignment_i
     connection.execute(picture_tokens.delete().where(picture_tokens.c.assignment_id == assignment_id))
     connection.execute(picture_tokens.insert(), [
         {"token": secrets.token_urlsafe(32), "assignment_id": assignment_id, "annotator_id": row.annotator_id, "place": place,
-         "image": digest, "wire_bytes": row.wire_bytes, "expires_at": expires_at} for place, digest in enumerate(shown)])
+         "image": digest, "expires_at": expires_at} for place, digest in enumerate(shown)])
 
 
 def screen_row(connection: Connection, assignment_id: int) -> sa.Row:
     """A screen with its pair, item and picture size."""
     return connection.execute(
-        sa.select(assignments, *pair_columns, items.c.instruction, items.c.original, items.c.wire_bytes, images.c.width, images.c.height)
+        sa.select(assignments, *pair_columns, items.c.instruction, items.c.original, images.c.width, images.c.height)
         .join(pairs, pairs.c.id == assignments.c.pair_id).join(items, items.c.id == pairs.c.item_id)
         .join(images, images.c.digest == items.c.original).where(assignments.c.id == assignment_id)).one()
 

@@ -97,7 +97,7 @@ items = Table(
     Column("edit_type", String(40), nullable=False),
     Column("instruction", Text, nullable=False),
     Column("original", String(64), ForeignKey("images.digest")),  # null in a study that came from a CSV without pictures
-    Column("wire_bytes", Integer, nullable=False),                # every picture of the item is sent padded to this length
+    Column("wire_bytes", Integer, nullable=False, default=0),     # of the version before, which padded pictures; not read
     UniqueConstraint("study_id", "name"), UniqueConstraint("study_id", "position"))
 
 edits = Table(
@@ -191,7 +191,7 @@ picture_tokens = Table(
     Column("token", String(43), primary_key=True), _ref("assignment_id", "assignments"), _ref("annotator_id", "annotators"),
     Column("place", Integer, nullable=False),                    # 0: original; 1, 2: the edited images
     Column("image", String(64), ForeignKey("images.digest"), nullable=False),
-    Column("wire_bytes", Integer, nullable=False),
+    Column("wire_bytes", Integer, nullable=False, default=0),    # of the version before; not read
     Column("expires_at", BigInteger))                            # null: lives as long as the screen's lease
 Index("ix_picture_tokens_assignment", picture_tokens.c.assignment_id)
 

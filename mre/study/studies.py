@@ -14,12 +14,9 @@ from sqlalchemy import Connection
 from mre.errors import StudyError
 from mre.study import assignment, events
 from mre.study.design import Item, Picture, StudyDesign, checked_name, content_digest
-from mre.study.images import wire_bytes
 from mre.study.intake import read_items
 from mre.study.schema import annotators, assignments, edits, exclusions, images, items, methods, pairs, studies
 from mre.study.store import Store
-
-CHUNK = 500          # rows per insert
 
 
 @dataclass(frozen=True)
@@ -129,11 +126,9 @@ def create_study(store: Store, name: str, design: StudyDesign, found: Iterable[I
         _refuse_taken(connection, name)
         study_id = _insert_study(connection, name, 1, design, store.clock())
         method_ids = _insert_methods(connection, study_id, method_names)
-        sizes = _png_sizes(connection, found)
         connection.execute(items.insert(), [
             {"study_id": study_id, "position": position, "name": item.name, "edit_type": item.edit_type, "instruction": item.instruction,
-             "original": item.original.digest,
-             "wire_bytes": wire_bytes([sizes[picture.digest] for picture in (item.original, *item.edits.values())])}
+             "original": item.original.digest}
             for position, item in enumerate(found)])
         item_ids = dict(connection.execute(sa.select(items.c.name, items.c.id).where(items.c.study_id == study_id)).all())
         connection.execute(edits.insert(), [
@@ -215,15 +210,6 @@ def _insert_methods(connection: Connection, study_id: int, names: list[str]) -> 
     rows = [{"study_id": study_id, "position": position, "name": name} for position, name in enumerate(names)]
     connection.execute(methods.insert(), rows)
     return dict(connection.execute(sa.select(methods.c.name, methods.c.id).where(methods.c.study_id == study_id)).all())
-
-
-def _png_sizes(connection: Connection, found: list[Item]) -> dict[str, int]:
-    digests = sorted({picture.digest for item in found for picture in (item.original, *item.edits.values())})
-    sizes = {}
-    for start in range(0, len(digests), CHUNK):
-        part = digests[start:start + CHUNK]
-        sizes |= dict(connection.execute(sa.select(images.c.digest, sa.func.length(images.c.png)).where(images.c.digest.in_(part))).all())
-    return sizes
 
 
 # --------------------------------------------------------------------------------------------------------------- running

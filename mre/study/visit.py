@@ -19,7 +19,7 @@ from mre.errors import StudyError
 from mre.rewards import PERSPECTIVES
 from mre.study import events, leases
 from mre.study.design import LANGUAGES
-from mre.study.images import padded
+from mre.study.images import uncompressed
 from mre.study.schema import SKIP_REASONS, annotators, answers, assignments, images, picture_tokens, ratings, studies, visits
 from mre.study.store import Store
 from mre.study.studies import Study
@@ -336,16 +336,16 @@ def earlier(store: Store, annotator: Annotator, before: str | None) -> dict | No
 
 
 def picture(store: Store, annotator: Annotator, token: str) -> bytes:
-    """The PNG behind one of the annotator's live picture tokens, padded. Raises NotYours."""
+    """The PNG behind one of the annotator's live picture tokens, uncompressed. Raises NotYours."""
     with store.read() as connection:
-        row = connection.execute(
-            sa.select(images.c.png, picture_tokens.c.wire_bytes)
-            .join(images, images.c.digest == picture_tokens.c.image).join(assignments, assignments.c.id == picture_tokens.c.assignment_id)
+        png = connection.execute(
+            sa.select(images.c.png).join(picture_tokens, picture_tokens.c.image == images.c.digest)
+            .join(assignments, assignments.c.id == picture_tokens.c.assignment_id)
             .where(picture_tokens.c.token == token, picture_tokens.c.annotator_id == annotator.id,
-                   sa.func.coalesce(picture_tokens.c.expires_at, assignments.c.lease_expires_at) > store.clock())).first()
-    if row is None:
+                   sa.func.coalesce(picture_tokens.c.expires_at, assignments.c.lease_expires_at) > store.clock())).scalar()
+    if png is None:
         raise NotYours("This picture is not yours, or no longer shown.")
-    return padded(row.png, row.wire_bytes)
+    return uncompressed(png)
 
 
 # ---------------------------------------------------------------------------------------------------------------- leaving

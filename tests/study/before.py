@@ -1,4 +1,4 @@
-"""A store as version 0.2 left it (schema 0001), on either database: `store_0001.json` holds its rows, written by that version.
+"""A store as the version before left it (schema 0001), on either database: `store_0001.json` holds its rows, written by that version.
 
 Studies of four items, methods tiny and tiny-baseline: `draft`; `people`, running, where a001 has answered two screens and a002 one;
 `mixed`, where `simulate` made drawn-001 and drawn-002 and then a person, a003, joined and answered three; `walkthrough`, with the two

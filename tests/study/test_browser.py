@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from mre.study import leases, studies, visit
 from mre.study.design import StudyDesign
+from mre.study.images import uncompressed
 from mre.study.schema import answers, assignments, images, ratings
 from mre.study.store import Store
 from tests.study.blinding import Recorder, leaks
@@ -241,9 +242,9 @@ def test_a_leak_planted_on_purpose_is_found(chrome, site, monkeypatch, leak):
         inner = visit._screen
         monkeypatch.setattr(visit, "_screen", lambda connection, number: inner(connection, number) | {"source": "item-003"})
     elif leak == "chunk":
-        monkeypatch.setattr(visit, "padded", lambda png, length: _with_text(png, METHODS[1]))
+        monkeypatch.setattr(visit, "uncompressed", lambda png: _with_text(uncompressed(png), METHODS[1]))
     elif leak == "length":
-        monkeypatch.setattr(visit, "padded", lambda png, length: png)
+        monkeypatch.setattr(visit, "uncompressed", lambda png: png)
     else:
         monkeypatch.setattr(leases.secrets, "token_urlsafe", _telling_tokens())
     assert crawl(chrome, site)

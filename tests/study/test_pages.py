@@ -7,6 +7,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 from fastapi import FastAPI
@@ -172,6 +173,26 @@ def test_pictures_of_a_screen_differ_on_the_wire_in_their_pixels_alone(browser, 
             assert not any(kind in chunks for kind in (b"tEXt", b"zTXt", b"iTXt", b"eXIf", b"tIME", b"iCCP", b"pHYs"))
         headers = {name.lower() for name in replies[0].headers}
         assert not headers & {"last-modified", "etag", "content-disposition", "server-timing"}
+
+
+def test_no_byte_of_a_picture_but_its_pixels_and_their_checksums_depends_on_the_picture(store, tmp_path):
+    """Black against white differ in every byte that holds a pixel, and in checksums; noise may differ from black in no other."""
+    folder, (height, width) = draw_edits(tmp_path / "looks", 1, size=(300, 200)), (200, 300)      # more than one block of 65,535 bytes
+    for name, value in (("photos", 0), ("tiny", 255)):
+        Image.new("RGB", (width, height), (value,) * 3).save(folder / name / "item-000.png")       # tiny-baseline stays noise
+    studies.create_from_edits(store, "looks", [folder], StudyDesign(per_pair=1, repeats=0, checks=0))
+    study = studies.start(store, "looks")
+    app = FastAPI()
+    add_routes(app, SimpleNamespace(store=store))
+    browser = Browser(app, study.public_id).join()
+    shown = browser.call("work")["current"]
+    black, *edits = (browser.http.get(f"/study/p/{study.public_id}/{token}").content for token in shown["pictures"])
+    noise, white = sorted(edits, key=lambda png: np.asarray(Image.open(io.BytesIO(png))).min())
+    assert len(black) == len(white) == len(noise)
+    of_pixels = {place for place, (one, two) in enumerate(zip(black, white, strict=True)) if one != two}
+    of_noise = {place for place, (one, two) in enumerate(zip(black, noise, strict=True)) if one != two}
+    assert 3 * width * height <= len(of_pixels) <= 3 * width * height + 8
+    assert len(of_noise - of_pixels) <= 8                                       # checksums that happened to agree in a byte
 
 
 def test_pages_send_a_strict_policy_and_take_no_calls_from_other_sites(browser, study):
