@@ -34,7 +34,7 @@ class JudgeError(MreError):
 
 
 class JudgeUsedUpError(JudgeError):
-    """A judge that was asked as much as it may be."""
+    """The budget of a judge is exhausted."""
 
 
 class JudgeReplyError(JudgeError):

@@ -297,7 +297,7 @@ def test_scores_csv_has_the_columns_of_judge_scores_and_reads_back_the_same(tmp_
     assert [[getattr(one, name) for name in COLUMNS] for one in back] == [[getattr(one, name) for name in COLUMNS] for one in answers]
 
 
-# -- drawn scenes
+# -- synthetic scenes
 
 def test_every_text_that_asks_for_a_defect_is_read_back_as_that_defect():
     for perspective, kind, text in defect_kinds():
@@ -396,7 +396,7 @@ def test_edits_of_photos_without_a_judge_are_on_a_contact_sheet(tmp_path, real_e
 
 @pytest.mark.parametrize(("flags", "said"), [
     (["nowhere", "--judge", "gpt-4o"], "no such benchmark"),
-    (["nowhere"], "the oracle judges drawn scenes only"),
+    (["nowhere"], "the oracle judges synthetic scenes only"),
     (["scenes", "--per-type", 0], "--per-type"),
     (["scenes", "--scores", "5,5"], "scores must be three"),
     (["scenes", "--repeat", 0], "--repeat"),

@@ -201,7 +201,7 @@ def _with_limits(comparison: Comparison, part: pd.DataFrame, by_method: list[pd.
 
 
 def replacement(comparison: Comparison, judge: str, name: str) -> dict:
-    """The judge in an annotator's place: both against the mean of the other annotators, Fisher mean over methods and annotators."""
+    """The judge as an extra annotator: both against the mean of the other annotators, Fisher mean over methods and annotators."""
     table = comparison.judge_as_annotator(judge, name)
     humans, judged = list(table["human_vs_others"]), list(table["judge_vs_others"])
     higher = sum(mine.defined and theirs.defined and mine.value > theirs.value for mine, theirs in zip(judged, humans, strict=True))

@@ -30,7 +30,7 @@ CAPTIONS = {
     "judges": "Judges against each other",
     "stability": "The same judge, run several times",
     "calls": "What judging took",
-    "missing": "What lacks a side",
+    "missing": "Unmatched rows",
     "missing_rules": "Figures under each rule for edits that the judge did not score",
     "disagreements": "Largest differences",
 }

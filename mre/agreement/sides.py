@@ -1,4 +1,4 @@
-"""People's and judges' scores side by side on the same edits: the scale and perspectives of a scheme, the join, and what lacks a side."""
+"""People's and judges' scores side by side on the same edits: the scale and perspectives of a scheme, the join, and unmatched rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is edited in a benchmark: Real-Edit, MagicBrush, items of one's own, or drawn scenes."""
+"""What is edited in a benchmark: Real-Edit, MagicBrush, items of one's own, or synthetic scenes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Benchmark:
 
 @dataclass(frozen=True)
 class SceneSet:
-    """Held-out drawn scenes, equally many of each edit type. More of them begin with the same ones."""
+    """Held-out synthetic scenes, equally many of each edit type. More of them begin with the same ones."""
 
     per_type: int = 80
     seed: int = 0

@@ -45,7 +45,7 @@ class Plan:
 
 def plan_runs(benchmark: Benchmark, models: Sequence[str], rewards: Sequence[Reward], info: Callable[[str], ModelInfo],
               tables: Sequence[str] = (), probe_per_type: int = 20, texts_per_type: int = 8, **settings) -> Plan:
-    """All methods of a benchmark. `settings` (steps and guidance) go to every method; `tables` are those of drawn scenes."""
+    """All methods of a benchmark. `settings` (steps and guidance) go to every method; `tables` are those of synthetic scenes."""
     if len(set(models)) != len(models):
         raise SettingsError("a model is named twice")
     scales = {name: value for name, value in settings.items() if name.endswith("guidance_scale")}
@@ -142,7 +142,7 @@ def asked_of(plan: Plan) -> dict[str, list[tuple[str, str]]]:
 
 
 def scene_report(plan: Plan, scores: Scores) -> list[Table]:
-    """The tables of drawn scenes that were asked for."""
+    """The tables of synthetic scenes that were asked for."""
     main, best = plan.main, plan.best
     data = [scene_tables.TRAINING_DATA] if "data" in plan.tables else []
     tables = []

@@ -1,4 +1,4 @@
-"""The paper's claims on drawn scenes, where the oracle knows: each slider alone, reward texts, negative rewards, counts and positions."""
+"""The paper's claims on synthetic scenes, where the oracle knows: single sliders, reward texts, negative rewards, counts and positions."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Edit a benchmark with any models, let a judge score the edits, and print tables with intervals.
 
 BENCHMARK is one of
-  scenes               held-out drawn scenes; the oracle judges them offline
+  scenes               held-out synthetic scenes; the oracle judges them offline
   FOLDER or FILE.json  Real-Edit: photos, and a JSON of photo name -> seven lines, each with edit type and instruction
   FILE.csv             your own: columns item, image, instruction, edit_type, pictures beside it
   FOLDER               the MagicBrush test set (edit_turns.json); judged by CLIP where --clip names a model
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--clip", metavar="MODEL", help="folder or hub id of a CLIP model: adds CLIP-I, CLIP-T and FID (Tables 2 and 7)")
     parser.add_argument("--sheet", type=int, default=2, metavar="N", help="items of each edit type on the contact sheet; 0: none")
     parser.add_argument("--edits-only", action="store_true", help="stop before judging; the contact sheet is made")
-    scenes = parser.add_argument_group("drawn scenes")
+    scenes = parser.add_argument_group("synthetic scenes")
     scenes.add_argument("--per-type", type=int, default=80, metavar="N", help="scenes of each edit type (default %(default)s)")
     scenes.add_argument("--size", type=int, help="of the scenes, in pixels (default: the first model's)")
     scenes.add_argument("--scene-seed", type=int, default=0, help="(default %(default)s)")
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     rewards = [Reward.parse(scores) for scores in args.scores]
     unfit = args.benchmark != "scenes" and kind_of(args.judge).scenes_only
     if unfit and not args.clip and not args.edits_only:
-        raise JudgeError("the oracle judges drawn scenes only; for photos name a model, such as --judge gpt-4o-2024-08-06")
+        raise JudgeError("the oracle judges synthetic scenes only; for photos name a model, such as --judge gpt-4o-2024-08-06")
     judge = None if args.edits_only or unfit else judge_from(args)
     import torch
     from accelerate import PartialState
@@ -139,7 +139,7 @@ def judge_and_tabulate(args: argparse.Namespace, plan, folder, judge) -> int:
         print(table.markdown())
     print(f"{len(tables)} tables in {args.out / 'tables'}, {len(folder.rows())} edits in {args.out / 'edits.csv'}")
     if stopped:
-        raise JudgeError(f"{stopped}; run the same command again to go on")
+        raise JudgeError(f"{stopped}; run the same command again to resume")
     return 1 if failed else 0
 
 

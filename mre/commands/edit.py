@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _say_what_is_unknown(model: str, jobs: list[Job]) -> None:
-    """A note on standard error for each instruction with words that an embedded model was never shown."""
+    """A note on standard error for each instruction with words that an embedded model does not know."""
     from mre.data.scenes import unknown_words
     from mre.models.zoo import is_embedded
     if not is_embedded(model):

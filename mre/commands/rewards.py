@@ -3,7 +3,7 @@
 TRIPLETS is one of
   a folder             an InstructPix2Pix tree (shard-xx/ID/SEED_0.jpg, SEED_1.jpg, prompt.json), or Parquet files
   FILE.csv             with columns instruction, original, edited (and id), paths relative to the CSV
-  scenes:N             N drawn triplets, for the oracle; also scenes:560?seed=7&split=heldout&size=128
+  scenes:N             N synthetic triplets, for the oracle; also scenes:560?seed=7&split=heldout&size=128
   FILE.jsonl, .json    reward data that are there already: only the statistics are made
 
 Each answer is kept as it arrives; the same command run again goes on where it was cut. Beside FILE.jsonl it writes FILE.json (the
@@ -77,7 +77,7 @@ def make(args: argparse.Namespace) -> int:
         print(f"{count} rewards in {args.out} and, in the released form, {args.out.with_suffix('.json')}")
         show_statistics((row.reward for row in read_rewards(args.out).values()), args.statistics or statistics_folder(args.out))
     if made.tally.stopped:
-        raise JudgeError(f"{made.tally.stopped}; run the same command again to go on")
+        raise JudgeError(f"{made.tally.stopped}; run the same command again to resume")
     return 1 if made.failed else 0
 
 

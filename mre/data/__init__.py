@@ -1,1 +1,1 @@
-"""Loaders of triplets and benchmarks, and drawn scenes whose true scores are known."""
+"""Loaders of triplets and benchmarks, and synthetic scenes whose true scores are known."""

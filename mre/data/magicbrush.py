@@ -47,7 +47,7 @@ def read_magicbrush(folder: Path) -> list[MagicBrushTurn]:
         caption = captions.get(image, {}).get(turn["output"]) if isinstance(captions.get(image, {}), dict) else None
         item = Path(turn["output"]).stem
         if item in found:
-            raise DataError(f"{where}: output {turn['output']!r} stands twice")
+            raise DataError(f"{where}: duplicate output {turn['output']!r}")
         found[item] = MagicBrushTurn(item, " ".join(turn["instruction"].split()), _picture(folder, image, turn["input"], where),
                                      _picture(folder, image, turn["output"], where), caption if isinstance(caption, str) else None)
     return list(found.values())

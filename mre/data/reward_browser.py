@@ -15,7 +15,7 @@ from mre.data.sources import SceneSource, named_picture
 from mre.errors import DataError
 from mre.rewards import PERSPECTIVES
 
-DRAWN = "drawn scenes"
+DRAWN = "synthetic scenes"
 DRAWN_COUNT = 140
 
 
@@ -79,7 +79,7 @@ def frequent_words(data: RewardData, perspective: str | None, most: int = 40) ->
 
 
 def names_of_data(folder: Path) -> list[str]:
-    """Data sets that can be opened: drawn scenes, and the reward files of a folder."""
+    """Data sets that can be opened: synthetic scenes, and the reward files of a folder."""
     files = sorted(path.name for ending in ("jsonl", "json") for path in folder.glob(f"*.{ending}") if ".failed." not in path.name)
     return [DRAWN, *(name for name in files if name.endswith(".jsonl") or f"{name}l" not in files)]      # two forms, one name
 

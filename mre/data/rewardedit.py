@@ -49,7 +49,7 @@ def read_rewards(path: str | Path) -> dict[str, TripletReward]:
 def read_row_map(path: str | Path) -> dict[str, str]:
     """RewardEdit key -> Parquet row `FILE.parquet#ROW`, from a JSON object or a CSV with the columns key and row.
 
-    Raises DataError naming the file and the key: an entry that names no row, a key or row that stands twice.
+    Raises DataError naming the file and the key: an entry that names no row, a duplicate key or row.
     """
     path = Path(path)
     try:
@@ -69,7 +69,7 @@ def read_row_map(path: str | Path) -> dict[str, str]:
         if not _PARQUET_ROW.fullmatch(row):
             raise DataError(f"{path}: key {key!r}: {row!r} is not FILE.parquet#ROW")
         if key in rows or row in taken:
-            raise DataError(f"{path}: key {key!r} or its row {row} stands twice")
+            raise DataError(f"{path}: duplicate key {key!r} or row {row}")
         rows[key] = row
         taken.add(row)
     return rows

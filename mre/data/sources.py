@@ -79,7 +79,7 @@ def drawn(split: str, seed: int, index: int, size: int, edit_type: str | None = 
 # -- synthetic scenes -------------------------------------------------------------------------------------------------------------
 
 class SceneSource(TripletSource):
-    """The first `count` drawn triplets of a seed: nothing is drawn before it is looked at."""
+    """The first `count` synthetic triplets of a seed: nothing is drawn before it is looked at."""
 
     def __init__(self, count: int, seed: int = 0, split: str = "train", size: int = 128) -> None:
         if not 1 <= count <= 10_000_000:
@@ -146,7 +146,7 @@ def _from_csv(path: Path, beside: Path) -> TripletList:
     for number, row in csv_rows(path, ("instruction", "original", "edited")):
         name = row.get("id") or str(number)
         if name in seen:
-            raise DataError(f"{path}: row {number}: id {name!r} stands twice")
+            raise DataError(f"{path}: row {number}: duplicate id {name!r}")
         seen.add(name)
         original, edited = (path.parent / row[side] for side in ("original", "edited"))
         triplets.append(Triplet(name, (row["instruction"],), original, edited, original_name=_relative(original, beside),

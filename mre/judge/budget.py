@@ -99,7 +99,7 @@ def duration(seconds: float) -> str:
 
 @dataclass(frozen=True)
 class Limits:
-    """The most a run may send and spend; None: no limit. Raises SettingsError for a limit that is none."""
+    """The most a run may send and spend; None: no limit. Raises SettingsError for an invalid limit."""
 
     requests: int | None = None
     tokens: int | None = None

@@ -60,7 +60,7 @@ def answer_key(**parts: object) -> str:
 class AnswerCache:
     """Answers by key. `path` None keeps them in memory, for one question asked once.
 
-    Raises JudgeError for a file that is no answer cache, or one of another version.
+    Raises JudgeError for a file that is not an answer cache, or is of another version.
     """
 
     def __init__(self, path: str | Path | None) -> None:

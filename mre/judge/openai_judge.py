@@ -320,7 +320,7 @@ class _Run:
         self.lost_in_a_row += 1
         if not self.has_answered or self.lost_in_a_row >= max(8, self.settings.concurrency // 2):
             raise Fatal(f"no answer from {self.judge.endpoint.host} after {self.settings.max_attempts} attempts: {trouble}; "
-                        "run the same command again to go on") from trouble
+                        "run the same command again to resume") from trouble
         return Verdict(question.prompt.perspective, None, error=f"gave up after {self.settings.max_attempts} attempts: {trouble}")
 
     async def wait(self, trouble: TryAgain, attempts: int) -> None:

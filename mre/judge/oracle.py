@@ -1,4 +1,4 @@
-"""The judge of drawn scenes: it knows what was drawn, costs nothing, and stands behind the same interface as a model."""
+"""The judge of synthetic scenes: it knows what was drawn, costs nothing, and stands behind the same interface as a model."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _Answer = tuple[list[float], list[str], float]      # scores, texts, seconds
 
 
 class OracleJudge:
-    """Scores an edit of a drawn scene by finding which known faults explain it best."""
+    """Scores an edit of a synthetic scene by finding which known faults explain it best."""
 
     name = "oracle"
     perspectives = PERSPECTIVES
@@ -36,12 +36,12 @@ class OracleJudge:
     def score_all(self, asks: Iterable[Ask], task: str, on_verdicts: Callable[[Ask, Verdicts], None]) -> Tally:
         """Score many, a scene's pictures together and scenes on `workers` processes; reported in order.
 
-        A picture that cannot be read fails, and the rest goes on. Raises JudgeError for a picture of anything but a drawn scene.
+        A picture that cannot be read fails, and the rest goes on. Raises JudgeError for a picture of anything but a synthetic scene.
         """
         checked_task(task)
         asks, tally = list(asks), Tally()
         if any(ask.scene is None for ask in asks):
-            raise JudgeError("the oracle judges drawn scenes only; for photos name a model, such as --judge gpt-4o-2024-08-06")
+            raise JudgeError("the oracle judges synthetic scenes only; for photos name a model, such as --judge gpt-4o-2024-08-06")
         scenes: dict[str, list[int]] = {}
         for number, ask in enumerate(asks):
             scenes.setdefault(ask.item, []).append(number)

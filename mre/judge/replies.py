@@ -114,5 +114,5 @@ def _literal(span: str) -> dict | None:
 def _no_key_twice(pairs: list[tuple[str, object]]) -> dict:
     data = dict(pairs)
     if len(data) != len(pairs):
-        raise ValueError("a key stands twice")
+        raise ValueError("duplicate key")
     return data

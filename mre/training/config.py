@@ -50,17 +50,17 @@ class TrainConfig:
     width: tuple[int, ...] = setting((), "channels of the U-Net's levels of a fresh embedded model; empty = its own default", low=1)
 
     # The data
-    data: str = setting("scenes", "where triplets come from: drawn scenes, or an InstructPix2Pix tree or Parquet folder",
+    data: str = setting("scenes", "where triplets come from: synthetic scenes, or an InstructPix2Pix tree or Parquet folder",
                         choices=("scenes", "pix2pix"))
     data_dir: str = setting("", "the InstructPix2Pix tree or Parquet folder")
     rewards: str = setting("", "RewardEdit file (released JSON, or our JSONL) that scores the triplets of data_dir")
     row_map: str = setting("", "JSON object (or CSV: key, row) that says which Parquet row, FILE.parquet#ROW, each key of rewards is")
     several_pairs: str = setting("refuse", "a reward whose folder holds several seed pairs: refuse, or take the first",
                                  choices=("refuse", "first"))
-    photos: str = setting("", "folder of photographs behind drawn scenes")
+    photos: str = setting("", "folder of photographs behind synthetic scenes")
     resolution: int = setting(256, "pixels: shorter side, then a random square crop of it", low=8)
-    flip: bool = setting(True, "mirror half of the triplets, swapping left and right in the instruction (not for drawn scenes)")
-    clean_share: float = setting(0.0, "share of drawn triplets left unspoiled, with reward 5/5/5", low=0, high=1)
+    flip: bool = setting(True, "mirror half of the triplets, swapping left and right in the instruction (not for synthetic scenes)")
+    clean_share: float = setting(0.0, "share of synthetic triplets left unspoiled, with reward 5/5/5", low=0, high=1)
     edit_type_weights: tuple[float, ...] = setting((), f"how often each of {', '.join(EDIT_TYPES)} is drawn; empty = equally", low=0)
     cache_latents: str = setting("", "folder for latents and text states, encoded once; frozen encoders only")
     num_workers: int = setting(0, "processes that prepare data, per training process", low=0, resume=True)
@@ -118,7 +118,7 @@ class TrainConfig:
     pipeline_every: int = setting(0, "steps between refreshed pipeline folders; 0 = only at the end", low=0, resume=True)
     validation_every: int = setting(500, "steps between sheets of edited samples; 0 = none", low=0, resume=True)
     validation_samples: int = setting(7, "held-out samples on a sheet", low=1, resume=True)
-    validation_scored: int = setting(0, "held-out drawn scenes that the oracle scores with each sheet, into validation.csv; of other "
+    validation_scored: int = setting(0, "held-out synthetic scenes that the oracle scores with each sheet, into validation.csv; of other "
                                         "data it scores none", low=0, resume=True)
     half: bool = setting(False, "save the finished pipeline in half precision", resume=True)
 
@@ -152,7 +152,7 @@ class TrainConfig:
 
     @property
     def scored_scenes(self) -> int:
-        """Held-out scenes that the oracle scores at each validation: none where there is no validation, or no drawn scene."""
+        """Held-out scenes that the oracle scores at each validation: none where there is no validation, or no synthetic scene."""
         return self.validation_scored if self.validation_every and self.data == "scenes" else 0
 
     @property

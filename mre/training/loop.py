@@ -382,8 +382,8 @@ def average(tensors: list[Tensor], world: int) -> None:
 
 
 def refuse_other_settings(config: TrainConfig, checkpoint: Path) -> None:
-    """Raises SettingsError, naming the first field, when a run would go on with settings other than it began with."""
+    """Raises SettingsError, naming the first field, when a run would be resumed with other settings than it began with."""
     began = TrainConfig(**TrainConfig.read_yaml(checkpoint / "config.yaml", skip_unknown=True))
     for name in differing(config, began):
         raise SettingsError(f"{name} is {getattr(config, name)!r}, but the run in {config.out} began with {getattr(began, name)!r}; "
-                            "go on with that, or give another out")
+                            "resume with that, or give another out")

@@ -1,4 +1,4 @@
-"""What the model does at this point of its training: a sheet of edited samples to look at, and the oracle's scores of drawn scenes."""
+"""What the model does at this point of its training: a sheet of edited samples to look at, and the oracle's scores of synthetic scenes."""
 
 from __future__ import annotations
 

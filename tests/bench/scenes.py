@@ -1,4 +1,4 @@
-"""Drawn scenes: triplets per second, and how well the oracle gives known scores back.
+"""Synthetic scenes: triplets per second, and how well the oracle gives known scores back.
 
   python -m tests.bench.scenes [--count 1400] [--photos DIR]
 """

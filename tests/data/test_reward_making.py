@@ -181,7 +181,7 @@ def test_nothing_is_spent_without_a_yes(tmp_path, table, capsys, monkeypatch):
     ("triplets.csv", ["--out", "rewards.txt"], "must name a .jsonl file"),
     ("triplets.csv", ["--budget", 0], "a budget of 0 allows no request"),
     ("triplets.csv", ["--budget", -1], "--budget must be 0 or more"),
-    ("triplets.csv", ["--judge", "oracle"], "drawn scenes only"),
+    ("triplets.csv", ["--judge", "oracle"], "synthetic scenes only"),
     ("triplets.csv", ["--judge", "gpt-9", "--yes"], "knows no model 'gpt-9'"),
     ("triplets.csv", ["--judge", "text-model", "--yes"], "does the model take pictures")])
 def test_bad_input_is_one_clear_line(tmp_path, table, capsys, monkeypatch, source, flags, said):

@@ -1,4 +1,4 @@
-"""Drawn scenes: what is promised of the triplets."""
+"""Synthetic scenes: what is promised of the triplets."""
 
 import re
 from dataclasses import replace

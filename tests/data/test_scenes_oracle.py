@@ -1,4 +1,4 @@
-"""The oracle of drawn scenes: it gives known scores back, and scores any other picture sensibly."""
+"""The oracle of synthetic scenes: it gives known scores back, and scores any other picture sensibly."""
 
 from dataclasses import replace
 

@@ -84,7 +84,7 @@ def test_painted_words_are_in_the_picture_and_nowhere_else():
     (["--prompts", "nowhere"], "prompts nowhere"),
     (["--judge", "azure:x", "--base-url", "http://127.0.0.1:9"], "AZURE_OPENAI_API_KEY"),
     (["--judge", "azure:"], "the judge has no name"),
-    (["--judge", "oracle"], "drawn scenes only"),
+    (["--judge", "oracle"], "synthetic scenes only"),
     (["--base-url", "https://user:hunter2@host"], "must not carry a user")])
 def test_bad_flags_are_one_clear_line(tmp_path, edit, capsys, flags, said):
     with FakeOpenAI() as server:

@@ -1,4 +1,4 @@
-"""A small editor and a small triplet tree of drawn scenes, for all tests of training."""
+"""A small editor and a small triplet tree of synthetic scenes, for all tests of training."""
 
 from __future__ import annotations
 

@@ -280,7 +280,7 @@ def test_a_sheet_of_samples_shows_each_reward_beside_original_and_data(config, t
 
 @pytest.fixture
 def drawn(tmp_path):
-    """A short run on drawn scenes."""
+    """A short run on synthetic scenes."""
     return TrainConfig(out=tmp_path / "run", resolution=64, width=(32, 48, 64), batch_size=1, accumulation=1, max_steps=2, learning_rate=0,
                        train_text_encoder=True, validation_every=1, validation_samples=1, validation_scored=1, checkpoint_every=2)
 

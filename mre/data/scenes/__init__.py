@@ -1,4 +1,4 @@
-"""Drawn scenes: triplets of all seven edit types with known true rewards, and an oracle that scores any picture as an edit of one."""
+"""Synthetic scenes: triplets of all seven edit types with known true rewards, and an oracle that scores any picture as an edit of one."""
 
 from mre.data.scenes.triplets import SceneTriplet, draw_triplet
 from mre.data.scenes.vocabulary import example_instructions, nouns, unknown_words, vocabulary

@@ -1,4 +1,4 @@
-"""Global changes and styles: functions from a picture to a picture, deterministic, of drawn scenes and photographs alike.
+"""Global changes and styles: functions from a picture to a picture, deterministic, of synthetic scenes and photographs alike.
 
 Pictures are (H, W, 3) float32 in [0, 1].
 """

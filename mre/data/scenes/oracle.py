@@ -1,4 +1,4 @@
-"""The oracle: scores any picture as an edit of a drawn scene.
+"""The oracle: scores any picture as an edit of a synthetic scene.
 
 It knows the scene, so it can draw every edit of it with every known fault, and looks for the *explanation* that comes closest to the
 picture: how far along the way from the original to the target (or to a wrong edit) it is, which damage outside the edit it has and how

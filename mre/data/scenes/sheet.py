@@ -1,4 +1,4 @@
-"""A contact sheet of drawn triplets: original, target and spoiled edit, with what was asked and what is wrong."""
+"""A contact sheet of synthetic triplets: original, target and spoiled edit, with what was asked and what is wrong."""
 
 from __future__ import annotations
 

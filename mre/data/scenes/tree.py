@@ -1,4 +1,4 @@
-"""Drawn triplets as files: an InstructPix2Pix tree, with their true rewards as `scenes.jsonl` in the working form of RewardEdit data."""
+"""Synthetic triplets as files: an InstructPix2Pix tree, and their true rewards as `scenes.jsonl` in RewardEdit's working form."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def write_triplet(folder: Path, index: int, triplet: SceneTriplet) -> None:
 
 
 def reward_row(index: int, triplet: SceneTriplet, seconds: float) -> dict:
-    """One line of scenes.jsonl: the working form, and beside it what only drawn scenes know."""
+    """One line of scenes.jsonl: the working form, and beside it what only synthetic scenes know."""
     place = folder_of(index)
     files = {side: f"{place}/{index}_{name}.png" for side, name in SIDES.items()}
     rewards = {name: {"score": score, "text": text}
@@ -123,7 +123,7 @@ def rows_there(path: Path) -> set[str]:
         try:
             ids.add(json.loads(line)["id"])
         except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{path}: line {number}: not a row of drawn scenes") from error
+            raise DataError(f"{path}: line {number}: not a row of synthetic scenes") from error
     return ids
 
 

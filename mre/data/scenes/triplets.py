@@ -1,4 +1,4 @@
-"""Drawn triplets: a pure function of seed, index, split, size and photos gives instruction, original, edited and their true reward."""
+"""Synthetic triplets: a pure function of seed, index, split, size and photos gives instruction, original, edited and their true reward."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model trained on drawn scenes can know: its words, its things, and instructions to try."""
+"""What a model trained on synthetic scenes can know: its words, its things, and instructions to try."""
 
 from __future__ import annotations
 
