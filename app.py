@@ -35,6 +35,13 @@ def flag_parser() -> argparse.ArgumentParser:
     parser.add_argument("--share", action="store_true", help="also open a public address through Gradio's tunnel; never without this flag")
     parser.add_argument("--auth", type=Path, metavar="FILE",
                         help="accounts and roles; without it all tabs are open to whoever reaches the page")
+    parser.add_argument("--allowed-host", action="append", default=[], metavar="NAME",
+                        help="answer to this host name too, such as studio.example.org or *.example.org; again for more "
+                             "(always: localhost and the address it listens on)")
+    parser.add_argument("--trusted-proxy", action="append", default=[], metavar="ADDRESS",
+                        help="believe the X-Forwarded headers of a proxy at this address or network; again for more (default: nobody's)")
+    parser.add_argument("--frame-ancestor", action="append", default=[], metavar="SITE",
+                        help="let this site, such as https://lab.example.org, show the pages in a frame; again for more (default: none)")
     return parser
 
 
@@ -59,7 +66,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         settings = StudioSettings(
             models=tuple(dict.fromkeys(args.model or EMBEDDED)), judge=args.judge, judge_requests=args.judge_requests, data=args.data,
-            database=args.database, host=args.host, port=port, share=args.share, auth=args.auth)
+            database=args.database, host=args.host, port=port, share=args.share, auth=args.auth,
+            allowed_hosts=tuple(args.allowed_host), trusted_proxies=tuple(args.trusted_proxy), frame_ancestors=tuple(args.frame_ancestor))
         return serve(settings, server)
     except MreError as error:
         print(f"error: {error}", file=sys.stderr)

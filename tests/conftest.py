@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fastapi.testclient import TestClient
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
@@ -18,6 +21,14 @@ def need(present: bool, what: str) -> None:
     """Skip with a reason where something is not there; where CI is set, its absence is a failure."""
     if not present:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{what} is not here")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def test_clients_ask_for_this_machine() -> Iterator[None]:
+    """FastAPI's test client asks for the host "testserver" by default, to which the studio, as to any strange name, does not answer."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TestClient, "__init__", functools.partialmethod(TestClient.__init__, base_url="http://127.0.0.1"))
+        yield
 
 
 @pytest.fixture(scope="session")

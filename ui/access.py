@@ -9,35 +9,33 @@ from __future__ import annotations
 import functools
 import html
 import inspect
+import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import gradio as gr
 from fastapi import FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from fastapi.responses import JSONResponse, RedirectResponse, Response
 from gradio.context import LocalContext
 from starlette.routing import BaseRoute, Match
 
-from mre.study import visit
-from mre.study.accounts import Accounts, may, read_invitation, read_session, sign_session
+from mre.errors import MreError
+from mre.study import sessions, visit
+from mre.study.accounts import Accounts, may, read_invitation
+from ui.cookies import cookie
+from ui.login import SESSION_COOKIE, Login
+from ui.texts import add_texts, language_of, say
 
-COOKIE = "mre_session"
-SESSION_DAYS = 14
-TRIES, TRY_SECONDS = 5, 60              # wrong passwords for one name, and how long it then rests
 OPEN_PATHS = ("/login", "/logout", "/join", "/study", "/favicon.ico")     # /study asks by itself, call by call
 OPEN_TABS = ("ui.edit_tab", "ui.study_tab")                             # all other tabs are for researchers
-PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Sign in</title><link rel="stylesheet" href="/study/static/study.css"></head><body><main><section class="reading">
-<h1>Sign in · 登录</h1>{message}
-<form method="post" action="/login"><input type="hidden" name="next" value="{next}">
-<p><label for="name">Name · 用户名</label><br><input id="name" name="name" autocomplete="username" required autofocus></p>
-<p><label for="password">Password · 密码</label><br>
-<input id="password" name="password" type="password" autocomplete="current-password" required></p>
-<p><button type="submit" class="main">Sign in · 登录</button></p></form></section></main></body></html>"""
-POLICY = "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'self'; base-uri 'none'"
-PAGE_HEADERS = {"Content-Security-Policy": POLICY, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+FRESH_SECONDS = 5.0             # so soon, a session that another process has ended is over here too
+MOST_FRESH = 10_000
+SCOPE = "mre.session"           # where a request carries its session once the guard has looked
+add_texts({"acc_signed_in": ("Signed in as {name}", "已登录：{name}"), "acc_sign_out": ("Sign out", "退出登录"),
+           "acc_visitor": ("Invited visitor", "受邀访客")})
 
 
 class Access:
@@ -47,22 +45,69 @@ class Access:
         self.studio = studio
         self.enabled = studio.settings.auth is not None
         self.accounts = Accounts(studio.settings.auth) if self.enabled else None
-        self._failures: dict[str, list[float]] = {}
+        self.login = Login(self)
+        self._fresh: OrderedDict[str, tuple[float, sessions.Session | None]] = OrderedDict()
+        self._ended = 0                         # how often sessions were ended here
+        self._lock = threading.Lock()
         self._for_researchers: list[BaseRoute] = []
 
     # --------------------------------------------------------------------------------------------------------- who it is
 
     def session(self, request: Request) -> dict | None:
-        """The session that the request's cookie carries: `role`, and `name` of an account."""
+        """The session that the request's cookie belongs to: `role`, `name`, and, where it has one, `account` and the `digest` of its token.
+        Reads the database unless the guard has done so for this request."""
         if not self.enabled:
             return {"role": "researcher", "name": "researcher"}
-        found = read_session(self.studio.store.secret, request.cookies.get(COOKIE), SESSION_DAYS)
+        if SCOPE not in request.scope:
+            token = cookie(request, SESSION_COOKIE)
+            request.scope[SCOPE] = self._described(self._find(sessions.token_digest(token))) if token else None
+        return request.scope[SCOPE]
+
+    async def look_up(self, request: Request) -> None:
+        """Find the request's session, without holding up others meanwhile."""
+        token = cookie(request, SESSION_COOKIE)
+        if token and self._remembered(digest := sessions.token_digest(token)) is None:
+            await run_in_threadpool(self._find, digest)
+        self.session(request)
+
+    def end_session(self, digest: str) -> None:
+        """End a session, here and in the database."""
+        sessions.end(self.studio.store, digest)
+        self._forget()
+
+    def end_all_sessions(self, account: str) -> None:
+        sessions.end_all(self.studio.store, account)
+        self._forget()
+
+    def _described(self, found: sessions.Session | None) -> dict | None:
         if found is None:
             return None
-        if "mark" in found:
-            role = self.accounts.role(str(found.get("name")), str(found["mark"]))
-            return {"role": role, "name": found["name"]} if role else None
-        return {"role": "visitor", "name": "visitor"} if found.get("role") == "visitor" else None
+        if found.account is None:
+            return {"role": "visitor", "name": "visitor", "digest": found.digest}
+        role = self.accounts.role(found.account, found.mark or "")
+        return {"role": role, "name": found.account, "account": found.account, "digest": found.digest} if role else None
+
+    def _find(self, digest: str) -> sessions.Session | None:
+        """The session behind a digest, as the database had it at most `FRESH_SECONDS` ago."""
+        if (known := self._remembered(digest)) is not None:
+            return known[1]
+        ended = self._ended
+        found = sessions.find(self.studio.store, digest)
+        with self._lock:
+            if ended == self._ended:
+                self._fresh[digest] = time.monotonic() + FRESH_SECONDS, found
+                while len(self._fresh) > MOST_FRESH:
+                    self._fresh.popitem(last=False)
+        return found
+
+    def _remembered(self, digest: str) -> tuple[float, sessions.Session | None] | None:
+        known = self._fresh.get(digest)
+        return known if known and known[0] > time.monotonic() else None
+
+    def _forget(self) -> None:
+        with self._lock:
+            self._ended += 1
+            self._fresh.clear()
 
     def role(self, request: Request | gr.Request | None) -> str | None:
         inner = getattr(request, "request", request)
@@ -84,6 +129,17 @@ class Access:
         if not self.enabled or (found and found.role == "annotator" and found.study == study):
             return outside
         raise visit.NotYours("Taking part needs an invitation link, or an account: sign in at /login.")
+
+    def tie_visit(self, request: Request, visit_token: str) -> None:
+        """Let a visit to a study that somebody began by an account end with their session."""
+        session = self.session(request)
+        if self.enabled and session and session.get("account"):
+            sessions.tie_visit(self.studio.store, visit_token, session["digest"])
+
+    def visit_stands(self, visit_token: str) -> bool:
+        """Whether a visit to a study goes on: one that began in a session is over when that is."""
+        digest = sessions.session_of_visit(self.studio.store, visit_token) if self.enabled else None
+        return digest is None or self._described(self._find(digest)) is not None
 
     # ------------------------------------------------------------------------------------------------------------ guards
 
@@ -109,6 +165,15 @@ class Access:
             def show(request: gr.Request) -> list:
                 return [gr.update(visible=self.shows(tab, self.role(request))) for tab in tabs]
             page.load(show, None, list(tabs.values()), api_visibility="private", show_progress="hidden")
+
+    def show_account(self, page: gr.Blocks) -> None:
+        """Say in the masthead who is signed in, with the way out."""
+        if self.enabled:
+            def show(request: gr.Request) -> str:
+                session, language = self.session(request.request) or {}, language_of(request)
+                name = say("acc_signed_in", language, name=session["name"]) if session.get("account") else say("acc_visitor", language)
+                return f'<span>{html.escape(name)}</span> <a href="/logout" target="_self">{say("acc_sign_out", language)}</a>'
+            page.load(show, None, gr.HTML(elem_classes="account"), api_visibility="private", show_progress="hidden")
 
     @property
     def gradio_name(self) -> Callable[[Request], str | None] | None:
@@ -165,59 +230,17 @@ class Access:
     def _is_for_researchers(self, request: Request) -> bool:
         return any(route.matches(request.scope)[0] != Match.NONE for route in self._for_researchers)
 
-    # ------------------------------------------------------------------------------------------------------------- login
+    # ------------------------------------------------------------------------------------------------------------ routes
 
     def add_routes(self, app: FastAPI) -> None:
         """Invitation links; and where there are accounts, login, logout and the guard before everything else."""
-        @app.get("/join")
-        def join(request: Request, invitation: str = "") -> Response:
-            found = read_invitation(self.studio.store.secret, invitation)
-            if found is None:
-                return _page("/", "This invitation is not known or too old. · 邀请无效或已过期。", status=403)
-            if found.role == "annotator":
-                return RedirectResponse(f"/study/s/{quote(found.study)}?{request.url.query}", status_code=303)
-            return self._signed_in("/", {"role": "visitor"}, request.url.scheme)
+        @app.exception_handler(MreError)
+        def told(_request: Request, error: MreError) -> Response:
+            return JSONResponse({"error": self.studio.trouble(error)}, status_code=503)
 
-        if not self.enabled:
-            return
-        app.add_middleware(Guard, access=self)
-
-        @app.get("/login")
-        def login_page(next: str = "/") -> Response:
-            return _page(next)
-
-        @app.post("/login")
-        async def login(request: Request) -> Response:
-            form = await request.form(max_files=0, max_fields=5)
-            return await run_in_threadpool(self._login, form, request.url.scheme)      # hashing takes its time
-
-        @app.get("/logout")
-        def logout() -> Response:
-            answer = RedirectResponse("/login", status_code=303)
-            answer.delete_cookie(COOKIE)
-            return answer
-
-    def _login(self, form, scheme: str) -> Response:
-        name, password = str(form.get("name", ""))[:100], str(form.get("password", ""))[:1000]
-        target = str(form.get("next", "/"))
-        recent = [moment for moment in self._failures.get(name, []) if moment > time.monotonic() - TRY_SECONDS]
-        if len(recent) >= TRIES:
-            return _page(target, "Too many tries; please wait a minute. · 尝试次数过多，请稍候。", status=429)
-        role = self.accounts.check(name, password)
-        if role is None:
-            if len(self._failures) > 10_000:
-                self._failures.clear()
-            self._failures[name] = [*recent, time.monotonic()]
-            return _page(target, "Name or password is wrong. · 用户名或密码错误。", status=401)
-        self._failures.pop(name, None)
-        home = "/study/" if role == "annotator" and target == "/" else target
-        return self._signed_in(home, {"name": name, "mark": self.accounts.mark(name)}, scheme)
-
-    def _signed_in(self, target: str, payload: dict, scheme: str) -> Response:
-        answer = RedirectResponse(_own_path(target), status_code=303)
-        answer.set_cookie(COOKIE, sign_session(self.studio.store.secret, payload), max_age=SESSION_DAYS * 86400, httponly=True,
-                          samesite="lax", secure=scheme == "https")
-        return answer
+        self.login.add_routes(app)
+        if self.enabled:
+            app.add_middleware(Guard, access=self)
 
 
 class Guard:
@@ -230,18 +253,12 @@ class Guard:
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 4403})
             return
-        refused = self.access.refusal(Request(scope)) if scope["type"] == "http" else None
+        refused = await self._refusal(Request(scope)) if scope["type"] == "http" else None
         await (refused or self.app)(scope, receive, send)
 
-
-def _page(target: str, message: str = "", status: int = 200) -> Response:
-    shown = f'<p class="notice warn" role="alert">{html.escape(message)}</p>' if message else ""
-    page = PAGE.format(message=shown, next=html.escape(_own_path(target), quote=True))
-    return HTMLResponse(page, status_code=status, headers=PAGE_HEADERS)
-
-
-def _own_path(target: str) -> str:
-    """A path on this site; anything that would lead elsewhere becomes the front page."""
-    parts = urlsplit(target)
-    plain = target.startswith("/") and not target.startswith(("//", "/\\")) and not parts.scheme and not parts.netloc
-    return target if plain and target.isprintable() else "/"
+    async def _refusal(self, request: Request) -> Response | None:
+        try:
+            await self.access.look_up(request)
+            return self.access.refusal(request)
+        except MreError as error:
+            return JSONResponse({"error": self.access.studio.trouble(error)}, status_code=503)

@@ -10,8 +10,8 @@ from fastapi import FastAPI
 from mre.editing import Editor
 from mre.imaging import MAX_BYTES
 from ui import compare_tab, data_tab, edit_programs, edit_tab, research_tab, study_tab, texts, theme
-from ui.headers import SafeHeaders
 from ui.pictures import own_upload_folder
+from ui.sites import Sites, add_site_checks
 from ui.studio import Studio, StudioSettings
 
 # modules with `title`, `build(studio)` and, where they have own routes, `add_routes(app, studio)`
@@ -28,10 +28,12 @@ def build_app(settings: StudioSettings | None = None, editors: dict[str, Editor]
     own_upload_folder()                          # before Gradio asks where uploads go
     studio = Studio(settings or StudioSettings(), editors)
     access = studio.access
+    sites = Sites(studio.settings.host, studio.settings.allowed_hosts, studio.settings.trusted_proxies, studio.settings.frame_ancestors)
     with gr.Blocks(title="MRE Studio", analytics_enabled=False, delete_cache=(600, UPLOAD_SECONDS)) as page:
         with gr.Row(elem_classes="masthead"):
             gr.HTML("<h1><b>MRE</b> Studio</h1>")
             gr.Markdown(texts.t("tagline"), elem_classes="tagline")
+            access.show_account(page)
         shown = {}
         with gr.Tabs():
             for tab in TABS:
@@ -44,8 +46,8 @@ def build_app(settings: StudioSettings | None = None, editors: dict[str, Editor]
     page.state_session_capacity = MOST_SESSIONS
     app = FastAPI(title="MRE Studio", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.studio, app.state.page = studio, page
-    app.add_middleware(SafeHeaders)
     access.add_routes(app)
+    add_site_checks(app, sites)
     for tab in TABS:
         if add_routes := getattr(tab, "add_routes", None):
             known = len(app.routes)

@@ -10,6 +10,7 @@ import uvicorn
 
 from ui.app import build_app
 from ui.pictures import keep_trimmed, own_upload_folder
+from ui.sites import Sites
 from ui.studio import StudioSettings
 
 UNOPENED_SECONDS = 4.0       # the model loads after this even if nobody opens the page
@@ -22,7 +23,7 @@ def serve(settings: StudioSettings, server: socket.socket) -> int:
     log.setLevel(logging.INFO)
     keep_trimmed(own_upload_folder())
     app = build_app(settings)
-    runner = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2))
+    runner = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2, proxy_headers=False))
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
     url = f"http://{'[' + host + ']' if ':' in host else host}:{settings.port}/"
 
@@ -32,19 +33,22 @@ def serve(settings: StudioSettings, server: socket.socket) -> int:
         print(f"MRE Studio is at {url}", flush=True)
         app.state.studio.warm(after=UNOPENED_SECONDS)
         if settings.share:
-            print(f"public address: {_tunnel(settings)}", flush=True)
+            print(f"public address: {_tunnel(settings, app.state.sites)}", flush=True)
 
     threading.Thread(target=announce, daemon=True).start()
     runner.run(sockets=[server])
     return 0
 
 
-def _tunnel(settings: StudioSettings) -> str:
+def _tunnel(settings: StudioSettings, sites: Sites) -> str:
     """A public address for this server, through Gradio's tunnel."""
     import secrets
+    from urllib.parse import urlsplit
 
     from gradio.networking import setup_tunnel
     try:
-        return setup_tunnel(settings.host, settings.port, secrets.token_urlsafe(32), None, None)
+        address = setup_tunnel(settings.host, settings.port, secrets.token_urlsafe(32), None, None)
+        sites.admit(urlsplit(address).hostname or "")
+        return address
     except (OSError, RuntimeError, ValueError) as error:
         return f"none, the tunnel could not be opened ({error})"

@@ -43,6 +43,9 @@ class StudioSettings:
     port: int = 7860
     share: bool = False                 # a public tunnel, only when asked for
     auth: Path | None = None            # accounts and roles; None: all tabs open (a laptop)
+    allowed_hosts: tuple[str, ...] = ()         # names that this server answers to beside its own, such as a proxy's
+    trusted_proxies: tuple[str, ...] = ()       # addresses whose X-Forwarded headers are believed
+    frame_ancestors: tuple[str, ...] = ()       # sites that may show the pages in a frame of theirs
 
     def __post_init__(self) -> None:
         if self.judge_requests < 0:

@@ -16,12 +16,13 @@ from mre.study import studies, visit
 from mre.study.store import StoreUnavailable
 from mre.study.studies import Study
 from mre.study.visit import Annotator, Answer
+from ui.cookies import cookie, forget_cookie, set_cookie
 
 STATIC = Path(__file__).parent / "static"
 TYPES = {".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8",
          ".svg": "image/svg+xml"}
 POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; base-uri 'none'; "
-          "form-action 'none'; frame-ancestors 'self'")
+          "form-action 'none'")
 HEADERS = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer",
            "Cache-Control": "no-store"}
 MAX_BODY = 300_000
@@ -101,8 +102,12 @@ class Desk:
     # ------------------------------------------------------------------------------------------------------- who is there
 
     def _visitor(self, request: Request, public_id: object) -> Annotator | None:
-        found = visit.visitor(self.store, request.cookies.get(_cookie(public_id)))
-        return found if found and found.study.public_id == public_id and not found.withdrawn else None
+        token = cookie(request, _cookie(public_id)) or request.cookies.get(_cookie(public_id))      # as former versions named it
+        found = visit.visitor(self.store, token)
+        if found is None or found.study.public_id != public_id or found.withdrawn:
+            return None
+        access = getattr(self.studio, "access", None)
+        return found if access is None or access.visit_stands(token) else None
 
     def _known(self, request: Request, given: dict) -> Annotator:
         found = self._visitor(request, given.get("study"))
@@ -149,9 +154,10 @@ class Desk:
             token, annotator = visit.enter(self.store, str(given.get("study")), str(given.get("language")), identity)
             visit.consent(self.store, annotator)
             annotator = visit.visitor(self.store, token)
+            if access := getattr(self.studio, "access", None):
+                access.tie_visit(request, token)
         answer = _json({"study": _for_annotators(annotator.study), "state": annotator.study.state, "me": _me(annotator)})
-        answer.set_cookie(_cookie(annotator.study.public_id), token, max_age=VISIT_SECONDS, path="/study", httponly=True,
-                          **({"secure": True, "samesite": "none"} if request.url.scheme == "https" else {"samesite": "lax"}))
+        set_cookie(answer, request, _cookie(annotator.study.public_id), token, VISIT_SECONDS)
         return answer
 
     def _code(self, request: Request, given: dict) -> dict:
@@ -191,7 +197,8 @@ class Desk:
         annotator = self._known(request, given)
         visit.withdraw(self.store, annotator)
         answer = _json({})
-        answer.delete_cookie(_cookie(annotator.study.public_id), path="/study")
+        forget_cookie(answer, request, _cookie(annotator.study.public_id))
+        answer.delete_cookie(_cookie(annotator.study.public_id), path="/study")         # as former versions set it
         return answer
 
     def picture(self, request: Request, public_id: str, token: str) -> Response:
