@@ -66,7 +66,7 @@ def test_bad_flags_are_one_line(capsys):
 def test_a_hosts_environment_sets_address_and_port(monkeypatch):
     monkeypatch.setenv("GRADIO_SERVER_NAME", "0.0.0.0")
     monkeypatch.setenv("GRADIO_SERVER_PORT", "7861")
-    args = program.parse([])
+    args = program.flag_parser().parse_args([])
     assert (args.host, args.port, args.share) == ("0.0.0.0", 7861, False)
 
 
