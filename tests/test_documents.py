@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 from pathlib import Path
@@ -122,3 +123,27 @@ def test_every_bench_that_a_document_names_is_there(module: str):
 def test_the_documents_speak_of_the_project_alone(word: str):
     for path in DOCUMENTS:
         assert word not in path.read_text(encoding="utf-8"), path
+
+
+def test_the_walks_through_the_code_name_functions_that_are_there():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    steps = re.findall(r"^\d+\. `((?:mre|ui)\.[\w.]+)`", text, flags=re.M)
+    assert len(steps) >= 20
+    for step in steps:
+        assert defined(step), step
+
+
+def defined(name: str) -> bool:
+    """Whether `package.module.function` or `package.module.Class.method` is in the code, by its syntax tree."""
+    parts = name.split(".")
+    for length in range(len(parts) - 1, 0, -1):
+        path = ROOT.joinpath(*parts[:length]).with_suffix(".py")
+        if path.is_file():
+            body = ast.parse(path.read_text(encoding="utf-8")).body
+            for part in parts[length:]:
+                found = [node for node in body if getattr(node, "name", None) == part]
+                if not found:
+                    return False
+                body = getattr(found[0], "body", [])
+            return True
+    return False

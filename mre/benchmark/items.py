@@ -93,22 +93,52 @@ def _side(scene: Callable[[], Any], side: str) -> Image.Image:
     return Image.fromarray(getattr(scene(), side))
 
 
-def open_benchmark(path: Path) -> Benchmark:
-    """A benchmark on disk: a MagicBrush folder, a Real-Edit folder or its JSON, or a CSV of one's own."""
-    if path.suffix.lower() == ".csv":
-        return _of_photos("items", read_items_csv(path), path)
-    if path.suffix.lower() == ".json":
-        return _of_photos("real-edit", read_real_edit(_photo_folder(path), path), path)
-    if not path.is_dir():
-        raise DataError(f"{path}: no such benchmark: scenes, a folder (Real-Edit or MagicBrush), a .json or a .csv")
-    if (path / "edit_turns.json").exists():
-        items = tuple(Item(turn.item, "", turn.instruction, turn.item.split("-")[0], functools.partial(open_image, turn.original),
-                           functools.partial(open_image, turn.target), turn.caption) for turn in read_magicbrush(path))
-        return Benchmark("magicbrush", items, {"items": _digest([(item.item, item.instruction) for item in items])})
-    tables = sorted(path.glob("*.csv"))
-    if len(tables) == 1 and not list(path.glob("*.json")):
-        return _of_photos("items", read_items_csv(tables[0]), tables[0])
+@dataclass(frozen=True)
+class Layout:
+    """One way in which a benchmark lies on disk. A new one is an entry in LAYOUTS; the first that matches reads."""
+
+    form: str                               # what it looks like, as messages say it
+    matches: Callable[[Path], bool]
+    read: Callable[[Path], Benchmark]
+
+
+def _items_csv(path: Path) -> Benchmark:
+    return _of_photos("items", read_items_csv(path), path)
+
+
+def _real_edit_listing(path: Path) -> Benchmark:
+    return _of_photos("real-edit", read_real_edit(_photo_folder(path), path), path)
+
+
+def _magicbrush(path: Path) -> Benchmark:
+    items = tuple(Item(turn.item, "", turn.instruction, turn.item.split("-")[0], functools.partial(open_image, turn.original),
+                       functools.partial(open_image, turn.target), turn.caption) for turn in read_magicbrush(path))
+    return Benchmark("magicbrush", items, {"items": _digest([(item.item, item.instruction) for item in items])})
+
+
+def _folder_of_one_csv(path: Path) -> Benchmark:
+    return _items_csv(next(path.glob("*.csv")))
+
+
+def _real_edit(path: Path) -> Benchmark:
     return _of_photos("real-edit", read_real_edit(path), path)
+
+
+LAYOUTS = [
+    Layout("a .csv of items", lambda path: path.suffix.lower() == ".csv", _items_csv),
+    Layout("Real-Edit's .json", lambda path: path.suffix.lower() == ".json", _real_edit_listing),
+    Layout("a MagicBrush folder", lambda path: (path / "edit_turns.json").exists(), _magicbrush),
+    Layout("a folder with one .csv", lambda path: len(list(path.glob("*.csv"))) == 1 and not any(path.glob("*.json")), _folder_of_one_csv),
+    Layout("a Real-Edit folder", Path.is_dir, _real_edit),
+]
+
+
+def open_benchmark(path: Path) -> Benchmark:
+    """A benchmark on disk, by the first layout that it matches. Raises DataError for a path of no known layout."""
+    for layout in LAYOUTS:
+        if layout.matches(path):
+            return layout.read(path)
+    raise DataError(f"{path}: no such benchmark: scenes, {', '.join(layout.form for layout in LAYOUTS)}")
 
 
 def _photo_folder(listing: Path) -> Path:
