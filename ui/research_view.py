@@ -31,11 +31,11 @@ def summary(study: Study, found: figures.Coverage, language: str, by_invitation:
     people = (say("res_left_out_count", language, count=found.annotators, out=found.excluded) if found.excluded
               else str(found.annotators))
     cells = (("res_state", say(f"res_{study.state}", language)), ("res_pairs", of(found.pairs_complete, found.pairs)),
-             ("res_screens", of(found.slots_done, slots)), ("res_skipped", found.slots_skipped), ("res_held", found.slots_held),
+             ("res_screens", of(found.slots_done, slots)), ("res_skipped", found.skipped), ("res_held", found.slots_held),
              ("res_people_count", people), ("res_per_pair", study.design.per_pair), ("res_order", _order(study, language)),
              ("res_digest", (study.digest or say("res_not_started", language))[:12]))
     shown = "".join(f"<div><dt>{_text(say(key, language))}</dt><dd>{_text(value)}</dd></div>" for key, value in cells)
-    share = (found.slots_done + found.slots_skipped) / max(1, slots)
+    share = found.slots_done / max(1, slots)
     if study.state == "running":
         link = f"/study/s/{study.public_id}"
         after = " " + say("res_by_invitation", language) if by_invitation else ""

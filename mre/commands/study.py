@@ -119,11 +119,20 @@ def _add_design(parser: argparse.ArgumentParser) -> None:
             ("seed", int, "of the order in simulated copies; the study's own order is drawn from a secret"),
             ("consent", str, "text in place of the page's own consent text"),
             ("instructions", str, "text below the page's own instructions"),
-            ("completion_code", str, "one code for everybody (default: each annotator gets their own)")):
+            ("completion_code", str, "one code for everybody (default: each annotator gets their own)"),
+            ("completion_share", float, "share of an annotator's screens that must be scored for the code; 0: all gone through will do"),
+            ("completion_url", str, "https address where annotators with a code go on; {code} in it becomes the code"),
+            ("max_pair_skips", int, "a pair that so many annotators skip is set aside; 0: never"),
+            ("rules_after", int, "screens of an annotator before their share of skips and their pace are judged"),
+            ("max_skip_share", float, "share of skipped screens above which a visit ends; 1: never"),
+            ("max_failed_checks", int, "failed attention checks that end a visit; 0: never"),
+            ("min_median_seconds", float, "median seconds of the latest scored screens below which a visit ends; 0: never")):
         shown = getattr(default, name)
         parser.add_argument("--" + name.replace("_", "-"), type=kind, help=f"{text} (default: {shown})" if shown != "" else text)
     for name, text in (("allow_flip", "the original and the other edit may be laid over an edit"), ("allow_phone", "phones may be used")):
         parser.add_argument("--" + name.replace("_", "-"), action=argparse.BooleanOptionalAction, help=f"{text} (default: yes)")
+    parser.add_argument("--keep-recruiting-id", action=argparse.BooleanOptionalAction,
+                        help="keep the id that a recruiting service gave an annotator, encrypted, to pay them (default: no)")
     parser.add_argument("--pairs", help="method pairs to compare, such as a:b,a:c (default: all)")
     parser.add_argument("--languages", help="languages of the annotator's page (default: en,zh)")
 
@@ -256,9 +265,14 @@ def _status(store, args) -> None:
     elif drawn := sum(row["simulated"] for row in data["annotators"]):
         print(f"{drawn} of the annotators are simulated; they are left out of means, tables and exports")
     done = data["coverage"]
-    print(f"{args.name}: {done['pairs_complete']} of {done['pairs']} pairs complete, {done['per_pair']} annotators each")
-    print(f"screens: {done['slots_done']} scored, {done['slots_skipped']} skipped, {done['slots_held']} on screens, "
-          f"{done['slots_open']} open")
+    print(f"{args.name}: {done['pairs_complete']} of {done['pairs']} pairs complete, {done['per_pair']} scores each"
+          + (f"; {done['pairs_set_aside']} set aside, skipped by too many" if done["pairs_set_aside"] else ""))
+    print(f"screens: {done['slots_done']} scored, {done['slots_held']} on screens, {done['slots_open']} open"
+          + (f", {done['slots_set_aside']} set aside" if done["slots_set_aside"] else "") + f"; {done['skipped']} skipped")
+    if done["slots_excluded"]:
+        print(f"{done['slots_excluded']} of the scored screens are by excluded annotators; `study recollect` gives their pairs to others")
+    if done["surplus"]:
+        print(f"{done['surplus']} scored screens more than asked for, of annotators who were taken in again")
     print(f"order: {data['study']['order']}")
     print(f"{'annotator':<12} {'screens':>7} {'skipped':>7} {'seconds':>7}  " + "  ".join(f"{name:>10}" for name in PERSPECTIVES)
           + f"  {'straight':>8} {'repeat error':>12} {'checks failed':>13}")

@@ -6,12 +6,16 @@ import hashlib
 import json
 import re
 from dataclasses import asdict, dataclass, field, fields
+from urllib.parse import quote, urlsplit
 
 from mre.errors import StudyError
 
 LANGUAGES = ("en", "zh")
 MAX_INSTRUCTION_CHARS = 4000
 ORIGINAL = "original"               # what exports call the original when an attention check shows it as an edit
+MAX_URL_CHARS = 500
+# What held in studies that had begun before these fields were there: no rule ended a visit, and skipped screens earned the code too.
+BEFORE_RULES = {"max_pair_skips": 0, "max_skip_share": 1.0, "max_failed_checks": 0, "min_median_seconds": 0.0, "completion_share": 0.0}
 
 
 @dataclass(frozen=True)
@@ -33,15 +37,24 @@ class StudyDesign:
     consent: str = ""                       # replaces the page's own consent text
     instructions: str = ""                  # is shown below the page's own instructions
     completion_code: str = ""               # empty: each annotator gets their own
+    completion_share: float = 0.9           # of an annotator's screens, scored, earns the code; 0: all gone through, skipped ones too
+    completion_url: str = ""                # where an annotator with a code goes on, such as https://service.example/done?cc={code}
+    keep_recruiting_id: bool = False        # keep the id that a recruiting service gave the annotator, encrypted, to pay them
+    max_pair_skips: int = 3                 # a pair that so many annotators skip is set aside; 0: never
+    rules_after: int = 10                   # screens of an annotator before their share of skips and their pace are judged
+    max_skip_share: float = 0.3             # of an annotator's screens; more skips end the visit; 1: never
+    max_failed_checks: int = 3              # so many failed attention checks end the visit; 0: never
+    min_median_seconds: float = 3.0         # of an annotator's latest scored screens; less ends the visit; 0: never
     allow_flip: bool = True
     allow_phone: bool = True
 
     def __post_init__(self) -> None:
         for name, low, high in (("per_pair", 1, 1000), ("repeats", 0, 100), ("repeat_gap", 1, 10_000), ("checks", 0, 100),
                                 ("max_screens", 0, 1_000_000), ("lease_minutes", 0.05, 7 * 24 * 60), ("min_seconds", 0, 600),
-                                ("break_every", 0, 10_000), ("seed", 0, 2**53)):
-            value = getattr(self, name)
-            whole = name in ("per_pair", "repeat_gap", "max_screens", "break_every", "seed")
+                                ("break_every", 0, 10_000), ("seed", 0, 2**53), ("completion_share", 0, 1), ("max_pair_skips", 0, 1000),
+                                ("rules_after", 1, 10_000), ("max_skip_share", 0, 1), ("max_failed_checks", 0, 1000),
+                                ("min_median_seconds", 0, 600)):
+            value, whole = getattr(self, name), isinstance(getattr(StudyDesign, name), int)
             if isinstance(value, bool) or not isinstance(value, int if whole else int | float) or not low <= value <= high:
                 raise StudyError(f"{name} must be a {'whole ' if whole else ''}number from {low} to {high}, got {value!r}")
         if not self.title.strip() or len(self.title) > 200:
@@ -53,18 +66,48 @@ class StudyDesign:
                 raise StudyError(f"pairs must be of two different methods, got {' and '.join(pair)}")
         if len(self.completion_code) > 40:
             raise StudyError("completion_code must have at most 40 characters")
+        if self.completion_url:
+            _check_url(self.completion_url)
+
+    def completion_address(self, code: str) -> str | None:
+        """Where an annotator with this code goes on; None when the study names no place."""
+        return self.completion_url.replace("{code}", quote(code, safe="")) or None
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), ensure_ascii=False, sort_keys=True)
 
     @classmethod
-    def from_json(cls, text: str) -> StudyDesign:
+    def from_json(cls, text: str, *, begun: bool = False) -> StudyDesign:
+        """The design as it was stored. In a study that has `begun`, rules that it does not name are those from before there were any:
+        its annotators were told of no others."""
         data = json.loads(text)
+        if begun:
+            data = BEFORE_RULES | data
         known = {entry.name for entry in fields(cls)}
         data = {name: value for name, value in data.items() if name in known}
         data["pairs"] = tuple(tuple(pair) for pair in data.get("pairs", ()))
         data["languages"] = tuple(data.get("languages", LANGUAGES))
         return cls(**data)
+
+
+def has_rules(design_json: str) -> bool:
+    """Whether a stored design names the rules of participation; designs from before there were any do not."""
+    return "max_skip_share" in json.loads(design_json)
+
+
+def _check_url(url: str) -> None:
+    """Refuse what is no plain https address. Raises StudyError."""
+    try:
+        parts = urlsplit(url)
+        host, _port = parts.hostname, parts.port
+    except ValueError:
+        parts = host = None
+    if len(url) > MAX_URL_CHARS or not url.isascii() or not url.isprintable() or set(url) & set(" \"'<>\\`"):
+        raise StudyError(f"completion_url must have at most {MAX_URL_CHARS} characters, without spaces, quotes and <>")
+    if parts is None or parts.scheme != "https" or not host or not re.fullmatch(r"[a-z0-9.\-]+|[0-9a-f:.]+", host) or "@" in parts.netloc:
+        raise StudyError(f"completion_url must be an https address such as https://service.example/done?cc={{code}}, got {url!r}")
+    if re.search(r"[{}]", url.replace("{code}", "")):
+        raise StudyError("completion_url can hold {code} and no other braces")
 
 
 @dataclass(frozen=True)

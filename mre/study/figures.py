@@ -14,34 +14,39 @@ import sqlalchemy as sa
 from scipy import stats
 from sqlalchemy import Connection
 
-from mre.agreement.annotators import krippendorff_alpha, mean_pairwise_kappa
-from mre.agreement.figures import Figure, percentile_interval, undefined
-from mre.agreement.resampling import Resampler, alpha_draws, kappa_draws
-from mre.agreement.variance_components import icc_draws, icc_of_ratings
 from mre.rewards import PERSPECTIVES
+from mre.study import slots
+from mre.study.agreement import Figure, krippendorff_alpha, mean_pairwise_kappa, percentile_interval, undefined
 from mre.study.export import standing_exclusions
-from mre.study.schema import CHECKS, annotators, answers, assignments, exclusions, items, methods, ratings
+from mre.study.participation import check_results
+from mre.study.resampling import Resampler, alpha_draws, kappa_draws
+from mre.study.schema import annotators, answers, assignments, exclusions, items, methods, pairs, ratings, stops
 from mre.study.store import Store
 from mre.study.studies import find_study
+from mre.study.variance_components import icc_draws, icc_of_ratings
 
 DRAWS = 500                 # bootstrap samples of whole photos
 KAPPA_ANNOTATORS = 15       # more than this give too many pairs to resample
-CHECK_TOLERANCE = 1         # one picture shown twice may differ by this much
 _SUMS = [column for name in PERSPECTIVES for column in (sa.func.sum(ratings.c[name]), sa.func.sum(ratings.c[name] * ratings.c[name]))]
 
 
 @dataclass(frozen=True)
 class Coverage:
-    """How far a study is. Slots are annotators times pairs."""
+    """How far a study is. Each pair has `per_pair` slots, one for each score it is to get (`slots`)."""
 
     pairs: int
     per_pair: int
-    pairs_complete: int
+    pairs_complete: int         # all of their slots are scored
+    pairs_set_aside: int        # of the others: skipped by too many, offered no more
     slots_done: int
-    slots_skipped: int
     slots_held: int
-    slots_open: int
+    slots_open: int             # those of pairs that are set aside are not among them
+    slots_set_aside: int
+    slots_excluded: int         # of those done: scored by annotators who are left out of the analysis
+    skipped: int                # screens of pairs that were skipped
+    surplus: int                # scored screens beyond `per_pair`: of somebody taken in again after their pairs had been collected again
     annotators: int
+    stopped: int                # annotators whose visit a rule has ended
     excluded: int
 
 
@@ -66,16 +71,71 @@ class AnnotatorFigures:
 
 def coverage(store: Store, name: str) -> Coverage:
     study = find_study(store, name)
+    main = sa.and_(assignments.c.study_id == study.id, assignments.c.kind == "main")
+    in_slot = sa.and_(main, assignments.c.slot.is_not(None))
+    aside, left_out = slots.set_aside(study.id), standing_exclusions(study)
     with store.read() as connection:
-        main = sa.and_(assignments.c.study_id == study.id, assignments.c.kind == "main")
-        states = dict(connection.execute(sa.select(assignments.c.state, sa.func.count()).where(main).group_by(assignments.c.state)).all())
-        left = sa.select(assignments.c.pair_id).where(main, assignments.c.state.in_(("open", "leased"))).distinct().subquery()
-        incomplete = connection.execute(sa.select(sa.func.count()).select_from(left)).scalar_one()
+        def count(*where: sa.ColumnElement[bool]) -> int:
+            return connection.execute(sa.select(sa.func.count()).select_from(assignments).where(*where)).scalar_one()
+
+        total = connection.execute(sa.select(sa.func.count()).where(pairs.c.study_id == study.id)).scalar_one()
+        states = dict(connection.execute(sa.select(assignments.c.state, sa.func.count()).where(in_slot)
+                                         .group_by(assignments.c.state)).all())
+        done = sa.select(assignments.c.pair_id).where(in_slot, assignments.c.state == "done").group_by(assignments.c.pair_id)
+        complete = done.having(sa.func.count() >= study.design.per_pair)
+        pairs_complete = connection.execute(sa.select(sa.func.count()).select_from(complete.subquery())).scalar_one()
+        pairs_aside = connection.execute(sa.select(sa.func.count()).select_from(
+            aside.where(pairs.c.id.not_in(complete)).subquery())).scalar_one()
+        open_aside = count(in_slot, assignments.c.state == "open", assignments.c.pair_id.in_(aside))
         people = connection.execute(sa.select(sa.func.count()).where(annotators.c.study_id == study.id)).scalar_one()
-        excluded = connection.execute(sa.select(sa.func.count()).select_from(standing_exclusions(study).subquery())).scalar_one()
-    pairs = sum(states.values()) // study.design.per_pair
-    return Coverage(pairs, study.design.per_pair, pairs - incomplete, states.get("done", 0), states.get("skipped", 0),
-                    states.get("leased", 0), states.get("open", 0), people, excluded)
+        return Coverage(
+            total, study.design.per_pair, pairs_complete, pairs_aside, states.get("done", 0), states.get("leased", 0),
+            states.get("open", 0) - open_aside, open_aside,
+            count(in_slot, assignments.c.state == "done", assignments.c.annotator_id.in_(left_out)),
+            count(main, assignments.c.state == "skipped"),
+            count(main, assignments.c.state == "done", assignments.c.slot.is_(None), assignments.c.annotator_id.not_in(left_out)), people,
+            connection.execute(sa.select(sa.func.count()).where(stops.c.study_id == study.id, stops.c.lifted_at.is_(None))).scalar_one(),
+            connection.execute(sa.select(sa.func.count()).select_from(left_out.subquery())).scalar_one())
+
+
+@dataclass(frozen=True)
+class SkippedPair:
+    """A pair that annotators have skipped: who was shown what is in the export, here is why it was skipped."""
+
+    item: str
+    first_method: str
+    second_method: str
+    skips: int
+    reasons: dict[str, int]
+    scored: int
+    set_aside: bool
+
+
+def skipped_pairs(store: Store, name: str) -> list[SkippedPair]:
+    """Pairs that were skipped, those that are set aside first, then by how many skipped them."""
+    study = find_study(store, name)
+    first, second = methods.alias("first"), methods.alias("second")
+    skip = sa.and_(assignments.c.study_id == study.id, assignments.c.kind == "main", assignments.c.state == "skipped")
+    with store.read() as connection:
+        reasons: dict[int, dict[str, int]] = {}
+        for pair, reason, count in connection.execute(
+                sa.select(assignments.c.pair_id, answers.c.skip_reason, sa.func.count())
+                .join(answers, sa.and_(answers.c.assignment_id == assignments.c.id, answers.c.is_final)).where(skip)
+                .group_by(assignments.c.pair_id, answers.c.skip_reason)):
+            reasons.setdefault(pair, {})[reason] = count
+        scored = dict(connection.execute(
+            sa.select(assignments.c.pair_id, sa.func.count()).where(
+                assignments.c.kind == "main", assignments.c.state == "done", assignments.c.slot.is_not(None),
+                assignments.c.pair_id.in_(sa.select(assignments.c.pair_id).where(skip)))
+            .group_by(assignments.c.pair_id)).all())
+        rows = connection.execute(
+            sa.select(pairs.c.id, pairs.c.set_aside_at, items.c.name, first.c.name, second.c.name)
+            .join(items, items.c.id == pairs.c.item_id).join(first, first.c.id == pairs.c.first_method)
+            .join(second, second.c.id == pairs.c.second_method).where(pairs.c.study_id == study.id).order_by(pairs.c.id)).all()
+    found = [SkippedPair(item, one, other, sum(reasons[pair].values()), dict(sorted(reasons[pair].items())), scored.get(pair, 0),
+                         aside is not None)
+             for pair, aside, item, one, other in rows if pair in reasons]
+    return sorted(found, key=lambda pair: (not pair.set_aside, -pair.skips))
 
 
 @dataclass(frozen=True)
@@ -235,12 +295,10 @@ def _final(study_id: int, kind: str = "main") -> sa.ColumnElement[bool]:
     return sa.and_(ratings.c.study_id == study_id, ratings.c.is_final, ratings.c.kind == kind)
 
 
-def _sides(study_id: int, *columns, second: sa.Alias | None = None, kinds: tuple[str, ...] = ("main",)) -> sa.Select:
-    """Final screens as one row: `ratings` is Edited Image 1, `second` Edited Image 2."""
-    second = second if second is not None else _SECOND
-    both = ratings.join(second, sa.and_(second.c.answer_id == ratings.c.answer_id, second.c.shown_as == 2))
-    return (sa.select(*columns).select_from(both)
-            .where(ratings.c.study_id == study_id, ratings.c.is_final, ratings.c.kind.in_(kinds), ratings.c.shown_as == 1))
+def _sides(study_id: int, *columns) -> sa.Select:
+    """Final screens of pairs as one row: `ratings` is Edited Image 1, `_SECOND` Edited Image 2."""
+    both = ratings.join(_SECOND, sa.and_(_SECOND.c.answer_id == ratings.c.answer_id, _SECOND.c.shown_as == 2))
+    return sa.select(*columns).select_from(both).where(_final(study_id), ratings.c.shown_as == 1)
 
 
 _SECOND = ratings.alias("second_side")
@@ -267,14 +325,8 @@ def _repeat_errors(connection: Connection, study_id: int) -> dict[int, tuple[int
 
 
 def _checks(connection: Connection, study_id: int) -> dict[int, tuple[int, int]]:
-    """Attention checks and failures per annotator. Failed: one picture shown twice and scored more than CHECK_TOLERANCE apart; or the
-    original shown as an edit and scored below 4 for preserving, which it cannot be."""
-    second = ratings.alias("second")
-    apart = sa.or_(*(sa.func.abs(ratings.c[name] - second.c[name]) > CHECK_TOLERANCE for name in PERSPECTIVES))
-    spoiled = sa.or_(*(sa.and_(side.c.method_id.is_(None), side.c.preserving < 4) for side in (ratings, second)))
-    failed = sa.case((sa.and_(ratings.c.kind == "identical", apart), 1), (sa.and_(ratings.c.kind == "original", spoiled), 1), else_=0)
-    query = _sides(study_id, ratings.c.annotator_id, sa.func.count(), sa.func.sum(failed), second=second, kinds=CHECKS)
-    return {annotator: (count, int(bad)) for annotator, count, bad in connection.execute(query.group_by(ratings.c.annotator_id))}
+    """Attention checks and failures per annotator."""
+    return {annotator: (count, int(failed)) for annotator, count, failed in connection.execute(check_results(study_id))}
 
 
 def _grouped(rows) -> dict[int, tuple]:
@@ -293,6 +345,7 @@ def dashboard(store: Store, name: str) -> dict:
     known, study = totals(store, name), find_study(store, name)
     return {"study": {"name": name, "state": study.state, "simulated": study.simulated, "order_seed": study.order_cell,
                       "order": study.order_words},
-            "coverage": asdict(coverage(store, name)), "annotators": [asdict(row) for row in annotator_figures(store, name, known)],
+            "coverage": asdict(coverage(store, name)), "skipped_pairs": [asdict(pair) for pair in skipped_pairs(store, name)],
+            "annotators": [asdict(row) for row in annotator_figures(store, name, known)],
             "methods": method_means(store, name).to_dict("records"),
             "position_bias": {perspective: asdict(figure) for perspective, figure in position_bias(store, name, known).items()}}

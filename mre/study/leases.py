@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from mre.study import assignment, events
+from mre.study import assignment, events, participation, slots
 from mre.study.schema import CHECKS, annotators, answers, assignments, edits, images, items, pairs, picture_tokens
 from mre.study.schema import events as event_rows
 from mre.study.studies import Study
@@ -39,17 +39,6 @@ def renew(connection: Connection, study: Study, annotator_id: int, now: int) -> 
     return held
 
 
-def give_back(connection: Connection, ids: list[int]) -> None:
-    """Make the slots behind these screens free for others; repeats and checks, which are nobody else's, go."""
-    if not ids:
-        return
-    connection.execute(picture_tokens.delete().where(picture_tokens.c.assignment_id.in_(ids)))
-    connection.execute(assignments.delete().where(assignments.c.id.in_(ids), assignments.c.kind != "main"))
-    connection.execute(assignments.update().where(assignments.c.id.in_(ids)).values(
-        annotator_id=None, screen=None, state="open", token=None, leased_at=None, lease_expires_at=None, first_shown_at=None, revision=0,
-        draft=None))
-
-
 def take_expired(connection: Connection, study: Study, annotator_id: int, now: int) -> bool:
     """Free the screens that others have left alone for longer than a lease. True when there were any.
 
@@ -64,7 +53,7 @@ def take_expired(connection: Connection, study: Study, annotator_id: int, now: i
         .join(annotators, annotators.c.id == assignments.c.annotator_id)
         .where(assignments.c.study_id == study.id, assignments.c.state == "leased", assignments.c.lease_expires_at <= now,
                assignments.c.annotator_id != annotator_id)).all()
-    give_back(connection, [row.id for row in rows])
+    slots.give_back(connection, [row.id for row in rows])
     for row in rows:
         events.record(connection, study.id, now, row.label, "lease expired", {"screen": row.screen, "token": _token_digest(row.token)})
     return bool(rows)
@@ -92,6 +81,8 @@ def claim(connection: Connection, study: Study, annotator_id: int, label: str, n
 
 
 def _claim(connection: Connection, study: Study, annotator_id: int, label: str, now: int) -> int | None:
+    if participation.ended(connection, annotator_id):
+        return None
     seen = _seen(connection, annotator_id)
     design = study.design
     finished = bool(design.max_screens) and seen["main"] >= design.max_screens
@@ -158,9 +149,11 @@ def _free(connection: Connection, study: Study, annotator_id: int, slot: int | N
     return free
 
 
-def _open_to(study: Study, annotator_id: int) -> sa.ColumnElement[bool]:
+def _open_to(study: Study, annotator_id: int, states: tuple[str, ...] = ("open",)) -> sa.ColumnElement[bool]:
+    """Screens in these states of pairs that are offered and that the annotator has not seen."""
     mine = sa.select(assignments.c.pair_id).where(assignments.c.annotator_id == annotator_id, assignments.c.kind == "main")
-    return sa.and_(assignments.c.study_id == study.id, assignments.c.state == "open", assignments.c.pair_id.not_in(mine))
+    return sa.and_(assignments.c.study_id == study.id, assignments.c.state.in_(states), assignments.c.slot.is_not(None),
+                   assignments.c.pair_id.not_in(mine), assignments.c.pair_id.not_in(slots.set_aside(study.id)))
 
 
 def _new_home(connection: Connection, study: Study, annotator_id: int, free: dict[int, dict[int, int]], now: int) -> int:
@@ -276,25 +269,31 @@ def screen_row(connection: Connection, assignment_id: int) -> sa.Row:
         .join(images, images.c.digest == items.c.original).where(assignments.c.id == assignment_id)).one()
 
 
-def progress(connection: Connection, study: Study, annotator_id: int) -> dict:
-    """Screens done, screens in all as far as can be told now, and minutes left at the annotator's own pace (None: not known yet)."""
-    states = dict(connection.execute(sa.select(assignments.c.state, sa.func.count()).where(assignments.c.annotator_id == annotator_id)
-                                     .group_by(assignments.c.state)).all())
-    kinds = dict(connection.execute(sa.select(assignments.c.kind, sa.func.count()).where(assignments.c.annotator_id == annotator_id)
-                                    .group_by(assignments.c.kind)).all())
-    done = states.get("done", 0) + states.get("skipped", 0)
-    free = sa.select(sa.func.count(sa.distinct(assignments.c.pair_id))).where(_open_to(study, annotator_id))
-    mains = kinds.get("main", 0) + connection.execute(free).scalar_one()
+def progress(connection: Connection, study: Study, annotator_id: int, *, nothing_open: bool = False) -> dict:
+    """Screens done (scored or skipped), screens in all as far as can be told now, and minutes left at the annotator's own pace (None:
+    not known yet). Pairs that are on other people's screens are counted, as they may come back; those that are open are not when
+    `nothing_open` can be given to this annotator."""
+    counts = {(state, kind == "main"): 0 for state in ("done", "skipped", "leased") for kind in ("main", "other")}
+    for state, kind, count in connection.execute(sa.select(assignments.c.state, assignments.c.kind, sa.func.count())
+                                                 .where(assignments.c.annotator_id == annotator_id)
+                                                 .group_by(assignments.c.state, assignments.c.kind)):
+        counts[state, kind == "main"] += count
+    scored, skipped, held = (counts[state, True] + counts[state, False] for state in ("done", "skipped", "leased"))
+    done = scored + skipped
+    there = ("leased",) if nothing_open else ("open", "leased")
+    free = sa.select(sa.func.count(sa.distinct(assignments.c.pair_id))).where(_open_to(study, annotator_id, there))
+    mains = sum(count for (_state, main), count in counts.items() if main) + connection.execute(free).scalar_one()
     if study.design.max_screens:
         mains = min(mains, study.design.max_screens)
-    owed = int(mains * study.design.repeats / 100) + int(mains * study.design.checks / 100)
-    extras = max(sum(kinds.values()) - kinds.get("main", 0), owed)
-    total = max(done + states.get("leased", 0), mains + extras)
-    paces = connection.execute(sa.select(answers.c.active_ms).join(assignments, assignments.c.id == answers.c.assignment_id)
-                               .where(assignments.c.annotator_id == annotator_id, answers.c.active_ms.is_not(None), answers.c.revision == 1)
-                               .order_by(answers.c.id.desc()).limit(20)).scalars().all()
+    owed = 0 if nothing_open else int(mains * study.design.repeats / 100) + int(mains * study.design.checks / 100)
+    extras = max(sum(count for (_state, main), count in counts.items() if not main), owed)
+    total = max(done + held, mains + extras)
+    paces = connection.execute(sa.select(answers.c.active_ms).select_from(assignments)
+                               .join(answers, sa.and_(answers.c.assignment_id == assignments.c.id, answers.c.revision == 1))
+                               .where(assignments.c.annotator_id == annotator_id, answers.c.active_ms.is_not(None))
+                               .order_by(assignments.c.screen.desc()).limit(20)).scalars().all()
     minutes = round(statistics.median(paces) * (total - done) / 60_000, 1) if len(paces) >= 3 else None
-    return {"done": done, "total": total, "minutes_left": minutes}
+    return {"done": done, "scored": scored, "skipped": skipped, "total": total, "minutes_left": minutes}
 
 
 pair_columns = (pairs.c.item_id, pairs.c.first_method, pairs.c.second_method)

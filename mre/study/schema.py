@@ -29,6 +29,7 @@ STUDY_STATES = ("draft", "running", "paused", "closed")
 KINDS = ("main", "repeat", "identical", "original")     # a pair, the same pair again, and the two attention checks
 CHECKS = ("identical", "original")
 SIMULATED_LABEL = "simulated-"                          # simulated annotators are simulated-001 and so on, in exports too; nobody else is
+STOP_RULES = ("skips", "checks", "pace")                # what ends a visit (`participation`)
 SKIP_REASONS = ("broken", "unclear", "unsafe", "other")
 
 metadata = MetaData(naming_convention={
@@ -111,8 +112,11 @@ edits = Table(
 pairs = Table(
     "pairs", metadata, _id(), _ref("study_id", "studies"), _ref("item_id", "items"),
     _ref("first_method", "methods"), _ref("second_method", "methods"),
+    Column("set_aside_at", BigInteger),                          # offered no more since then, because too many have skipped it
     UniqueConstraint("item_id", "first_method", "second_method"),
     CheckConstraint("first_method <> second_method", name="two_methods"))
+Index("ix_pairs_set_aside", pairs.c.study_id, sqlite_where=text("set_aside_at is not null"),
+      postgresql_where=text("set_aside_at is not null"))
 
 annotators = Table(
     "annotators", metadata, _id(), _ref("study_id", "studies"),
@@ -122,6 +126,8 @@ annotators = Table(
     Column("language", String(8), nullable=False),
     Column("home_slot", Integer),                                # the slots this annotator works through first
     Column("completion_code", String(40)),
+    Column("completed_at", BigInteger),                          # when the completion code was earned
+    Column("recruiting_ids", Text),                              # what a recruiting service calls the person, encrypted (`recruiting`)
     Column("joined_at", BigInteger, nullable=False),
     Column("consented_at", BigInteger),
     Column("withdrawn_at", BigInteger),
@@ -137,7 +143,7 @@ visits = Table(
 assignments = Table(
     "assignments", metadata, _id(), _ref("study_id", "studies"), _ref("pair_id", "pairs"),
     Column("kind", String(10), nullable=False),
-    Column("slot", Integer),                                     # 0 .. k-1 for main screens, laid out when the study starts
+    Column("slot", Integer),                                     # 0 .. k-1: the screen that counts for its pair (`slots`); null: none
     Column("side_order", Integer, nullable=False),               # 0: first method is Edited Image 1; 1: swapped
     Column("shuffle_key", BigInteger, nullable=False),
     _ref("annotator_id", "annotators", nullable=True),
@@ -203,6 +209,19 @@ exclusions = Table(
     Column("lifted_at", BigInteger))
 Index("uq_exclusions_standing", exclusions.c.annotator_id, unique=True,
       sqlite_where=text("lifted_at is null"), postgresql_where=text("lifted_at is null"))
+
+stops = Table(
+    "stops", metadata, _id(), _ref("study_id", "studies"), _ref("annotator_id", "annotators"),
+    Column("rule", String(10), nullable=False),
+    Column("measured", Text, nullable=False),                    # what broke the rule, as JSON
+    Column("stopped_at", BigInteger, nullable=False),
+    Column("lifted_at", BigInteger),
+    Column("lifted_by", String(200)),
+    Column("lifted_screen", Integer),                            # the annotator's last screen then: rules judge what comes after it
+    _one_of("rule", STOP_RULES))
+Index("uq_stops_standing", stops.c.annotator_id, unique=True,
+      sqlite_where=text("lifted_at is null"), postgresql_where=text("lifted_at is null"))
+Index("ix_stops_study", stops.c.study_id)
 
 events = Table(
     "events", metadata, _id(), _ref("study_id", "studies"),

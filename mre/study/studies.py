@@ -12,10 +12,10 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from mre.errors import StudyError
-from mre.study import assignment, events
+from mre.study import assignment, events, participation, slots
 from mre.study.design import Item, Picture, StudyDesign, checked_name, content_digest
 from mre.study.intake import read_items
-from mre.study.schema import annotators, assignments, edits, exclusions, images, items, methods, pairs, studies
+from mre.study.schema import annotators, assignments, edits, exclusions, images, items, methods, pairs, stops, studies
 from mre.study.store import Store
 
 
@@ -39,7 +39,7 @@ class Study:
     @classmethod
     def of(cls, row: sa.Row) -> Study:
         values = {key: value for key, value in row._mapping.items() if key != "design"}
-        return cls(design=StudyDesign.from_json(row.design), **values)
+        return cls(design=StudyDesign.from_json(row.design, begun=row.state != "draft"), **values)
 
     @property
     def order(self) -> assignment.Order:
@@ -148,7 +148,8 @@ def revise(store: Store, name: str, by: str = "researcher", **changes: object) -
         base = old.name.rsplit("@", 1)[0]
         version = 1 + connection.execute(sa.select(sa.func.max(studies.c.version)).where(
             sa.or_(studies.c.name == base, studies.c.name.like(base.replace("_", r"\_") + "@%", escape="\\")))).scalar_one()
-        design = replace(old.design, **changes)
+        stored = connection.execute(sa.select(studies.c.design).where(studies.c.id == old.id)).scalar_one()
+        design = replace(StudyDesign.from_json(stored), **changes)       # a new version begins under the rules of today
         assignment.method_pairs(_method_names(connection, old.id), design.pairs)
         new_id = _copy(connection, old, f"{base}@{version}", version, design, store.clock())
         events.record(connection, new_id, store.clock(), by, "create", {"version_of": old.name})
@@ -306,23 +307,57 @@ def _lay_out(connection: Connection, study: Study) -> str:
 
 # ---------------------------------------------------------------------------------------------------------------- people
 
-def exclude(store: Store, name: str, label: str, reason: str, by: str = "researcher") -> None:
-    """Leave an annotator out of the analysis, with a reason. A recorded choice: nothing is deleted, `include` lifts it."""
+def exclude(store: Store, name: str, label: str, reason: str, by: str = "researcher", *, recollect: bool = False) -> int:
+    """Leave an annotator out of the analysis, with a reason, and give them no more screens. A recorded choice: nothing is deleted,
+    `include` lifts it. With `recollect` the pairs they scored go to other people; returns how many.
+
+    Raises StudyError without a reason, for somebody excluded already, and when a closed study should collect anything.
+    """
     if not reason.strip():
         raise StudyError("an exclusion needs a reason")
     with store.write() as connection:
         study, annotator_id = _annotator(store, connection, name, label)
-        standing = sa.and_(exclusions.c.annotator_id == annotator_id, exclusions.c.lifted_at.is_(None))
-        if connection.execute(sa.select(exclusions.c.id).where(standing)).first():
-            raise StudyError(f"annotator {label} is excluded already")
+        if _standing_exclusion(connection, annotator_id):
+            raise StudyError(f"annotator {label} is excluded already; `study recollect` collects their pairs again")
         now = store.clock()
         connection.execute(exclusions.insert().values(study_id=study.id, annotator_id=annotator_id, reason=reason, decided_by=by,
                                                       decided_at=now))
         events.record(connection, study.id, now, by, "exclude", {"annotator": label, "reason": reason})
+        participation.hand_back(connection, annotator_id)
+        _settle_skips(connection, study, annotator_id, now)
+        return _recollect(connection, study, annotator_id, label, by, now) if recollect else 0
 
 
-def include(store: Store, name: str, label: str, by: str = "researcher") -> None:
-    """Lift an exclusion."""
+def recollect(store: Store, name: str, label: str, by: str = "researcher") -> int:
+    """Let other people score the pairs of an excluded annotator again; nothing is deleted. Returns how many go out. Raises StudyError."""
+    with store.write() as connection:
+        study, annotator_id = _annotator(store, connection, name, label)
+        if not _standing_exclusion(connection, annotator_id):
+            raise StudyError(f"annotator {label} is not excluded; pairs are collected again of those who are")
+        return _recollect(connection, study, annotator_id, label, by, store.clock())
+
+
+def _recollect(connection: Connection, study: Study, annotator_id: int, label: str, by: str, now: int) -> int:
+    if study.state == "closed":
+        raise StudyError(f"study {study.name} is closed: nothing can be collected again")
+    scored = connection.execute(sa.select(assignments.c.id).where(
+        assignments.c.annotator_id == annotator_id, assignments.c.kind == "main", assignments.c.state == "done")).scalars().all()
+    count = slots.release(connection, scored)
+    events.record(connection, study.id, now, by, "recollect", {"annotator": label, "pairs": count})
+    return count
+
+
+@dataclass(frozen=True)
+class TakenBack:
+    """What came of an annotator's scored pairs when they were taken in again: `counted` fill their pairs' slots, `surplus` pairs have been
+    scored (or are being scored) by somebody else meanwhile and so have one answer more than asked for."""
+
+    counted: int
+    surplus: int
+
+
+def include(store: Store, name: str, label: str, by: str = "researcher") -> TakenBack:
+    """Lift an exclusion. Pairs that were to be collected again and that nobody has taken up yet count as the annotator's again."""
     with store.write() as connection:
         study, annotator_id = _annotator(store, connection, name, label)
         now = store.clock()
@@ -330,7 +365,36 @@ def include(store: Store, name: str, label: str, by: str = "researcher") -> None
                                     .values(lifted_at=now)).rowcount
         if not lifted:
             raise StudyError(f"annotator {label} is not excluded")
-        events.record(connection, study.id, now, by, "include", {"annotator": label})
+        scored = connection.execute(sa.select(assignments.c.id, assignments.c.slot).where(
+            assignments.c.annotator_id == annotator_id, assignments.c.kind == "main", assignments.c.state == "done")
+            .order_by(assignments.c.screen)).all()
+        surplus = sum(row.slot is None and not slots.take_back(connection, row.id) for row in scored)
+        events.record(connection, study.id, now, by, "include", {"annotator": label, "surplus": surplus})
+        _settle_skips(connection, study, annotator_id, now)
+        return TakenBack(len(scored) - surplus, surplus)
+
+
+def let_continue(store: Store, name: str, label: str, by: str = "researcher") -> None:
+    """Let an annotator go on whose visit a rule has ended; the rules then judge what comes after. Raises StudyError."""
+    with store.write() as connection:
+        study, annotator_id = _annotator(store, connection, name, label)
+        now = store.clock()
+        last = connection.execute(sa.select(sa.func.max(assignments.c.screen)).where(assignments.c.annotator_id == annotator_id)).scalar()
+        lifted = connection.execute(stops.update().where(stops.c.annotator_id == annotator_id, stops.c.lifted_at.is_(None))
+                                    .values(lifted_at=now, lifted_by=by, lifted_screen=last or 0)).rowcount
+        if not lifted:
+            raise StudyError(f"no rule has ended the visit of annotator {label}")
+        events.record(connection, study.id, now, by, "let continue", {"annotator": label})
+        _settle_skips(connection, study, annotator_id, now)
+
+
+def _settle_skips(connection: Connection, study: Study, annotator_id: int, now: int) -> None:
+    slots.settle_pairs(connection, study.id, study.design.max_pair_skips, slots.skipped_pairs(connection, annotator_id), now)
+
+
+def _standing_exclusion(connection: Connection, annotator_id: int) -> bool:
+    return connection.execute(sa.select(exclusions.c.id).where(
+        exclusions.c.annotator_id == annotator_id, exclusions.c.lifted_at.is_(None))).first() is not None
 
 
 def invitable(store: Store, name: str) -> Study:

@@ -17,16 +17,16 @@ from sqlalchemy import Connection
 from mre import __version__
 from mre.errors import StudyError
 from mre.rewards import PERSPECTIVES
-from mre.study import events, leases
+from mre.study import events, leases, participation, slots
 from mre.study.design import LANGUAGES
 from mre.study.images import uncompressed
+from mre.study.participation import CODE_LETTERS
 from mre.study.schema import SKIP_REASONS, annotators, answers, assignments, images, picture_tokens, ratings, studies, visits
 from mre.study.store import Store
 from mre.study.studies import Study
 
 MAX_COMMENT_CHARS = 20_000
 HELD_SCREENS = 2                # the one in front of the annotator and the next, which the browser decodes meanwhile
-CODE_LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 
 
 class NotYours(StudyError):
@@ -51,6 +51,7 @@ class Annotator:
     language: str
     consented: bool
     withdrawn: bool
+    ended: str | None = None        # why they get no more screens (`participation.ended`)
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,8 @@ def consent(store: Store, annotator: Annotator) -> None:
 # ---------------------------------------------------------------------------------------------------------------- screens
 
 def work(store: Store, annotator: Annotator) -> dict:
-    """The annotator's current screen and the next one (claimed where they are not held yet), and their progress."""
+    """The annotator's current screen and the next one (claimed where they are not held yet), their progress, why their visit `ended` if
+    it did, and the completion code once it is earned."""
     with store.write() as connection:
         store.lock(connection, studies, annotator.study.id)
         return work_within(store, connection, annotator_of(connection, annotator.id))
@@ -196,9 +198,12 @@ def work_within(store: Store, connection: Connection, annotator: Annotator) -> d
     if held:
         connection.execute(assignments.update().where(assignments.c.id == held[0], assignments.c.first_shown_at.is_(None))
                            .values(first_shown_at=now))
-    progress = leases.progress(connection, annotator.study, annotator.id)
+    nothing_open = not held and annotator.study.state == "running"
+    progress = leases.progress(connection, annotator.study, annotator.id, nothing_open=nothing_open)
+    code = None if annotator.ended else participation.completion_code(connection, annotator.study, annotator.id, progress, now)
     return {"current": screens[0] if screens else None, "upcoming": screens[1] if len(screens) > 1 else None, "progress": progress,
-            "state": annotator.study.state, "completion_code": None if screens else _completion_code(connection, annotator, progress)}
+            "state": annotator.study.state, "ended": annotator.ended, "completion_code": code,
+            "completion_url": annotator.study.design.completion_address(code) if code else None}
 
 
 def answer(store: Store, annotator: Annotator, token: str, given: Answer) -> dict:
@@ -214,7 +219,7 @@ def answer(store: Store, annotator: Annotator, token: str, given: Answer) -> dic
         _need_consent(annotator)
         try:
             revision = answer_within(store, connection, annotator, token, given)
-            return {"saved": revision, **work_within(store, connection, annotator)}
+            return {"saved": revision, **work_within(store, connection, annotator_of(connection, annotator.id))}
         except NotYours:
             if not (late := _keep_late(store, connection, annotator, token, given)):
                 raise
@@ -234,6 +239,8 @@ def answer_within(store: Store, connection: Connection, annotator: Annotator, to
         answers.c.assignment_id == row.id, answers.c.idempotency_key == given.key)).scalar()
     if again is not None:
         return again
+    if annotator.ended:
+        raise NotYours("Your visit to this study has ended; nothing more can be stored.")
     if given.revision != row.revision:
         raise AlreadyAnswered("This screen has been answered already. Use Back to look at that answer and change it.")
     if annotator.study.state == "closed":
@@ -243,6 +250,7 @@ def answer_within(store: Store, connection: Connection, annotator: Annotator, to
     least = annotator.study.design.min_seconds
     if row.revision == 0 and given.skip_reason is None and looked is not None and looked < least * 1000:
         raise BadAnswer(f"Please look at each pair for at least {least:g} second{'' if least == 1 else 's'}.")
+    _settle_slot(connection, row, given)
     active = None if given.active_ms is None else min(given.active_ms, looked)
     revision = row.revision + 1
     if row.revision:
@@ -265,7 +273,21 @@ def answer_within(store: Store, connection: Connection, annotator: Annotator, to
     told = {"reason": given.skip_reason} if given.skip_reason else {"scores": given.scores}
     events.record(connection, annotator.study.id, now, annotator.label, "skip" if given.skip_reason else "answer",
                   {"screen": row.screen, "revision": revision, "comment": _plain_digest(given.comment) if given.comment else "", **told})
+    if row.kind == "main" and "skipped" in (row.state, "skipped" if given.skip_reason else ""):
+        slots.settle_pairs(connection, annotator.study.id, annotator.study.design.max_pair_skips, [row.pair_id], now)
+    participation.judge(connection, annotator.study, annotator.id, annotator.label, row.kind, now)
     return revision
+
+
+def _settle_slot(connection: Connection, row: sa.Row, given: Answer) -> None:
+    """A skipped pair goes to somebody else; one that was skipped and is scored after all counts if nobody else has it yet. Raises NotYours
+    when somebody does."""
+    if row.kind != "main":
+        return
+    if given.skip_reason:
+        slots.release(connection, [row.id])
+    elif row.state == "skipped" and not slots.take_back(connection, row.id):
+        raise NotYours("You skipped this pair, and another person has it now. Please go on with the next one.")
 
 
 @dataclass(frozen=True)
@@ -354,11 +376,8 @@ def leave(store: Store, annotator: Annotator) -> None:
     """Hand back the screens that the annotator holds unanswered."""
     with store.write() as connection:
         store.lock(connection, studies, annotator.study.id)
-        held = connection.execute(sa.select(assignments.c.id).where(
-            assignments.c.annotator_id == annotator.id, assignments.c.state == "leased")).scalars().all()
-        leases.give_back(connection, held)
-        if held:
-            events.record(connection, annotator.study.id, store.clock(), annotator.label, "leave", {"screens": len(held)})
+        if held := participation.hand_back(connection, annotator.id):
+            events.record(connection, annotator.study.id, store.clock(), annotator.label, "leave", {"screens": held})
 
 
 def withdraw(store: Store, annotator: Annotator) -> None:
@@ -367,13 +386,15 @@ def withdraw(store: Store, annotator: Annotator) -> None:
     with store.write() as connection:
         store.lock(connection, studies, annotator.study.id)
         mine = sa.select(assignments.c.id).where(assignments.c.annotator_id == annotator.id)
+        skipped = slots.skipped_pairs(connection, annotator.id)
         connection.execute(ratings.delete().where(ratings.c.annotator_id == annotator.id))
         connection.execute(answers.delete().where(answers.c.assignment_id.in_(mine)))
-        leases.give_back(connection, connection.execute(mine).scalars().all())
+        slots.give_back(connection, connection.execute(mine).scalars().all())
         connection.execute(visits.delete().where(visits.c.annotator_id == annotator.id))
         connection.execute(annotators.update().where(annotators.c.id == annotator.id).values(
-            withdrawn_at=store.clock(), key_digest=None, code_digest=None, completion_code=None))
+            withdrawn_at=store.clock(), key_digest=None, code_digest=None, completion_code=None, completed_at=None, recruiting_ids=None))
         events.record(connection, annotator.study.id, store.clock(), annotator.label, "withdraw", {})
+        slots.settle_pairs(connection, annotator.study.id, annotator.study.design.max_pair_skips, skipped, store.clock())
 
 
 # ------------------------------------------------------------------------------------------------------------------ inside
@@ -381,7 +402,8 @@ def withdraw(store: Store, annotator: Annotator) -> None:
 def annotator_of(connection: Connection, annotator_id: int) -> Annotator:
     row = connection.execute(sa.select(annotators).where(annotators.c.id == annotator_id)).one()
     study = Study.of(connection.execute(sa.select(studies).where(studies.c.id == row.study_id)).one())
-    return Annotator(row.id, study, row.label, row.language, row.consented_at is not None, row.withdrawn_at is not None)
+    return Annotator(row.id, study, row.label, row.language, row.consented_at is not None, row.withdrawn_at is not None,
+                     participation.ended(connection, row.id))
 
 
 def _open_study(store: Store, connection: Connection, public_id: str) -> Study:
@@ -430,19 +452,6 @@ def _screen(connection: Connection, assignment_id: int) -> dict:
         scores, comment, skip_reason = draft.scores, draft.comment, draft.skip_reason
     return {"screen": row.token, "instruction": row.instruction, "width": row.width, "height": row.height, "pictures": list(tokens),
             "revision": row.revision, "scores": scores, "comment": comment, "skip_reason": skip_reason, "unsent": row.draft is not None}
-
-
-def _completion_code(connection: Connection, annotator: Annotator, progress: dict) -> str | None:
-    """The code that shows the work is done, made once per annotator; None while nothing has been answered."""
-    if not progress["done"]:
-        return None
-    if annotator.study.design.completion_code:
-        return annotator.study.design.completion_code
-    code = connection.execute(sa.select(annotators.c.completion_code).where(annotators.c.id == annotator.id)).scalar()
-    if code is None:
-        code = "".join(secrets.choice(CODE_LETTERS) for _ in range(8))
-        connection.execute(annotators.update().where(annotators.c.id == annotator.id).values(completion_code=code))
-    return code
 
 
 def _keep_late(store: Store, connection: Connection, annotator: Annotator, token: str, given: Answer) -> bool:

@@ -19,7 +19,7 @@ import psutil
 from mre.study import studies
 from mre.study.design import StudyDesign
 from mre.study.store import Store
-from tests.study.conftest import draw_edits
+from tests.study.conftest import NO_RULES, draw_edits
 from tests.study.crowd import ServerProcess, Worker, check_store, finish
 
 ITEMS = 60
@@ -30,7 +30,8 @@ def measure(annotators: int, screens: int, think: float, prefetch: bool, per_pai
         edits = draw_edits(Path(folder) / "edits", ITEMS, size=(512, 512))
         store = Store.open(Path(folder), database)
         name = f"load-{annotators}-{prefetch}-{time.time_ns()}"
-        studies.create_from_edits(store, name, [edits], StudyDesign(per_pair=per_pair or annotators, repeats=5, checks=5))
+        studies.create_from_edits(store, name, [edits],
+                                  StudyDesign(per_pair=per_pair or annotators, repeats=5, checks=5, **NO_RULES))
         screens = 2 * ITEMS if per_pair else screens
         study = studies.start(store, name)
         with ServerProcess(Path(folder), database) as server:

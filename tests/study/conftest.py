@@ -28,6 +28,8 @@ from mre.study.schema import metadata
 from mre.study.store import Store
 from tests.conftest import need
 
+NO_RULES = {"max_skip_share": 1.0, "max_failed_checks": 0, "min_median_seconds": 0.0}       # of a design in which nothing ends a visit
+
 
 class Clock:
     """Time that only passes when told to."""

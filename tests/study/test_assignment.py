@@ -14,7 +14,7 @@ from mre.study.design import StudyDesign
 from mre.study.schema import annotators, assignments, events, items, pairs
 from mre.study.store import Store
 from mre.study.visit import Answer
-from tests.study.conftest import Clock, draw_edits
+from tests.study.conftest import NO_RULES, Clock, draw_edits
 
 SCORES = ((1, 2, 3), (4, 5, 0))
 
@@ -62,7 +62,7 @@ def test_every_pair_gets_k_annotators_and_sides_stay_balanced_whoever_comes_and_
     folder = tmp_path_factory.mktemp("assignment")
     clock = Clock()
     store = Store.open(folder, clock=clock)
-    design = StudyDesign(per_pair=per_pair, repeats=20, repeat_gap=2, checks=10, seed=seed, lease_minutes=10)
+    design = StudyDesign(per_pair=per_pair, repeats=20, repeat_gap=2, checks=10, seed=seed, lease_minutes=10, **NO_RULES)
     studies.create_from_edits(store, "s", [draw_edits(folder / "edits", items, size=(16, 16))], design)
     study = studies.start(store, "s")
     people = {}
@@ -117,7 +117,7 @@ def test_an_answer_after_the_lease_is_kept_while_nobody_else_has_the_screen(stor
 def test_hidden_repeats_come_with_sides_swapped_and_far_enough_after_the_first(tmp_path, clock):
     store = Store.open(tmp_path / "data", clock=clock)
     studies.create_from_edits(store, "s", [draw_edits(tmp_path / "e", 40, size=(16, 16))],
-                              StudyDesign(per_pair=1, repeats=20, repeat_gap=7, checks=10, seed=3))
+                              StudyDesign(per_pair=1, repeats=20, repeat_gap=7, checks=10, seed=3, **NO_RULES))
     study = studies.start(store, "s")
     person = join(store, study)
     while answer_one(store, person):

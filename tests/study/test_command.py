@@ -16,6 +16,8 @@ from tests.study.conftest import draw_edits
 GIVEN = {"title": "Which is better?", "per_pair": 2, "repeats": 10.0, "repeat_gap": 3, "checks": 20.0, "max_screens": 7,
          "lease_minutes": 5.0, "min_seconds": 1.5, "break_every": 20, "seed": 9, "pairs": (("tiny", "tiny-baseline"),),
          "languages": ("zh",), "consent": "Only for tests.", "instructions": "Look twice.", "completion_code": "DONE-42",
+         "completion_share": 0.8, "completion_url": "https://service.example/done?cc={code}", "keep_recruiting_id": True,
+         "max_pair_skips": 4, "rules_after": 12, "max_skip_share": 0.2, "max_failed_checks": 2, "min_median_seconds": 4.5,
          "allow_flip": False, "allow_phone": False}
 
 
@@ -27,7 +29,7 @@ def test_every_setting_of_a_study_has_a_flag(tmp_path):
     flags = []
     for name, value in GIVEN.items():
         flag = name.replace("_", "-")
-        flags += ([f"--no-{flag}"] if value is False else
+        flags += ([f"--{flag}" if value else f"--no-{flag}"] if isinstance(value, bool) else
                   [f"--{flag}", ",".join(":".join(part) if isinstance(part, tuple) else part for part in value)
                    if isinstance(value, tuple) else str(value)])
     study(tmp_path, "create", "s", "--edits", str(draw_edits(tmp_path / "e", 3)), *flags)

@@ -10,7 +10,7 @@ import pytest
 from mre.study import studies
 from mre.study.design import StudyDesign
 from mre.study.store import Store
-from tests.study.conftest import draw_edits, running_postgres
+from tests.study.conftest import NO_RULES, draw_edits, running_postgres
 from tests.study.crowd import ServerProcess, Worker, check_store, finish
 
 
@@ -19,7 +19,7 @@ def kill_while_they_submit(data, kills: int, annotators: int, seed: int = 0, ite
     rng = random.Random(seed)
     with_edits = draw_edits(data / "edits", items, size=(16, 16))
     store = Store.open(data)
-    studies.create_from_edits(store, "s", [with_edits], StudyDesign(per_pair=annotators, repeats=5, checks=5, lease_minutes=60))
+    studies.create_from_edits(store, "s", [with_edits], StudyDesign(per_pair=annotators, repeats=5, checks=5, lease_minutes=60, **NO_RULES))
     study = studies.start(store, "s")
     server = ServerProcess(data)
     server.start()
@@ -54,7 +54,8 @@ def test_kill_9_of_the_server_loses_nothing_that_was_acknowledged(tmp_path):
 def test_a_postgresql_server_restarted_in_the_middle_loses_nothing(tmp_path):
     with running_postgres() as postgres:
         store = Store.open(tmp_path / "data", postgres.url)
-        studies.create_from_edits(store, "s", [draw_edits(tmp_path / "e", 40, size=(16, 16))], StudyDesign(per_pair=5, repeats=0, checks=0))
+        studies.create_from_edits(store, "s", [draw_edits(tmp_path / "e", 40, size=(16, 16))],
+                                  StudyDesign(per_pair=5, repeats=0, checks=0, **NO_RULES))
         study = studies.start(store, "s")
         with ServerProcess(tmp_path / "data", postgres.url) as server:
             workers = [Worker(server.address, study.public_id, seed=number) for number in range(5)]
@@ -77,7 +78,8 @@ def test_a_postgresql_server_restarted_in_the_middle_loses_nothing(tmp_path):
 
 def test_more_annotators_than_slots_at_once_fill_each_pair_exactly(tmp_path, store_url):
     store = Store.open(tmp_path / "data", store_url)
-    studies.create_from_edits(store, "s", [draw_edits(tmp_path / "e", 12, size=(16, 16))], StudyDesign(per_pair=3, repeats=0, checks=0))
+    studies.create_from_edits(store, "s", [draw_edits(tmp_path / "e", 12, size=(16, 16))],
+                              StudyDesign(per_pair=3, repeats=0, checks=0, **NO_RULES))
     study = studies.start(store, "s")
     with ServerProcess(tmp_path / "data", store_url) as server:
         workers = [Worker(server.address, study.public_id, seed=number, think=0.002) for number in range(12)]

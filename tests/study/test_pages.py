@@ -71,7 +71,7 @@ def test_a_visit_from_consent_to_completion_code(app, study, store):
         seen += 1
     assert seen == 6
     assert len(work["completion_code"]) == 8
-    assert work["progress"] == {"done": 6, "total": 6, "minutes_left": None}
+    assert work["progress"] == {"done": 6, "scored": 6, "skipped": 0, "total": 6, "minutes_left": None}
     assert len(stored(store)) == 12
 
 

@@ -28,6 +28,7 @@ HEADERS = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff
 MAX_BODY = 300_000
 VISIT_SECONDS = 60 * 24 * 3600
 OUTSIDE_IDS = ("PROLIFIC_PID", "workerId", "participant")       # parameters by which recruiting services name their people
+TOLD_RULES = ("rules_after", "max_skip_share", "max_failed_checks", "min_median_seconds", "completion_share", "keep_recruiting_id")
 STATUS = ((StoreUnavailable, 503, "busy"), (visit.NotYours, 403, "not_yours"), (visit.AlreadyAnswered, 409, "already_answered"),
           (visit.BadAnswer, 422, "bad_answer"), (StudyError, 409, "not_now"))
 log = logging.getLogger("mre.study")
@@ -223,7 +224,7 @@ def _for_annotators(study: Study) -> dict:
     return {"id": study.public_id, "title": design.title, "languages": list(design.languages), "consent": design.consent,
             "instructions": design.instructions, "min_seconds": design.min_seconds, "allow_flip": design.allow_flip,
             "allow_phone": design.allow_phone,
-            "break_every": design.break_every}
+            "break_every": design.break_every, "rules": {name: getattr(design, name) for name in TOLD_RULES}}
 
 
 def _me(annotator: Annotator | None) -> dict | None:

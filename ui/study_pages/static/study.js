@@ -7,6 +7,7 @@ const $ = (id) => document.getElementById(id);
 const parameters = new URLSearchParams(location.search);
 const SECTIONS = ["loading", "list", "consent", "guide", "score", "done", "problem"];
 const DRAFT_MS = 250;
+const RECRUITING_IDS = ["PROLIFIC_PID", "SESSION_ID", "STUDY_ID", "workerId", "assignmentId", "hitId", "participantId", "projectId", "participant"];
 const RETRY_MS = [1000, 2000, 4000, 8000];
 
 let studyId = (location.pathname.match(/^\/study\/s\/([^/]+)/) || [])[1] || null;
@@ -63,6 +64,7 @@ function translate() {
   $("zoom-out").setAttribute("aria-label", t("zoomOut"));
   $("zoom-one").setAttribute("aria-label", "1:1, " + t("zoomOne"));
   paragraphs($("consent-text"), (study && study.consent) || t("consentText"));
+  paragraphs($("consent-rules"), ruleText());
   buildGuide();
   buildGrid();
   buildSkip();
@@ -136,7 +138,7 @@ function problem(error) {
 
 async function begin() {
   show("loading");
-  const ids = Object.fromEntries([...parameters].filter(([name]) => ["PROLIFIC_PID", "workerId", "participant"].includes(name)));
+  const ids = Object.fromEntries([...parameters].filter(([name]) => RECRUITING_IDS.includes(name)));
   begin.arrival = { ids, invitation: parameters.get("invitation") };
   let data;
   try { data = await call("hello", begin.arrival); } catch (error) { translate(); return problem(error); }
@@ -184,6 +186,7 @@ async function enter(body) {
 function buildGuide() {
   paragraphs($("guide-text"), t("guideText"));
   paragraphs($("guide-own"), (study && study.instructions) || "");
+  paragraphs($("guide-rules"), ruleText());
   const table = $("anchors");
   const head = element("tr", {}, element("td"));
   for (const name of PERSPECTIVES) head.append(element("th", { scope: "col", textContent: t(name) }));
@@ -197,6 +200,20 @@ function buildGuide() {
     ...t("examples").map(([why, scores], number) => example(`example${number + 1}`, why, scores)));
   $("keys").replaceChildren(...t("keys").flatMap(([keys, what]) => [element("dt", { textContent: keys }), element("dd", { textContent: what })]));
   $("guide-go").textContent = t(shown ? "guideResume" : "guideGo");
+}
+
+// What the study says of visits that end early, of the completion code, and of a recruiting service's id.
+function ruleText() {
+  const rules = study?.rules;
+  if (!rules) return "";
+  const percent = (share) => Math.round(1000 * share) / 10;
+  const ends = [
+    rules.max_skip_share < 1 && t("ruleSkips", { after: rules.rules_after, share: percent(rules.max_skip_share) }),
+    rules.max_failed_checks && t("ruleChecks", { count: rules.max_failed_checks }),
+    rules.min_median_seconds && t("rulePace", { after: rules.rules_after, seconds: rules.min_median_seconds })].filter(Boolean);
+  return [ends.length && t("ruleEnds", { rules: ends.join(t("ruleOr")) }),
+    rules.completion_share && t("ruleCode", { share: percent(rules.completion_share) }),
+    rules.keep_recruiting_id && t("ruleId")].filter(Boolean).join("\n\n");
 }
 
 function example(file, why, scores) {
@@ -271,13 +288,27 @@ function showProgress() {
   $("back").disabled = !done;
 }
 
+// The completion code and the way back to the recruiting service, once they are earned.
+function showCode() {
+  const code = me && work ? work.completion_code : null;
+  $("done-code").textContent = code || "";
+  $("done-code-box").hidden = !code;
+  const address = code && work.completion_url?.startsWith("https://") ? work.completion_url : "";
+  if (address) $("done-return").href = address; else $("done-return").removeAttribute("href");
+  $("done-return-box").hidden = !address;
+}
+
 function finish() {
   shown = null;
-  const none = !work.progress.done;
-  $("done-text").textContent = work.state === "paused" ? t("donePaused") : work.state === "closed" ? t("doneClosed") : t(none ? "doneNone" : "doneAll");
-  $("done-code").textContent = work.completion_code || "";
-  $("done-code-box").hidden = !work.completion_code;
-  $("done-back").hidden = none || work.state === "closed";
+  const { done, scored, total } = work.progress;
+  const ended = work.ended && t("ended")[work.ended];
+  const share = Math.round(1000 * study.rules.completion_share) / 10;
+  $("done-title").textContent = t(ended ? "endedTitle" : "doneTitle");
+  $("done-text").textContent = ended || (work.state === "paused" ? t("donePaused") : work.state === "closed" ? t("doneClosed")
+    : !done ? t("doneNone") : work.completion_code || !share ? t("doneAll") : t("doneShort", { share, scored, total }));
+  showCode();
+  $("done-back").hidden = !done || Boolean(ended) || work.state === "closed";
+  $("done-look").hidden = Boolean(ended);
   show("done");
   speak($("done-text").textContent);
 }
@@ -485,11 +516,13 @@ function wireMenu() {
   });
 }
 
-// The last page of those who stop: a sentence, no codes.
+// The last page of those who stop: a sentence, and the code where it is earned already.
 function problemless(text) {
   prepared = new Map();
   $("done-text").textContent = text;
-  for (const id of ["done-code-box", "done-back"]) $(id).hidden = true;
+  $("done-title").textContent = t("doneTitle");
+  showCode();
+  $("done-back").hidden = true;
   $("done-look").hidden = !me;
   show("done");
 }
