@@ -18,6 +18,7 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from mre.errors import MreError, StudyError
 from mre.study import figures, studies
 from mre.study.accounts import invite
+from mre.study.coverage import coverage
 from mre.study.design import StudyDesign
 from mre.study.export import FORMS, export_parts
 from mre.study.importer import import_file
@@ -188,7 +189,7 @@ class Desk:
         study = self._tried(lambda: studies.find_study(self.store, name))
         known = figures.totals(self.store, name)
         people = figures.annotator_figures(self.store, name, known)
-        return [view.summary(study, figures.coverage(self.store, name), language, self.studio.access.enabled),
+        return [view.summary(study, coverage(self.store, name), language, self.studio.access.enabled),
                 view.people(people, language), gr.update(choices=[person.annotator for person in people]),
                 view.methods(figures.method_means(self.store, name), figures.position_bias(self.store, name, known), language),
                 view.downloads(name, language), *(gr.update(interactive=study.state in states) for states in MOVES.values())]

@@ -10,6 +10,7 @@ import pandas as pd
 
 from mre.rewards import PERSPECTIVES
 from mre.study import figures
+from mre.study.coverage import Coverage
 from mre.study.schema import SIMULATED_LABEL
 from mre.study.simulate import power
 from mre.study.studies import Study
@@ -22,7 +23,7 @@ MOST_FAULTS = 500
 POWER_ITEMS, POWER_PEOPLE = (80, 160, 280, 560), (1, 3, 5, 10)
 
 
-def summary(study: Study, found: figures.Coverage, language: str, by_invitation: bool) -> str:
+def summary(study: Study, found: Coverage, language: str, by_invitation: bool) -> str:
     """State and coverage in numbers, a bar, and where annotators go."""
     def of(part: int, whole: int) -> str:
         return say("res_of", language, part=part, whole=whole)

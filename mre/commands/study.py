@@ -251,7 +251,7 @@ def _status(store, args) -> None:
     import json
     from dataclasses import asdict
 
-    from mre.study import figures
+    from mre.study import figures, studies
 
     data = figures.dashboard(store, args.name)
     agreement = figures.agreement(store, args.name)
@@ -265,6 +265,9 @@ def _status(store, args) -> None:
     elif drawn := sum(row["simulated"] for row in data["annotators"]):
         print(f"{drawn} of the annotators are simulated; they are left out of means, tables and exports")
     done = data["coverage"]
+    if studies.find_study(store, args.name).before_rules:
+        print("This study began before studies stated rules of taking part, and goes on as its annotators were told: no rule ends a visit, "
+              "and whoever has gone through all screens has a completion code. Skipped pairs are offered to others again.")
     print(f"{args.name}: {done['pairs_complete']} of {done['pairs']} pairs complete, {done['per_pair']} scores each"
           + (f"; {done['pairs_set_aside']} set aside, skipped by too many" if done["pairs_set_aside"] else ""))
     print(f"screens: {done['slots_done']} scored, {done['slots_held']} on screens, {done['slots_open']} open"
@@ -274,6 +277,10 @@ def _status(store, args) -> None:
     if done["surplus"]:
         print(f"{done['surplus']} scored screens more than asked for, of annotators who were taken in again")
     print(f"order: {data['study']['order']}")
+    for pair in data["skipped_pairs"]:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in pair["reasons"].items())
+        print(f"skipped {pair['skips']} times{', set aside' if pair['set_aside'] else ''}: {pair['item']}, {pair['first_method']} and "
+              f"{pair['second_method']} ({reasons}); {pair['scored']} scored")
     print(f"{'annotator':<12} {'screens':>7} {'skipped':>7} {'seconds':>7}  " + "  ".join(f"{name:>10}" for name in PERSPECTIVES)
           + f"  {'straight':>8} {'repeat error':>12} {'checks failed':>13}")
     for row in data["annotators"]:

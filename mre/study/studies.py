@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from mre.errors import StudyError
 from mre.study import assignment, events, participation, slots
-from mre.study.design import Item, Picture, StudyDesign, checked_name, content_digest
+from mre.study.design import Item, Picture, StudyDesign, checked_name, content_digest, has_rules
 from mre.study.intake import read_items
 from mre.study.schema import annotators, assignments, edits, exclusions, images, items, methods, pairs, stops, studies
 from mre.study.store import Store
@@ -35,11 +35,13 @@ class Study:
     closed_at: int | None
     order_secret: str | None = field(repr=False)        # null: the order comes from the design's public seed
     simulated: bool                                     # its annotators are simulated; no person can join
+    before_rules: bool = False      # begun before studies stated rules of taking part: goes on without any (`design.BEFORE_RULES`)
 
     @classmethod
     def of(cls, row: sa.Row) -> Study:
         values = {key: value for key, value in row._mapping.items() if key != "design"}
-        return cls(design=StudyDesign.from_json(row.design, begun=row.state != "draft"), **values)
+        begun = row.state != "draft"
+        return cls(design=StudyDesign.from_json(row.design, begun=begun), before_rules=begun and not has_rules(row.design), **values)
 
     @property
     def order(self) -> assignment.Order:

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from mre.errors import MreError, StudyError
 from mre.rewards import PERSPECTIVES
-from mre.study import cells, figures, studies, visit
+from mre.study import cells, studies, visit
+from mre.study.coverage import coverage
 from mre.study.design import StudyDesign
 from mre.study.export import LONG, WIDE, export, export_file
 from mre.study.importer import import_file
@@ -85,7 +86,7 @@ def test_long_form_has_the_promised_columns_one_row_per_score(store, tmp_path):
     assert (mains.groupby(["item", "annotator", "screen"])["method"].nunique() == 2).all()
     scored = mains[mains["skip_reason"].isna() & (mains["perspective"] == "quality")]
     assert scored.groupby(["item"])["annotator"].count().le(2 * 2 * 2).all()        # a skipped pair goes to others, never to more than two
-    assert len(scored) == 2 * figures.coverage(store, "s").slots_done
+    assert len(scored) == 2 * coverage(store, "s").slots_done
     assert frame["first_shown_at"].str.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z").all()
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from mre.errors import StudyError
 from mre.study import events, figures, studies, visit
+from mre.study.coverage import coverage, skipped_pairs
 from mre.study.design import StudyDesign
 from mre.study.schema import assignments
 from mre.study.store import Store
@@ -82,11 +83,11 @@ def test_one_person_who_skips_everything_completes_nothing_and_leaves_all_to_the
     study = started(store, tmp_path, per_pair=1, **NO_RULES)
     skipper, worker = Person(store, study), Person(store, study)
     assert skipper.do(skip="unclear") == 6
-    found = figures.coverage(store, "s")
+    found = coverage(store, "s")
     assert (found.pairs_complete, found.slots_done, found.skipped, found.slots_open) == (0, 0, 6, 6)
     assert skipper.work()["completion_code"] is None
     assert worker.do() == 6
-    found = figures.coverage(store, "s")
+    found = coverage(store, "s")
     assert (found.pairs_complete, found.slots_done, found.skipped, found.slots_open) == (6, 6, 6, 0)
     assert worker.work()["completion_code"]
     check_pairs(store, study)
@@ -105,12 +106,12 @@ def test_a_pair_that_many_skip_is_set_aside_with_the_reasons_and_offered_no_more
     study = started(store, tmp_path, items=1, per_pair=2, max_pair_skips=2)
     first, second, late = (Person(store, study) for _ in range(3))
     first.do(skip="broken")
-    assert figures.coverage(store, "s").pairs_set_aside == 0
+    assert coverage(store, "s").pairs_set_aside == 0
     second.do(skip="unclear")
-    found = figures.coverage(store, "s")
+    found = coverage(store, "s")
     assert (found.pairs_complete, found.pairs_set_aside, found.slots_set_aside, found.slots_open, found.skipped) == (0, 1, 2, 0, 2)
     assert late.do() == 0
-    told, = figures.skipped_pairs(store, "s")
+    told, = skipped_pairs(store, "s")
     assert (told.item, told.skips, told.reasons, told.scored, told.set_aside) == ("item-000", 2, {"broken": 1, "unclear": 1}, 0, True)
     check_pairs(store, study)
 
@@ -120,12 +121,12 @@ def test_skips_of_people_whose_visit_was_ended_or_who_are_excluded_set_nothing_a
     skippers = [Person(store, study) for _ in range(3)]
     for person in skippers:
         assert person.do(skip="other") == 3             # then the rule ends the visit
-    assert figures.coverage(store, "s").pairs_set_aside == 0
+    assert coverage(store, "s").pairs_set_aside == 0
     for person in skippers[:2]:
         studies.let_continue(store, "s", person.label)
-    assert figures.coverage(store, "s").pairs_set_aside == 3
+    assert coverage(store, "s").pairs_set_aside == 3
     studies.exclude(store, "s", skippers[0].label, "skipped everything")
-    assert figures.coverage(store, "s").pairs_set_aside == 0
+    assert coverage(store, "s").pairs_set_aside == 0
     assert Person(store, study).do() == 3
     check_pairs(store, study)
 
@@ -135,15 +136,15 @@ def test_a_skipped_pair_that_is_scored_after_all_counts_unless_somebody_else_has
     person = Person(store, study)
     person.do(1, skip="unclear")
     person.back()
-    assert figures.coverage(store, "s").slots_done == 1
+    assert coverage(store, "s").slots_done == 1
     person.back(skip="broken")
-    assert figures.coverage(store, "s").slots_done == 0
+    assert coverage(store, "s").slots_done == 0
     other = Person(store, study)
     other.do()
     with pytest.raises(visit.NotYours, match="another person has it now"):
         person.back()
     check_pairs(store, study)
-    assert figures.coverage(store, "s").slots_done == 1
+    assert coverage(store, "s").slots_done == 1
 
 
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -179,7 +180,7 @@ def test_every_pair_keeps_k_slots_with_sides_in_balance_whatever_people_and_rese
     clock.pass_seconds(31 * 60)
     for _ in range(3 * per_pair + 6):
         Person(store, study).do()
-    found, states = figures.coverage(store, "s"), check_pairs(store, study)
+    found, states = coverage(store, "s"), check_pairs(store, study)
     assert found.pairs_complete + found.pairs_set_aside == items
     assert found.slots_open == found.slots_held == 0
     assert states["done"] >= found.slots_done
@@ -198,8 +199,8 @@ def test_too_many_skips_end_a_visit_and_a_researcher_sees_why_and_lets_it_go_on(
     assert person.do(4) == 1
     work = person.work()
     assert (work["current"], work["ended"], work["completion_code"]) == (None, "skips", None)
-    assert figures.coverage(store, "s").stopped == 1
-    assert figures.coverage(store, "s").slots_held == 0             # what they held is free for others
+    assert coverage(store, "s").stopped == 1
+    assert coverage(store, "s").slots_held == 0             # what they held is free for others
     with pytest.raises(visit.NotYours, match="has ended"):
         person.back()
     studies.let_continue(store, "s", person.label)
@@ -244,7 +245,7 @@ def test_failed_attention_checks_end_a_visit_and_passed_ones_do_not(store, tmp_p
     assert careful.do(scores=((3, 5, 4), (3, 5, 4))) == 26
     assert careful.work()["ended"] is None
     row = next(row for row in figures.annotator_figures(store, "s") if row.annotator == careless.label)
-    assert (row.checks_failed, figures.coverage(store, "s").stopped) == (2, 1)
+    assert (row.checks_failed, coverage(store, "s").stopped) == (2, 1)
 
 
 # ------------------------------------------------------------------------------------------------------------------- codes
@@ -312,13 +313,13 @@ def test_excluded_work_is_collected_again_on_request_and_nothing_is_deleted(stor
     assert third.do() == 0
     studies.exclude(store, "s", first.label, "asleep")
     assert third.do() == 0                                          # not asked for yet
-    assert figures.coverage(store, "s").slots_excluded == 6
+    assert coverage(store, "s").slots_excluded == 6
     assert studies.recollect(store, "s", first.label) == 6
-    found = figures.coverage(store, "s")
+    found = coverage(store, "s")
     assert (found.pairs_complete, found.slots_done, found.slots_open, found.slots_excluded) == (0, 6, 6, 0)
     assert first.work()["ended"] == "excluded"
     assert third.do() == 6
-    assert figures.coverage(store, "s").pairs_complete == 6
+    assert coverage(store, "s").pairs_complete == 6
     assert scored_rows(store, first.label) == 6
     assert figures.method_means(store, "s")["n"].tolist() == [12] * 6
     check_pairs(store, study)
@@ -332,11 +333,11 @@ def test_taking_somebody_in_again_gives_back_free_slots_and_states_the_surplus(s
     second.do(2)                                                    # and two more are on their screen
     assert studies.include(store, "s", first.label) == studies.TakenBack(counted=2, surplus=4)
     visit.leave(store, second.annotator)                            # and the two count after all
-    found = figures.coverage(store, "s")
+    found = coverage(store, "s")
     assert (found.slots_done, found.slots_open, found.surplus) == (6, 0, 2)
     assert figures.method_means(store, "s")["n"].tolist() == [8] * 6
     visit.withdraw(store, second.annotator)
-    found = figures.coverage(store, "s")
+    found = coverage(store, "s")
     assert (found.slots_done, found.slots_open, found.surplus) == (6, 0, 0)
     check_pairs(store, study)
 
@@ -350,4 +351,4 @@ def test_only_excluded_work_of_an_open_study_is_collected_again(store, tmp_path)
     studies.close(store, "s")
     with pytest.raises(StudyError, match="closed"):
         studies.exclude(store, "s", person.label, "asleep", recollect=True)
-    assert figures.coverage(store, "s").excluded == 0               # the whole choice was refused
+    assert coverage(store, "s").excluded == 0               # the whole choice was refused

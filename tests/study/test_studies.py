@@ -16,6 +16,7 @@ from PIL import Image
 
 from mre.errors import DataError, SettingsError, StudyError
 from mre.study import demo, events, figures, studies, visit
+from mre.study.coverage import coverage
 from mre.study.design import StudyDesign
 from mre.study.intake import StudyFaults, read_table, unpacked
 from mre.study.schema import annotators, assignments, items, metadata, ratings
@@ -245,7 +246,7 @@ def test_the_figures_of_a_study_match_a_count_by_hand(store, edits, known_order)
         while shown := visit.work(store, person)["current"]:
             score = (((number + 1,) * 3,) * 2)
             visit.answer(store, person, shown["screen"], Answer(f"key-{shown['screen'][:20]}", 0, score, active_ms=0))
-    found = figures.coverage(store, "s")
+    found = coverage(store, "s")
     assert (found.pairs, found.pairs_complete, found.slots_done, found.slots_open, found.annotators) == (6, 6, 12, 0, 2)
     first, second = figures.annotator_figures(store, "s")
     assert first.means == (1.0, 1.0, 1.0)

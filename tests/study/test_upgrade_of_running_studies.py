@@ -1,0 +1,160 @@
+"""A data folder of the first shape of the database, in the middle of running studies, is opened by this version: nothing is lost.
+
+`data/store_0001.json.gz` holds the rows of a store that the version before wrote: four studies of five pairs, two annotators a pair.
+`running` has a scored and two skipped screens of a001, two and one of a002, who is excluded, and a half-filled screen of a003; `paused`
+has one person with 1 of 5 screens and, by the rule of then, a completion code; `closed` has a scored and a skipped screen.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+
+import mre.study
+from mre.study import events, studies, visit
+from mre.study.coverage import coverage, skipped_pairs
+from mre.study.design import BEFORE_RULES, StudyDesign
+from mre.study.schema import events as event_rows
+from mre.study.store import Store
+from mre.study.visit import Answer
+from tests.study.conftest import Clock, database_of_its_own
+from tests.study.test_participation import SCORES, Person, check_pairs
+
+SAVED = Path(__file__).parent / "data" / "store_0001.json.gz"
+MIGRATIONS = Path(mre.study.__file__).parent / "migrations"
+
+
+def saved() -> dict:
+    return json.loads(gzip.decompress(SAVED.read_bytes()))
+
+
+def write_old_store(url: str) -> dict[str, list[dict]]:
+    """Make the tables of revision 0001 at `url` and fill them. Returns the rows by table."""
+    tables = saved()["tables"]
+    engine = sa.create_engine(url)
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        for name, rows in tables.items():
+            for row in rows:
+                for key, value in row.items():
+                    if isinstance(value, dict):
+                        row[key] = base64.b64decode(value["base64"])
+            known = sa.Table(name, sa.MetaData(), autoload_with=connection)
+            if rows:
+                connection.execute(known.insert(), rows)
+            if engine.dialect.name == "postgresql" and "id" in known.c:
+                connection.execute(sa.text(f"select setval(pg_get_serial_sequence('{name}', 'id'), coalesce(max(id), 0) + 1, false) "
+                                           f"from {name}"))
+    engine.dispose()
+    return tables
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def upgraded(request, tmp_path):
+    """The old rows, and the store as this version opens it."""
+    def opened(url: str):
+        rows = write_old_store(url)
+        clock = Clock()
+        clock.now = max(row["at"] for row in rows["events"]) + 1000
+        return rows, Store(url, clock=clock)
+
+    if request.param == "sqlite":
+        (tmp_path / "data").mkdir()
+        rows, store = opened(f"sqlite:///{tmp_path / 'data' / 'studies.db'}")
+        yield rows, store
+        store.close()
+        return
+    with database_of_its_own(request.getfixturevalue("postgres")) as url:
+        rows, store = opened(sa.make_url(url).set(drivername="postgresql+psycopg").render_as_string(hide_password=False))
+        yield rows, store
+        store.close()
+
+
+def rows_now(store: Store, table: str) -> list[dict]:
+    with store.read() as connection:
+        return [dict(row) for row in connection.execute(sa.text(f"select * from {table}")).mappings()]
+
+
+def test_every_row_is_still_there_and_only_skipped_screens_have_given_their_slots_away(upgraded):
+    rows, store = upgraded
+    closed = next(row["id"] for row in rows["studies"] if row["name"] == "closed")
+    for table, before in rows.items():
+        if table == "store_settings":
+            continue                                                # where the secret lives is tested elsewhere
+        now = rows_now(store, table)
+        for row in before:
+            if table == "assignments" and row["state"] == "skipped" and row["kind"] == "main" and row["study_id"] != closed:
+                row = row | {"slot": None}
+            assert any(all(_same(found[key], value) for key, value in row.items()) for found in now), (table, row)
+    skipped = [row for row in rows["assignments"] if row["state"] == "skipped" and row["kind"] == "main" and row["study_id"] != closed]
+    new = [row for row in rows_now(store, "assignments") if row["id"] not in {row["id"] for row in rows["assignments"]}]
+    assert len(skipped) == 3
+    assert sorted((row["pair_id"], row["slot"], row["side_order"], row["shuffle_key"]) for row in new) == sorted(
+        (row["pair_id"], row["slot"], row["side_order"], row["shuffle_key"]) for row in skipped)
+    assert all(row["state"] == "open" for row in new)
+
+
+def _same(found: object, value: object) -> bool:
+    return bytes(found) == value if isinstance(value, bytes) else found == value
+
+
+def test_the_log_of_each_study_that_still_collects_tells_what_changed(upgraded):
+    _rows, store = upgraded
+    for name, again in (("running", 3), ("paused", 0), ("closed", None), ("draft", None)):
+        study = studies.find_study(store, name)
+        with store.read() as connection:
+            assert events.verify(connection, study.id) == []
+            told = connection.execute(sa.select(event_rows.c.details).where(
+                event_rows.c.study_id == study.id, event_rows.c.actor == "upgrade")).scalars().all()
+        assert [json.loads(text)["offered again"] for text in told if "offered again" in text] == ([] if again is None else [again])
+        assert study.before_rules == (name != "draft")
+
+
+def test_people_go_on_where_they_were_under_the_rules_they_were_told(upgraded):
+    _rows, store = upgraded
+    known = saved()["visits"]
+    person = visit.visitor(store, known["tokens"]["c"])
+    shown = visit.work(store, person)["current"]
+    assert (shown["screen"], shown["scores"]) == (known["shown"], [[1, 2, None], [None, None, None]])
+    visit.answer(store, person, shown["screen"], Answer("sent-after-the-upgrade", 0, SCORES))
+    design = studies.find_study(store, "running").design
+    assert {name: getattr(design, name) for name in BEFORE_RULES} == BEFORE_RULES
+    skipper = visit.visitor(store, known["tokens"]["a"])            # two of the three so far
+    while shown := (work := visit.work(store, skipper))["current"]:
+        visit.answer(store, skipper, shown["screen"], Answer("k" + shown["screen"][:30], 0, skip_reason="unclear"))
+    assert work["ended"] is None
+    assert work["completion_code"]                                  # skipped screens earned it then
+
+
+def test_skipped_pairs_are_scored_after_all_and_the_study_completes(upgraded):
+    _rows, store = upgraded
+    study = studies.find_study(store, "running")
+    found = coverage(store, "running")
+    assert (found.pairs, found.skipped, found.slots_done + found.slots_held + found.slots_open) == (5, 3, 10)
+    assert sum(pair.skips for pair in skipped_pairs(store, "running")) == 3
+    store.clock.pass_seconds(31 * 60)
+    for _ in range(4):
+        Person(store, study).do()
+    found = coverage(store, "running")
+    assert (found.pairs_complete, found.slots_done, found.slots_open, found.slots_held) == (5, 10, 0, 0)
+    check_pairs(store, study)
+
+
+def test_a_code_that_was_given_stays_and_a_draft_begins_under_the_rules_of_today(upgraded):
+    _rows, store = upgraded
+    study = studies.find_study(store, "paused")
+    codes = [row["completion_code"] for row in rows_now(store, "annotators") if row["study_id"] == study.id]
+    assert codes == [saved()["visits"]["code"]]
+    for name in ("draft", studies.revise(store, "running").name):
+        design = studies.find_study(store, name).design
+        assert all(getattr(design, rule) == getattr(StudyDesign(), rule) for rule in BEFORE_RULES), name
