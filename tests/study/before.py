@@ -20,8 +20,8 @@ import mre.study
 ROWS = Path(__file__).parent / "store_0001.json"
 
 
-def fill_as_before(url: str) -> None:
-    """Make the tables of schema 0001 in an empty database, and their rows."""
+def fill_as_before(url: str, rows_by_table: dict[str, list[dict]] | None = None) -> None:
+    """Make the tables of schema 0001 in an empty database, and their rows (None: those of `store_0001.json`)."""
     engine = sa.create_engine(sa.make_url(url).set(drivername="postgresql+psycopg") if url.startswith("postgresql") else url)
     config = Config()
     config.set_main_option("script_location", str(Path(mre.study.__file__).parent / "migrations"))
@@ -30,7 +30,7 @@ def fill_as_before(url: str) -> None:
         command.upgrade(config, "0001")
         tables = sa.MetaData()
         tables.reflect(connection)
-        for name, rows in json.loads(ROWS.read_text()).items():
+        for name, rows in (rows_by_table or json.loads(ROWS.read_text())).items():
             if rows:
                 connection.execute(tables.tables[name].insert(), [
                     {key: base64.b64decode(value["bytes"]) if isinstance(value, dict) else value for key, value in row.items()}

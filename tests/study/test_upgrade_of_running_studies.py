@@ -1,6 +1,6 @@
 """A data folder of the first shape of the database, in the middle of running studies, is opened by this version: nothing is lost.
 
-`data/store_0001.json.gz` holds the rows of a store that the version before wrote: four studies of five pairs, two annotators a pair.
+`running_0001.json.gz` holds the rows of a store that the version before wrote: four studies of five pairs, two annotators a pair.
 `running` has a scored and two skipped screens of a001, two and one of a002, who is excluded, and a half-filled screen of a003; `paused`
 has one person with 1 of 5 screens and, by the rule of then, a completion code; `closed` has a scored and a skipped screen.
 """
@@ -14,68 +14,40 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
 
-import mre.study
 from mre.study import events, studies, visit
 from mre.study.coverage import coverage, skipped_pairs
 from mre.study.design import BEFORE_RULES, StudyDesign
 from mre.study.schema import events as event_rows
 from mre.study.store import Store
 from mre.study.visit import Answer
+from tests.study.before import fill_as_before
 from tests.study.conftest import Clock, database_of_its_own
 from tests.study.test_participation import SCORES, Person, check_pairs
 
-SAVED = Path(__file__).parent / "data" / "store_0001.json.gz"
-MIGRATIONS = Path(mre.study.__file__).parent / "migrations"
+SAVED = Path(__file__).parent / "running_0001.json.gz"
 
 
 def saved() -> dict:
     return json.loads(gzip.decompress(SAVED.read_bytes()))
 
 
-def write_old_store(url: str) -> dict[str, list[dict]]:
-    """Make the tables of revision 0001 at `url` and fill them. Returns the rows by table."""
-    tables = saved()["tables"]
-    engine = sa.create_engine(url)
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
-        for name, rows in tables.items():
-            for row in rows:
-                for key, value in row.items():
-                    if isinstance(value, dict):
-                        row[key] = base64.b64decode(value["base64"])
-            known = sa.Table(name, sa.MetaData(), autoload_with=connection)
-            if rows:
-                connection.execute(known.insert(), rows)
-            if engine.dialect.name == "postgresql" and "id" in known.c:
-                connection.execute(sa.text(f"select setval(pg_get_serial_sequence('{name}', 'id'), coalesce(max(id), 0) + 1, false) "
-                                           f"from {name}"))
-    engine.dispose()
-    return tables
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def upgraded(request, tmp_path):
     """The old rows, and the store as this version opens it."""
-    def opened(url: str):
-        rows = write_old_store(url)
-        clock = Clock()
-        clock.now = max(row["at"] for row in rows["events"]) + 1000
-        return rows, Store(url, clock=clock)
+    rows, clock = saved()["tables"], Clock()
+    clock.now = max(row["at"] for row in rows["events"]) + 1000
 
     if request.param == "sqlite":
         (tmp_path / "data").mkdir()
-        rows, store = opened(f"sqlite:///{tmp_path / 'data' / 'studies.db'}")
+        fill_as_before(f"sqlite:///{tmp_path / 'data' / 'studies.db'}", rows)
+        store = Store.open(tmp_path / "data", clock=clock)
         yield rows, store
         store.close()
         return
     with database_of_its_own(request.getfixturevalue("postgres")) as url:
-        rows, store = opened(sa.make_url(url).set(drivername="postgresql+psycopg").render_as_string(hide_password=False))
+        fill_as_before(url, rows)
+        store = Store(url, clock=clock)
         yield rows, store
         store.close()
 
@@ -105,7 +77,7 @@ def test_every_row_is_still_there_and_only_skipped_screens_have_given_their_slot
 
 
 def _same(found: object, value: object) -> bool:
-    return bytes(found) == value if isinstance(value, bytes) else found == value
+    return base64.b64encode(found).decode() == value["bytes"] if isinstance(value, dict) else found == value
 
 
 def test_the_log_of_each_study_that_still_collects_tells_what_changed(upgraded):
