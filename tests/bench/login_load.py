@@ -28,7 +28,7 @@ from mre.study.accounts import invite, write_account
 from mre.study.design import StudyDesign
 from mre.study.store import Store
 from tests.conftest import ROOT
-from tests.study.conftest import draw_edits
+from tests.study.conftest import NO_RULES, draw_edits
 from tests.study.crowd import free_port
 
 PATIENCE = 180
@@ -95,7 +95,7 @@ def main() -> None:
         folder = Path(temporary)
         write_account(folder / "accounts.json", "ada", "researcher", "correct horse battery")
         store = Store.open(folder / "data")
-        studies.create_from_edits(store, "load", [draw_edits(folder / "edits", 40)], StudyDesign(per_pair=20))
+        studies.create_from_edits(store, "load", [draw_edits(folder / "edits", 40)], StudyDesign(per_pair=20, **NO_RULES))
         study = studies.start(store, "load").public_id
         link = invite(store.secret, "annotator", study, personal=False)
         store.close()

@@ -23,6 +23,7 @@ from mre.study.schema import assignments
 from mre.study.schema import studies as study_rows
 from mre.study.store import Store
 from tests.study import guesser
+from tests.study.conftest import NO_RULES
 from ui.study_pages.routes import add_routes
 
 STUDIES, PEOPLE, ITEMS = 20, 2, 10       # so many that a guess that is right in nine of ten visits stands out; it takes its seconds
@@ -65,7 +66,8 @@ def guessed(store, begun_before: bool) -> tuple[dict[str, list[bool]], dict[str,
         smooth = number % 2
         items = [Item(f"item-{place}", "local", f"make change {place}", picture(rng, False),
                       {name: picture(rng, method == smooth) for method, name in enumerate("ab")}) for place in range(ITEMS)]
-        studies.create_study(store, f"s{number}", StudyDesign(per_pair=PEOPLE, repeats=10, repeat_gap=3, checks=10), items, ["a", "b"])
+        studies.create_study(store, f"s{number}", StudyDesign(per_pair=PEOPLE, repeats=10, repeat_gap=3, checks=10, **NO_RULES),
+                             items, ["a", "b"])
         study = studies.start(store, f"s{number}")
         if begun_before:
             with store.write() as connection:
