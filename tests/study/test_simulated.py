@@ -46,7 +46,7 @@ def test_a_simulated_study_is_a_copy_and_the_study_stays_as_it_was(store, edits,
     assert rows_of(store, study) == before
     assert (copy.name, copy.state, copy.simulated, again.name) == ("s-simulated", "closed", True, "s-simulated-2")
     with store.read() as connection:
-        people = connection.execute(sa.select(annotators).where(annotators.c.study_id == copy.id)).all()
+        people = connection.execute(sa.select(annotators).where(annotators.c.study_id == copy.id).order_by(annotators.c.id)).all()
         assert events.verify(connection, copy.id) == []
     assert [(person.label, person.simulated) for person in people] == [(f"simulated-{number:03d}", True) for number in (1, 2, 3)]
     assert screens >= 12
