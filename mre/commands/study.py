@@ -15,6 +15,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from mre.commands import study_people
 from mre.rewards import PERSPECTIVES
 
 
@@ -58,10 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     table.add_argument("--out", type=Path, metavar="PREFIX", help="write PREFIX.csv, .md and .tex (default: Markdown on screen)")
     table.add_argument("--everyone", action="store_true", help="annotators who are excluded from the analysis too, and simulated ones")
 
-    exclude = verb("exclude", "leave an annotator out of the analysis; a recorded choice, nothing is deleted")
-    exclude.add_argument("annotator", metavar="ANNOTATOR")
-    exclude.add_argument("--reason", required=True)
-    verb("include", "lift an exclusion").add_argument("annotator", metavar="ANNOTATOR")
+    study_people.add_verbs(verb)
     verb("verify", "check the log's seals, and the ratings against the log")
     verb("backup", "copy the whole SQLite store while people go on working", study=False).add_argument("--out", type=Path, required=True)
 
@@ -329,16 +327,6 @@ def _table(store, args) -> None:
         print(path)
 
 
-def _exclude(store, args) -> None:
-    from mre.study import studies
-    studies.exclude(store, args.name, args.annotator, args.reason)
-
-
-def _include(store, args) -> None:
-    from mre.study import studies
-    studies.include(store, args.name, args.annotator)
-
-
 def _verify(store, args) -> int:
     from mre.study import events
     from mre.study.studies import find_study
@@ -447,6 +435,6 @@ def _power(store, args) -> None:
 
 
 VERBS = {"create": _create, "revise": _revise, "change": _change, "list": _list, "status": _status, "start": _start, "pause": _pause,
-         "close": _close, "export": _export, "import": _import, "table": _table, "exclude": _exclude, "include": _include,
-         "verify": _verify, "backup": _backup, "simulate": _simulate, "power": _power, "invite": _invite, "demo": _demo,
-         "invite-visitors": _invite_visitors, "rotate-secret": _rotate_secret}
+         "close": _close, "export": _export, "import": _import, "table": _table, "verify": _verify, "backup": _backup,
+         "simulate": _simulate, "power": _power, "invite": _invite, "demo": _demo, "invite-visitors": _invite_visitors,
+         "rotate-secret": _rotate_secret, **study_people.VERBS}

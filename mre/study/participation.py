@@ -51,6 +51,12 @@ class Conduct:
         return "pace" if self.median_seconds is not None and self.median_seconds < design.min_median_seconds else None
 
 
+    def words(self, rule: str) -> str:
+        """What broke the rule."""
+        return {"skips": f"skips: {self.skipped} of {self.screens} screens", "checks": f"checks: {self.checks_failed} failed",
+                "pace": f"pace: median of {self.median_seconds or 0:.1f} s a screen"}[rule]
+
+
 # ------------------------------------------------------------------------------------------------------------ ending a visit
 
 def ended(connection: Connection, annotator_id: int) -> str | None:

@@ -21,6 +21,7 @@ from mre.study import events, leases, participation, slots
 from mre.study.design import LANGUAGES
 from mre.study.images import uncompressed
 from mre.study.participation import CODE_LETTERS
+from mre.study.recruiting import RecruitingIds, sealed
 from mre.study.schema import SKIP_REASONS, annotators, answers, assignments, images, picture_tokens, ratings, studies, visits
 from mre.study.store import Store
 from mre.study.studies import Study
@@ -114,9 +115,11 @@ def plain_text(text: str) -> str:
 
 # --------------------------------------------------------------------------------------------------------------- arriving
 
-def enter(store: Store, public_id: str, language: str = "en", key: str | None = None) -> tuple[str, Annotator]:
+def enter(store: Store, public_id: str, language: str = "en", key: str | None = None,
+          ids: RecruitingIds | None = None) -> tuple[str, Annotator]:
     """Begin a visit: a token for the browser's cookie, and whose visit it is. The same `key` (an account, an id from the recruiting
-    service, an invitation) always finds the same annotator; without one, a new annotator is made. Raises StudyError when closed."""
+    service, an invitation) always finds the same annotator; without one, a new annotator is made, whose recruiting `ids` are kept if
+    the study says so. Raises StudyError when closed."""
     language = language if language in LANGUAGES else LANGUAGES[0]
     with store.write() as connection:
         study = _open_study(store, connection, public_id)
@@ -129,7 +132,7 @@ def enter(store: Store, public_id: str, language: str = "en", key: str | None = 
             if study.state != "running":
                 raise StudyError({"draft": "This study has not started yet.", "paused": "This study is paused; please come back later.",
                                   "closed": "This study has ended. Thank you for your interest."}[study.state])
-            found = _new_annotator(store, connection, study, language, digest)
+            found = _new_annotator(store, connection, study, language, digest, ids)
         return _new_visit(store, connection, found), annotator_of(connection, found)
 
 
@@ -414,11 +417,14 @@ def _open_study(store: Store, connection: Connection, public_id: str) -> Study:
     return Study.of(connection.execute(sa.select(studies).where(studies.c.id == found)).one())
 
 
-def _new_annotator(store: Store, connection: Connection, study: Study, language: str, key_digest: str | None) -> int:
+def _new_annotator(store: Store, connection: Connection, study: Study, language: str, key_digest: str | None,
+                   ids: RecruitingIds | None) -> int:
     count = connection.execute(sa.select(sa.func.count()).where(annotators.c.study_id == study.id)).scalar_one()
     label = f"a{count + 1:03d}"
+    kept = sealed(store, study.public_id, label, ids) if ids and study.design.keep_recruiting_id else None
     found = connection.execute(annotators.insert().values(
-        study_id=study.id, label=label, key_digest=key_digest, language=language, joined_at=store.clock())).inserted_primary_key[0]
+        study_id=study.id, label=label, key_digest=key_digest, language=language, recruiting_ids=kept,
+        joined_at=store.clock())).inserted_primary_key[0]
     events.record(connection, study.id, store.clock(), label, "join", {})
     return found
 

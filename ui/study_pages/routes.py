@@ -12,7 +12,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 
 from mre.errors import StudyError
-from mre.study import studies, visit
+from mre.study import recruiting, studies, visit
 from mre.study.store import StoreUnavailable
 from mre.study.studies import Study
 from mre.study.visit import Annotator, Answer
@@ -27,7 +27,6 @@ HEADERS = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff
            "Cache-Control": "no-store"}
 MAX_BODY = 300_000
 VISIT_SECONDS = 60 * 24 * 3600
-OUTSIDE_IDS = ("PROLIFIC_PID", "workerId", "participant")       # parameters by which recruiting services name their people
 TOLD_RULES = ("rules_after", "max_skip_share", "max_failed_checks", "min_median_seconds", "completion_share", "keep_recruiting_id")
 STATUS = ((StoreUnavailable, 503, "busy"), (visit.NotYours, 403, "not_yours"), (visit.AlreadyAnswered, 409, "already_answered"),
           (visit.BadAnswer, 422, "bad_answer"), (StudyError, 409, "not_now"))
@@ -122,9 +121,7 @@ class Desk:
         Raises NotYours where this studio lets in only people with an account or an invitation.
         """
         access = getattr(self.studio, "access", None)
-        ids = given.get("ids") if isinstance(given.get("ids"), dict) else {}
-        outside = next((f"{name}/{ids[name]}" for name in OUTSIDE_IDS
-                        if isinstance(ids.get(name), str) and 0 < len(ids[name]) <= 200), None)
+        outside = recruiting.identity(_ids(given))
         if access is None:
             return outside
         return access.annotator_identity(request, str(given.get("study")), given.get("invitation"), outside)
@@ -152,7 +149,8 @@ class Desk:
             if given.get("consent") is not True:
                 raise visit.NotYours("Please read and accept the consent text first.")
             identity = self._identity(request, given)
-            token, annotator = visit.enter(self.store, str(given.get("study")), str(given.get("language")), identity)
+            token, annotator = visit.enter(self.store, str(given.get("study")), str(given.get("language")), identity,
+                                           recruiting.given_ids(_ids(given)))
             visit.consent(self.store, annotator)
             annotator = visit.visitor(self.store, token)
             if access := getattr(self.studio, "access", None):
@@ -233,6 +231,11 @@ def _me(annotator: Annotator | None) -> dict | None:
 
 def _cookie(public_id: object) -> str:
     return f"visit-{public_id}"
+
+
+def _ids(given: dict) -> dict:
+    """The parameters of the study's address by which recruiting services name their people."""
+    return given["ids"] if isinstance(given.get("ids"), dict) else {}
 
 
 def _text(given: dict, name: str) -> str:
