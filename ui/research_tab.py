@@ -129,6 +129,7 @@ def _new_study_form() -> tuple[dict[str, Any], gr.Button, gr.File]:
         with gr.Row():
             new["min_seconds"] = gr.Number(default.min_seconds, label=t("res_min_seconds"), minimum=0, min_width=140)
             new["lease_minutes"] = gr.Number(default.lease_minutes, label=t("res_lease"), minimum=0.05, min_width=140)
+            new["break_every"] = gr.Number(default.break_every, label=t("res_break"), precision=0, minimum=0, min_width=140)
             new["completion_code"] = gr.Textbox(label=t("res_code"), max_length=40, min_width=140)
         with gr.Row():
             new["allow_phone"] = gr.Checkbox(default.allow_phone, label=t("res_phone"))
@@ -227,14 +228,15 @@ class Desk:
         return [view.good(say("res_include_said", language, who=who)), *self.show(name, request)]
 
     def create(self, name, title, folder, methods, archive, per_pair, repeats, checks, max_screens, min_seconds, lease_minutes,
-               completion_code, allow_phone, allow_flip, fit, consent, instructions, request: gr.Request) -> list:
+               break_every, completion_code, allow_phone, allow_flip, fit, consent, instructions, request: gr.Request) -> list:
         """Make a draft; every fault of the edits is listed with its row."""
         language = language_of(request)
 
         def make(sources: list[Path], inside: Path | None) -> studies.Study:
             design = StudyDesign(title=title or "", per_pair=int(per_pair or 0), repeats=float(repeats or 0), checks=float(checks or 0),
                                  max_screens=int(max_screens or 0), min_seconds=float(min_seconds or 0),
-                                 lease_minutes=float(lease_minutes or 0), completion_code=(completion_code or "").strip(),
+                                 lease_minutes=float(lease_minutes or 0), break_every=int(break_every or 0),
+                                 completion_code=(completion_code or "").strip(),
                                  allow_phone=bool(allow_phone), allow_flip=bool(allow_flip), consent=consent or "",
                                  instructions=instructions or "")
             wanted = tuple(part.strip() for part in (methods or "").split(",") if part.strip())

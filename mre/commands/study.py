@@ -127,7 +127,7 @@ def _add_design(parser: argparse.ArgumentParser) -> None:
             ("min_median_seconds", float, "median seconds of the latest scored screens below which a visit ends; 0: never")):
         shown = getattr(default, name)
         parser.add_argument("--" + name.replace("_", "-"), type=kind, help=f"{text} (default: {shown})" if shown != "" else text)
-    for name, text in (("allow_flip", "the original and the other edit may be laid over an edit"), ("allow_phone", "phones may be used")):
+    for name, text in (("allow_flip", "pictures may be shown in each other's place"), ("allow_phone", "phones may be used")):
         parser.add_argument("--" + name.replace("_", "-"), action=argparse.BooleanOptionalAction, help=f"{text} (default: yes)")
     parser.add_argument("--keep-recruiting-id", action=argparse.BooleanOptionalAction,
                         help="keep the id that a recruiting service gave an annotator, encrypted, to pay them (default: no)")
