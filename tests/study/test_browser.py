@@ -437,7 +437,7 @@ def test_a_break_is_suggested_kindly_and_takes_no_time(chrome, tmp_path):
 def test_an_answer_that_comes_too_late_is_told_kindly_and_the_next_pair_is_there(chrome, site):
     page = open_page(chrome, site.url, locale="zh-CN")
     begin(page)
-    token, other = visit.enter(site.store, site.study.public_id)
+    _token, other = visit.enter(site.store, site.study.public_id)
     with site.store.write() as connection:
         site.store.lock(connection, studies_table, site.study.id)
         connection.execute(assignments.update().where(assignments.c.state == "leased").values(lease_expires_at=1))
@@ -538,11 +538,13 @@ def test_a_study_without_flipping_never_shows_a_picture_in_anothers_place(chrome
 SETTLED = """() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(() => {
   const seen = (node) => { const box = node.getBoundingClientRect();
     const top = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
-    return box.width > 0 && box.height >= 20 && box.x >= 0 && box.y >= 0 && box.right <= innerWidth && box.bottom <= innerHeight && node.contains(top); };
+    return box.width > 0 && box.height >= 20 && box.x >= 0 && box.y >= 0 && box.right <= innerWidth && box.bottom <= innerHeight
+      && node.contains(top); };
   const wanted = [...document.querySelectorAll("#grid label, #panel button, #tabs button, .frame, .pictures figcaption")].filter((node) =>
     node.offsetParent !== null && getComputedStyle(node).visibility === "visible");
   resolve({
-    frames: wanted.filter((node) => node.matches(".frame")).map((node) => node.getBoundingClientRect()).map((box) => [box.x, box.y, box.width, box.height]),
+    frames: wanted.filter((node) => node.matches(".frame")).map((node) => node.getBoundingClientRect())
+      .map((box) => [box.x, box.y, box.width, box.height]),
     hidden: wanted.filter((node) => !seen(node)).map((node) => node.id || node.htmlFor || node.className || node.textContent),
     labels: wanted.filter((node) => node.matches("#grid label")).length });
 })))"""
