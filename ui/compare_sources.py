@@ -17,7 +17,6 @@ from mre.recipes import png_bytes
 from ui.studio import Studio
 
 RUN_FILE = "scores.csv"         # of a benchmark folder, beside its edits.csv
-MOST_RUNS = 200
 PREVIEW_PIXELS = 512
 PictureOf = Callable[[str, str | None], bytes | None]       # (item, method or None for the original) -> PNG
 
@@ -42,9 +41,7 @@ def study_names(studio: Studio) -> list[str]:
 
 def run_names(studio: Studio) -> list[str]:
     """Judge runs below the data folder, by their folder's name relative to it."""
-    data = Path(studio.settings.data)
-    found = sorted({*data.glob(f"*/{RUN_FILE}"), *data.glob(f"*/*/{RUN_FILE}")})[:MOST_RUNS] if data.is_dir() else []
-    return [str(path.parent.relative_to(data)) for path in found]
+    return studio.folders_with(RUN_FILE)
 
 
 def read_sources(studio: Studio, study: str | None, human_files: Sequence[str] | None, run: str | None, judge_files: Sequence[str] | None,

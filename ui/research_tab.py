@@ -32,6 +32,7 @@ from ui.texts import language_of, say, t
 
 title = t("tab_research")
 REFRESH_SECONDS = 20
+EDITS_FILE = "edits.csv"
 MAX_SIMULATED = 50
 MAX_LINKS = 500
 POWER = {"gap": 0.25, "between": 0.85, "within": 1.13}          # a quarter of a point; the spreads of our simulated annotators
@@ -85,6 +86,7 @@ def build(studio) -> None:
     private = {"api_visibility": "private"}
     quiet = private | {"show_progress": "hidden"}
     refresh.click(desk.lists, chosen, lists, **private)
+    gr.on([refresh.click, gr.context.Context.root_block.load], desk.folders, None, new["folder"], **quiet)
     chosen.change(desk.show, chosen, shown, **quiet)
     chosen.input(lambda: ("", "", ""), None, [agreement, table, said], **quiet)       # they spoke of another study
     gr.Timer(REFRESH_SECONDS).tick(desk.show, chosen, shown, **quiet)
@@ -116,7 +118,7 @@ def _new_study_form() -> tuple[dict[str, Any], gr.Button, gr.File]:
         new["title"] = gr.Textbox(default.title, label=t("res_title"), elem_id="new-title")
     with gr.Row(equal_height=False):
         with gr.Column():
-            new["folder"] = gr.Textbox(label=t("res_folder"), lines=2, elem_id="new-folder")
+            new["folder"] = gr.Dropdown([], multiselect=True, label=t("res_folder"), elem_id="new-folder")
             new["methods"] = gr.Textbox(label=t("res_methods"), placeholder="tiny, tiny-baseline", elem_id="new-methods")
         new["archive"] = gr.File(label=t("res_zip"), file_types=[".zip"], type="filepath", height=170)
     with gr.Row():
@@ -195,6 +197,10 @@ class Desk:
                 view.methods(figures.method_means(self.store, name), figures.position_bias(self.store, name, known), language),
                 view.downloads(name, language), *(gr.update(interactive=study.state in states) for states in MOVES.values())]
 
+    def folders(self) -> Any:
+        """The folders of edits that a study can be made of."""
+        return gr.update(choices=self.studio.folders_with(EDITS_FILE))
+
     def agreement(self, name: str | None, request: gr.Request) -> str:
         language = language_of(request)
         found = self._tried(lambda: figures.agreement(self.store, self._chosen(name, language)))
@@ -247,10 +253,12 @@ class Desk:
             if archive:
                 with unpacked(Path(archive)) as source:
                     return make([source], source)
-            given = [Path(line.strip()) for line in (folder or "").splitlines() if line.strip()]
-            if not given:
+            there = self.studio.folders_with(EDITS_FILE)
+            if unknown := [str(given)[:100] for given in folder or [] if given not in there]:
+                raise StudyError(say("res_no_folder", language, name=unknown[0]))
+            if not folder:
                 raise StudyError(say("res_give_source", language))
-            return make(given, None)
+            return make([self.studio.settings.data / given for given in folder], None)
 
         return self._made(from_source, "res_created", request)
 

@@ -80,13 +80,13 @@ TEXTS = {
     "res_scores_files": ("All scores", "所有分数"), "res_table_files": ("The paper's Table 3", "论文的表 3"),
     "res_table_go": ("Show Table 3 of this study", "显示本研究的表 3"),
     # new study
-    "res_new_about": ("From a folder of edits (`OUT/METHOD/ITEM.png` with `edits.csv`) as `python -m mre bench` writes it: its path on "
-                      "this machine, or a ZIP of it. A CSV or JSONL with the same columns works too.",
+    "res_new_about": ("From a folder of edits (`OUT/METHOD/ITEM.png` with `edits.csv`) as `python -m mre bench` writes it: one in the "
+                      "studio's data folder, or a ZIP of it. From anywhere else: `python -m mre study create`.",
                       "来自编辑结果的文件夹（`OUT/METHOD/ITEM.png` 和 `edits.csv`，"
                       "由 `python -m mre bench` 生成）："
-                      "填写本机路径，或上传其 ZIP。列相同的 CSV 或 JSONL 也可以。"),
+                      "选择数据文件夹中的一个，或上传其 ZIP。其他位置请用 `python -m mre study create`。"),
     "res_name": ("Name (annotators never see it)", "名称（标注者看不到）"), "res_title": ("Title that annotators see", "标注者看到的标题"),
-    "res_folder": ("Folders, CSV or JSONL on this machine, one per line", "本机上的文件夹、CSV 或 JSONL，每行一个"),
+    "res_folder": ("Folders of edits in the data folder", "数据文件夹中的编辑结果"),
     "res_zip": ("or a ZIP of the folder", "或文件夹的 ZIP"),
     "res_methods": ("Methods, separated by commas (empty: all)", "方法，用逗号分隔（空：全部）"),
     "res_repeats": ("Hidden repeats, %", "隐藏重复题，%"),
@@ -103,7 +103,8 @@ TEXTS = {
     "res_instructions": ("Further instructions (plain text)", "补充说明（纯文本）"), "res_create": ("Create the draft", "创建草稿"),
     "res_import": ("Or bring back an exported CSV or JSONL as a closed study of the name above",
                    "或将导出的 CSV 或 JSONL 读回，成为上面名称的已结束研究"),
-    "res_give_source": ("Give a folder on this machine, or a ZIP.", "请填写本机文件夹或上传 ZIP。"),
+    "res_give_source": ("Choose a folder, or upload a ZIP.", "请选择文件夹或上传 ZIP。"),
+    "res_no_folder": ("There is no folder of edits {name!r} in the data folder.", "数据文件夹中没有编辑结果 {name!r}。"),
     "res_created": ("{name} is a draft; start it when it is right.", "{name} 已创建为草稿；确认无误后再开始。"),
     "res_imported": ("{name} was read from the file.", "已从文件读入 {name}。"),
     "res_faults": ("Nothing was made. {count} faults:", "没有创建任何内容。共 {count} 处错误："),
