@@ -19,6 +19,7 @@ from mre.data.scenes import SceneTriplet, draw_triplet
 from mre.imaging import open_image, pixel_digest
 from mre.recipes import png_bytes
 from ui.chips import PICK
+from ui.door import keep_as_input
 from ui.studio import Studio
 from ui.texts import add_texts, say
 
@@ -94,15 +95,11 @@ def on_pick(studio: Studio) -> Callable:
     """Put the example that was clicked into the form."""
     def pick(event: gr.EventData, request: gr.Request) -> tuple[Any, Any]:
         try:
-            example = EXAMPLES[int(event.pick)]
+            number = int(event.pick)
+            example = EXAMPLES[number]
         except (ValueError, IndexError, TypeError, AttributeError):
             return gr.skip(), gr.skip()
-        folder = studio.shelf.folder / "examples"
-        folder.mkdir(exist_ok=True)
-        file = folder / example.file_name
-        if not file.is_file():
-            file.write_bytes((PHOTOS / example.photo).read_bytes() if example.photo else png_bytes(example.picture()))
-        return str(file), example.instruction
+        return keep_as_input(studio, _whole(number), example.file_name, request), example.instruction
     return pick
 
 
@@ -113,6 +110,12 @@ def add_routes(app: FastAPI) -> None:
         if not 0 <= number < len(EXAMPLES):
             return Response(status_code=404)
         return Response(_thumb(number), media_type="image/jpeg", headers={"Cache-Control": "public, max-age=86400"})
+
+
+@lru_cache(maxsize=2 * len(EXAMPLES))
+def _whole(number: int) -> bytes:
+    example = EXAMPLES[number]
+    return (PHOTOS / example.photo).read_bytes() if example.photo else png_bytes(example.picture())
 
 
 @lru_cache(maxsize=len(EXAMPLES))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import secrets
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,6 @@ from mre.errors import ImageError
 from mre.imaging import open_image
 from mre.rewards import NOTHING_WRONG, PERSPECTIVES, Reward
 from ui.chips import PICK, chips_html
-from ui.pictures import own_upload_folder
 from ui.studio import Studio
 from ui.texts import add_texts, t
 
@@ -131,15 +128,7 @@ def photo_field(**options: Any) -> gr.Image:
 
 
 def _path_as_sent(payload: ImageData | None) -> str | None:
-    """Where the picture lies; one that came inside its address (a program's or agent's) is written to a file first, unread."""
-    if payload and payload.url and payload.url.startswith("data:"):
-        try:
-            data = base64.b64decode(payload.url.partition(",")[2], validate=True)
-        except ValueError:
-            data = b""                           # `open_image` refuses an empty file by name
-        with tempfile.NamedTemporaryFile(dir=own_upload_folder(), suffix=".png", delete=False) as file:
-            file.write(data)
-        return file.name
+    """Where the upload lies: `ui.door` has looked up whose it is."""
     return payload.path if payload else None
 
 

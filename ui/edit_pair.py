@@ -88,7 +88,6 @@ def run_pair(studio: Studio, visit: Visit, language: str, first: str, second: st
     visit.stop.clear()
     try:
         photo, settings = photo_of(photo_path), settings_of(*values)
-        visit.uses(photo_path)
         yield bar(say("run_loading", language), None), None
 
         def work(tell: Callable[..., None], should_stop: Callable[[], bool]) -> list[EditResult]:

@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
 from gradio.data_classes import FileData
 from gradio.route_utils import get_request_origin
-from PIL import Image
 
 from mre.editing import EditSettings
-from mre.errors import MreError
 from mre.recipes import read_recipe
 from mre.rewards import Reward
 from ui.edit_form import photo_field, photo_of
-from ui.edit_visit import forget_session, is_used
-from ui.pictures import address, forget_upload
+from ui.edit_visit import forget_session
+from ui.pictures import address
 from ui.studio import Studio
 from ui.texts import add_texts, t
-
-if TYPE_CHECKING:
-    from gradio.mcp import GradioMCPServer
 
 TEXTS = {
     "tab_programs": ("Programs", "程序接口"),
@@ -90,14 +84,13 @@ def edit_endpoint(studio: Studio, page: gr.Blocks) -> Callable:
             reward = Reward.parse(f"{following},{preserving},{quality}", reward_text or None)
             settings = EditSettings(instruction, reward, seed if seed is not None else 42, steps or None, guidance_scale,
                                     image_guidance_scale, scheduler or "default")
-            result = studio.editor(model or None).edit(photo_of(image), settings)
+            result = studio.editor(model or None).edit(photo_of(image), settings, should_stop=studio.closing.is_set)
             token = studio.shelf.put(result.png(bool(recipe_inside)), "edited.png", OWNER, KEPT_SECONDS)
             return str(get_request_origin(request.request, "").join(address(token, "edited.png"))), json.loads(result.recipe.to_json())
         except Exception as error:
             raise studio.error(error) from None
         finally:
-            _forget(image)
-            forget_session(page, request.session_hash)
+            _forget(studio, page, request.session_hash, image)
     return edit
 
 
@@ -107,15 +100,6 @@ def _as_address(address: str | None) -> FileData | None:
     return address and FileData(path=address, orig_name="edited.png", is_stream=True)
 
 
-def show_agents(studio: Studio, tools: GradioMCPServer) -> None:
-    """Let agents see a result, not only its address: their server looks for a file where the address points."""
-    def picture(address: str) -> Image.Image | None:
-        with suppress(MreError, OSError, IndexError):
-            return Image.open(studio.shelf.path(address.split("/pictures/")[1].partition("/")[0]))
-        return None
-    tools.get_image = picture
-
-
 def recipe_endpoint(studio: Studio, page: gr.Blocks) -> Callable:
     def recipe(request: gr.Request, picture: str) -> dict[str, Any]:
         try:
@@ -123,19 +107,19 @@ def recipe_endpoint(studio: Studio, page: gr.Blocks) -> Callable:
         except Exception as error:
             raise studio.error(error) from None
         finally:
-            _forget(picture)
-            forget_session(page, request.session_hash)
+            _forget(studio, page, request.session_hash, picture)
     return recipe
 
 
 def models_endpoint(studio: Studio, page: gr.Blocks) -> Callable:
     def models(request: gr.Request) -> list[dict[str, str]]:
-        forget_session(page, request.session_hash)
+        _forget(studio, page, request.session_hash)
         return [{"model": name, "status": editor.status} for name, editor in studio.editors.items()]
     return models
 
 
-def _forget(upload: str | None) -> None:
-    """A program's upload has been read and is not needed again, unless somebody's page shows the same file."""
-    if upload and not is_used(upload):
-        forget_upload(upload)
+def _forget(studio: Studio, page: gr.Blocks, session: str | None, upload: str | None = None) -> None:
+    """A program's call is over: its upload has been read and is not needed again. A page that calls as a program does goes on."""
+    if session not in studio.visits:
+        studio.uploads.forget(upload)
+        forget_session(page, session)

@@ -50,8 +50,6 @@ def on_drop(studio: Studio, form: Form, answer: gr.HTML) -> Callable:
         language = language_of(request)
         if not file:
             return {answer: ""}
-        if visit is not None:
-            visit.uses(file)
         try:
             recipe = read_recipe(file, name=Path(file).name)
             settings = EditSettings.from_recipe(recipe)

@@ -93,7 +93,6 @@ def run_edit(studio: Studio, visit: Visit, language: str, previews: bool, random
     visit.stop.clear()
     try:
         photo = photo_of(photo_path)
-        visit.uses(photo_path)
         settings = settings_of(*values)
         if random_seed:
             settings = type(settings)(**{**settings.__dict__, "seed": new_seed()})

@@ -32,8 +32,6 @@ def on_photo(studio: Studio) -> Callable:
     def seen(request: gr.Request, visit: Visit | None, path: str | None, model: str) -> str:
         if not path:
             return ""
-        if visit is not None:
-            visit.uses(path)
         try:
             return seen_html(studio, path, model, language_of(request))
         except MreError as error:

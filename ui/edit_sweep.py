@@ -165,7 +165,6 @@ def run_sweep(studio: Studio, visit: Visit, language: str, photo_path: str | Non
     visit.stop.clear()
     try:
         photo = photo_of(photo_path)
-        visit.uses(photo_path)
         sweep = plan(studio, model, settings, choice)
         made = Made(sweep)
         _forget(visit)

@@ -27,6 +27,7 @@ from ui import (
     edit_words,
     pictures,
 )
+from ui.door import keep_as_input
 from ui.edit_form import Form
 from ui.edit_run import note, run_edit
 from ui.edit_viewer import difference, empty_viewer, viewer
@@ -120,8 +121,8 @@ def build(studio: Studio) -> None:
                  [visit, progress, *shown, form.seed], validator=check_form, **heavy)
     done.then(*redraw, **quiet)
     gr.on([stop.click, sweep.stop.click], on_stop, visit, None, **quiet)
-    as_input.click(on_use_as_input, [visit, photo], [photo, undo], **quiet)
-    undo.click(on_undo, visit, [photo, undo], **quiet)
+    as_input.click(on_use_as_input(studio), [visit, photo], [photo, undo], **quiet)
+    undo.click(on_undo(studio), visit, [photo, undo], **quiet)
     reuse.click(on_reuse(studio, form), visit, [*form.settings, form.model, form.random_seed], **quiet)
 
     history.shots.pick(on_show(edit_history.picked), visit, shown, **quiet)
@@ -158,6 +159,7 @@ def on_close(studio: Studio, page: gr.Blocks) -> Callable:
         if visit := studio.visits.pop(request.session_hash, None):
             visit.close()
         forget_session(page, request.session_hash)
+        studio.uploads.drop_session(request.session_hash)
     return close
 
 
@@ -242,23 +244,28 @@ def downloads_html(entry: Entry, language: str) -> str:
             f'id="download-plain">{say("download_plain", language)}</a></p>')
 
 
-def on_use_as_input(visit: Visit | None, photo: str | None) -> tuple[Any, Any]:
+def on_use_as_input(studio: Studio) -> Callable:
     """The picture shown becomes the photo; the photo before it can be had back."""
-    found = visit.shelf.get(visit.shown.picture) if visit and visit.shown else None
-    if found is None:
-        return gr.skip(), gr.skip()
-    if photo:
-        with suppress(MreError):                 # a photo that cannot be read is not worth going back to
-            visit.earlier.append(visit.shelf.put(png_bytes(edit_form.photo_of(photo)), "photo.png", visit.id))
-    return str(found.file), gr.Button(interactive=bool(visit.earlier))
+    def use(request: gr.Request, visit: Visit | None, photo: str | None) -> tuple[Any, Any]:
+        found = visit.shelf.get(visit.shown.picture) if visit and visit.shown else None
+        if found is None:
+            return gr.skip(), gr.skip()
+        if photo:
+            with suppress(MreError):             # a photo that cannot be read is not worth going back to
+                visit.earlier.append(visit.shelf.put(png_bytes(edit_form.photo_of(photo)), "photo.png", visit.id))
+        return keep_as_input(studio, found.file.read_bytes(), found.name, request), gr.Button(interactive=bool(visit.earlier))
+    return use
 
 
-def on_undo(visit: Visit | None) -> tuple[Any, Any]:
+def on_undo(studio: Studio) -> Callable:
     """Back to the photo before; as many times as there are any."""
-    if visit is None or not visit.earlier:
-        return gr.skip(), gr.Button(interactive=False)
-    found = visit.shelf.get(visit.earlier.pop())
-    return str(found.file) if found else gr.skip(), gr.Button(interactive=bool(visit.earlier))
+    def undo(request: gr.Request, visit: Visit | None) -> tuple[Any, Any]:
+        if visit is None or not visit.earlier:
+            return gr.skip(), gr.Button(interactive=False)
+        found = visit.shelf.get(visit.earlier.pop())
+        photo = keep_as_input(studio, found.file.read_bytes(), found.name, request) if found else gr.skip()
+        return photo, gr.Button(interactive=bool(visit.earlier))
+    return undo
 
 
 def on_reuse(studio: Studio, form: Form) -> Callable:

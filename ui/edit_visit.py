@@ -10,11 +10,9 @@ import gradio as gr
 
 from mre.editing import EditResult
 from mre.recipes import Recipe
-from ui.pictures import PictureShelf, forget_upload
+from ui.pictures import PictureShelf
 
 MOST_ENTRIES = 24
-_uploads: dict[str, set[str]] = {}       # file -> visits that use it: equal uploads of two visitors are one file in Gradio's cache
-_uploads_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -31,15 +29,9 @@ class Entry:
     size: tuple[int, int]
 
 
-def is_used(upload: str) -> bool:
-    """Whether a visit that goes on uses this upload."""
-    with _uploads_lock:
-        return upload in _uploads
-
-
 @dataclass(eq=False)
 class Visit:
-    """The session's edits, the one that runs, and the files to remove when the tab closes."""
+    """The session's edits, the one that runs, and the pictures to remove when the tab closes."""
 
     shelf: PictureShelf
     id: str = field(default_factory=lambda: secrets.token_urlsafe(12))
@@ -62,22 +54,11 @@ class Visit:
             self.shelf.drop(*({gone.photo, gone.picture, gone.thumb} - kept))
         return entry
 
-    def uses(self, upload: str) -> None:
-        """Remember an upload, to delete it when the visit ends."""
-        with _uploads_lock:
-            _uploads.setdefault(upload, set()).add(self.id)
-
     def close(self) -> None:
-        """Stop what runs and delete what was uploaded and made."""
+        """Stop what runs and delete what was made."""
         self.closed = True
         self.stop.set()
         self.shelf.drop_owner(self.id)
-        with _uploads_lock:
-            for upload in [file for file, visits in _uploads.items() if self.id in visits]:
-                _uploads[upload].discard(self.id)
-                if not _uploads[upload]:
-                    del _uploads[upload]
-                    forget_upload(upload)
 
 
 def forget_session(page: gr.Blocks, session: str | None) -> None:

@@ -5,9 +5,7 @@ Gradio's own cache is common to all visitors and keeps what it is given; a visit
 
 from __future__ import annotations
 
-import atexit
 import math
-import os
 import secrets
 import shutil
 import tempfile
@@ -15,7 +13,6 @@ import threading
 import time
 import weakref
 from collections import OrderedDict
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -26,6 +23,7 @@ from fastapi.responses import FileResponse
 from mre.errors import ImageError
 from mre.imaging import open_image
 from mre.recipes import png_bytes
+from ui.uploads import own_folder
 
 MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".csv": "text/csv; charset=utf-8"}
 MAX_BYTES = 1_000_000_000
@@ -47,7 +45,7 @@ class PictureShelf:
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self.max_bytes = max_bytes
-        self.folder = Path(tempfile.mkdtemp(prefix="mre-studio-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="pictures-", dir=own_folder()))
         self._pictures: OrderedDict[str, Picture] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
@@ -100,49 +98,6 @@ class PictureShelf:
         if picture := self._pictures.pop(token, None):
             self._bytes -= picture.size
             picture.file.unlink(missing_ok=True)
-
-
-def own_upload_folder() -> Path:
-    """Gradio's folder for uploads, as one of this process's own unless the environment names another; gone when the process ends."""
-    if "GRADIO_TEMP_DIR" not in os.environ:
-        folder = tempfile.mkdtemp(prefix="mre-uploads-")
-        os.environ["GRADIO_TEMP_DIR"] = folder
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return Path(os.environ["GRADIO_TEMP_DIR"])
-
-
-def forget_upload(upload: str | None) -> None:
-    """Delete an uploaded file; anything that does not lie in the folder of uploads is left alone."""
-    if upload and Path(upload).resolve().is_relative_to(own_upload_folder().resolve()):
-        with suppress(OSError):
-            Path(upload).unlink(missing_ok=True)
-            Path(upload).parent.rmdir()          # Gradio gives each its own; another name may still be in it
-
-
-def trim(folder: Path, max_bytes: int = MAX_BYTES) -> int:
-    """Delete the oldest files under a folder until it holds no more than `max_bytes`. Returns the bytes left."""
-    files = []
-    for path in folder.rglob("*"):
-        with suppress(OSError):                  # gone meanwhile
-            if path.is_file():
-                files.append((path.stat().st_mtime, path.stat().st_size, path))
-    total = sum(size for _, size, _ in files)
-    for _, size, path in sorted(files):
-        if total <= max_bytes:
-            break
-        with suppress(OSError):
-            path.unlink()
-        total -= size
-    return total
-
-
-def keep_trimmed(folder: Path, seconds: float = 60.0) -> None:
-    """Hold the folder to its limit from now on, in the background."""
-    def watch() -> None:
-        while True:
-            time.sleep(seconds)
-            trim(folder)
-    threading.Thread(target=watch, name="trim uploads", daemon=True).start()
 
 
 def address(token: str, name: str = "picture.png", *, plain: bool = False) -> str:

@@ -19,6 +19,7 @@ import mre
 from mre.editing import Editor, Turns
 from mre.errors import MreError, SettingsError
 from ui.pictures import PictureShelf
+from ui.uploads import Uploads
 
 if TYPE_CHECKING:
     from mre.study.store import Store
@@ -60,6 +61,8 @@ class Studio:
         self.settings = settings
         self.turns = Turns()                               # one edit at a time on the device, whichever model
         self.shelf = PictureShelf()
+        self.uploads = Uploads()
+        self.closing = threading.Event()                   # set when the process shall end: what runs stops within a step
         if editors is not None:
             self.editors = editors
             self.turns = self.editor().turns
@@ -101,6 +104,13 @@ class Studio:
         timer.daemon = True
         timer.start()
 
+    def folders_with(self, file: str, most: int = 200) -> list[str]:
+        """Folders below the data folder that hold a file of this name, as their names relative to it: the only folders of the server
+        that a visitor can choose from."""
+        data = Path(self.settings.data)
+        found = sorted({*data.glob(f"*/{file}"), *data.glob(f"*/*/{file}")})[:most] if data.is_dir() else []
+        return [path.parent.relative_to(data).as_posix() for path in found]
+
     @cached_property
     def store(self) -> Store:
         """The database of human-evaluation studies; a new one begins with the demo study."""
@@ -124,6 +134,12 @@ class Studio:
         from mre.judge import make_judge
         return make_judge(self.settings.judge, cache=self.settings.data / "judge-answers.sqlite",
                           max_requests=self.settings.judge_requests, limits_last=True)
+
+    def close(self) -> None:
+        """End what visitors run, within a step."""
+        self.closing.set()
+        for visit in list(self.visits.values()):
+            visit.stop.set()
 
     def trouble(self, error: Exception) -> str:
         """An error as one line for the page, with an id under which the log has the whole of it. No path, no stack."""

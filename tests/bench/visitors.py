@@ -25,8 +25,8 @@ from mre.editing import Editor
 from mre.recipes import read_recipe
 from tests.ui.serving import served
 from ui.app import build_app
-from ui.pictures import own_upload_folder
 from ui.studio import StudioSettings
+from ui.uploads import own_folder
 
 
 def picture(number: int) -> bytes:
@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--edits", type=int, default=500)
     parser.add_argument("--interleaved", type=int, default=200)
     args = parser.parse_args()
-    uploads = own_upload_folder()
+    uploads = own_folder()
     editor = Editor(args.model)
     editor.pipeline()
     with tempfile.TemporaryDirectory() as data:

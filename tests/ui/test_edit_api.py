@@ -24,7 +24,7 @@ from tests.fake_editing import fake_editor
 from tests.test_imaging import bomb
 from tests.ui.serving import served
 from ui.app import build_app
-from ui.pictures import PictureShelf, trim
+from ui.pictures import PictureShelf
 from ui.studio import Studio, StudioSettings, without_paths
 
 
@@ -237,11 +237,15 @@ def test_files_of_the_server_cannot_be_named_as_pictures(client):
         assert tempfile.gettempdir() not in stream
 
 
-def test_a_programs_upload_is_gone_after_use(client):
+def test_a_programs_upload_is_gone_after_use(client, app):
+    uploads = app.state.studio.uploads
+    before = set(uploads.folder.iterdir())
     sent = upload(client, picture(77))
-    assert Path(sent["path"]).exists()
-    call(client, "edit", [sent, "make it blue", 5, 5, 5, "", 1, None, None, None, "default", "", True])
-    assert not Path(sent["path"]).exists()
+    came = set(uploads.folder.iterdir()) - before
+    assert [file.read_bytes() for folder in came for file in folder.iterdir()] == [picture(77)]
+    assert call(client, "edit", [sent, "make it blue", 5, 5, 5, "", 1, None, None, None, "default", "", True])[0] == "complete"
+    assert not any(folder.exists() for folder in came)
+    assert call(client, "edit", [sent, "make it blue", 5, 5, 5, "", 1, None, None, None, "default", "", True])[0] == "error"
 
 
 def test_pictures_of_a_visit_have_secret_addresses_and_go_with_it(tmp_path):
@@ -262,15 +266,6 @@ def test_a_programs_picture_is_kept_for_its_time_only():
     shelf.put(b"333", "c.png", "programs")
     assert shelf.bytes_used == 5
     assert len(list(shelf.folder.iterdir())) == 2
-
-
-def test_the_upload_folder_is_held_to_its_limit(tmp_path):
-    import os
-    for number in range(5):
-        (tmp_path / f"{number}").write_bytes(bytes(100))
-        os.utime(tmp_path / f"{number}", (number, number))
-    assert trim(tmp_path, 250) == 200
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["3", "4"]
 
 
 def test_unknown_pictures_are_not_there_and_messages_lose_their_folders(client):
