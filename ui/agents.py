@@ -50,6 +50,8 @@ def answer_agents(studio: Studio, page: Page) -> None:
             output = await page.process_api(
                 function, tools.insert_empty_state(function.inputs, values), state=SessionState(page), session_hash=session,
                 request=gr.Request(request, username=studio.access.name(request), session_hash=session))
+        except gr.Error as error:
+            raise RuntimeError(error.message) from None          # its `str` is in quotation marks
         finally:
             forget_session(page, session)
             studio.uploads.drop_session(session)

@@ -129,8 +129,8 @@ def caller_of(studio: Any, request: Any) -> Caller:
     inner = getattr(request, "request", request)
     if inner is None or not hasattr(inner, "cookies"):
         return NOBODY
-    identity = studio.access.name(inner) if studio.access.enabled else ""
-    return Caller(identity, visit_of(inner), getattr(request, "session_hash", None) if inner is not request else None)
+    session = (studio.access.session(inner) or {}) if studio.access.enabled else {}
+    return Caller(str(session.get("account") or session.get("digest") or ""), visit_of(inner), getattr(request, "session_hash", None) if inner is not request else None)
 
 
 def keep_as_input(studio: Any, data: bytes, name: str, request: gr.Request | None) -> str:

@@ -21,6 +21,7 @@ from starlette.routing import Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mre.imaging import MAX_BYTES
+from ui.cookies import set_cookie
 from ui.door import caller_of
 from ui.uploads import COOKIE, MOST_BYTES, PREFIX, Caller, NotUploaded, Uploads, visit_of
 
@@ -85,9 +86,9 @@ class VisitCookie:
 
         async def send_with_cookie(message: Message) -> None:
             if message["type"] == "http.response.start":
-                cookie = f"{COOKIE}={scope['new_visit']}; Path=/; Max-Age={COOKIE_DAYS * 86400}; HttpOnly; SameSite=lax"
-                cookie += "; Secure" if scope["scheme"] == "https" else ""
-                message["headers"] = [*message.get("headers", ()), (b"set-cookie", cookie.encode())]
+                answer = Response()
+                set_cookie(answer, Request(scope), COOKIE, scope["new_visit"], COOKIE_DAYS * 86400)
+                message["headers"] = [*message.get("headers", ()), answer.raw_headers[-1]]
             await send(message)
         await self.app(scope, receive, send_with_cookie)
 

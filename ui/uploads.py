@@ -26,6 +26,7 @@ from urllib.parse import quote
 
 from mre.errors import MreError
 from mre.imaging import MAX_BYTES
+from ui.cookies import cookie
 
 if TYPE_CHECKING:
     from fastapi import Request
@@ -54,7 +55,8 @@ class UploadTooLarge(MreError):
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks: an account's name (or ""), the browser by its cookie, and the page or program by its session."""
+    """Who asks: an account, or the session of an invited visitor ("" without accounts), the browser by its cookie, and the page or program
+    by its session."""
 
     identity: str = ""
     visit: str | None = None        # None: keeps no cookies, as many programs do
@@ -235,8 +237,8 @@ def safe_name(name: str) -> str:
 
 def visit_of(request: Request) -> str | None:
     """The browser's cookie, if it has one of ours."""
-    value = request.cookies.get(COOKIE, "")
-    return value if VISIT.fullmatch(value) else None
+    value = cookie(request, COOKIE)
+    return value if value and VISIT.fullmatch(value) else None
 
 
 def file_address(upload: Upload) -> str:

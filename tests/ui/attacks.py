@@ -21,10 +21,11 @@ _hooked = threading.Event()
 
 @contextmanager
 def watching(paths: list[str]) -> Iterator[list[str]]:
-    """The names of those of the paths that this process opens, or lists, from now on. Works for relative names and links too."""
+    """The names of those of the paths that this process opens, or lists, from now on. Works for relative names and links too. The
+    working folder itself is not watched: Python looks there whenever it imports."""
     seen: list[str] = []
     _watched.clear()
-    _watched.update({os.path.abspath(path): seen for path in paths})
+    _watched.update({place: seen for path in paths if (place := os.path.abspath(path)) != os.getcwd()})
 
     def heard(event: str, args: tuple) -> None:
         if _watched and event in ("open", "os.listdir", "os.scandir", "shutil.copyfile", "shutil.move", "os.rename", "os.remove"):

@@ -127,13 +127,13 @@ def refusal(client: httpx.Client) -> str:
     return found[0]
 
 
-BRIEF = ("file", "no meta", "url", "list", "deep")
+BRIEF = ("picture as a file", "missing as a file", "address as a file", "another's upload as a file", "no meta", "list", "picture as text")
 
 
-@pytest.mark.timeout(900)        # fifteen thousand requests where there are no accounts: about a minute on a quiet machine
+@pytest.mark.timeout(900)        # fourteen thousand requests where there are no accounts: about a minute on a quiet machine
 def test_no_input_of_any_function_takes_what_was_not_uploaded_in_the_session(site, capsys):
     """Every function that the running studio describes, private ones too, and every input; a new input is tried as well, by itself.
-    With accounts the ways to write a file are fewer; that a door stands before each function is all that can differ."""
+    With accounts it is some of the attacks, except where a file is asked for: that the door stands there too is all that can differ."""
     stranger = site.client("vera")
     places = {**site.places, "another's upload": upload(stranger), "another's upload as it lies": str(file_of(site, upload(stranger))),
               "another's picture": str(picture_of(site, stranger))}
@@ -142,7 +142,9 @@ def test_no_input_of_any_function_takes_what_was_not_uploaded_in_the_session(sit
     walk = Walk(client)
     wrong = defaultdict(list)
     inputs = 0
-    kinds = {name: value for name, value in shapes(places["picture"]).items() if not site.signed or name in BRIEF}
+    attacks = {f"{place} as a file": (shapes(value)["file"], True) for place, value in places.items()}
+    attacks |= {shape: (value, True) for shape, value in shapes(places["picture"]).items()}
+    attacks |= {f"{place} as text": (places[place], False) for place in ("picture", "table")}
 
     def attack(task: tuple[dict, int, str, object, bool]) -> None:
         function, place, name, value, is_file = task
@@ -155,9 +157,8 @@ def test_no_input_of_any_function_takes_what_was_not_uploaded_in_the_session(sit
     for function in walk.functions:
         for number in range(len(function["inputs"])):
             inputs += 1
-            tasks += [(function, number, f"{place} as a file", shapes(value)["file"], True) for place, value in places.items()]
-            tasks += [(function, number, shape, value, True) for shape, value in kinds.items()]
-            tasks += [(function, number, f"{place} as text", places[place], False) for place in ("picture", "table")]
+            all_of_them = not site.signed or walk.components[function["inputs"][number]]["type"] in ("file", "image")
+            tasks += [(function, number, name, *attacks[name]) for name in (attacks if all_of_them else BRIEF)]
     with watching(list(places.values())) as opened, ThreadPoolExecutor(4) as pool:
         list(pool.map(attack, tasks))
     with capsys.disabled():
@@ -222,9 +223,9 @@ def test_agents_name_nothing_on_the_server_and_nothing_elsewhere(site):
             with watching(list(site.places.values())) as opened:
                 for place in places:
                     told = await agent.call_tool("edit", {"image": place, "instruction": "make it blue"})
-                    assert (told.isError, told.content[0].text) == (True, words), place
+                    assert (told.isError, told.content[0].text) == (True, words), (place, told)
                     told = await agent.call_tool("recipe", {"picture": place})
-                    assert (told.isError, told.content[0].text) == (True, words), place
+                    assert (told.isError, told.content[0].text) == (True, words), (place, told)
             assert opened == []
             for good in (inside, mine, f"{site.url}/gradio_api/file={upload(client)}"):
                 told = await agent.call_tool("edit", {"image": good, "instruction": "make it blue"})
