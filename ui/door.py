@@ -130,7 +130,8 @@ def caller_of(studio: Any, request: Any) -> Caller:
     if inner is None or not hasattr(inner, "cookies"):
         return NOBODY
     session = (studio.access.session(inner) or {}) if studio.access.enabled else {}
-    return Caller(str(session.get("account") or session.get("digest") or ""), visit_of(inner), getattr(request, "session_hash", None) if inner is not request else None)
+    return Caller(str(session.get("account") or session.get("digest") or ""), visit_of(inner),
+                  None if inner is request else request.session_hash)
 
 
 def keep_as_input(studio: Any, data: bytes, name: str, request: gr.Request | None) -> str:

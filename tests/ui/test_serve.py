@@ -78,8 +78,8 @@ def test_a_busy_server_ends_in_time_with_an_edit_running_streams_open_and_reques
         sent = client.post("/gradio_api/upload", files={"files": ("a.png", png())}).json()[0]
         values = edit_values({"path": sent, "meta": {"_type": "gradio.FileData"}})
         event = client.post("/gradio_api/call/edit", json={"data": [*values[:11], "slow", True]}).json()["event_id"]
-        half.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n")
-        body.sendall(b"POST /gradio_api/upload HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+        half.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+        body.sendall(b"POST /gradio_api/upload HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary=x\r\n"
                      b"Content-Length: 99999\r\n\r\n--x")
         with client.stream("GET", f"/gradio_api/call/edit/{event}"), client.stream("GET", "/gradio_api/heartbeat/abc"):
             time.sleep(1)

@@ -324,6 +324,7 @@ def test_with_accounts_an_upload_is_its_accounts(site):
     if not site.signed:
         pytest.skip("there are no accounts here")
     client, stranger = site.client("vic"), site.client("vera")
+    stranger.cookies.delete("mre_visit")
     stranger.cookies.set("mre_visit", client.cookies["mre_visit"])          # even with the other's browser cookie
     assert refusal(stranger) in called(stranger, "edit", edit_values(file(upload(client))))
     assert httpx.post(f"{site.url}/gradio_api/upload", files={"files": b"x"}).status_code == 401
@@ -377,7 +378,7 @@ def test_too_much_is_refused_while_it_comes_and_leaves_nothing(site):
     form = {"Content-Type": "multipart/form-data; boundary=x"}
     with socket.create_connection((httpx.URL(site.url).host, httpx.URL(site.url).port)) as raw:       # told beforehand how much will come
         cookies = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
-        raw.sendall(f"POST /gradio_api/upload HTTP/1.1\r\nHost: x\r\nCookie: {cookies}\r\nContent-Type: {form['Content-Type']}\r\n"
+        raw.sendall(f"POST /gradio_api/upload HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: {cookies}\r\nContent-Type: {form['Content-Type']}\r\n"
                     f"Content-Length: {most + 2_000_000}\r\n\r\n".encode())
         told = raw.recv(10_000).decode()
         assert told.startswith("HTTP/1.1 413 ")
