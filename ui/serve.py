@@ -148,6 +148,8 @@ def serve(settings: StudioSettings, server: socket.socket) -> int:
     threading.Thread(target=announce, daemon=True).start()
     threading.Thread(target=_keep_tidy, args=(studio,), name="tidy uploads", daemon=True).start()
     runner.run(sockets=[server])
+    if runner.should_exit:
+        end()                                # the interpreter would wait for whatever its threads are doing
     return 0
 
 
