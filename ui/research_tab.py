@@ -279,7 +279,7 @@ class Desk:
         language = language_of(request)
         study = self._tried(lambda: studies.invitable(self.store, self._chosen(name, language)))
         base = f"{request.request.url.scheme}://{request.headers.get('host', '')}/join?invitation="
-        secret = self.store.secret
+        secret = self._tried(lambda: self.store.secret)
         personal = [base + invite(secret, "annotator", study.public_id) for _ in range(max(0, min(int(count or 0), MAX_LINKS)))]
         for_many = base + invite(secret, "annotator", study.public_id, personal=False)
         return "\n".join([*personal, "", say("res_for_many", language), for_many])

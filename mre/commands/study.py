@@ -377,7 +377,7 @@ def _rotate_secret(store, args) -> None:
     print("invitation links given out until now open nothing any more; `study invite` and `study invite-visitors` print new ones")
     print("annotators who have begun go on in the browser where they began, or with their personal code" if not args.lost else
           "annotators go on only in the browser where they began; personal codes are void, and whoever comes back by an account, a link or "
-          "a recruiting service's id is a new annotator; restart a server that is running")
+          "a recruiting service's id is a new annotator; kept ids of recruiting services cannot be read; restart a server that is running")
 
 
 def _demo(store, args) -> None:

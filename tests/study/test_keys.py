@@ -149,6 +149,21 @@ def test_rotation_ends_invitations_and_leaves_people_who_they_are(place, tmp_pat
     assert visit.enter(other, study.public_id, key="account/ann")[1].label == ann.label
 
 
+def test_the_command_replaces_the_secret_and_says_what_ends(place, capsys):
+    from mre.__main__ import main
+    store = place()
+    secret, pseudonyms = store.secret, store.pseudonym_key
+    digest = sessions.token_digest(sessions.begin(store, "ann", "m"))
+    where = ["--data", str(place.data), *(["--database", place.database] if place.database else [])]
+    assert main(["study", "rotate-secret", *where]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("1 sessions have ended")
+    assert "invitation links" in told
+    assert sessions.find(store, digest) is None
+    assert place().secret != secret
+    assert place().pseudonym_key == pseudonyms
+
+
 def test_a_rotation_that_is_cut_off_leaves_the_keys_of_before(place, monkeypatch):
     store = place()
     secret = store.secret

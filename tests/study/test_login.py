@@ -212,6 +212,20 @@ def test_a_visitors_link_takes_nobodys_place(studio_app):
     assert client.get("/research/export/s.csv").status_code == 200
 
 
+def test_where_the_keys_are_missing_people_are_told_to_wait_and_the_log_names_the_file(studio_app, tmp_path, caplog, monkeypatch):
+    store = studio_app.state.studio.store
+    [file] = (tmp_path / "data").glob("study-keys-*.json")
+    file.unlink()
+    monkeypatch.setattr(store, "_keys", None)
+    client = somebody(studio_app)
+    assert sign_in(client, "ann") == 503
+    study = studio_app.state.study
+    reply = client.post("/study/api/enter", json={"study": study, "consent": True, "invitation": "x"}, headers=HEADER)
+    assert (reply.status_code, reply.json()["code"]) == (503, "busy")
+    assert file.name in caplog.text
+    assert str(tmp_path) not in reply.text
+
+
 def test_a_long_form_is_not_read(studio_app):
     client = somebody(studio_app)
     assert client.post("/login", data={"name": "ada", "password": "x" * 30_000}).status_code == 413

@@ -11,7 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 
-from mre.errors import StudyError
+from mre.errors import SettingsError, StudyError
 from mre.study import recruiting, studies, visit
 from mre.study.store import StoreUnavailable
 from mre.study.studies import Study
@@ -28,8 +28,8 @@ HEADERS = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff
 MAX_BODY = 300_000
 VISIT_SECONDS = 60 * 24 * 3600
 TOLD_RULES = ("rules_after", "max_skip_share", "max_failed_checks", "min_median_seconds", "completion_share", "keep_recruiting_id")
-STATUS = ((StoreUnavailable, 503, "busy"), (visit.NotYours, 403, "not_yours"), (visit.AlreadyAnswered, 409, "already_answered"),
-          (visit.BadAnswer, 422, "bad_answer"), (StudyError, 409, "not_now"))
+STATUS = ((StoreUnavailable, 503, "busy"), (SettingsError, 503, "busy"), (visit.NotYours, 403, "not_yours"),
+          (visit.AlreadyAnswered, 409, "already_answered"), (visit.BadAnswer, 422, "bad_answer"), (StudyError, 409, "not_now"))
 log = logging.getLogger("mre.study")
 
 
@@ -91,7 +91,7 @@ class Desk:
     def _answered(self, action: str, request: Request, given: dict) -> Response:
         try:
             result = self.actions[action](request, given)
-        except StudyError as error:
+        except (StudyError, SettingsError) as error:
             status, code = next((status, code) for kind, status, code in STATUS if isinstance(error, kind))
             if status == 503:
                 log.warning("%s: %s", action, error)
