@@ -20,7 +20,7 @@ from mre.models.gated import GatedRewardUNet
 from mre.models.patch_autoencoder import PatchAutoencoder
 from mre.models.quiet import quiet_libraries
 from mre.models.reward_text import encode_reward_texts
-from mre.models.unet import RewardUNet2DConditionModel
+from mre.models.unet import RewardUNet2DConditionModel, refuse_pickle
 from mre.rewards import Reward
 
 with quiet_libraries():         # importing the stock pipeline warns four times of a torchvision that nothing here needs
@@ -169,16 +169,17 @@ class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
         return at_step_end
 
     def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:
-        """As in diffusers, in our own layout, without a progress bar for every part."""
+        """As in diffusers, in our own layout, as safetensors alone, without a progress bar for every part."""
+        refuse_pickle(kwargs)
         with quiet_libraries():
             super().save_pretrained(save_directory, **kwargs)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> RewardEditPipeline:
-        """Read a folder or hub id in any of the three layouts. See `mre.models.folders.read_pipeline` for what it takes and raises."""
-        from mre.models.folders import read_pipeline
+        """Read a folder or hub id in any of the three layouts. See `mre.models.folders.load_pipeline` for what it takes and raises."""
+        from mre.models.folders import load_pipeline
 
-        return read_pipeline(cls, pretrained_model_name_or_path, **kwargs)
+        return load_pipeline(cls, pretrained_model_name_or_path, **kwargs)
 
 
 def _native_size(unet: Any, vae: Any) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,7 +21,6 @@ from mre.rewards import PERSPECTIVES
 
 REWARD_SETTINGS = ("use_score", "use_text", "use_attention", "use_addition", "perspectives", "variant", "reward_text_dim",
                    "reward_sinusoid_channels", "reward_num_heads", "reward_dropout", "reward_init", "reward_term_pooling")
-HUB_SETTINGS = ("subfolder", "revision", "token", "cache_dir", "local_files_only")
 
 
 def keeps_settings_of(parent: type) -> Callable:
@@ -122,11 +122,16 @@ class RewardUNet2DConditionModel(UNet2DConditionModel):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> RewardUNet2DConditionModel:
-        """Read a folder or hub id in any of the three layouts. See `mre.models.folders.read_unet` for what it takes and raises."""
-        from mre.models.folders import find_folder, read_unet
+        """Read a folder or hub id in any of the three layouts. See `mre.models.folders.load_unet` for what it takes and raises."""
+        from mre.models.folders import load_unet
 
-        where = {name: kwargs.pop(name) for name in HUB_SETTINGS if name in kwargs}
-        return read_unet(cls, find_folder(pretrained_model_name_or_path, **where), **kwargs)
+        return load_unet(cls, pretrained_model_name_or_path, **kwargs)
+
+    @functools.wraps(UNet2DConditionModel.save_pretrained)       # a pipeline looks at the signature for what it may hand on
+    def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:
+        """As in diffusers, as safetensors alone: what is written can be read back, and pickles are not read."""
+        refuse_pickle(kwargs)
+        super().save_pretrained(save_directory, **kwargs)
 
     def reward_signal(self, sample: Tensor, inputs: dict[str, Any]) -> RewardSignal | None:
         """The reward condition of a batch (Eq. 5-6); none for a model without it."""
@@ -170,6 +175,12 @@ class RewardUNet2DConditionModel(UNet2DConditionModel):
         blocks = (block for block in (*self.down_blocks, self.mid_block, *self.up_blocks) if block is not None)
         return tuple(BlockWithTerm(block, term, signal.term, signal.present)
                      for block, term in zip(blocks, self.reward_terms, strict=True))
+
+
+def refuse_pickle(arguments: Mapping[str, Any]) -> None:
+    """Raise ValueError where `safe_serialization` of these arguments of `save_pretrained` is false."""
+    if not arguments.get("safe_serialization", True):
+        raise ValueError("safe_serialization must be true: weights are written as safetensors alone, since pickles are not read back")
 
 
 def _check_settings(config: Any) -> None:

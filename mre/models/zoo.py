@@ -123,7 +123,8 @@ def describe(name: str) -> ModelInfo:
     folder = _local_folder(name)
     if folder is None:
         return _info(name, known, {}, name != "insp2p", None)
-    from mre.models.folders import INDEX, read_json, reads_rewards
+    from mre.models.folders import reads_rewards
+    from mre.models.weight_files import INDEX, read_json
 
     try:
         return _info(name, known, read_json(folder / INDEX), reads_rewards(folder / "unet"), weight_digest(folder))
@@ -151,13 +152,15 @@ def _digest(files: tuple[tuple[str, int, int], ...]) -> str:
 def _read(name: str, dtype: torch.dtype | None, **start: Any) -> RewardEditPipeline:
     from diffusers import EulerAncestralDiscreteScheduler
 
-    from mre.models.folders import INDEX, find_folder, read_json, read_pipeline
+    from mre.models.folders import load_pipeline
+    from mre.models.hub import find_folder
+    from mre.models.weight_files import AVAILABLE, INDEX, read_json
     from mre.pipeline import RewardEditPipeline
 
     known = KNOWN.get(name, Known(name, ""))
-    folder = _embedded_folder(name) if known.folder else find_folder(known.hub_id or name, subfolder=known.subfolder)
+    folder = _embedded_folder(name) if known.folder else find_folder(known.hub_id or name, subfolder=known.subfolder, variant=AVAILABLE)
     try:
-        pipeline = read_pipeline(RewardEditPipeline, folder, dtype=dtype, **start)
+        pipeline = load_pipeline(RewardEditPipeline, folder, dtype=dtype, variant=AVAILABLE, **start)
         foreign = read_json(folder / INDEX)["_class_name"] != RewardEditPipeline.__name__
     except ModelError as error:
         raise _shortened(error, folder, name) from error.__cause__
@@ -175,13 +178,15 @@ def _embedded_folder(name: str) -> Path:
 
 def _local_folder(name: str) -> Path | None:
     """The folder of a model that is on this machine; none for public weights that are not."""
-    from mre.models.folders import find_folder
+    from mre.models.hub import find_folder
+    from mre.models.weight_files import AVAILABLE
 
     known = KNOWN.get(name)
     if known is not None and known.folder:
         return _embedded_folder(name)
     try:
-        return find_folder(known.hub_id if known else name, subfolder=known.subfolder if known else None, local_files_only=True)
+        return find_folder(known.hub_id if known else name, subfolder=known.subfolder if known else None, variant=AVAILABLE,
+                           local_files_only=True)
     except ModelError:
         if known is None:
             raise

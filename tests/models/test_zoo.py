@@ -77,7 +77,7 @@ def test_the_untrained_model_is_the_same_each_time_and_heeds_instruction_reward_
 
 
 @pytest.mark.parametrize(("name", "message"), [
-    ("nowhere", "there is no model folder nowhere"), ("no/where", "no/where is neither on this machine nor reachable"),
+    ("nowhere", "there is no model folder nowhere"), ("no/where", "no/where is not on this machine, and HF_HUB_OFFLINE forbids"),
     ("../nowhere", "there is no model folder"), ("", "there is no model folder"),
 ])
 def test_a_name_that_leads_nowhere_is_refused_in_one_line(name, message):
@@ -94,7 +94,7 @@ def test_public_weights_that_are_not_here_are_described_but_not_loaded_offline(m
     info = zoo.describe("reward-insp2p")
     assert (info.steps, info.guidance_scale, info.image_guidance_scale, info.size_rule, info.native_size) == (30, 7.5, 1.5, "released", 512)
     assert info.digest is None
-    with pytest.raises(ModelError, match="neither on this machine nor reachable"):
+    with pytest.raises(ModelError, match="is not on this machine, and HF_HUB_OFFLINE forbids asking the hub"):
         zoo.load_pipeline("reward-insp2p")
 
 
