@@ -60,6 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     table.add_argument("--everyone", action="store_true", help="annotators who are excluded from the analysis too, and simulated ones")
 
     study_people.add_verbs(verb)
+    order = verb("order", "draw the sides of a closed study's exported file again from its secret, and compare", study=False)
+    order.add_argument("file", type=Path, metavar="FILE")
     verb("verify", "check the log's seals, and the ratings against the log")
     verb("backup", "copy the whole SQLite store while people go on working", study=False).add_argument("--out", type=Path, required=True)
 
@@ -138,8 +140,8 @@ def _add_design(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int | None:
     from mre.private import private_umask
 
-    if args.verb == "account":
-        return _account(args)
+    if args.verb in WITHOUT_STORE:
+        return WITHOUT_STORE[args.verb](args)
     with private_umask():                # exports hold what people answered
         return _run(args)
 
@@ -327,6 +329,21 @@ def _table(store, args) -> None:
         print(path)
 
 
+def _order(args) -> int:
+    """Needs the file alone, no store."""
+    from mre.study.rebuild import rebuild_sides
+
+    found = rebuild_sides(args.file)
+    for fault in found.faults:
+        print(fault, file=sys.stderr)
+    print(f"{args.file}: {found.agree} of {found.agree + len(found.faults)} screens stand as the order says; "
+          f"{found.untold} checks show one edit on both sides")
+    print(f"order_seed: {found.cell}" + (f"; while the study ran: {found.commitment}" if found.commitment else ""))
+    for pair, first in sorted(found.first_methods.items(), key=str):
+        print(f"side order 0: {first} is Edited Image 1, {', '.join(pair - {first})} is 2")
+    return 1 if found.faults else 0
+
+
 def _verify(store, args) -> int:
     from mre.study import events
     from mre.study.studies import find_study
@@ -434,6 +451,7 @@ def _power(store, args) -> None:
         print(f"{annotators:>10} " + " ".join(f"{one.power:>10.3f}" for one in found) + f"  {found[0].items_needed:>14}")
 
 
+WITHOUT_STORE = {"account": _account, "order": _order}
 VERBS = {"create": _create, "revise": _revise, "change": _change, "list": _list, "status": _status, "start": _start, "pause": _pause,
          "close": _close, "export": _export, "import": _import, "table": _table, "verify": _verify, "backup": _backup,
          "simulate": _simulate, "power": _power, "invite": _invite, "demo": _demo, "invite-visitors": _invite_visitors,

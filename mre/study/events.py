@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from mre.rewards import PERSPECTIVES
+from mre.study.assignment import commitment
 from mre.study.schema import annotators, assignments, events, ratings, studies
 
 
@@ -37,6 +38,8 @@ def verify(connection: Connection, study_id: int) -> list[str]:
     """What is wrong with the log, or between log and ratings; an empty list when all is well."""
     faults = []
     previous = _first(connection, study_id)
+    secret = connection.execute(sa.select(studies.c.order_secret).where(studies.c.id == study_id)).scalar()
+    told = commitment(secret) if secret else None
     final: dict[tuple[str, int], tuple] = {}
     for entry in read_log(connection, study_id):
         if entry.previous != previous or entry.digest != _seal(previous, entry.at, entry.actor, entry.kind, entry.details):
@@ -45,6 +48,8 @@ def verify(connection: Connection, study_id: int) -> list[str]:
         details = json.loads(entry.details)
         if entry.kind == "answer":
             final[entry.actor, details["screen"]] = tuple(map(tuple, details["scores"]))
+        elif entry.kind == "start" and secret and details.get("order_seed", told) != told:
+            faults.append(f"log entry {entry.id}: the study was started with another order ({details['order_seed']}) than it has now")
         elif entry.kind == "skip":
             final.pop((entry.actor, details["screen"]), None)
         elif entry.kind == "withdraw":

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from mre.errors import StudyError
 from mre.study import assignment, studies, visit
+from mre.study import events as log_of
 from mre.study.design import StudyDesign
 from mre.study.schema import annotators, assignments, events, items, pairs
+from mre.study.schema import studies as study_rows
 from mre.study.store import Store
 from mre.study.visit import Answer
 from tests.study.conftest import NO_RULES, Clock, draw_edits
@@ -176,6 +178,12 @@ def test_each_start_draws_a_secret_of_its_own_that_nothing_shows_before_the_stud
     assert "sha256:" + hashlib.sha256(study.order_secret.encode()).hexdigest() in log
     assert study.order_cell == "sha256:" + hashlib.sha256(study.order_secret.encode()).hexdigest()
     assert studies.close(store, "demo").order_cell == study.order_secret
+    with store.read() as connection:
+        assert log_of.verify(connection, study.id) == []
+    with store.write() as connection:
+        connection.execute(study_rows.update().where(study_rows.c.id == study.id).values(order_secret=twin.order_secret))
+    with store.read() as connection:
+        assert "another order" in log_of.verify(connection, study.id)[0]
 
 
 def test_of_an_odd_number_of_pairs_either_order_may_have_one_more():
