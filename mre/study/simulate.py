@@ -2,8 +2,9 @@
 
 A simulated annotator is given what a person would be (the same leases, repeats and checks) and scores it from a drawn truth:
 each edit has a true score per perspective; the annotator adds a bias of their own, noise that grows with fatigue, and rounds to 0..5.
-A careless one scores at random. They score a copy of the study that no person can join, and are marked wherever they are shown.
-The copy's order is drawn from the design's public seed: there is nobody to hide it from, and one seed gives one result.
+An attentive one notices attention checks; a careless one scores at random. They score a copy of the study that no person can join, and
+are marked wherever they are shown. The copy's order is drawn from the design's public seed: there is nobody to hide it from, and one
+seed gives one result.
 """
 
 from __future__ import annotations
@@ -178,7 +179,12 @@ class _Simulation:
             noise = self.crowd.noise * (1 + self.crowd.fatigue * row.screen / 100)
             shown = leases.shown_methods(self.study.order, self.people[number].label, row)
             seen = np.array([self.truth[row.item_id, method] for method in shown])                      # (2, 3)
-            scores = np.clip(np.rint(seen + self.biases[number] + self.rng.normal(0, noise, (2, 3))), 0, 5).astype(int)
+            error = self.biases[number] + self.rng.normal(0, noise, (2, 3))
+            if row.kind == "identical":                         # who looks sees that it is one picture twice
+                error[1] = error[0]
+            elif row.kind == "original":                        # and that nothing was edited
+                error[[method is None for method in shown]] = 0
+            scores = np.clip(np.rint(seen + error), 0, 5).astype(int)
         return Answer(key, 0, tuple(tuple(map(int, line)) for line in scores), active_ms=int(seconds * 1000))
 
 

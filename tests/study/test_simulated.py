@@ -87,6 +87,15 @@ def test_ten_simulated_annotators_at_three_per_pair_share_the_work(store, tmp_pa
     assert max(counts.values()) <= 2 * min(counts.values())            # 18 on average; before, three had 60 each
 
 
+def test_attentive_simulated_annotators_pass_attention_checks_and_careless_ones_do_not(store, tmp_path):
+    studies.create_from_edits(store, "s", [draw_edits(tmp_path / "e", 40, size=(16, 16))], StudyDesign(per_pair=4, repeats=0, checks=50))
+    copy, _screens = simulate(store, "s", Crowd(annotators=4, careless=0, skip=0))
+    assert figures.coverage(store, copy.name).slots_done == 160            # nobody's visit was ended
+    assert [(row.checks >= 15, row.checks_failed) for row in figures.annotator_figures(store, copy.name)] == [(True, 0)] * 4
+    copy, _screens = simulate(store, "s", Crowd(annotators=4, careless=1, skip=0))
+    assert all(row.checks_failed for row in figures.annotator_figures(store, copy.name))
+
+
 def test_simulated_annotators_keep_to_leases_and_least_seconds_of_the_study(store, edits):
     studies.create_from_edits(store, "s", [edits], StudyDesign(per_pair=2, lease_minutes=0.05, min_seconds=60))
     copy, _screens = simulate(store, "s", Crowd(annotators=4, skip=0))
