@@ -10,8 +10,8 @@ import pandas as pd
 
 from mre.rewards import PERSPECTIVES
 from mre.study import figures
+from mre.study.cells import SIMULATED_LABEL
 from mre.study.coverage import Coverage
-from mre.study.schema import SIMULATED_LABEL
 from mre.study.simulate import power
 from mre.study.studies import Study
 from mre.study.table import FORMS as TABLE_FORMS

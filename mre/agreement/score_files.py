@@ -14,7 +14,7 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ import pandas as pd
 
 from mre.errors import DataError
 from mre.rewards import PERSPECTIVES
-from mre.study.cells import restored
+from mre.study.cells import SIMULATED, restored
 
 COLUMN_PERSPECTIVES = (*PERSPECTIVES, "naturalness", "artifacts")       # known as column names; rows may name any perspective
 ALIASES = {"item_id": "item", "rater": "annotator", "annotator_id": "annotator", "study_id": "study", "source_image": "image",
@@ -55,8 +55,15 @@ class Ratings:
 
 
 def read_human(sources: Source | Sequence[Source], names: Sequence[str] | None = None) -> Ratings:
-    """People's ratings from one or more files (a folder stands for its CSV and TSV files) or from an export already in memory."""
-    return _read(sources, names, _human_rows, HUMAN_KEY, "annotator", EXPECTED_HUMAN)
+    """People's ratings from one or more files (a folder stands for its CSV and TSV files) or from an export already in memory. Simulated
+    annotators of a study's export are kept, and named in a notice."""
+    found = _read(sources, names, _human_rows, HUMAN_KEY, "annotator", EXPECTED_HUMAN)
+    people = sorted(map(str, found.frame["annotator"].unique()))
+    simulated = [name for name in people if SIMULATED.fullmatch(name)]
+    if not simulated:
+        return found
+    told = f"{found.name}: {len(simulated)} of {len(people)} annotators are simulated ({simulated[0]} to {simulated[-1]}), no people"
+    return replace(found, notices=(told, *found.notices))
 
 
 def read_judge(sources: Source | Sequence[Source], names: Sequence[str] | None = None) -> Ratings:

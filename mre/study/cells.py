@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from functools import lru_cache
 
 from mre.errors import DataError
 
+SIMULATED_LABEL = "simulated-"                                  # simulated annotators are simulated-001 and so on; nobody else is
+SIMULATED = re.compile(rf"({SIMULATED_LABEL}|drawn-)\d{{3,}}")     # what exports call them; `drawn-` before
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")     # spreadsheets run the wide forms in some locales
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,17 +13,16 @@ from sqlalchemy import Connection
 from mre.errors import DataError, StudyError
 from mre.rewards import PERSPECTIVES
 from mre.study import assignment, events, studies
-from mre.study.cells import restored, time_of
+from mre.study.cells import SIMULATED, restored, time_of
 from mre.study.design import ORIGINAL, StudyDesign, checked_name
 from mre.study.intake import StudyFaults, read_table
-from mre.study.schema import SIMULATED_LABEL, SKIP_REASONS, annotators, answers, assignments, items, pairs, ratings
+from mre.study.schema import SKIP_REASONS, annotators, answers, assignments, items, pairs, ratings
 from mre.study.schema import studies as study_rows
 from mre.study.store import Store
 from mre.study.studies import Study
 
 NEEDED = ("item", "annotator", "screen", "shown_as", "method", "revision", "is_repeat", "is_check", "submitted_at", "order_seed")
 MAX_FAULTS = 200
-SIMULATED = re.compile(rf"({SIMULATED_LABEL}|drawn-)\d{{3,}}")       # as exports label simulated annotators; `drawn-` before
 
 
 @dataclass

@@ -28,7 +28,6 @@ from sqlalchemy import (
 STUDY_STATES = ("draft", "running", "paused", "closed")
 KINDS = ("main", "repeat", "identical", "original")     # a pair, the same pair again, and the two attention checks
 CHECKS = ("identical", "original")
-SIMULATED_LABEL = "simulated-"                          # simulated annotators are simulated-001 and so on, in exports too; nobody else is
 STOP_RULES = ("skips", "checks", "pace")                # what ends a visit (`participation`)
 SKIP_REASONS = ("broken", "unclear", "unsafe", "other")
 

@@ -22,7 +22,8 @@ from mre.agreement.paired_tests import paired_t_power, paired_t_size
 from mre.errors import StudyError
 from mre.rewards import PERSPECTIVES
 from mre.study import events, leases, visit
-from mre.study.schema import SIMULATED_LABEL, annotators, assignments, items, methods, pairs, studies
+from mre.study.cells import SIMULATED_LABEL
+from mre.study.schema import annotators, assignments, items, methods, pairs, studies
 from mre.study.store import Store
 from mre.study.studies import Study, close, simulated_copy
 from mre.study.visit import Answer

@@ -105,6 +105,13 @@ def test_the_last_revision_counts_and_checks_and_repeats_do_not():
     assert (read.counts["superseded"], read.counts["repeats"], read.counts["checks"]) == (1, 1, 1)
 
 
+def test_simulated_annotators_are_never_taken_for_people_without_a_word():
+    rows = [long_row(annotator=name) for name in ("simulated-001", "drawn-002", "a003")]
+    assert read_human(human(*rows), ["human.csv"]).notices == (
+        "human.csv: 2 of 3 annotators are simulated (drawn-002 to simulated-001), no people",)
+    assert read_human(human(rows[2]), ["human.csv"]).notices == ()
+
+
 def test_an_edit_seen_on_two_screens_by_one_annotator_counts_once_as_the_mean():
     people = read_human(human(*(long_row(item=item, screen=screen, score=score) for item in "ab"
                                 for screen, score in ((1, 2), (2, 4)))), ["human.csv"])
