@@ -6,28 +6,26 @@ result lies in Gradio's cache, which all visitors share.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import gradio as gr
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from mre.errors import MreError, StudyError
 from mre.study import figures, studies
 from mre.study.accounts import invite
-from mre.study.coverage import coverage
+from mre.study.coverage import coverage, skipped_pairs
 from mre.study.design import StudyDesign
-from mre.study.export import FORMS, export_parts
 from mre.study.importer import import_file
 from mre.study.intake import StudyFaults, unpacked
+from mre.study.participants import forget_ids, participants
 from mre.study.simulate import Crowd, simulate
-from mre.study.table import FORMS as TABLE_FORMS
 from mre.study.table import study_table
+from ui import research_people as people_view
 from ui import research_view as view
 from ui import research_words  # noqa: F401 (makes the texts known)
+from ui.research_files import add_routes  # noqa: F401 (the app adds a tab's routes)
 from ui.texts import language_of, say, t
 
 title = t("tab_research")
@@ -59,12 +57,19 @@ def build(studio) -> None:
         with gr.Tabs(elem_id="research-tabs"):
             with gr.Tab(t("res_tab_people")):
                 people = gr.HTML(elem_id="study-people")
+                skipped = gr.HTML(elem_id="study-skipped")
                 with gr.Row(equal_height=False, elem_id="study-leave-out"):
                     who = gr.Dropdown([], label=t("res_annotator"), min_width=140, elem_id="study-who")
                     reason = gr.Textbox(label=t("res_reason"), scale=2, min_width=200, elem_id="study-reason")
                     with gr.Row(elem_classes="toolbar study-moves"):
                         exclude = gr.Button(t("res_exclude"), size="sm", elem_id="study-exclude", min_width=120)
+                        recollect = gr.Button(t("res_recollect"), size="sm", elem_id="study-recollect", min_width=120)
                         include = gr.Button(t("res_include"), size="sm", elem_id="study-include", min_width=120)
+                        go_on = gr.Button(t("res_continue"), size="sm", elem_id="study-continue", min_width=120)
+            with gr.Tab(t("res_tab_pay")):
+                took_part = gr.HTML(elem_id="study-took-part")
+                pay = _payment_form()
+                forget = gr.Button(t("res_forget"), size="sm", elem_id="study-forget", min_width=120)
             with gr.Tab(t("res_tab_methods")):
                 methods = gr.HTML(elem_id="study-methods")
             with gr.Tab(t("res_tab_agreement")):
@@ -81,7 +86,7 @@ def build(studio) -> None:
                 simulated, simulate_go, power_inputs, power_table = _design_form()
             with gr.Tab(t("res_tab_invite")):
                 _invitation_form(studio, desk, chosen)
-    shown = [summary, people, who, methods, downloads, *buttons.values()]
+    shown = [summary, people, who, skipped, took_part, methods, downloads, *buttons.values()]
     lists = [chosen, *shown]
     private = {"api_visibility": "private"}
     quiet = private | {"show_progress": "hidden"}
@@ -98,7 +103,11 @@ def build(studio) -> None:
         button.click(lambda: gr.update(visible=False), None, sure, **quiet)
     close.click(desk.mover("close"), chosen, [said, *shown], **private)
     exclude.click(desk.exclude, [chosen, who, reason], [said, *shown], **private)
+    recollect.click(desk.recollect, [chosen, who], [said, *shown], **private)
     include.click(desk.include, [chosen, who], [said, *shown], **private)
+    go_on.click(desk.let_continue, [chosen, who], [said, *shown], **private)
+    forget.click(desk.forget, chosen, [said, *shown], **private)
+    gr.on([chosen.change, *(box.change for box in pay[:-1])], desk.pay_links, [chosen, *pay[:-1]], pay[-1], **quiet)
     compute.click(desk.agreement, chosen, agreement, **private)
     make_table.click(desk.table, chosen, table, **private)
     create.click(desk.create, list(new.values()), [said, *lists], concurrency_limit=1, **private)
@@ -132,16 +141,43 @@ def _new_study_form() -> tuple[dict[str, Any], gr.Button, gr.File]:
             new["min_seconds"] = gr.Number(default.min_seconds, label=t("res_min_seconds"), minimum=0, min_width=140)
             new["lease_minutes"] = gr.Number(default.lease_minutes, label=t("res_lease"), minimum=0.05, min_width=140)
             new["break_every"] = gr.Number(default.break_every, label=t("res_break"), precision=0, minimum=0, min_width=140)
-            new["completion_code"] = gr.Textbox(label=t("res_code"), max_length=40, min_width=140)
         with gr.Row():
             new["allow_phone"] = gr.Checkbox(default.allow_phone, label=t("res_phone"))
             new["allow_flip"] = gr.Checkbox(default.allow_flip, label=t("res_flip"))
             new["fit"] = gr.Checkbox(label=t("res_fit"))
         new["consent"] = gr.Textbox(label=t("res_consent"), lines=2)
         new["instructions"] = gr.Textbox(label=t("res_instructions"), lines=2)
+    with gr.Accordion(t("res_rules"), open=False):
+        _rules_form(new, default)
     create = gr.Button(t("res_create"), variant="primary", elem_id="new-go")
     imported = gr.File(label=t("res_import"), file_types=[".csv", ".jsonl"], type="filepath", height=120)
     return new, create, imported
+
+
+def _payment_form() -> list[gr.components.Component]:
+    """Amount, pay per screen, whether to reject who is excluded; and where the links to the files show."""
+    gr.Markdown(t("res_pay_about"), elem_classes="muted small")
+    with gr.Row(equal_height=False):
+        amount = gr.Number(0, label=t("res_pay_amount"), minimum=0, step=0.01, min_width=140, elem_id="pay-amount")
+        per_screen = gr.Number(0, label=t("res_pay_screen"), minimum=0, step=0.001, min_width=140, elem_id="pay-screen")
+        reject = gr.Checkbox(label=t("res_pay_reject"), min_width=200, elem_id="pay-reject")
+    return [amount, per_screen, reject, gr.HTML(elem_id="pay-links")]
+
+
+def _rules_form(new: dict[str, Any], default: StudyDesign) -> None:
+    """Fields for the rules of taking part; shares are shown as per cent."""
+    gr.Markdown(t("res_rules_about"), elem_classes="muted small")
+    with gr.Row():
+        new["max_skip_share"] = gr.Number(100 * default.max_skip_share, label=t("res_max_skips"), minimum=0, maximum=100, min_width=140)
+        new["max_failed_checks"] = gr.Number(default.max_failed_checks, label=t("res_max_checks"), precision=0, minimum=0, min_width=140)
+        new["min_median_seconds"] = gr.Number(default.min_median_seconds, label=t("res_min_pace"), minimum=0, min_width=140)
+        new["rules_after"] = gr.Number(default.rules_after, label=t("res_rules_after"), precision=0, minimum=1, min_width=140)
+        new["max_pair_skips"] = gr.Number(default.max_pair_skips, label=t("res_pair_skips"), precision=0, minimum=0, min_width=140)
+    with gr.Row():
+        new["completion_share"] = gr.Number(100 * default.completion_share, label=t("res_share"), minimum=0, maximum=100, min_width=140)
+        new["completion_code"] = gr.Textbox(label=t("res_code"), max_length=40, min_width=140)
+        new["completion_url"] = gr.Textbox(label=t("res_url"), max_length=500, min_width=240, elem_id="new-url")
+        new["keep_recruiting_id"] = gr.Checkbox(default.keep_recruiting_id, label=t("res_keep_id"), min_width=200)
 
 
 def _design_form() -> tuple[gr.Number, gr.Button, list[gr.Number], gr.HTML]:
@@ -188,12 +224,14 @@ class Desk:
         """Summary, annotators, their names, methods, downloads, and which of the three moves can be made."""
         language = language_of(request)
         if not name:
-            return [view.nothing_yet(language), "", gr.update(choices=[]), "", "", *[gr.update(interactive=False)] * len(MOVES)]
+            return [view.nothing_yet(language), "", gr.update(choices=[]), "", "", "", "", *[gr.update(interactive=False)] * len(MOVES)]
         study = self._tried(lambda: studies.find_study(self.store, name))
         known = figures.totals(self.store, name)
         people = figures.annotator_figures(self.store, name, known)
         return [view.summary(study, coverage(self.store, name), language, self.studio.access.enabled),
                 view.people(people, language), gr.update(choices=[person.annotator for person in people]),
+                people_view.skipped_pairs(skipped_pairs(self.store, name), language),
+                people_view.participants(participants(self.store, name), name, language),
                 view.methods(figures.method_means(self.store, name), figures.position_bias(self.store, name, known), language),
                 view.downloads(name, language), *(gr.update(interactive=study.state in states) for states in MOVES.values())]
 
@@ -230,11 +268,32 @@ class Desk:
 
     def include(self, name: str | None, who: str | None, request: gr.Request) -> list:
         language = language_of(request)
-        self._tried(lambda: studies.include(self.store, self._chosen(name, language), who or "", by=self._by(request)))
-        return [view.good(say("res_include_said", language, who=who)), *self.show(name, request)]
+        found = self._tried(lambda: studies.include(self.store, self._chosen(name, language), who or "", by=self._by(request)))
+        return [view.good(say("res_include_said", language, who=who, counted=found.counted, surplus=found.surplus)),
+                *self.show(name, request)]
+
+    def recollect(self, name: str | None, who: str | None, request: gr.Request) -> list:
+        language = language_of(request)
+        count = self._tried(lambda: studies.recollect(self.store, self._chosen(name, language), who or "", by=self._by(request)))
+        return [view.good(say("res_recollect_said", language, who=who, count=count)), *self.show(name, request)]
+
+    def let_continue(self, name: str | None, who: str | None, request: gr.Request) -> list:
+        language = language_of(request)
+        self._tried(lambda: studies.let_continue(self.store, self._chosen(name, language), who or "", by=self._by(request)))
+        return [view.good(say("res_continue_said", language, who=who)), *self.show(name, request)]
+
+    def forget(self, name: str | None, request: gr.Request) -> list:
+        language = language_of(request)
+        count = self._tried(lambda: forget_ids(self.store, self._chosen(name, language), by=self._by(request)))
+        return [view.good(say("res_forget_said", language, count=count)), *self.show(name, request)]
+
+    def pay_links(self, name: str | None, amount: float | None, per_screen: float | None, reject: bool, request: gr.Request) -> str:
+        return people_view.pay_links(name, amount or 0, per_screen or 0, reject, language_of(request)) if name else ""
 
     def create(self, name, title, folder, methods, archive, per_pair, repeats, checks, max_screens, min_seconds, lease_minutes,
-               break_every, completion_code, allow_phone, allow_flip, fit, consent, instructions, request: gr.Request) -> list:
+               break_every, allow_phone, allow_flip, fit, consent, instructions, max_skip_share, max_failed_checks, min_median_seconds,
+               rules_after, max_pair_skips, completion_share, completion_code, completion_url, keep_recruiting_id,
+               request: gr.Request) -> list:
         """Make a draft; every fault of the edits is listed with its row."""
         language = language_of(request)
 
@@ -244,7 +303,11 @@ class Desk:
                                  lease_minutes=float(lease_minutes or 0), break_every=int(break_every or 0),
                                  completion_code=(completion_code or "").strip(),
                                  allow_phone=bool(allow_phone), allow_flip=bool(allow_flip), consent=consent or "",
-                                 instructions=instructions or "")
+                                 instructions=instructions or "", max_skip_share=(max_skip_share or 0) / 100,
+                                 max_failed_checks=int(max_failed_checks or 0), min_median_seconds=float(min_median_seconds or 0),
+                                 rules_after=int(rules_after or 0), max_pair_skips=int(max_pair_skips or 0),
+                                 completion_share=(completion_share or 0) / 100, completion_url=(completion_url or "").strip(),
+                                 keep_recruiting_id=bool(keep_recruiting_id))
             wanted = tuple(part.strip() for part in (methods or "").split(",") if part.strip())
             return studies.create_from_edits(self.store, (name or "").strip(), sources, design, methods=wanted, fit=bool(fit),
                                              inside=inside, by=self._by(request))
@@ -290,7 +353,7 @@ class Desk:
         try:
             study = make()
         except StudyFaults as error:
-            return [view.faults(error.faults, language), *[gr.skip()] * (6 + len(MOVES))]
+            return [view.faults(error.faults, language), *[gr.skip()] * (8 + len(MOVES))]
         except MreError as error:
             raise self.studio.error(error) from error
         return [view.good(say(told, language, name=study.name)), *self.lists(study.name, request)]
@@ -308,46 +371,3 @@ class Desk:
             return call()
         except MreError as error:
             raise self.studio.error(error) from error
-
-
-# ------------------------------------------------------------------------------------------------------------- downloads
-
-def add_routes(app: FastAPI, studio) -> None:
-    """Exports and tables, streamed from the store. Where there are accounts, for researchers alone (`Access.protect_routes`)."""
-
-    @app.get("/research/export/{name}.{form}")
-    def export_study(name: str, form: str, wide: bool = False, bom: bool = False, everyone: bool = True) -> Response:
-        kind = {"csv": "wide" if wide else "long", "jsonl": "jsonl"}.get(form)
-        if kind not in FORMS:
-            return _missing(f"there is no form {form}")
-        try:
-            studies.find_study(studio.store, name)
-        except StudyError as error:
-            return _missing(str(error))
-        return StreamingResponse(_streamed(studio.store, name, kind, bom, not everyone), headers=_attachment(f"{name}.{form}"),
-                                 media_type="text/csv; charset=utf-8" if form == "csv" else "application/x-ndjson")
-
-    @app.get("/research/table/{name}.{form}")
-    def table(name: str, form: str, request: Request) -> Response:
-        if form not in TABLE_FORMS:
-            return _missing(f"there is no form {form}")
-        try:
-            written = study_table(studio.store, name).written(form)
-        except StudyError as error:
-            return _missing(str(error))
-        return Response(written, media_type="text/plain; charset=utf-8", headers=_attachment(f"{name}-table.{form}"))
-
-
-def _streamed(store, name: str, form: str, bom: bool, without_excluded: bool) -> Iterator[str]:
-    if bom:
-        yield "\ufeff"
-    for text, _rows in export_parts(store, name, form, without_excluded=without_excluded):
-        yield text
-
-
-def _attachment(filename: str) -> dict[str, str]:
-    return {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(filename)}", "Cache-Control": "no-store"}
-
-
-def _missing(message: str) -> Response:
-    return JSONResponse({"error": message}, status_code=404)

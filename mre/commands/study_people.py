@@ -75,20 +75,9 @@ def _participants(store, args) -> None:
 def _payments(store, args) -> None:
     from mre.study.participants import Pay, payments, write_file
 
-    pay = Pay(_money("amount", args.amount), _money("per-screen", args.per_screen), args.reject_excluded)
-    text, approved = payments(store, args.name, args.form, pay)
+    text, approved = payments(store, args.name, args.form, Pay.of(args.amount, args.per_screen, args.reject_excluded))
     write_file(args.out, text)
     print(f"{args.out}: {approved} to be paid")
-
-
-def _money(name: str, text: str):
-    from decimal import Decimal, InvalidOperation
-
-    from mre.errors import StudyError
-    try:
-        return Decimal(text)
-    except InvalidOperation as error:
-        raise StudyError(f"{name} must be a number such as 4.50, got {text!r}") from error
 
 
 def _forget(store, args) -> None:

@@ -11,7 +11,7 @@ import io
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -141,6 +141,14 @@ class Pay:
             value = getattr(self, field)
             if not value.is_finite() or not 0 <= value <= 100_000:
                 raise StudyError(f"{field} must be a number from 0 to 100000, got {value}")
+
+    @classmethod
+    def of(cls, amount: str, per_screen: str, reject_excluded: bool = False) -> Pay:
+        """From what people wrote. Raises StudyError for what is no number."""
+        try:
+            return cls(Decimal(amount), Decimal(per_screen), reject_excluded)
+        except InvalidOperation as error:
+            raise StudyError(f"amounts must be numbers such as 4.50, got {amount!r} and {per_screen!r}") from error
 
     def decision(self, found: Participant) -> str:
         """`approve`, `reject`, or empty: not decided."""

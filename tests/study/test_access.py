@@ -106,6 +106,14 @@ def test_exports_are_for_researchers(browser):
     assert browser("ada").get("/research/export/hidden-name.csv").status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/research/participants/hidden-name.csv", "/research/payments/csv/hidden-name.csv"])
+def test_lists_of_people_are_for_researchers(browser, path):
+    assert browser().get(path).status_code == 401
+    assert browser("vic").get(path).status_code == 403
+    assert browser("ann").get(path).status_code == 403
+    assert browser("ada").get(path).status_code == 200
+
+
 def test_annotators_score_and_reach_nothing_else(studio_app, browser):
     client = browser("ann")
     study = studio_app.state.study.public_id

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import html
+import re
+
 import pytest
+from fastapi.testclient import TestClient
 
 from mre.errors import StudyError
 from mre.study import studies
 from mre.study.design import StudyDesign
 from mre.study.simulate import Crowd, simulate
-from tests.study.conftest import draw_edits
+from tests.study.conftest import Clock, draw_edits
+from tests.study.test_participants import Recruit
+from tests.study.test_participation import started
 from tests.ui.serving import browser, served
 from ui.app import build_app
 from ui.research_tab import Desk
@@ -66,13 +72,13 @@ def inner_tab(page, place: int) -> None:
 
 def test_agreement_answers_at_a_click_and_the_table_too(page):
     assert page.input_value("#study-choice input") == "scored-simulated"
-    inner_tab(page, 2)
+    inner_tab(page, 3)
     page.click("#agreement-go")
     page.wait_for_selector("#study-agreement tbody tr")
     rows = [row.inner_text() for row in page.locator("#study-agreement tbody tr").all()]
     assert [row.split()[0] for row in rows] == ["Following", "Preserving", "Quality"]
     assert all(row.count("…") == 3 for row in rows)                 # three statistics, each with its interval
-    inner_tab(page, 3)
+    inner_tab(page, 4)
     page.click("#table-go")
     page.wait_for_selector("#study-table table")
     assert "tiny-baseline − tiny" in page.inner_text("#study-table")
@@ -89,7 +95,7 @@ def test_annotators_and_methods_are_shown_and_one_can_be_left_out(page):
     page.wait_for_selector("#study-said >> text=simulated-002 is left out")
     assert EVIL in page.inner_text("#study-people")
     assert "4 (1 left out)" in page.inner_text("#study-summary")
-    inner_tab(page, 1)
+    inner_tab(page, 2)
     page.wait_for_selector("#study-methods tbody tr")
     assert "tiny-baseline" in page.inner_text("#study-methods")
     assert page.dialogs == []
@@ -104,7 +110,7 @@ def test_on_a_phone_in_chinese_nothing_scrolls_sideways(site):
 
 
 def test_a_new_study_is_refused_with_every_fault_or_made_and_started_and_closed_only_when_sure(site, page):
-    inner_tab(page, 4)
+    inner_tab(page, 5)
     page.fill("#new-name input, #new-name textarea", "fresh")
     page.click("#new-folder input")
     page.get_by_role("option", name="broken").click()
@@ -140,3 +146,68 @@ def test_without_a_choice_of_study_each_button_says_so(tmp_path):
         with pytest.raises(Exception, match="请先选择一个研究") as caught:
             press()
         assert isinstance(caught.value.__cause__, StudyError)
+
+
+@pytest.fixture
+def paid(tmp_path):
+    """A studio with a study of people from Prolific: one has finished and skipped a pair, one was stopped, one excluded."""
+    app = build_app(StudioSettings(data=tmp_path / "data"))
+    store = app.state.studio.store
+    store.clock = Clock()
+    study = started(store, tmp_path, items=12, per_pair=4, keep_recruiting_id=True)
+    people = [Recruit(store, study, {"PROLIFIC_PID": f"id{number}"}) for number in range(3)]
+    people[0].do(1, skip="broken")
+    people[0].do()
+    people[1].do(seconds=0.5)
+    people[2].do(2)
+    studies.exclude(store, "s", people[2].label, EVIL)
+    return app, people
+
+
+def test_participants_are_shown_with_code_id_state_and_why_in_both_languages(paid):
+    app, people = paid
+    desk = Desk(app.state.studio)
+    code = people[0].work()["completion_code"]
+    chinese = Asked()
+    english = Asked()
+    english.headers = {"accept-language": "en"}
+    for asked, stopped, broken in ((english, "stopped: median of 0.5 s a screen", "picture broken 1"),
+                                   (chinese, "被终止: 每屏中位数 0.5 秒", "图片损坏 1")):
+        shown = desk.show("s", asked)
+        skipped, took_part = shown[3], shown[4]
+        assert code in took_part
+        assert "id0 (prolific)" in took_part
+        assert stopped in took_part
+        assert EVIL not in took_part
+        assert "&lt;img src=x" in took_part
+        assert broken in skipped
+    assert "Stopped by a rule" in desk.show("s", english)[0]
+
+
+def test_the_tab_lets_go_on_collects_again_and_deletes_ids(paid):
+    app, people = paid
+    desk = Desk(app.state.studio)
+    desk.let_continue("s", people[1].label, Asked())
+    assert people[1].work()["current"]
+    assert "2" in desk.recollect("s", people[2].label, Asked())[0]
+    assert "2" in desk.include("s", people[2].label, Asked())[0]
+    assert "3" in desk.forget("s", Asked())[0]
+    assert "id0" not in desk.show("s", Asked())[4]
+    with pytest.raises(Exception, match="no rule has ended"):
+        desk.let_continue("s", people[0].label, Asked())
+
+
+def test_lists_of_people_are_downloads_for_researchers(paid):
+    app, _people = paid
+    with TestClient(app, base_url="http://127.0.0.1") as http:
+        people = http.get("/research/participants/s.csv")
+        assert people.headers["content-disposition"].startswith("attachment")
+        assert people.headers["cache-control"] == "no-store"
+        assert "id0" in people.text
+        address = re.search('href="(/research/payments/prolific/[^"]+)"',
+                            Desk(app.state.studio).pay_links("s", 2.5, 0.1, True, Asked())).group(1)
+        assert http.get(html.unescape(address)).text == "id0,3.60\n"                # 2.50 and 0.10 for each of 11 screens
+        assert http.get("/research/payments/mturk/s.csv").json()["error"].startswith("nobody in study s has an id of mturk")
+        assert http.get("/research/payments/csv/s.csv?amount=x").status_code == 404
+        assert http.get("/research/payments/paypal/s.csv").status_code == 404
+        assert http.get("/research/participants/nothing.csv").status_code == 404
