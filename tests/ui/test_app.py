@@ -150,7 +150,7 @@ def test_a_sweep_that_fails_half_way_keeps_its_cells_and_says_why(tmp_path):
     values = ("make it blue", 5, 5, 5, "", "", "", 1, 0, 0, 1, "default", "off", "auto")
     *_, last = run_sweep(studio, visit, "en", str(photo), "fake", values, ("model", "fake | broken", "none", "", "none", ""))
     news, grid, downloads = last
-    assert "unet: no file model.safetensors (id " in news
+    assert "unet: no file model.safetensors<" in news, "the line says it all: no id to look up"
     assert "1 of 2 cells are kept" in news
     assert grid.count("<img") == 1
     assert "sweep.csv" in downloads
