@@ -97,8 +97,9 @@ def test_the_place_in_the_queue_is_told_and_leaving_the_page_leaves_the_queue(tm
     values = ["make it blue", 5, 5, 5, "", "", "", 0, 0, 0, 1, "default", "off", "auto"]
     with studio.turns.join():
         news = run_edit(studio, Visit(studio.shelf), "en", True, False, str(photo), "fake", *values)
-        told = [next(news)[0] for _ in range(2)]
-        assert "1 ahead of you in the queue" in told[1]
+        told = [next(news)[0] for _ in range(3)]
+        assert "Reading the photo" in told[0]
+        assert "1 ahead of you in the queue" in told[2]
         news.close()
         for _ in range(50):
             if len(studio.turns) == 1:
