@@ -203,25 +203,27 @@ def annotator_draws(resampler: Resampler, codes: np.ndarray, ratings: pd.DataFra
 
 
 def alpha_draws(resampler: Resampler, codes: np.ndarray, matrix: np.ndarray) -> dict[str, np.ndarray]:
-    """Krippendorff's alpha at the three levels, from weighted coincidence tables."""
+    """Krippendorff's alpha at the three levels, from weighted coincidence tables. Each edit's is made from how often each grade was given,
+    so that memory grows with the ratings, not with the pairs of them."""
     present = ~np.isnan(matrix)
-    domain, values = np.unique(matrix[present], return_inverse=True)
+    domain = np.unique(matrix[present])
     if not 2 <= len(domain) <= MOST_GRADES or not resampler.draws:
         return {}
-    ranks = np.full(matrix.shape, -1)
-    ranks[present] = values
-    ratings = present.sum(axis=1)
+    rated = present.sum(axis=1) >= 2
+    size, step = len(domain), max(1, BATCH // len(domain) ** 2)
+    matrix, codes = matrix[rated], np.asarray(codes)[rated]
     cells, clusters, amounts = [], [], []
-    for count in np.unique(ratings[ratings >= 2]):
-        rows = np.nonzero(ratings == count)[0]
-        given = ranks[rows][present[rows]].reshape(len(rows), count)                    # (edits, count) ranks, gaps closed
-        a, b = np.nonzero(~np.eye(count, dtype=bool))                                   # all ordered pairs of two ratings
-        cells.append((given[:, a] * len(domain) + given[:, b]).ravel())
-        clusters.append(np.repeat(codes[rows], len(a)))
-        amounts.append(np.full(len(rows) * len(a), 1 / (count - 1)))
+    for start in range(0, len(matrix), step):
+        given = np.stack([(matrix[start:start + step] == grade).sum(axis=1) for grade in domain], axis=1).astype(float)  # (edits, grades)
+        pairs = given[:, :, None] * given[:, None, :]                                   # (edits, grades, grades) ordered pairs of ratings
+        pairs[:, range(size), range(size)] -= given                                     # no rating is paired with itself
+        pairs /= given.sum(axis=1)[:, None, None] - 1
+        edit, first, second = np.nonzero(pairs)
+        cells.append(first * size + second)
+        clusters.append(codes[start:start + step][edit])
+        amounts.append(pairs[edit, first, second])
     if not cells:
         return {}
-    size = len(domain)
     tables = [table.reshape(-1, size, size) for table in
               resampler.tables(np.concatenate(clusters), np.concatenate(cells), size * size, np.concatenate(amounts))]
     return {f"krippendorff_{level}": np.concatenate([alpha_of_coincidences(table, domain, level) for table in tables])

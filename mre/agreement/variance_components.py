@@ -23,6 +23,8 @@ from mre.agreement.resampling import Resampler
 
 NEGLIGIBLE = 1e-9               # a variance this small against the residual's is 0
 MOST_ANNOTATORS = 60            # of whom intervals are drawn
+LARGEST = 2000                  # annotators, or edits where they are fewer, that the model is fitted for: a matrix of this size is inverted
+MOST_NUMBERS = 8_000_000        # kept for a fit (64 MB); where it would take more, sparse products are made again and again
 NAMES = ("icc_2_1", "icc_2_k")
 
 
@@ -60,6 +62,8 @@ def icc_of_ratings(ratings: pd.DataFrame | np.ndarray) -> dict[str, Figure]:
         reason = f"{edits} edit, at least 2 are needed"
     elif np.nanmin(matrix) == np.nanmax(matrix):
         reason = f"all ratings are {np.nanmin(matrix):g}"
+    elif min(edits, annotators) > LARGEST:
+        reason = f"{edits} edits and {annotators} annotators are too many for the mixed model; see alpha"
     elif n - edits - annotators + _blocks(present) < 1:
         reason = f"too few edits were rated by the same annotators ({n} ratings of {edits} edits by {annotators} annotators)"
     if reason:
@@ -80,6 +84,9 @@ def estimate(matrix: np.ndarray, near: Components | None = None) -> Components:
         rows, columns, residual, _ = mean_squares(matrix)
         if rows >= residual and columns >= residual:            # then REML is what the mean squares say
             return Components((rows - residual) / k, (columns - residual) / n, residual)
+    if matrix.shape[1] > len(matrix):           # the model knows no difference between the two: fewer columns, smaller matrices
+        turned = estimate(matrix.T, near and Components(near.annotator, near.edit, near.residual))
+        return Components(turned.annotator, turned.edit, turned.residual)
     return _Likelihood(matrix).maximum(near)
 
 
@@ -97,7 +104,10 @@ class _Likelihood:
         groups = [per_edit == count for count in self.counts]
         self.edits = np.array([group.sum() for group in groups])
         totals = scores.sum(axis=1)
-        self.together = np.stack([rated[group].T @ rated[group] for group in groups])               # (counts, A, A)
+        self.rated, self.group = csr_array(rated), np.searchsorted(self.counts, per_edit)
+        self.ones = np.stack([rated[group].sum(axis=0) for group in groups])                        # (counts, A) edits of that count
+        fits = len(groups) * rated.shape[1] ** 2 <= MOST_NUMBERS
+        self.together = np.stack([rated[group].T @ rated[group] for group in groups]) if fits else None     # (counts, A, A)
         self.score_sums = np.stack([rated[group].T @ totals[group] for group in groups])            # (counts, A)
         self.total_sums = np.array([totals[group].sum() for group in groups])
         self.total_squares = np.array([(totals[group] ** 2).sum() for group in groups])
@@ -120,9 +130,9 @@ class _Likelihood:
     def _terms(self, edit: float, annotator: float) -> tuple[float, float]:
         """Minus twice the restricted log-likelihood, up to a constant, and the residual variance at which it is reached."""
         shrunk = edit / (1 + edit * self.counts)                                                    # (counts,)
-        absorbed = np.diag(self.per_annotator) - np.einsum("c,cij->ij", shrunk, self.together)      # (A, A)
+        absorbed = np.diag(self.per_annotator) - self._shared(shrunk)                               # (A, A)
         of_scores = self.scores - shrunk @ self.score_sums                                          # (A,)
-        of_ones = self.per_annotator - (shrunk * self.counts) @ self._ones()
+        of_ones = self.per_annotator - (shrunk * self.counts) @ self.ones
         yy = self.squares - shrunk @ self.total_squares
         y1 = self.scores.sum() - (shrunk * self.counts) @ self.total_sums
         ones = self.n - (shrunk * self.counts**2) @ self.edits
@@ -133,9 +143,11 @@ class _Likelihood:
         logs = self.edits @ np.log1p(edit * self.counts) + 2 * np.log(np.diag(factor[0])).sum()
         return float((self.n - 1) * math.log(squares) + logs + math.log(ones)), float(squares / (self.n - 1))
 
-    def _ones(self) -> np.ndarray:
-        """(counts, A): how many edits with so many ratings each annotator rated."""
-        return np.einsum("cii->ci", self.together)
+    def _shared(self, shrunk: np.ndarray) -> np.ndarray:
+        """(A, A): the edits that two annotators both rated, each with the weight of its count."""
+        if self.together is not None:
+            return np.einsum("c,cij->ij", shrunk, self.together)
+        return (self.rated.T @ self.rated.multiply(shrunk[self.group][:, None])).toarray()
 
 
 def _blocks(present: np.ndarray) -> int:
@@ -150,7 +162,7 @@ def _blocks(present: np.ndarray) -> int:
 def icc_draws(resampler: Resampler, codes: np.ndarray, matrix: np.ndarray) -> dict[str, np.ndarray]:
     """Bootstrap draws of `icc_of_ratings`, whose rows lie in clusters `codes`; nothing for more than MOST_ANNOTATORS annotators, where an
     estimate for each draw takes too long."""
-    if not icc_of_ratings(matrix)["icc_2_1"].defined or matrix.shape[1] > MOST_ANNOTATORS:
+    if matrix.shape[1] > MOST_ANNOTATORS or not icc_of_ratings(matrix)["icc_2_1"].defined:
         return {}
     rated = ~np.isnan(matrix).all(axis=1)
     matrix, codes = matrix[rated], codes[rated]

@@ -1,6 +1,7 @@
 """Agreement statistics on small cases whose answers can be worked out on paper, and the draws against plain resampling."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -250,3 +251,22 @@ def test_photos_with_different_numbers_of_items_keep_the_mean_over_items():
     assert test.t.value == pytest.approx(first.mean() / error)
     assert test.t.note == "df 2"
     assert paired_test([1.0, 2.0], [0.0, 0.0], ["a", "a"]).t.note.startswith("undefined: all 2 edits belong together")
+
+
+def test_alphas_draws_need_memory_for_the_ratings_and_not_for_their_pairs():
+    def peak(annotators):
+        matrix = np.random.default_rng(0).integers(0, 6, (60, annotators)).astype(float)
+        resampler = rs.Resampler(range(60), 20)
+        codes = resampler.codes(range(60))
+        tracemalloc.start()
+        drawn = rs.alpha_draws(resampler, codes, matrix)
+        used = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return drawn, used
+
+    drawn, few = peak(50)
+    _, many = peak(800)
+    assert many < 16 * few + 1_000_000              # pairs of ratings would need 256 times as much
+    table = np.random.default_rng(0).integers(0, 6, (60, 50)).astype(float)
+    weights = rs.Resampler(range(60), 20).weights[7]
+    assert drawn["krippendorff_ordinal"][7] == pytest.approx(an.krippendorff_alpha(np.repeat(table, weights, axis=0)).value, abs=1e-9)

@@ -93,3 +93,25 @@ def test_draws_are_estimates_of_resampled_photos(missing):
         rows = np.concatenate([np.flatnonzero(clusters == cluster) for cluster, times in enumerate(weights) for _ in range(times)])
         plain.append(icc_of_ratings(matrix[rows])["icc_2_1"].value)
     assert draws == pytest.approx(plain, abs=2e-3)
+
+
+def test_edits_and_annotators_change_places_in_the_model_and_sparse_products_say_the_same_as_kept_ones(monkeypatch):
+    from mre.agreement import variance_components as vc
+
+    matrix = drawn_ratings(24, 40, 0.8, seed=8)                                 # more annotators than edits: the smaller side is inverted
+    by_edits, by_annotators = estimate(matrix), vc._Likelihood(matrix).maximum()
+    assert (by_edits.edit, by_edits.annotator, by_edits.residual) == pytest.approx(
+        (by_annotators.edit, by_annotators.annotator, by_annotators.residual), rel=1e-3)
+    monkeypatch.setattr(vc, "MOST_NUMBERS", 0)
+    sparse = estimate(matrix)
+    assert (sparse.edit, sparse.annotator, sparse.residual) == pytest.approx(
+        (by_edits.edit, by_edits.annotator, by_edits.residual), rel=1e-6)
+
+
+def test_a_crowd_too_large_for_the_model_is_said_to_be_so(monkeypatch):
+    from mre.agreement import variance_components as vc
+
+    monkeypatch.setattr(vc, "LARGEST", 10)
+    figure = icc_of_ratings(drawn_ratings(12, 11, 0.3))["icc_2_1"]
+    assert figure.note == "undefined: 12 edits and 11 annotators are too many for the mixed model; see alpha"
+    assert icc_of_ratings(drawn_ratings(30, 9, 0.3))["icc_2_1"].defined
