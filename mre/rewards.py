@@ -1,4 +1,4 @@
-"""Perspectives, edit types and the reward: what every other part speaks of. Standard library only."""
+"""Perspectives, edit types and the reward: what every other part speaks of. Needs the standard library only."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from mre.errors import RewardError
+from mre.files import fault_of_text
 
 PERSPECTIVES = ("following", "preserving", "quality")
 EDIT_TYPES = ("local", "remove", "add", "texture", "background", "global", "style")   # Real-Edit's seven, in its order
@@ -93,6 +94,8 @@ def _checked_text(text: object, name: str) -> str:
     """A reward text without surrounding blanks; empty means nothing is wrong. `;` would shift the perspectives."""
     if not isinstance(text, str):
         raise RewardError(f"text of {name} must be text, got {text!r}")
+    if fault := fault_of_text(text):
+        raise RewardError(f"text of {name} holds {fault}")
     text = " ".join(text.split())
     if TEXT_SEPARATOR.strip() in text:
         raise RewardError(f'text of {name} must not hold ";", which separates the three texts, got {text!r}')

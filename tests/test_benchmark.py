@@ -16,11 +16,12 @@ from mre.benchmark.items import SceneSet, open_benchmark
 from mre.benchmark.report import Scores, table_1, table_of_stability
 from mre.benchmark.runs import editors, plan_runs
 from mre.benchmark.scene_tables import defect_kinds, kind_of
-from mre.benchmark.scores import COLUMNS, Answer, read_scores, write_scores
-from mre.benchmark.tables import Cell, Table, interval, latex_text, mean_cell
+from mre.benchmark.scores import Answer, read_scores, write_scores
+from mre.benchmark.tables import Cell, Table, interval, mean_cell
 from mre.data.magicbrush import read_magicbrush
 from mre.data.realedit import parse_line, read_real_edit
 from mre.errors import DataError, SettingsError
+from mre.files import JUDGE_SCORES, latex_escaped
 from mre.models import zoo
 from mre.rewards import EDIT_TYPES, PERSPECTIVES, Reward
 from tests.conftest import ROOT
@@ -276,14 +277,14 @@ def test_tables_say_the_same_in_all_three_forms():
     table = Table("t", "A & B: 50 %", ["method_1", "score"], [["a_b|c", Cell(3.456, 3.4, 3.512, 560, 2)]], ["a note"])
     assert "| a_b\\|c | 3.46 [3.40, 3.51] |" in table.markdown()
     assert "n = 560 answers a cell, missing 2." in table.markdown()
-    assert "a\\_b|c & 3.46 [3.40, 3.51] \\\\" in table.latex()
+    assert "a\\_b\\textbar{}c & 3.46 [3.40, 3.51] \\\\" in table.latex()
     assert "\\caption{A \\& B: 50 \\%}" in table.latex()
     row = next(csv.DictReader(table.csv().splitlines()))
     assert row == {"method_1": "a_b|c", "score": "3.456", "score low": "3.4", "score high": "3.512", "score n": "560", "score missing": "2"}
 
 
 def test_latex_text_has_no_live_character_left():
-    assert latex_text(r"50% of {x}_1 & #2 ~ ^ \ $") == (
+    assert latex_escaped(r"50% of {x}_1 & #2 ~ ^ \ $") == (
         r"50\% of \{x\}\_1 \& \#2 \textasciitilde{} \textasciicircum{} \textbackslash{} \$")
 
 
@@ -294,7 +295,8 @@ def test_scores_csv_has_the_columns_of_judge_scores_and_reads_back_the_same(tmp_
         "item,method,judge,judge_version,repeat,perspective,score,accepted,text,raw,seconds,cost_usd")
     assert (tmp_path / "failures.csv").read_text().splitlines()[0] == "item,method,repeat,perspective,error"
     back = read_scores(tmp_path / "scores.csv")
-    assert [[getattr(one, name) for name in COLUMNS] for one in back] == [[getattr(one, name) for name in COLUMNS] for one in answers]
+    assert [[getattr(one, name) for name in JUDGE_SCORES] for one in back] == [[getattr(one, name) for name in JUDGE_SCORES]
+                                                                               for one in answers]
 
 
 # -- synthetic scenes

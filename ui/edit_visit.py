@@ -10,7 +10,6 @@ import gradio as gr
 
 from mre.editing import EditResult
 from mre.recipes import Recipe
-from ui.edit_views import Change, Kept
 from ui.pictures import PictureShelf
 
 MOST_ENTRIES = 24
@@ -18,21 +17,16 @@ MOST_ENTRIES = 24
 
 @dataclass(frozen=True)
 class Entry:
-    """One edit of the visit: its files on the shelf, and how it was made."""
+    """One edit of the visit: tokens of its files on the shelf, and how it was made."""
 
-    photo: Kept
-    picture: Kept
-    thumb: str                 # a token
-    change: Change             # between the two
+    photo: str
+    picture: str
+    thumb: str
     file_name: str
     recipe: Recipe
     model: str
     seconds: float
-
-    @property
-    def tokens(self) -> set[str]:
-        """Of all its files."""
-        return {self.photo.token, self.photo.view, self.picture.token, self.picture.view, self.thumb}
+    size: tuple[int, int]
 
 
 @dataclass(eq=False)
@@ -56,12 +50,9 @@ class Visit:
         self.shown = entry
         while len(self.entries) > MOST_ENTRIES:
             gone = self.entries.pop(0)
-            self.forget(gone.tokens)
+            kept = {token for e in self.entries for token in (e.photo, e.picture, e.thumb)} | set(self.earlier)
+            self.shelf.drop(*({gone.photo, gone.picture, gone.thumb} - kept))
         return entry
-
-    def forget(self, tokens: set[str]) -> None:
-        """Drop files, but for those that the history or `undo` shows."""
-        self.shelf.drop(*tokens.difference(self.earlier, *(entry.tokens for entry in self.entries)))
 
     def close(self) -> None:
         """Stop what runs and delete what was made."""

@@ -7,6 +7,7 @@ result lies in Gradio's cache, which all visitors share.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from mre.errors import MreError, StudyError
 from mre.study import figures, studies
 from mre.study.accounts import invite
 from mre.study.coverage import coverage, skipped_pairs
-from mre.study.design import StudyDesign
+from mre.study.design import StudyDesign, checked_name
 from mre.study.importer import import_file
 from mre.study.intake import StudyFaults, unpacked
 from mre.study.participants import forget_ids, participants
@@ -26,11 +27,13 @@ from ui import research_people as people_view
 from ui import research_view as view
 from ui import research_words  # noqa: F401 (makes the texts known)
 from ui.research_files import add_routes  # noqa: F401 (the app adds a tab's routes)
+from ui.research_jobs import Job, Jobs
 from ui.texts import language_of, say, t
 
 title = t("tab_research")
 REFRESH_SECONDS = 20
 EDITS_FILE = "edits.csv"
+LOOK_SECONDS = 1            # between two looks at a job in the background
 MAX_SIMULATED = 50
 MAX_LINKS = 500
 POWER = {"gap": 0.25, "between": 0.85, "within": 1.13}          # a quarter of a point; the spreads of our simulated annotators
@@ -53,6 +56,7 @@ def build(studio) -> None:
             close = gr.Button(t("res_close_yes"), size="sm", variant="stop", elem_id="study-close-yes", min_width=120)
             cancel = gr.Button(t("res_cancel"), size="sm", elem_id="study-close-no", min_width=80)
         said = gr.HTML(elem_id="study-said")
+        job, look = gr.State(None), gr.Timer(LOOK_SECONDS, active=False)
         summary = gr.HTML(elem_id="study-summary")
         with gr.Tabs(elem_id="research-tabs"):
             with gr.Tab(t("res_tab_people")):
@@ -110,8 +114,11 @@ def build(studio) -> None:
     gr.on([chosen.change, *(box.change for box in pay[:-1])], desk.pay_links, [chosen, *pay[:-1]], pay[-1], **quiet)
     compute.click(desk.agreement, chosen, agreement, **private)
     make_table.click(desk.table, chosen, table, **private)
-    create.click(desk.create, list(new.values()), [said, *lists], concurrency_limit=1, **private)
-    imported.upload(desk.bring_back, [new["name"], imported], [said, *lists], **private)
+    running = [job, said, look]
+    create.click(desk.create, list(new.values()), running, **private)
+    imported.upload(desk.bring_back, [new["name"], imported], [*running, imported], **private)
+    look.tick(desk.look, [job, chosen], [*running, *lists], **quiet)
+    gr.context.Context.root_block.load(desk.running, None, running, **quiet)
     simulate_go.click(desk.simulate, [chosen, simulated], [said, *lists], concurrency_limit=1, **private)
     gr.on([*(box.change for box in power_inputs), gr.context.Context.root_block.load], desk.power, power_inputs, power_table,
           trigger_mode="always_last", **quiet)
@@ -150,7 +157,7 @@ def _new_study_form() -> tuple[dict[str, Any], gr.Button, gr.File]:
     with gr.Accordion(t("res_rules"), open=False):
         _rules_form(new, default)
     create = gr.Button(t("res_create"), variant="primary", elem_id="new-go")
-    imported = gr.File(label=t("res_import"), file_types=[".csv", ".jsonl"], type="filepath", height=120)
+    imported = gr.File(label=t("res_import"), file_types=[".csv", ".jsonl"], type="filepath", height=120, elem_id="new-import")
     return new, create, imported
 
 
@@ -207,6 +214,7 @@ class Desk:
 
     def __init__(self, studio) -> None:
         self.studio = studio
+        self.jobs = Jobs()
 
     @property
     def store(self):
@@ -294,39 +302,70 @@ class Desk:
                break_every, allow_phone, allow_flip, fit, consent, instructions, max_skip_share, max_failed_checks, min_median_seconds,
                rules_after, max_pair_skips, completion_share, completion_code, completion_url, keep_recruiting_id,
                request: gr.Request) -> list:
-        """Make a draft; every fault of the edits is listed with its row."""
-        language = language_of(request)
+        """Make a draft in the background; every fault of the edits is listed with its row."""
+        language, name, by = language_of(request), (name or "").strip(), self._by(request)
+        design = self._tried(lambda: StudyDesign(
+            title=title or "", per_pair=int(per_pair or 0), repeats=float(repeats or 0), checks=float(checks or 0),
+            max_screens=int(max_screens or 0), min_seconds=float(min_seconds or 0), lease_minutes=float(lease_minutes or 0),
+            break_every=int(break_every or 0), completion_code=(completion_code or "").strip(), allow_phone=bool(allow_phone),
+            allow_flip=bool(allow_flip), consent=consent or "", instructions=instructions or "",
+            max_skip_share=(max_skip_share or 0) / 100, max_failed_checks=int(max_failed_checks or 0),
+            min_median_seconds=float(min_median_seconds or 0), rules_after=int(rules_after or 0), max_pair_skips=int(max_pair_skips or 0),
+            completion_share=(completion_share or 0) / 100, completion_url=(completion_url or "").strip(),
+            keep_recruiting_id=bool(keep_recruiting_id)))
+        wanted = tuple(part.strip() for part in (methods or "").split(",") if part.strip())
+        sources = [] if archive else self._tried(lambda: self._folders(folder or [], language))
 
-        def make(sources: list[Path], inside: Path | None) -> studies.Study:
-            design = StudyDesign(title=title or "", per_pair=int(per_pair or 0), repeats=float(repeats or 0), checks=float(checks or 0),
-                                 max_screens=int(max_screens or 0), min_seconds=float(min_seconds or 0),
-                                 lease_minutes=float(lease_minutes or 0), break_every=int(break_every or 0),
-                                 completion_code=(completion_code or "").strip(),
-                                 allow_phone=bool(allow_phone), allow_flip=bool(allow_flip), consent=consent or "",
-                                 instructions=instructions or "", max_skip_share=(max_skip_share or 0) / 100,
-                                 max_failed_checks=int(max_failed_checks or 0), min_median_seconds=float(min_median_seconds or 0),
-                                 rules_after=int(rules_after or 0), max_pair_skips=int(max_pair_skips or 0),
-                                 completion_share=(completion_share or 0) / 100, completion_url=(completion_url or "").strip(),
-                                 keep_recruiting_id=bool(keep_recruiting_id))
-            wanted = tuple(part.strip() for part in (methods or "").split(",") if part.strip())
-            return studies.create_from_edits(self.store, (name or "").strip(), sources, design, methods=wanted, fit=bool(fit),
-                                             inside=inside, by=self._by(request))
+        def make(job: Job, upload: Path | None) -> studies.Study:
+            job.on_progress("unpacking" if upload else "pictures", 0, 0)
+            with unpacked(upload) if upload else nullcontext() as inside:
+                return studies.create_from_edits(self.store, name, [inside] if inside else sources, design, methods=wanted, fit=bool(fit),
+                                                 inside=inside, by=by, on_item=lambda done, of: job.on_progress("pictures", done, of))
 
-        def from_source() -> studies.Study:
-            if archive:
-                with unpacked(Path(archive)) as source:
-                    return make([source], source)
-            there = self.studio.folders_with(EDITS_FILE)
-            if unknown := [str(given)[:100] for given in folder or [] if given not in there]:
-                raise StudyError(say("res_no_folder", language, name=unknown[0]))
-            if not folder:
-                raise StudyError(say("res_give_source", language))
-            return make([self.studio.settings.data / given for given in folder], None)
+        return self._begun("create", name, make, archive, language)
 
-        return self._made(from_source, "res_created", request)
+    def _folders(self, given: list[str], language: str) -> list[Path]:
+        """Folders of edits in the data folder, by the names that `folders` gave."""
+        there = self.studio.folders_with(EDITS_FILE)
+        if unknown := [str(name)[:100] for name in given if name not in there]:
+            raise StudyError(say("res_no_folder", language, name=unknown[0]))
+        if not given:
+            raise StudyError(say("res_give_source", language))
+        return [self.studio.settings.data / name for name in given]
 
     def bring_back(self, name: str | None, path: str, request: gr.Request) -> list:
-        return self._made(lambda: import_file(self.store, (name or "").strip(), Path(path), by=self._by(request)), "res_imported", request)
+        """Import in the background; the field of the file is free for the next."""
+        name, by = (name or "").strip(), self._by(request)
+
+        def make(job: Job, upload: Path) -> studies.Study:
+            return import_file(self.store, name, upload, by=by, on_progress=job.on_progress)
+
+        return [*self._begun("import", name, make, path, language_of(request)), None]
+
+    def _begun(self, kind: str, name: str, make: Callable[[Job, Path | None], studies.Study], upload: str | None, language: str) -> list:
+        """The job's id, how far it is, and looks at it from now on."""
+        self._tried(lambda: checked_name(name))
+        job = self._tried(lambda: self.jobs.start(kind, name, make, Path(upload) if upload else None))
+        return [job.id, view.job(job, language), gr.Timer(active=True)]
+
+    def running(self, request: gr.Request) -> list:
+        """What goes on when a page is opened."""
+        job = self.jobs.latest()
+        return [job.id, view.job(job, language_of(request)), gr.Timer(active=True)] if job else [gr.skip()] * 3
+
+    def look(self, job_id: str | None, chosen: str | None, request: gr.Request) -> list:
+        """How far the page's job is; once it has ended, what came of it, and the choice of studies anew."""
+        language, job = language_of(request), self.jobs.get(job_id)
+        if job is not None and not job.ended:
+            return [gr.skip(), view.job(job, language), *[gr.skip()] * (9 + len(MOVES))]
+        told, lists = gr.skip(), [gr.skip()] * (8 + len(MOVES))
+        if job is not None and job.study:
+            told = view.good(say({"import": "res_imported", "create": "res_created"}[job.kind], language, name=job.study))
+            lists = self.lists(job.study, request)
+        elif job is not None:
+            told = (view.faults(job.error.faults, language) if isinstance(job.error, StudyFaults) else
+                    view.bad(self.studio.trouble(job.error)))
+        return [None, told, gr.Timer(active=False), *lists]
 
     def simulate(self, name: str | None, annotators: float | None, request: gr.Request, progress=gr.Progress()) -> list:
         language = language_of(request)

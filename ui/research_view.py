@@ -15,7 +15,9 @@ from mre.study.coverage import Coverage
 from mre.study.simulate import power
 from mre.study.studies import Study
 from mre.study.table import FORMS as TABLE_FORMS
+from ui.edit_run import bar
 from ui.names import perspective_names
+from ui.research_jobs import Job
 from ui.studio import without_paths
 from ui.texts import say
 
@@ -145,6 +147,16 @@ def faults(found: list[str], language: str) -> str:
     shown = "".join(f"<li>{escaped(without_paths(fault))}</li>" for fault in found[:MOST_FAULTS])
     return (f'<div class="notice bad" role="alert"><p>{escaped(say("res_faults", language, count=len(found)))}</p>'
             f'<ol class="study-faults">{shown}</ol></div>')
+
+
+def job(job: Job, language: str) -> str:
+    """How far a job in the background is."""
+    words = say(f"res_stage_{job.stage}", language, name=job.name, share=f"{job.done / job.total:.0%}" if job.total else "")
+    return bar(words, job.done / job.total if job.total else None)
+
+
+def bad(text: str) -> str:
+    return f'<p class="notice bad" role="alert">{escaped(text)}</p>'
 
 
 def good(text: str) -> str:

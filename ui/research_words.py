@@ -157,6 +157,13 @@ TEXTS = {
     "res_no_folder": ("There is no folder of edits {name!r} in the data folder.", "数据文件夹中没有编辑结果 {name!r}。"),
     "res_created": ("{name} is a draft; start it when it is right.", "{name} 已创建为草稿；确认无误后再开始。"),
     "res_imported": ("{name} was read from the file.", "已从文件读入 {name}。"),
+    "res_stage_waiting": ("{name}: waiting for what was begun before it …", "{name}：等待之前的任务完成……"),
+    "res_stage_starting": ("{name}: beginning …", "{name}：正在开始……"),
+    "res_stage_reading": ("{name}: reading the file … {share}", "{name}：正在读取文件…… {share}"),
+    "res_stage_checking": ("{name}: checking the answers …", "{name}：正在检查回答……"),
+    "res_stage_writing": ("{name}: writing … {share}", "{name}：正在写入…… {share}"),
+    "res_stage_unpacking": ("{name}: unpacking …", "{name}：正在解压……"),
+    "res_stage_pictures": ("{name}: reading pictures … {share}", "{name}：正在读取图片…… {share}"),
     "res_faults": ("Nothing was made. {count} faults:", "没有创建任何内容。共 {count} 处错误："),
     # trying a design
     "res_design_about": ("Simulated annotators score a copy of the study chosen above, which no person can join: its figures and tables "

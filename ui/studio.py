@@ -17,7 +17,7 @@ import gradio as gr
 
 import mre
 from mre.editing import Editor, Turns
-from mre.errors import ModelError, MreError, SettingsError
+from mre.errors import MreError, SettingsError
 from ui.pictures import PictureShelf
 from ui.uploads import Uploads
 
@@ -113,11 +113,13 @@ class Studio:
 
     @cached_property
     def store(self) -> Store:
-        """The database of human-evaluation studies; a new one begins with the demo study."""
+        """The database of human-evaluation studies; a new one begins with the demo study, and what killed imports have left goes."""
         from mre.study.demo import ensure_demo
+        from mre.study.importer import drop_unfinished
         from mre.study.store import Store
         store = Store.open(self.settings.data, self.settings.database)
         ensure_demo(store)
+        threading.Thread(target=drop_unfinished, args=(store,), name="drop unfinished imports", daemon=True).start()
         return store
 
     @cached_property
@@ -142,14 +144,13 @@ class Studio:
             visit.stop.set()
 
     def trouble(self, error: Exception) -> str:
-        """An error as one line for the page: no path, no stack. Where the log has more than the line, the id under which it has it."""
-        expected = isinstance(error, MreError)
-        if expected and not (isinstance(error, ModelError) and error.__cause__):
-            log.info("%s: %s", type(error).__name__, error)
-            return without_paths(str(error))
+        """An error as one line for the page, with an id under which the log has the whole of it. No path, no stack."""
         ticket = secrets.token_hex(3)
-        log.error("[%s] %s", ticket, error if expected else "unexpected", exc_info=error)
-        return f"{without_paths(str(error))} (id {ticket})" if expected else f"Unexpected error, log id {ticket}."
+        if isinstance(error, MreError):
+            log.info("[%s] %s: %s", ticket, type(error).__name__, error)
+            return f"{without_paths(str(error))} (id {ticket})"
+        log.error("[%s] unexpected", ticket, exc_info=error)
+        return f"Something went wrong here that should not; the log has it under id {ticket}."
 
     def error(self, error: Exception) -> gr.Error:
         """The same as an error that Gradio shows; its text may come from a visitor, so it is escaped."""

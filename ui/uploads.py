@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 COOKIE = "mre_visit"
 PREFIX = "uploads/"
-MOST_BYTES = {"visitor": MAX_BYTES, "researcher": 1_000_000_000}      # of one request; a study's ZIP is larger than any picture
-ALL_BYTES = 4_000_000_000
+MOST_BYTES = {"visitor": MAX_BYTES, "researcher": 2_000_000_000}      # of one request; the paper's study as a ZIP has at most 1.4 GB
+ALL_BYTES = 8_000_000_000
 KEPT_SECONDS = 2 * 3600         # since it was last used: for those whose tab never said that it closed
 MOST_SESSIONS = 10_000
 NAME_BYTES = 100

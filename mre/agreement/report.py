@@ -15,8 +15,7 @@ from mre import __version__
 from mre.agreement.comparison import Comparison
 from mre.agreement.comparison_tables import all_tables, verdict
 from mre.agreement.plots import all_plots
-from mre.errors import DataError
-from mre.study.cells import safe
+from mre.files import csv_text, latex_table, write_whole
 
 CAPTIONS = {
     "summary": "Agreement per judge and perspective, beside the human ceiling",
@@ -37,9 +36,6 @@ CAPTIONS = {
 UNFOLDED_ROWS = 12              # longer tables are folded away
 SHOWN_ROWS = 60                 # of a table in the report; its CSV has all
 P_COLUMN = re.compile(r"(^|_)p(_|$)")
-LATEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-         "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
-         '"': r"\textquotedbl{}", "–": "--"}
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;color:#222;margin:0 auto;max-width:1180px;padding:16px}
 h1{font-size:1.5em}h2{font-size:1.15em;margin:1.8em 0 .4em}
@@ -51,13 +47,9 @@ summary{cursor:pointer;font-weight:600;margin:1em 0 .4em}small,.note{color:#666}
 """
 
 
-def csv_text(table: pd.DataFrame) -> str:
-    """UTF-8 CSV: comma, LF, `.` decimals with 10 significant digits, empty = missing; text a spreadsheet would run is made harmless."""
-    written = table.copy()
-    for column in written.columns:
-        if written[column].dtype == object or pd.api.types.is_string_dtype(written[column]):
-            written[column] = [safe(cell) if isinstance(cell, str) else cell for cell in written[column]]
-    return written.to_csv(index=False, lineterminator="\n", float_format="%.10g")
+def csv_of(table: pd.DataFrame) -> str:
+    """The table as CSV: `.` decimals with 10 significant digits, empty = missing."""
+    return csv_text(list(table.columns), table.astype(object).where(table.notna(), None).itertuples(index=False, name=None))
 
 
 def shown(table: pd.DataFrame) -> pd.DataFrame:
@@ -95,19 +87,12 @@ def cell_text(cell, is_p: bool = False) -> str:
     return f"{number:g}" if number == int(number) and abs(number) < 1e9 else f"{number:.3f}"
 
 
-def latex_text(table: pd.DataFrame, caption: str = "") -> str:
-    """A LaTeX table that needs no package; every cell is escaped."""
+def latex_of(table: pd.DataFrame, caption: str = "") -> str:
+    """The table as LaTeX, numbers to the right."""
     text = shown(table)
     numeric = [pd.api.types.is_numeric_dtype(table[column]) for column in table.columns if column.replace("_", " ") in text]
-    alignment = "".join("lr"[number] for number in numeric)
-    lines = [r"\begin{table}", r"\centering", rf"\caption{{{_escaped(caption)}}}", rf"\begin{{tabular}}{{{alignment}}}", r"\hline",
-             " & ".join(_escaped(column) for column in text.columns) + r" \\", r"\hline"]
-    lines += [" & ".join(_escaped(cell) for cell in row) + r" \\" for row in text.itertuples(index=False)]
-    return "\n".join([*lines, r"\hline", r"\end{tabular}", r"\end{table}"]) + "\n"
-
-
-def _escaped(text: str) -> str:
-    return "".join(LATEX.get(character, character) for character in " ".join(str(text).split()))
+    return latex_table(list(text.columns), map(list, text.itertuples(index=False, name=None)), caption,
+                       "".join("lr"[number] for number in numeric))
 
 
 def html_table(table: pd.DataFrame, rows: int = SHOWN_ROWS) -> str:
@@ -168,10 +153,10 @@ def report_files(comparison: Comparison, tables: Mapping[str, pd.DataFrame] | No
     tables = all_tables(comparison) if tables is None else tables
     drawn = all_plots(comparison, tables.get("edit_types", pd.DataFrame())) if drawn is None else drawn
     plots = {file_name(name): (description, svg) for name, description, svg in drawn}
-    files = {"agreement.csv": csv_text(comparison.agreement()), "report.html": html_report(comparison, tables, plots)}
+    files = {"agreement.csv": csv_of(comparison.agreement()), "report.html": html_report(comparison, tables, plots)}
     for name, table in tables.items():
-        files[f"tables/{name}.csv"] = csv_text(table)
-        files[f"tables/{name}.tex"] = latex_text(table, CAPTIONS[name])
+        files[f"tables/{name}.csv"] = csv_of(table)
+        files[f"tables/{name}.tex"] = latex_of(table, CAPTIONS[name])
     return files | {f"plots/{name}.svg": svg for name, (_, svg) in plots.items()}
 
 
@@ -184,14 +169,7 @@ def file_name(name: str) -> str:
 def write_report(comparison: Comparison, folder: Path) -> list[Path]:
     """Writes all files under `folder`. Raises DataError where it cannot be written."""
     written = []
-    try:
-        for name, text in report_files(comparison).items():
-            path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_name(f".{path.name}.part")
-            partial.write_text(text, encoding="utf-8", newline="")
-            partial.replace(path)
-            written.append(path)
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be written ({error.strerror})") from error
+    for name, text in report_files(comparison).items():
+        write_whole(folder / name, text)
+        written.append(folder / name)
     return written

@@ -10,8 +10,6 @@ up to 10 -> 0-10.
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,8 +19,9 @@ import numpy as np
 import pandas as pd
 
 from mre.errors import DataError
+from mre.files import TableFault, read_csv_cells, restored
 from mre.rewards import PERSPECTIVES
-from mre.study.cells import SIMULATED, restored
+from mre.study.cells import SIMULATED
 
 COLUMN_PERSPECTIVES = (*PERSPECTIVES, "naturalness", "artifacts")       # known as column names; rows may name any perspective
 ALIASES = {"item_id": "item", "rater": "annotator", "annotator_id": "annotator", "study_id": "study", "source_image": "image",
@@ -31,7 +30,7 @@ NOT_ANNOTATORS = {"item", "method", "perspective", "study", "edit_type", "instru
                   "comment", "judge", "judge_version", "repeat", "task"}
 KNOWN_COLUMNS = {*NOT_ANNOTATORS, *COLUMN_PERSPECTIVES, "annotator", "score", "screen", "shown_as", "revision", "is_repeat", "is_check",
                  "skip_reason", "accepted", "text", "raw", "seconds", "cost_usd", "first_shown_at", "submitted_at", "active_seconds",
-                 "order_seed", "app_version", "row"}
+                 "order_seed", "app_version", "excluded", "row"}
 SCALES = ((0.0, 1.0), (0.0, 5.0), (1.0, 7.0), (0.0, 10.0))
 HUMAN_KEY = ["study", "item", "method", "annotator", "perspective", "screen", "is_repeat"]
 JUDGE_KEY = ["item", "method", "judge", "repeat", "perspective"]
@@ -51,7 +50,7 @@ class Ratings:
     name: str
     scale: str                          # in words, how the numbers were read
     notices: tuple[str, ...] = ()
-    counts: dict[str, int] = field(default_factory=dict)        # rows read, missing, superseded, checks, repeats
+    counts: dict[str, int] = field(default_factory=dict)        # rows read, missing, superseded, checks, repeats, excluded
 
 
 def read_human(sources: Source | Sequence[Source], names: Sequence[str] | None = None) -> Ratings:
@@ -88,7 +87,7 @@ def read_edits(path: Path | None, beside: Path | None = None) -> pd.DataFrame | 
 
 def _read(sources, names, rows_of, key: list[str], who: str, expected: str) -> Ratings:
     files = _files(sources, names)
-    parts, notices, scales, counts = [], [], [], dict.fromkeys(("rows", "missing", "superseded", "checks", "repeats"), 0)
+    parts, notices, scales, counts = [], [], [], dict.fromkeys(("rows", "missing", "superseded", "checks", "repeats", "excluded"), 0)
     for name, source in files:
         desk = _Desk(name, notices, counts)
         table = desk.table(source)
@@ -145,9 +144,9 @@ class _Desk:
     def table(self, source: Source) -> pd.DataFrame:
         """All cells as text, empty = missing, with the file's row number (the header is row 1)."""
         if isinstance(source, pd.DataFrame):
-            table = source.astype(object).where(source.notna(), "").astype(str)
+            table, lines = source.astype(object).where(source.notna(), "").astype(str), range(2, len(source) + 2)
         else:
-            table = self._cells(source if isinstance(source, bytes) else Path(source).read_bytes())
+            table, lines = self._cells(source if isinstance(source, bytes) else Path(source).read_bytes())
         if not _is_imagenhub(table):
             names = [str(column).strip() for column in table.columns]
             table.columns = [ALIASES.get(name.lower(), name.lower() if name.lower() in KNOWN_COLUMNS else name) for name in names]
@@ -163,34 +162,29 @@ class _Desk:
             if (quoted := cells.str.startswith("'")).any():
                 cells = cells.where(~quoted, cells[quoted].map(restored))
             table[column] = cells.str.strip()
-        table["row"] = np.arange(2, len(table) + 2)
+        table["row"] = list(lines)
         self.counts["rows"] += len(table)
         return table
 
-    def _cells(self, data: bytes) -> pd.DataFrame:
+    def _cells(self, data: bytes) -> tuple[pd.DataFrame, list[int]]:
+        """A CSV's cells, and the line that each row begins at."""
         if data[:2] in (b"\xff\xfe", b"\xfe\xff") or (data and data[:200].count(0) > len(data[:200]) // 4):
             raise DataError(f"{self.name} row 1: the file is UTF-16; save it as UTF-8")
-        try:
-            text = data.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise DataError(f"{self.name} row {data.count(10, 0, error.start) + 1}: not UTF-8; save it as UTF-8") from error
-        if not text.strip():
+        if not data.removeprefix(b"\xef\xbb\xbf").strip():
             raise DataError(f"{self.name}: the file is empty")
-        if "\0" in text:
-            raise DataError(f"{self.name} row {text.count(chr(10), 0, text.index(chr(0))) + 1}: holds a zero byte, so it is no CSV file")
-        header = text.split("\n", 1)[0].rstrip("\r")
+        header = data.removeprefix(b"\xef\xbb\xbf").split(b"\n", 1)[0].decode("utf-8", "replace").rstrip("\r")
         separator = max(",;\t|", key=header.count) if re.search(r"[,;\t|]", header) else ","
         if separator != "," and not (separator == "\t" and header.lower().startswith("uid")):
             shown = {"\t": "tabs", ";": '";"', "|": '"|"'}[separator]
             raise DataError(f'{self.name} row 1: columns are separated by {shown}, not by ","; save it as a comma-separated file')
         try:
-            header, *rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True) if row]
-        except csv.Error as error:
-            raise DataError(f"{self.name}: not a CSV file ({error})") from error
-        for number, row in enumerate(rows, 2):
+            (_, header), *rows = read_csv_cells(data, self.name, separator)
+        except TableFault as error:
+            raise DataError(f"{self.name} row {error.line}: {error.reason}") from error
+        for line, row in rows:
             if len(row) != len(header):
-                raise DataError(f"{self.name} row {number}: {len(row)} columns, the header has {len(header)}")
-        return pd.DataFrame(rows, columns=header, dtype=str)
+                raise DataError(f"{self.name} row {line}: {len(row)} columns, the header has {len(header)}")
+        return pd.DataFrame([row for _, row in rows], columns=header, dtype=str), [line for line, _ in rows]
 
     def need(self, table: pd.DataFrame, columns: Iterable[str], expected: str) -> None:
         missing = [column for column in columns if column not in table]
@@ -307,8 +301,9 @@ def _human_rows(desk: _Desk, table: pd.DataFrame, expected: str) -> pd.DataFrame
 
 
 def _without_checks(desk: _Desk, rows: pd.DataFrame) -> pd.DataFrame:
-    """Attention checks and repeated screens are no part of the means; of several revisions the last one counts."""
-    for column, count, what in (("is_check", "checks", "attention checks"), ("is_repeat", "repeats", "repeated screens")):
+    """Attention checks, repeated screens and excluded annotators are no part of the means; of several revisions the last one counts."""
+    for column, count, what in (("is_check", "checks", "attention checks"), ("is_repeat", "repeats", "repeated screens"),
+                                ("excluded", "excluded", "annotators who are excluded")):
         if column in rows:
             flagged = rows[column].str.lower().isin(("1", "true", "yes"))
             desk.counts[count] += int(flagged.sum())

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
-import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,12 +15,12 @@ from PIL import Image
 from mre.benchmark.items import Benchmark, Item
 from mre.data.realedit import file_safe
 from mre.errors import DataError, SettingsError
+from mre.files import EDITS, csv_text, png_bytes, read_json, read_table, write_whole
 from mre.rewards import Reward
 
 if TYPE_CHECKING:
     from mre.editing import Editor
 
-COLUMNS = ("item", "edit_type", "instruction", "original", "method", "edited", "seed", "model", "seconds")
 ORIGINALS = "original"
 RESERVED = {ORIGINALS, "tables", "sheets"}
 
@@ -83,17 +80,14 @@ class ResultsFolder:
 
     def _check_or_write(self, file: Path, identity: dict[str, Any], what: str) -> None:
         if file.exists():
-            try:
-                there = json.loads(file.read_text(encoding="utf-8"))
-            except (OSError, ValueError) as error:
-                raise DataError(f"{file}: cannot be read as JSON") from error
+            there = read_json(file)
             if there != identity:
                 other = next(name for name in {**identity, **(there if isinstance(there, dict) else {})}
                              if not isinstance(there, dict) or there.get(name) != identity.get(name))
                 raise DataError(f"{self.path}: holds another {what}: {other} is {there.get(other) if isinstance(there, dict) else there!r} "
                                 f"there, {identity.get(other)!r} here; name another --out")
             return
-        write_whole(file, json.dumps(identity, indent=1).encode() + b"\n")
+        write_whole(file, json.dumps(identity, indent=1) + "\n")
 
     # -- pictures and rows
 
@@ -105,7 +99,7 @@ class ResultsFolder:
 
     def add(self, method: Method, item: Item, image: Image.Image, row: dict[str, Any], rank: int) -> None:
         """One edit, picture first, then its row: an edit without a row is edited again."""
-        write_whole(self.edited(method.name, item.item), png(image))
+        write_whole(self.edited(method.name, item.item), png_bytes(image))
         with self._part(rank).open("a", encoding="utf-8", newline="\n") as file:
             file.write(json.dumps(row) + "\n")
 
@@ -113,16 +107,14 @@ class ResultsFolder:
         """(method, item) -> row of every edit that is whole, from edits.csv and from parts that are not merged yet."""
         rows: dict[tuple[str, str], dict[str, str]] = {}
         if (self.path / "edits.csv").exists():
-            with (self.path / "edits.csv").open(encoding="utf-8", newline="") as file:
-                for row in csv.DictReader(file):
-                    rows[row["method"], row["item"]] = row
+            rows |= {(row["method"], row["item"]): row for _, row in read_table(self.path / "edits.csv", needed=EDITS)}
         for part in sorted(self.path.glob("edits.part-*.jsonl")):
             for line in part.read_text(encoding="utf-8").splitlines():
                 try:
                     row = json.loads(line)
                 except ValueError:          # a line that a cut left unfinished
                     continue
-                rows[row["method"], row["item"]] = {name: str(row[name]) for name in COLUMNS}
+                rows[row["method"], row["item"]] = {name: str(row[name]) for name in EDITS}
         return {key: row for key, row in rows.items() if self.edited(*key).is_file()}
 
     def merge(self) -> None:
@@ -130,11 +122,7 @@ class ResultsFolder:
         rows = self.rows()
         order = {item.item: number for number, item in enumerate(self.benchmark.items)}
         ranked = sorted(rows.values(), key=lambda row: (row["method"], order.get(row["item"], len(order)), row["item"]))
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n", extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(ranked)
-        write_whole(self.path / "edits.csv", text.getvalue().encode())
+        write_whole(self.path / "edits.csv", csv_text(EDITS, ([row[name] for name in EDITS] for row in ranked)))
         for part in self.path.glob("edits.part-*.jsonl"):
             part.unlink()
 
@@ -166,7 +154,7 @@ def write_edits(folder: ResultsFolder, methods: Sequence[Method], editor: Callab
                 if item not in missing:
                     continue
                 if not folder.original(item).exists():
-                    write_whole(folder.original(item), png(item.open()))
+                    write_whole(folder.original(item), png_bytes(item.open()))
                 row = {"item": item.item, "edit_type": item.edit_type, "instruction": item.instruction,
                        "original": folder.original(item).relative_to(folder.path).as_posix(), "method": method.name,
                        "edited": f"{method.name}/{item.item}.png", "seed": item_seed(seed, item.item), "model": method.model,
@@ -201,27 +189,3 @@ def _edit_batch(editor: Editor, pictures: list[Image.Image], settings: list) -> 
             [each.instruction for each in settings], image=pictures, reward=[each.reward for each in settings], negative_reward=negative,
             num_inference_steps=first.steps, guidance_scale=first.guidance_scale, image_guidance_scale=first.image_guidance_scale,
             generator=[torch.Generator("cpu").manual_seed(each.seed) for each in settings]).images
-
-
-def png(image: Image.Image) -> bytes:
-    """Lossless, without anything but pixels."""
-    image = image.convert("RGB")
-    buffer = io.BytesIO()
-    Image.frombytes("RGB", image.size, image.tobytes()).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """A file that is either all there or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_bytes(data)
-    partial.replace(path)
-
-
-def read_edits(folder: Path) -> Iterable[dict[str, str]]:
-    """The rows of a results folder's edits.csv. Raises DataError when it is none."""
-    from mre.data.sources import csv_rows
-
-    for _, row in csv_rows(folder / "edits.csv", COLUMNS[:6]):
-        yield row

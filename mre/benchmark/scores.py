@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mre.benchmark.edits import ResultsFolder, write_whole
+from mre.benchmark.edits import ResultsFolder
 from mre.benchmark.items import Item
 from mre.errors import DataError
+from mre.files import JUDGE_SCORES, csv_text, read_table, write_whole
 from mre.judge.verdicts import Ask, Judge, Tally, Verdicts
 from mre.rewards import PERSPECTIVES
-
-COLUMNS = ("item", "method", "judge", "judge_version", "repeat", "perspective", "score", "accepted", "text", "raw", "seconds", "cost_usd")
 
 
 @dataclass(frozen=True)
@@ -61,10 +58,11 @@ def judge_edits(judge: Judge, asks: Sequence[Ask], task: str,
 def write_scores(answers: Iterable[Answer], folder: Path) -> Path:
     """scores.csv with one row per answer, and failures.csv when there are any."""
     answers = list(answers)
-    path = _write(folder / "scores.csv", COLUMNS, [[_cell(getattr(answer, name)) for name in COLUMNS] for answer in answers])
+    path = folder / "scores.csv"
+    write_whole(path, csv_text(JUDGE_SCORES, ([getattr(answer, name) for name in JUDGE_SCORES] for answer in answers)))
     failed = [(answer.item, answer.method, answer.repeat, answer.perspective, answer.error) for answer in answers if answer.score is None]
     if failed:
-        _write(folder / "failures.csv", ("item", "method", "repeat", "perspective", "error"), failed)
+        write_whole(folder / "failures.csv", csv_text(("item", "method", "repeat", "perspective", "error"), failed))
     else:
         (folder / "failures.csv").unlink(missing_ok=True)
     return path
@@ -72,17 +70,7 @@ def write_scores(answers: Iterable[Answer], folder: Path) -> Path:
 
 def read_scores(path: Path) -> list[Answer]:
     """Answers from a scores.csv. Raises DataError naming the row."""
-    answers = []
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            if missing := [name for name in COLUMNS if name not in (reader.fieldnames or ())]:
-                raise DataError(f"{path}: has no column {missing[0]!r}")
-            for number, row in enumerate(reader, 1):
-                answers.append(_answer(row, f"{path}: row {number}"))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    return answers
+    return [_answer(row, f"{path}: row {line}") for line, row in read_table(path, needed=JUDGE_SCORES)]
 
 
 def _answer(row: dict[str, str], where: str) -> Answer:
@@ -97,20 +85,3 @@ def _answer(row: dict[str, str], where: str) -> Answer:
         raise DataError(f"{where}: perspective {row['perspective']!r}, score {row['score']!r}")
     return Answer(row["item"], row["method"], row["judge"], row["judge_version"], repeat, row["perspective"], score, accepted,
                   row["text"] or None, row["raw"], seconds, cost, None if score is not None else "no score")
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:.10g}" if isinstance(value, float) else str(value)
-
-
-def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> Path:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    write_whole(path, text.getvalue().encode())
-    return path

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,8 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from mre.files import csv_text, latex_table, markdown_escaped, markdown_table, write_whole
+
 RESAMPLES = 2000
 LEVEL = 0.95
+MISSING = "-"
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Cell:
     def text(self, digits: int = 2) -> str:
         """`3.45 [3.20, 3.70]`; a dash where there is no answer at all."""
         if math.isnan(self.value):
-            return "-"
+            return MISSING
         scale, digits, mark = (100, max(0, digits - 1), " %") if self.percent else (1, digits, "")
         shown = f"{self.value * scale:.{digits}f}{mark}"
         return shown if math.isnan(self.low) else f"{shown} [{self.low * scale:.{digits}f}, {self.high * scale:.{digits}f}]"
@@ -57,31 +58,24 @@ class Table:
         header: list[str] = []
         for name, wide in zip(self.columns, has_cells, strict=True):
             header += [name, f"{name} low", f"{name} high", f"{name} n", f"{name} missing"] if wide else [name]
-        text = io.StringIO(newline="")
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(header)
+        rows = []
         for row in self.rows:
             flat: list[object] = []
             for cell, wide in zip(row, has_cells, strict=True):
                 if isinstance(cell, Cell):
-                    flat += [_number(cell.value), _number(cell.low), _number(cell.high), cell.n, cell.missing]
+                    flat += [cell.value, cell.low, cell.high, cell.n, cell.missing]
                 else:
-                    flat += [cell, "", "", "", ""] if wide else [cell]
-            writer.writerow(flat)
-        return text.getvalue()
+                    flat += [None if cell == MISSING else cell, *([None] * 4 if wide else [])]
+            rows.append(flat)
+        return csv_text(header, rows, floats=".6g")
 
     def markdown(self) -> str:
-        lines = [f"**{self.title}**", "", "| " + " | ".join(self.columns) + " |", "|" + " --- |" * len(self.columns)]
-        lines += ["| " + " | ".join(self._shown(cell).replace("|", "\\|") for cell in row) + " |" for row in self.rows]
-        return "\n".join([*lines, "", *self.foot(), ""])
+        rows = [[self._shown(cell) for cell in row] for row in self.rows]
+        return "\n".join([f"**{markdown_escaped(self.title)}**", "", markdown_table(self.columns, rows), *self.foot(), ""])
 
     def latex(self) -> str:
-        lines = ["\\begin{table}", "\\centering", f"\\caption{{{latex_text(self.title)}}}",
-                 "\\begin{tabular}{l" + "c" * (len(self.columns) - 1) + "}", "\\hline",
-                 " & ".join(map(latex_text, self.columns)) + " \\\\", "\\hline"]
-        lines += [" & ".join(latex_text(self._shown(cell)) for cell in row) + " \\\\" for row in self.rows]
-        lines += ["\\hline", "\\end{tabular}", *(f"\\par {latex_text(note)}" for note in self.foot()), "\\end{table}", ""]
-        return "\n".join(lines)
+        rows = [[self._shown(cell) for cell in row] for row in self.rows]
+        return latex_table(self.columns, rows, self.title, "l" + "c" * (len(self.columns) - 1), self.foot())
 
     def foot(self) -> list[str]:
         """n and missing over all cells, then the notes."""
@@ -96,27 +90,14 @@ class Table:
 
     def write(self, folder: Path) -> list[Path]:
         """The three files."""
-        from mre.benchmark.edits import write_whole
-
         paths = []
         for ending, text in (("csv", self.csv()), ("md", self.markdown()), ("tex", self.latex())):
             paths.append(folder / f"{self.name}.{ending}")
-            write_whole(paths[-1], text.encode())
+            write_whole(paths[-1], text)
         return paths
 
     def _shown(self, cell: str | int | Cell) -> str:
         return cell.text(self.digits) if isinstance(cell, Cell) else str(cell)
-
-
-def latex_text(text: str) -> str:
-    """Text with LaTeX's own characters made harmless."""
-    marks = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-             "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    return "".join(marks.get(character, character) for character in text)
-
-
-def _number(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.6g}"
 
 
 # -- numbers ----------------------------------------------------------------------------------------------------------------------

@@ -177,8 +177,8 @@ def counts(plan, folder) -> list:
 
 def write_sheets(args: argparse.Namespace, plan, folder, scores) -> None:
     """The contact sheet and, where a judge gave scores, one with the worst edits of each model."""
-    from mre.benchmark.edits import png, write_whole
     from mre.benchmark.sheets import chosen_items, contact_sheet, worst_items
+    from mre.files import png_bytes, write_whole
 
     if not args.sheet:
         return
@@ -194,7 +194,7 @@ def write_sheets(args: argparse.Namespace, plan, folder, scores) -> None:
     shown = [method for sweep in plan.sweeps.values() for _, method in reversed(sweep)]
     names = [method.name for method in shown]
     items = chosen_items(plan.benchmark.items, args.sheet)
-    write_whole(args.out / "sheets" / "edits.png", png(contact_sheet(folder, items, names, caption)))
+    write_whole(args.out / "sheets" / "edits.png", png_bytes(contact_sheet(folder, items, names, caption)))
     for method in plan.best if scores is not None else ():
         worst = worst_items(plan.benchmark.items, lambda name, item, method=method: score(method, name, item), 7)
-        write_whole(args.out / "sheets" / f"worst_{method}.png", png(contact_sheet(folder, worst, names, caption)))
+        write_whole(args.out / "sheets" / f"worst_{method}.png", png_bytes(contact_sheet(folder, worst, names, caption)))

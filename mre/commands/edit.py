@@ -14,14 +14,13 @@ scheduler, out (a name under --out). Paths are relative to the CSV.
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mre.errors import DataError, MreError, SettingsError
+from mre.files import read_table, write_whole
 from mre.rewards import PERSPECTIVES, Reward
 
 if TYPE_CHECKING:
@@ -42,7 +41,6 @@ class Job:
     out: Path
     settings: EditSettings
     label: str
-    is_row: bool = False        # of a table, whose columns may say what the flags do
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,7 +67,6 @@ def run(args: argparse.Namespace) -> int:
     model, settings = _asked(args)
     jobs = _jobs(args, settings)
     editor = Editor(model, device=args.device)
-    _refuse_unused(editor, args.recipe, jobs)
     code = 0
     if len(jobs) == 1 and not (args.image.is_dir() or _is_table(args.image)):
         _make(editor, jobs[0], keep_recipe=not args.no_recipe)
@@ -78,23 +75,6 @@ def run(args: argparse.Namespace) -> int:
     _say_what_is_unknown(model, jobs)
     _say_what_is_idle(editor, jobs)
     return code
-
-
-def _flag(setting: str) -> str:
-    return "--" + setting.replace("_", "-").replace("negative-reward", "negative-scores")
-
-
-def _refuse_unused(editor: Editor, recipe: Path | None, jobs: list[Job]) -> None:
-    """Before anything is made: a setting that the model has no control for raises SettingsError, unless the recipe brings it."""
-    from mre.editing import EditSettings
-    from mre.editors.capabilities import refuse_unused, unused
-    from mre.recipes import read_recipe
-    accepted = unused(EditSettings.from_recipe(read_recipe(recipe, name=str(recipe))), editor.info) if recipe else {}
-    for job in jobs:
-        try:
-            refuse_unused(job.settings, editor.info, str if job.is_row else _flag, accepted)
-        except SettingsError as error:
-            raise SettingsError(f"{job.label}: {error}" if job.is_row else str(error)) from None
 
 
 def _say_what_is_unknown(model: str, jobs: list[Job]) -> None:
@@ -172,35 +152,26 @@ def _jobs(args: argparse.Namespace, asked: dict[str, Any]) -> list[Job]:
 def _table_jobs(table: Path, out: Path, asked: dict[str, Any]) -> list[Job]:
     """The rows of a CSV as jobs; a fault names file and row."""
     from mre.editing import EditSettings
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            columns = reader.fieldnames or []
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{table}: cannot be read as a CSV ({error})") from error
-    if "image" not in columns:
-        raise DataError(f"{table}: no column image; columns are {', '.join(COLUMNS)}")
-    if unknown := [column for column in columns if column not in COLUMNS]:
-        raise DataError(f"{table}: unknown column {unknown[0]}; columns are {', '.join(COLUMNS)}")
     jobs, taken = [], {}
-    for number, row in enumerate(rows, start=2):
-        label = f"{table}, row {number}"
-        values = {name: text.strip() for name, text in row.items() if name and isinstance(text, str) and text.strip()}
+    for number, (line, row) in enumerate(read_table(table, needed=("image",)), 1):
+        if unknown := [column for column in row if column not in COLUMNS]:
+            raise DataError(f"{table}: unknown column {unknown[0]}; columns are {', '.join(COLUMNS)}")
+        label = f"{table}, row {line}"
+        values = {name: text.strip() for name, text in row.items() if text.strip()}
         try:
             if "image" not in values:
                 raise DataError("no image")
             settings = EditSettings(**{"instruction": "", **asked, "reward": _row_reward(values, asked.get("reward", Reward.best())),
                                        **{name: values[name] for name in (*NUMBERS, "scheduler", "instruction") if name in values}})
-            target = out / (values.get("out") or f"{number - 1:04d}-{Path(values['image']).stem}.png")
+            target = out / (values.get("out") or f"{number:04d}-{Path(values['image']).stem}.png")
             if target.suffix.lower() != ".png" or not target.resolve().is_relative_to(out.resolve()):
                 raise DataError(f"out must be a .png under --out, got {values.get('out')}")
             if target in taken:
                 raise DataError(f"out is the same as that of row {taken[target]}: {values.get('out')}")
         except MreError as error:
             raise DataError(f"{label}: {error}") from error
-        taken[target] = number
-        jobs.append(Job(table.parent / values["image"], target, settings, label, is_row=True))
+        taken[target] = line
+        jobs.append(Job(table.parent / values["image"], target, settings, label))
     if not jobs:
         raise DataError(f"{table}: no rows")
     return jobs
@@ -218,15 +189,7 @@ def _make(editor: Editor, job: Job, *, keep_recipe: bool, progress: Any = None) 
     if keep_recipe and _is_made(editor, photo, job):
         return False
     result = editor.edit(photo, job.settings, on_step=progress)
-    part = job.out.with_name(job.out.name + ".part")
-    try:
-        job.out.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(result.png(keep_recipe))
-        part.replace(job.out)
-    except OSError as error:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise DataError(f"{job.out}: cannot be written ({error.strerror})") from error
+    write_whole(job.out, result.png(keep_recipe))
     return True
 
 

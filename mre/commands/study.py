@@ -243,8 +243,21 @@ def _export(store, args) -> None:
 
 
 def _import(store, args) -> None:
+    from tqdm import tqdm
+
     from mre.study.importer import import_file
-    _say(import_file(store, args.name, args.file))
+
+    with tqdm(leave=False, disable=None, unit="", unit_scale=True, delay=1) as bar:
+        def on_progress(stage: str, done: int, total: int) -> None:
+            if bar.disable:                     # no terminal
+                return
+            if stage != bar.desc.removesuffix(": "):
+                bar.reset()
+                bar.set_description(stage)
+            bar.total = total
+            bar.update(done - bar.n)
+        study = import_file(store, args.name, args.file, on_progress=on_progress)
+    _say(study)
 
 
 def _status(store, args) -> None:
@@ -315,7 +328,7 @@ def _with_interval(figure) -> str:
 
 
 def _table(store, args) -> None:
-    from mre.study.export import written_whole
+    from mre.files import write_whole
     from mre.study.table import FORMS, study_table
 
     table = study_table(store, args.name, everyone=args.everyone)
@@ -324,8 +337,7 @@ def _table(store, args) -> None:
         return
     for form in FORMS:
         path = args.out.with_name(f"{args.out.name}.{form}")
-        with written_whole(path) as file:
-            file.write(table.written(form))
+        write_whole(path, table.written(form))
         print(path)
 
 

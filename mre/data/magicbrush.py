@@ -6,12 +6,11 @@ A folder with `edit_turns.json` (a list of {"input", "mask", "output", "instruct
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mre.errors import DataError
+from mre.files import read_json
 
 CAPTIONS = "local_descriptions.json"        # what changed by the turn; global_descriptions.json tells of the whole picture
 
@@ -30,11 +29,11 @@ class MagicBrushTurn:
 def read_magicbrush(folder: Path) -> list[MagicBrushTurn]:
     """All turns, each on its own (a turn's input is the person's picture of the turn before, as in the paper's table)."""
     listing = folder / "edit_turns.json"
-    turns = _json(listing)
+    turns = read_json(listing)
     if not isinstance(turns, list) or not turns:
         raise DataError(f"{listing}: must be a list of turns")
     captions_file = folder / CAPTIONS
-    captions = _json(captions_file) if captions_file.exists() else {}
+    captions = read_json(captions_file) if captions_file.exists() else {}
     if not isinstance(captions, dict):
         raise DataError(f"{captions_file}: must be one JSON object, image id -> file -> caption")
     found: dict[str, MagicBrushTurn] = {}
@@ -58,10 +57,3 @@ def _picture(folder: Path, image: str, name: str, where: str) -> Path:
         if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
             return path
     raise DataError(f"{where}: no picture {name!r} in images/{image}")
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path}: cannot be read as JSON: {getattr(error, 'strerror', None) or error}") from error

@@ -6,7 +6,6 @@ that is not whole is a DataError that names its folder: nothing stands in for a 
 
 from __future__ import annotations
 
-import json
 import re
 from bisect import bisect_right
 from collections import OrderedDict
@@ -19,6 +18,7 @@ from tqdm.auto import tqdm
 
 from mre.data.triplets import SIDES, Triplet, TripletList, TripletSource, TripletText
 from mre.errors import DataError
+from mre.files import read_json
 
 if TYPE_CHECKING:
     from pyarrow import Table
@@ -70,7 +70,7 @@ def _wanted(root: Path, only: Collection[str] | None) -> dict[str, set[str] | No
         return wanted
     listing = root / SEEDS
     if listing.exists():
-        content = _json(listing)
+        content = read_json(listing)
         try:
             return {str(folder): {str(seed) for seed in seeds} for folder, seeds in content}
         except (TypeError, ValueError) as error:
@@ -98,21 +98,12 @@ def _folder_triplets(folder: Path, name: str, seeds: set[str] | None) -> list[Tr
 
 
 def _instructions(path: Path) -> tuple[str, ...]:
-    content = _json(path)
+    content = read_json(path)
     edit: Any = content.get("edit") if isinstance(content, dict) else None
     edits = [edit] if isinstance(edit, str) else edit
     if not isinstance(edits, list) or not edits or not all(isinstance(text, str) and text.strip() for text in edits):
         raise DataError(f"{path}: has no instruction: 'edit' must be text or a list of texts, got {edit!r}")
     return tuple(" ".join(text.split()) for text in edits)
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError as error:
-        raise DataError(f"{path.parent}: {path.name} is missing") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path}: cannot be read as JSON: {error}") from error
 
 
 class ParquetSource(TripletSource):

@@ -6,14 +6,13 @@ Real-Edit is a folder of photos and one JSON: photo name -> seven lines, each wi
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mre.data.sources import csv_rows
 from mre.errors import DataError
+from mre.files import read_filled_table, read_json
 from mre.rewards import EDIT_TYPES
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp")
@@ -34,10 +33,7 @@ class PhotoEdit:
 def read_real_edit(folder: Path, listing: Path | None = None) -> list[PhotoEdit]:
     """The items of a Real-Edit folder, photo by photo. Raises DataError naming the photo and the line."""
     listing = listing or find_listing(folder)
-    try:
-        content = json.loads(listing.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{listing}: cannot be read as JSON: {error}") from error
+    content = read_json(listing)
     if not isinstance(content, dict) or not content:
         raise DataError(f"{listing}: must be one JSON object, photo name -> {len(EDIT_TYPES)} lines")
     edits = []
@@ -69,12 +65,12 @@ def parse_line(line: str, number: int, of: int, where: str) -> tuple[str, str]:
 def read_items_csv(path: Path) -> list[PhotoEdit]:
     """A benchmark of one's own: columns item, image, instruction, edit_type, images beside the CSV."""
     edits = []
-    for number, row in csv_rows(path, ("item", "image", "instruction", "edit_type")):
+    for line, row in read_filled_table(path, ("item", "image", "instruction", "edit_type")):
         if row["edit_type"] not in EDIT_TYPES:
-            raise DataError(f"{path}: row {number}: edit_type must be one of {', '.join(EDIT_TYPES)}, got {row['edit_type']!r}")
+            raise DataError(f"{path}: row {line}: edit_type must be one of {', '.join(EDIT_TYPES)}, got {row['edit_type']!r}")
         photo = path.parent / row["image"]
         if not photo.is_file():
-            raise DataError(f"{path}: row {number}: no picture {row['image']!r}")
+            raise DataError(f"{path}: row {line}: no picture {row['image']!r}")
         edits.append(PhotoEdit(file_safe(row["item"]), row["edit_type"], row["instruction"], photo))
     if not edits:
         raise DataError(f"{path}: holds no items")

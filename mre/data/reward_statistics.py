@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mre.files import csv_text, write_whole
 from mre.rewards import NOTHING_WRONG, PERSPECTIVES, Reward
 
 COLOURS = {"following": "#4C72B0", "preserving": "#DD8452", "quality": "#55A868"}
@@ -65,15 +65,15 @@ def write_statistics(found: RewardStatistics, folder: Path) -> list[Path]:
     """Write score_distribution.csv, words.csv, summary.csv, and the two as plots. Returns the files."""
     folder.mkdir(parents=True, exist_ok=True)
     every_score = sorted({score for counts in found.scores.values() for score in counts} | set(range(6)))
-    distribution = [(name, f"{score:g}", found.scores[name][score], f"{found.scores[name][score] / max(found.count, 1):.4f}")
+    distribution = [(name, f"{score:g}", found.scores[name][score], found.scores[name][score] / max(found.count, 1))
                     for name in PERSPECTIVES for score in every_score]
     words = [(name, rank, word, count) for name in PERSPECTIVES for rank, (word, count) in enumerate(_ranked(found.words[name], 200), 1)]
-    summary = [(name, found.count, f"{sum(score * count for score, count in found.scores[name].items()) / max(found.count, 1):.4f}",
-                f"{found.share_below_best(name):.4f}", found.faultless[name]) for name in PERSPECTIVES]
+    summary = [(name, found.count, sum(score * count for score, count in found.scores[name].items()) / max(found.count, 1),
+                found.share_below_best(name), found.faultless[name]) for name in PERSPECTIVES]
     return [
-        _write(folder / "score_distribution.csv", ("perspective", "score", "triplets", "share"), distribution),
-        _write(folder / "words.csv", ("perspective", "rank", "word", "texts"), words),
-        _write(folder / "summary.csv", ("perspective", "triplets", "mean_score", "share_below_5", "texts_none"), summary),
+        _table(folder / "score_distribution.csv", ("perspective", "score", "triplets", "share"), distribution),
+        _table(folder / "words.csv", ("perspective", "rank", "word", "texts"), words),
+        _table(folder / "summary.csv", ("perspective", "triplets", "mean_score", "share_below_5", "texts_none"), summary),
         plot_scores(found, folder / "score_distribution.png"),
         plot_words(found, folder / "words.png")]
 
@@ -135,9 +135,6 @@ def _save(figure, path: Path) -> Path:
     return path
 
 
-def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> Path:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+def _table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> Path:
+    write_whole(path, csv_text(header, rows, floats=".4f"))
     return path

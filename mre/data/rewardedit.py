@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mre.errors import DataError, RewardError
+from mre.files import read_json, read_json_lines, read_table, write_whole
 from mre.rewards import NOTHING_WRONG, PERSPECTIVES, TEXT_SEPARATOR, Reward
 
 SCORE, TEXT = "Score", "Negative Prompt"        # keys of the released form
@@ -31,13 +31,8 @@ class TripletReward:
 def read_rewards(path: str | Path) -> dict[str, TripletReward]:
     """Triplet id -> its reward, from either form. Raises DataError naming the file and the key or line."""
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8 text'}") from error
-    rows = list(_jsonl_rows(path, text)) if path.suffix.lower() == ".jsonl" else list(_released_rows(path, text))
     rewards: dict[str, TripletReward] = {}
-    for where, row in rows:
+    for where, row in _jsonl_rows(path) if path.suffix.lower() == ".jsonl" else _released_rows(path):
         if row.id in rewards:
             raise DataError(f"{path}: {where}: {row.id!r} has a reward already")
         rewards[row.id] = row
@@ -52,15 +47,10 @@ def read_row_map(path: str | Path) -> dict[str, str]:
     Raises DataError naming the file and the key: an entry that names no row, a duplicate key or row.
     """
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        pairs = _Pairs(csv.reader(text.splitlines())) if path.suffix.lower() == ".csv" else json.loads(text, object_pairs_hook=_Pairs)
-    except (OSError, ValueError, RecursionError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if path.suffix.lower() == ".csv":
-        if not pairs or list(pairs[0]) != ["key", "row"]:
-            raise DataError(f"{path}: must have the columns key and row")
-        pairs = _Pairs(pair for pair in pairs[1:] if pair)
+        pairs = _Pairs((row["key"], row["row"]) for _, row in read_table(path, needed=("key", "row")))
+    else:
+        pairs = read_json(path, _Pairs)
     if not isinstance(pairs, _Pairs) or not all(len(pair) == 2 and isinstance(pair[1], str) for pair in pairs):
         raise DataError(f"{path}: must give each key one row, FILE.parquet#ROW")
     rows: dict[str, str] = {}
@@ -79,21 +69,11 @@ def write_released(path: str | Path, rewards: Mapping[str, Reward]) -> None:
     """Write the released form: key -> three {"Score", "Negative Prompt"}, in the order of PERSPECTIVES. Whole or not at all."""
     content = {key: [{SCORE: int(score) if score == int(score) else score, TEXT: text}
                      for score, text in zip(reward.scores, reward.texts, strict=True)] for key, reward in rewards.items()}
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise DataError(f"{path}: cannot be written: {error.strerror}") from error
+    write_whole(Path(path), json.dumps(content, ensure_ascii=False, indent=1) + "\n")
 
 
-def _released_rows(path: Path, text: str) -> Iterator[tuple[str, TripletReward]]:
-    try:
-        pairs = json.loads(text, object_pairs_hook=_Pairs)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not JSON: {error}") from error
+def _released_rows(path: Path) -> Iterator[tuple[str, TripletReward]]:
+    pairs = read_json(path, _Pairs)
     if not isinstance(pairs, _Pairs):
         raise DataError(f"{path}: must be one JSON object, triplet folder -> three scores and texts")
     for key, value in pairs:
@@ -105,15 +85,9 @@ def _released_rows(path: Path, text: str) -> Iterator[tuple[str, TripletReward]]
         yield where, TripletReward(key.strip("/"), _reward(path, where, entries, SCORE, TEXT))
 
 
-def _jsonl_rows(path: Path, text: str) -> Iterator[tuple[str, TripletReward]]:
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
-            continue
-        where = f"line {number}"
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{path}: {where}: not JSON: {error}") from error
+def _jsonl_rows(path: Path) -> Iterator[tuple[str, TripletReward]]:
+    for number, row in read_json_lines(path):
+        where = f"row {number}"
         if not isinstance(row, dict) or not isinstance(row.get("id"), str) or not row["id"]:
             raise DataError(f"{path}: {where}: must be a JSON object with an id")
         for name in ("instruction", "original", "edited"):

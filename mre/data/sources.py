@@ -5,12 +5,10 @@ Every picture of a source has a name that finds it again: a path, `FILE.parquet#
 
 from __future__ import annotations
 
-import csv
 import functools
-import json
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -20,6 +18,7 @@ from PIL import Image
 from mre.data.pix2pix import ParquetSource, open_pix2pix
 from mre.data.triplets import Triplet, TripletList, TripletSource
 from mre.errors import DataError
+from mre.files import read_filled_table, read_json
 from mre.imaging import open_image
 
 SCENES = "scenes:"
@@ -124,10 +123,10 @@ class SceneSource(TripletSource):
 def _scene_of(tree: Path) -> Callable[[str], Callable | None]:
     """Triplet id -> what draws its scene again, for a tree that `python -m mre scenes` wrote without photos; None for others."""
     try:
-        settings = json.loads((tree / "settings.json").read_text(encoding="utf-8"))
+        settings = read_json(tree / "settings.json")
         drawing = {"split": settings["split"], "seed": settings["seed"], "size": settings["size"], "edit_type": settings["edit_type"]}
         is_drawn = (tree / "scenes.jsonl").exists() and not settings["photos"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (DataError, KeyError, TypeError):
         is_drawn = False
     if not is_drawn:
         return lambda name: None
@@ -143,10 +142,10 @@ def _named(found: TripletList, beside: Path, scene_of: Callable[[str], Callable 
 def _from_csv(path: Path, beside: Path) -> TripletList:
     triplets: list[Triplet] = []
     seen: set[str] = set()
-    for number, row in csv_rows(path, ("instruction", "original", "edited")):
+    for number, (line, row) in enumerate(read_filled_table(path, ("instruction", "original", "edited")), 1):
         name = row.get("id") or str(number)
         if name in seen:
-            raise DataError(f"{path}: row {number}: duplicate id {name!r}")
+            raise DataError(f"{path}: row {line}: duplicate id {name!r}")
         seen.add(name)
         original, edited = (path.parent / row[side] for side in ("original", "edited"))
         triplets.append(Triplet(name, (row["instruction"],), original, edited, original_name=_relative(original, beside),
@@ -154,22 +153,6 @@ def _from_csv(path: Path, beside: Path) -> TripletList:
     if not triplets:
         raise DataError(f"{path}: holds no triplets")
     return TripletList(triplets)
-
-
-def csv_rows(path: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """(Row number counted from 1, cells by column) of a CSV with a header. Raises DataError for a missing column or an empty cell."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            if missing := [name for name in needed if name not in (reader.fieldnames or ())]:
-                raise DataError(f"{path}: has no column {missing[0]!r}; its columns are {', '.join(reader.fieldnames or ()) or 'none'}")
-            for number, row in enumerate(reader, 1):
-                cells = {name: (value or "").strip() for name, value in row.items() if name is not None and not isinstance(value, list)}
-                if empty := [name for name in needed if not cells.get(name)]:
-                    raise DataError(f"{path}: row {number}: {empty[0]} is empty")
-                yield number, cells
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _relative(path: Path, beside: Path) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from pathlib import Path
 
 from PIL import Image
 
 from mre.errors import DataError, ImageError
+from mre.files import png_bytes
 from mre.imaging import open_image
 from mre.judge.verdicts import PictureSource
 
@@ -64,7 +64,4 @@ def encoded_pair(original: JudgePicture, edited: JudgePicture, shorter_side: int
 def _png(image: Image.Image, size: tuple[int, int]) -> bytes:
     if image.size != size:
         image = image.resize(size, Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    pixels = Image.frombytes("RGB", image.size, image.tobytes())       # pixels alone: no metadata travels along
-    pixels.save(buffer, "PNG", compress_level=1)       # half the time of the default, and photos come out no larger
-    return buffer.getvalue()
+    return png_bytes(image, compress_level=1)           # half the time of the default, and photos come out no larger

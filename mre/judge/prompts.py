@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from mre.errors import JudgeError
+from mre.errors import DataError, JudgeError
+from mre.files import read_json
 from mre.judge.verdicts import TASKS
 from mre.rewards import PERSPECTIVES
 
@@ -88,8 +88,8 @@ def load_prompts(path: str | Path) -> PromptSet:
     """
     path = Path(path)
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        data = read_json(path)
+    except DataError as error:
         raise JudgeError(f"prompts {path}: cannot be read as JSON ({error})") from error
     if not isinstance(data, dict) or not re.fullmatch(r"[A-Za-z0-9_.-]{1,40}", str(data.get("name", ""))):
         raise JudgeError(f"prompts {path}: name must be 1 to 40 letters, digits or any of _ . -")

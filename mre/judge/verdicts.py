@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from PIL.Image import Image
 
 from mre.errors import ImageError, JudgeError, JudgeUsedUpError
+from mre.files import storable
 from mre.rewards import NOTHING_WRONG, PERSPECTIVES, TEXT_SEPARATOR, Reward
 
 if TYPE_CHECKING:
@@ -51,6 +52,11 @@ class Verdict:
     cost_usd: float | None = None   # None: the price is not known
     cached: bool = False
     error: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("text", "raw"):            # what a model writes may hold half a character; paid answers must be kept all the same
+            if value := getattr(self, name):
+                object.__setattr__(self, name, storable(value))
 
 
 @dataclass(frozen=True)

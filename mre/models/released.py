@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from mre.errors import ModelError
+from mre.files import read_json
 from mre.models.unet import RewardUNet2DConditionModel
 from mre.rewards import PERSPECTIVES
 
@@ -161,7 +162,7 @@ def _write_tokenizer(tokenizer: Any, folder: Path) -> None:
     merges = (merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"])
     (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges]) + "\n", encoding="utf-8")
     _write_json(folder / "special_tokens_map.json", {name: str(token) for name, token in tokenizer.special_tokens_map.items()})
-    settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    settings = read_json(folder / "tokenizer_config.json")
     _write_json(folder / "tokenizer_config.json", settings | {"tokenizer_class": "CLIPTokenizer"})
 
 

@@ -1,4 +1,4 @@
-"""Cells of our CSV files: times and numbers as text, and text that a spreadsheet would run made harmless and restored again."""
+"""Cells of a study's files: times and durations as text."""
 
 from __future__ import annotations
 
@@ -10,16 +10,6 @@ from mre.errors import DataError
 
 SIMULATED_LABEL = "simulated-"                                  # simulated annotators are simulated-001 and so on; nobody else is
 SIMULATED = re.compile(rf"({SIMULATED_LABEL}|drawn-)\d{{3,}}")     # what exports call them; `drawn-` before
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")     # spreadsheets run the wide forms in some locales
-
-
-def safe(text: str) -> str:
-    """The text with `'` in front where a spreadsheet would take it for a formula. `restored` undoes it, whatever the text was."""
-    return "'" + text if text.lstrip("'").startswith(FORMULA_STARTS) else text
-
-
-def restored(text: str) -> str:
-    return text[1:] if text.startswith("'") and text.lstrip("'").startswith(FORMULA_STARTS) else text
 
 
 def time_cell(milliseconds: int | None) -> str:

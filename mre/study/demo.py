@@ -6,13 +6,13 @@ study of it in a store that has no study yet.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image
 
 from mre.errors import StudyError
+from mre.files import EDITS, csv_text, png_bytes, write_whole
 from mre.rewards import EDIT_TYPES
 from mre.study import studies
 from mre.study.design import StudyDesign
@@ -21,7 +21,6 @@ from mre.study.store import Store
 NAME = "demo"
 FOLDER = Path(__file__).resolve().parent.parent / "assets" / "demo_study"
 METHODS = ("tiny-baseline", "tiny")
-COLUMNS = ("item", "edit_type", "instruction", "original", "method", "edited", "seed", "model", "seconds")
 DESIGN = StudyDesign(title="Try scoring: fourteen drawn edits · 试评十四组图", per_pair=200, repeats=10, repeat_gap=5, checks=10, seed=2411)
 PER_TYPE = 2
 SIZE = 256                  # pixels a side
@@ -52,25 +51,20 @@ def make_edits(out: Path, methods: tuple[str, ...] = METHODS, per_type: int = PE
 
     chosen = {edit_type: [draw_triplet(seed, index, split="heldout", size=SIZE, edit_type=edit_type) for index in range(per_type)]
               for edit_type in EDIT_TYPES}
-    (out / "originals").mkdir(parents=True, exist_ok=True)
     rows, done, total = [], 0, len(methods) * len(EDIT_TYPES) * per_type
     for method in methods:
         editor = (editor_of or Editor)(method)
-        (out / method).mkdir(exist_ok=True)
         for edit_type, triplets in chosen.items():
             for number, triplet in enumerate(triplets, 1):
                 item = f"{edit_type}-{number}"
                 original = Image.fromarray(triplet.original)
-                original.save(out / "originals" / f"{item}.png")
+                write_whole(out / "originals" / f"{item}.png", png_bytes(original))
                 result = editor.edit(original, EditSettings(instruction=triplet.instruction, seed=seed))
-                result.image.convert("RGB").save(out / method / f"{item}.png")
+                write_whole(out / method / f"{item}.png", png_bytes(result.image))
                 rows.append((item, edit_type, triplet.instruction, f"originals/{item}.png", method, f"{method}/{item}.png", seed, method,
                              f"{result.seconds:.2f}"))
                 done += 1
                 if on_edit:
                     on_edit(done, total)
-    with (out / "edits.csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(sorted(rows))
+    write_whole(out / "edits.csv", csv_text(EDITS, sorted(rows)))
     return done

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from urllib.parse import quote, urlsplit
 
 from mre.errors import StudyError
+from mre.files import fault_of_text, storable
 
 LANGUAGES = ("en", "zh")
 MAX_INSTRUCTION_CHARS = 4000
@@ -57,6 +58,10 @@ class StudyDesign:
             value, whole = getattr(self, name), isinstance(getattr(StudyDesign, name), int)
             if isinstance(value, bool) or not isinstance(value, int if whole else int | float) or not low <= value <= high:
                 raise StudyError(f"{name} must be a {'whole ' if whole else ''}number from {low} to {high}, got {value!r}")
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if isinstance(value, str) and (fault := fault_of_text(value)):
+                raise StudyError(f"{entry.name} holds {fault}")
         if not self.title.strip() or len(self.title) > 200:
             raise StudyError(f"title must have 1 to 200 characters, got {len(self.title)}")
         if not self.languages or not set(self.languages) <= set(LANGUAGES):
@@ -84,7 +89,7 @@ class StudyDesign:
         if begun:
             data = BEFORE_RULES | data
         known = {entry.name for entry in fields(cls)}
-        data = {name: value for name, value in data.items() if name in known}
+        data = {name: storable(value) if isinstance(value, str) else value for name, value in data.items() if name in known}
         data["pairs"] = tuple(tuple(pair) for pair in data.get("pairs", ()))
         data["languages"] = tuple(data.get("languages", LANGUAGES))
         return cls(**data)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -28,6 +28,20 @@ def record(connection: Connection, study_id: int, at: int, actor: str, kind: str
                                               digest=_seal(previous, at, actor, kind, text)))
 
 
+class RatingsDigest:
+    """SHA-256 over the final scores of a study, screen by screen in the order of label and number: how the log knows imported ones."""
+
+    def __init__(self) -> None:
+        self._sha = hashlib.sha256()
+
+    def add(self, label: str, screen: int, scores: Iterable[Iterable[int]]) -> None:
+        """The scores of Edited Image 1 and 2."""
+        self._sha.update(json.dumps([label, screen, [list(side) for side in scores]]).encode() + b"\n")
+
+    def hexdigest(self) -> str:
+        return self._sha.hexdigest()
+
+
 def read_log(connection: Connection, study_id: int) -> Iterator[sa.Row]:
     """Entries from first to last, streamed."""
     query = sa.select(events).where(events.c.study_id == study_id).order_by(events.c.id)
@@ -41,6 +55,7 @@ def verify(connection: Connection, study_id: int) -> list[str]:
     secret = connection.execute(sa.select(studies.c.order_secret).where(studies.c.id == study_id)).scalar()
     told = commitment(secret) if secret else None
     final: dict[tuple[str, int], tuple] = {}
+    imported: str | None = None                             # digest of the ratings that came from a file
     for entry in read_log(connection, study_id):
         if entry.previous != previous or entry.digest != _seal(previous, entry.at, entry.actor, entry.kind, entry.details):
             faults.append(f"log entry {entry.id} ({entry.kind} by {entry.actor}) does not follow from the one before it")
@@ -52,6 +67,8 @@ def verify(connection: Connection, study_id: int) -> list[str]:
             faults.append(f"log entry {entry.id}: the study was started with another order ({details['order_seed']}) than it has now")
         elif entry.kind == "skip":
             final.pop((entry.actor, details["screen"]), None)
+        elif entry.kind == "import":
+            imported = details.get("ratings")               # before there were digests, each answer had an entry
         elif entry.kind == "withdraw":
             final = {key: value for key, value in final.items() if key[0] != entry.actor}
     query = (sa.select(annotators.c.label, assignments.c.screen, ratings.c.shown_as, *(ratings.c[name] for name in PERSPECTIVES))
@@ -60,6 +77,11 @@ def verify(connection: Connection, study_id: int) -> list[str]:
     stored: dict[tuple[str, int], tuple] = {}
     for label, screen, _shown_as, *scores in connection.execution_options(yield_per=2000).execute(query):
         stored[label, screen] = (*stored.get((label, screen), ()), tuple(scores))
+    if imported is not None:
+        digest = RatingsDigest()
+        for (label, screen), scores in sorted(stored.items()):
+            digest.add(label, screen, scores)
+        return faults + ([] if digest.hexdigest() == imported else ["the ratings are not those that were imported"])
     for key in sorted(final.keys() | stored.keys()):
         if final.get(key) != stored.get(key):
             faults.append(f"screen {key[1]} of {key[0]}: the log says {final.get(key)}, the ratings say {stored.get(key)}")

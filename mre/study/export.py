@@ -5,12 +5,9 @@ Rows are streamed annotator by annotator, so that a million scores need little m
 
 from __future__ import annotations
 
-import csv
 import io
 import json
-import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -18,9 +15,10 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from mre.errors import StudyError
+from mre.files import csv_line, safe, written_whole
 from mre.rewards import PERSPECTIVES
 from mre.study import leases
-from mre.study.cells import safe, seconds_cell, time_cell
+from mre.study.cells import seconds_cell, time_cell
 from mre.study.design import ORIGINAL
 from mre.study.schema import CHECKS, annotators, answers, assignments, exclusions, items, methods, pairs, ratings
 from mre.study.store import Store
@@ -28,7 +26,7 @@ from mre.study.studies import Study, find_study
 
 LONG = ("study", "item", "edit_type", "instruction", "annotator", "screen", "shown_as", "method", "perspective", "score", "scale_min",
         "scale_max", "revision", "is_repeat", "is_check", "skip_reason", "comment", "first_shown_at", "submitted_at", "active_seconds",
-        "order_seed", "app_version")
+        "order_seed", "app_version", "excluded")
 WIDE = (*LONG[:8], *PERSPECTIVES, *LONG[10:])
 FORMS = ("long", "wide", "jsonl")
 SCALE = (0, 5)
@@ -55,15 +53,9 @@ class Shown(NamedTuple):
     submitted_at: int
     active_ms: int | None
     app_version: str
+    excluded: bool                            # the annotator is left out of the analysis
 
 
-class _Echo:
-    """What a csv.writer writes to, so that `writerow` gives its text back."""
-
-    write = staticmethod(str)
-
-
-_line: Callable[[tuple], str] = csv.writer(_Echo(), lineterminator="").writerow
 _json = json.JSONEncoder(ensure_ascii=False).encode
 _BEFORE, _AFTER = LONG[:8], LONG[10:]
 _NO_SCORES = ("",) * len(PERSPECTIVES)
@@ -96,7 +88,7 @@ def export_parts(store: Store, name: str, form: str = "long", *, revisions: bool
     rows = 1 if form == "wide" else len(PERSPECTIVES)
     part, count = io.StringIO(newline=""), 0
     if form != "jsonl":
-        part.write(_line(WIDE if form == "wide" else LONG) + "\n")
+        part.write(csv_line(WIDE if form == "wide" else LONG) + "\n")
     with store.read() as connection:
         for image in shown_images(connection, study, revisions=revisions, without_excluded=without_excluded, simulated=simulated):
             part.write(text_of(study, image))
@@ -115,27 +107,27 @@ def _common(study: Study, image: Shown, text: Callable[[str], str]) -> tuple[tup
               image.shown_as, text(image.method))
     after = (*SCALE, image.revision, int(image.is_repeat), int(image.is_check), image.skip_reason or "", text(image.comment),
              time_cell(image.first_shown_at), time_cell(image.submitted_at), seconds_cell(image.active_ms), study.order_cell,
-             image.app_version)
+             image.app_version, int(image.excluded))
     return before, after
 
 
 def _long(study: Study, image: Shown) -> str:
     """Three rows. What they share, most of each, is turned into text once."""
-    before, after = map(_line, _common(study, image, safe))
+    before, after = map(csv_line, _common(study, image, safe))
     return "".join(f"{before},{perspective},{score},{after}\n" for perspective, score in zip(PERSPECTIVES, image.scores or _NO_SCORES,
                                                                                             strict=True))
 
 
 def _wide(study: Study, image: Shown) -> str:
     before, after = _common(study, image, safe)
-    return _line((*before, *(image.scores or _NO_SCORES), *after)) + "\n"
+    return csv_line((*before, *(image.scores or _NO_SCORES), *after)) + "\n"
 
 
 def _json_lines(study: Study, image: Shown) -> str:
     """The long form's rows with JSON's own types: empty cells are null, text is as it was given."""
     before, after = _common(study, image, str)
     known = dict(zip(_AFTER, after, strict=True))
-    known |= {"is_repeat": image.is_repeat, "is_check": image.is_check,
+    known |= {"is_repeat": image.is_repeat, "is_check": image.is_check, "excluded": image.excluded,
               "active_seconds": None if image.active_ms is None else float(known["active_seconds"])}
     head = _json({name: None if value == "" else value for name, value in zip(_BEFORE, before, strict=True)})[:-1]
     tail = _json({name: None if value == "" and name != "comment" else value for name, value in known.items()})[1:]
@@ -156,6 +148,8 @@ def shown_images(connection: Connection, study: Study, *, revisions: bool = Fals
         people = people.where(annotators.c.simulated.is_(False))
     if without_excluded:
         people = people.where(annotators.c.id.not_in(standing_exclusions(study)))
+    excluded = set(connection.execute(sa.select(exclusions.c.annotator_id).where(
+        exclusions.c.study_id == study.id, exclusions.c.lifted_at.is_(None))).scalars())
     for annotator_id, label in sorted(connection.execute(people).all(), key=lambda row: row.label):     # not in a database's collation
         query = (sa.select(assignments.c.screen, assignments.c.kind, assignments.c.side_order, *leases.pair_columns,
                            assignments.c.first_shown_at, answers.c.submitted_at, answers.c.active_ms, answers.c.revision,
@@ -177,7 +171,8 @@ def shown_images(connection: Connection, study: Study, *, revisions: bool = Fals
                      [(side, method, None) for side, method in enumerate(leases.shown_methods(study.order, label, row), 1)])
             for side, method, given in sides:
                 yield Shown(name, edit_type, instruction, label, screen, side, method_names[method], given, revision, kind == "repeat",
-                            kind in CHECKS, skip_reason, comment, first_shown_at, submitted_at, active_ms, app_version)
+                            kind in CHECKS, skip_reason, comment, first_shown_at, submitted_at, active_ms, app_version,
+                            annotator_id in excluded)
 
 
 def standing_exclusions(study: Study) -> sa.Select:
@@ -192,18 +187,3 @@ def simulated_labels(store: Store, study: Study) -> set[str]:
     with store.read() as connection:
         return set(connection.execute(sa.select(annotators.c.label).where(annotators.c.study_id == study.id, annotators.c.simulated))
                    .scalars())
-
-
-@contextmanager
-def written_whole(out: Path, encoding: str = "utf-8") -> Iterator[IO[str]]:
-    """A text file that takes its name only once it is complete; a run that is cut leaves no half file behind."""
-    partial = out.with_name(f".{out.name}.{os.getpid()}.part")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("w", encoding=encoding, newline="") as file:
-            yield file
-        partial.replace(out)
-    except OSError as error:
-        raise StudyError(f"{out}: cannot be written ({error.strerror})") from error
-    finally:
-        partial.unlink(missing_ok=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from mre.files import png_bytes
 from mre.imaging import MAX_BYTES, open_image, pixel_digest
 from mre.study.design import Picture
 
@@ -25,10 +26,7 @@ def rebuild(source: Path | bytes, name: str | None = None, size: tuple[int, int]
     image = open_image(source, name=name)
     if size and image.size != size:
         image = image.resize(size, Image.Resampling.LANCZOS)
-    plain = Image.frombytes("RGB", image.size, image.convert("RGB").tobytes())
-    buffer = io.BytesIO()
-    plain.save(buffer, "PNG", compress_level=6)
-    return Picture(digest=pixel_digest(plain), width=plain.width, height=plain.height, png=buffer.getvalue(),
+    return Picture(digest=pixel_digest(image), width=image.width, height=image.height, png=png_bytes(image),
                    source=str(source) if isinstance(source, Path) else "", source_digest=_file_digest(source))
 
 

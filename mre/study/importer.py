@@ -1,290 +1,305 @@
-"""An export of ours (long, wide or JSONL) back into a store, as a closed study without pictures; exported again, the same bytes."""
+"""An export of ours (long, wide or JSONL) back into a store, as a closed study without pictures; exported again, the same bytes.
+
+The file is read as a stream and written in short transactions, so that annotators go on working meanwhile and memory stays small. Until
+the last of them the study goes by a name that nobody can ask for: it is there whole, or not at all. What a killed import leaves is taken
+away by the next one, or when the studio starts. (On PostgreSQL, where a long transaction holds up nobody, it is all one transaction.)
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+import secrets
+import time
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from itertools import islice
 from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from mre.errors import DataError, StudyError
+from mre.files import read_table
 from mre.rewards import PERSPECTIVES
-from mre.study import assignment, events, studies
-from mre.study.cells import SIMULATED, restored, time_of
-from mre.study.design import ORIGINAL, StudyDesign, checked_name
-from mre.study.intake import StudyFaults, read_table
-from mre.study.schema import SKIP_REASONS, annotators, answers, assignments, items, pairs, ratings
+from mre.study import events, studies
+from mre.study.cells import SIMULATED
+from mre.study.design import StudyDesign, checked_name
+from mre.study.intake import StudyFaults
+from mre.study.schema import annotators, answers, assignments, exclusions, imports, items, methods, pairs, ratings
 from mre.study.schema import studies as study_rows
-from mre.study.store import Store
+from mre.study.staged_answers import ORIGINAL_NUMBER, StagedAnswer, StagedAnswers
+from mre.study.store import Store, StoreUnavailable
 from mre.study.studies import Study
 
-NEEDED = ("item", "annotator", "screen", "shown_as", "method", "revision", "is_repeat", "is_check", "submitted_at", "order_seed")
 MAX_FAULTS = 200
+BATCH = 300                     # rows, or screens with their answers, in one transaction
+REST = 0.5                      # after it, of the time that it took, and while the file is read: others come in between
+STALE_MS = 120_000              # an import that has written nothing for so long has been killed
+OUT_OF_SIGHT = "~"              # begins no name that a study can be given
+LOOK_EVERY = 500                # rows read between two looks at the file's place and at `should_stop`
+OnProgress = Callable[[str, int, int], None]         # what is done ("reading", "checking", "writing"), how much of it, of how much
 
 
-@dataclass
-class _Answer:
-    """One answer (annotator, screen, revision), gathered from its rows."""
-
-    place: str
-    item: str
-    kind: str
-    sides: dict[int, str]                       # shown_as -> method
-    scores: dict[tuple[int, str], int]          # (shown_as, perspective) -> score
-    skip_reason: str | None
-    comment: str
-    first_shown_at: int | None
-    submitted_at: int
-    active_ms: int | None
-    app_version: str
+class ImportStopped(StudyError):
+    """An import that was ended on request. Nothing of it is left."""
 
 
-class _Fault(DataError):
-    pass
-
-
-def import_file(store: Store, name: str, path: Path, by: str = "researcher") -> Study:
-    """Make a closed study NAME from an exported file. Raises StudyFaults naming every row that is not as we write them."""
+def import_file(store: Store, name: str, path: Path, by: str = "researcher", *, on_progress: OnProgress = lambda what, done, of: None,
+                should_stop: Callable[[], bool] = lambda: False) -> Study:
+    """Make a closed study NAME from an exported file. Raises StudyFaults naming every row that is not as we write them, ImportStopped."""
     checked_name(name)
-    rows = read_table(path)
-    if not rows:
-        raise DataError(f"{path}: no rows below the header")
-    lacking = [column for column in NEEDED if column not in rows[0][1]]
-    wide = "perspective" not in rows[0][1]
-    lacking += [column for column in (PERSPECTIVES if wide else ("perspective", "score")) if column not in rows[0][1]]
-    if lacking:
-        raise DataError(f"{path}: no column {', '.join(lacking)}; this reads exports of `study export`, `compare` reads other ratings")
-    plain = path.suffix.lower() in (".jsonl", ".ndjson")
-    orders, item_rows, found, faults = set(), {}, {}, []
-    for place, cells in rows:
-        try:
-            values = cells if plain else {key: restored(value) for key, value in cells.items()}
-            orders.add(assignment.Order.of_cell(values["order_seed"]))
-            _gather(place, values, wide, item_rows, found)
-        except DataError as error:
-            faults.append(f"{place}: {error}")
-            if len(faults) >= MAX_FAULTS:
-                break
-    faults += [f"{answer.place}: {fault}" for answer in found.values() if (fault := _incomplete(answer))] if not faults else []
-    if len(orders) > 1:
-        faults.append(f"{path}: order_seed differs between rows; a file holds one study")
-    if faults:
-        raise StudyFaults(str(path), faults)
-    with store.write() as connection:
+    drop_unfinished(store)
+    with store.read() as connection:
         studies._refuse_taken(connection, name)
-        _Writer(store, connection, name, orders.pop(), item_rows, found, by).write()
-        return studies._find(connection, name)
-
-
-# ---------------------------------------------------------------------------------------------------------------- reading
-
-def _gather(place: str, values: dict[str, str], wide: bool, item_rows: dict[str, tuple], found: dict[tuple, _Answer]) -> None:
-    for column in ("item", "annotator", "method"):
-        if not values[column]:
-            raise _Fault(f"{column} is empty")
-    item = (values.get("edit_type", ""), values.get("instruction", ""))
-    if item_rows.setdefault(values["item"], item) != item:
-        raise _Fault(f"item {values['item']!r} has another instruction or edit_type than above")
-    screen, side, revision = _whole(values, "screen", 1), _whole(values, "shown_as", 1, 2), _whole(values, "revision", 1)
-    repeat, check = _flag(values, "is_repeat"), _flag(values, "is_check")
-    if repeat and check:
-        raise _Fault("is_repeat and is_check cannot both be set")
-    skip = values.get("skip_reason") or None
-    if skip and skip not in SKIP_REASONS:
-        raise _Fault(f"skip_reason must be one of {', '.join(SKIP_REASONS)}, got {skip!r}")
-    key = (values["annotator"], screen, revision)
-    facts = (skip, values.get("comment", ""), time_of(values.get("first_shown_at", "")), time_of(values["submitted_at"]),
-             _milliseconds(values.get("active_seconds", "")), values.get("app_version", ""))
-    if facts[3] is None:
-        raise _Fault("submitted_at is empty")
-    answer = found.get(key)
-    if answer is None:
-        answer = found[key] = _Answer(place, values["item"], "repeat" if repeat else "check" if check else "main", {}, {}, *facts)
-    elif (answer.item, answer.skip_reason, answer.submitted_at) != (values["item"], skip, facts[3]):
-        raise _Fault(f"annotator {key[0]!r}, screen {screen} says something else than at {answer.place}")
-    if answer.sides.setdefault(side, values["method"]) != values["method"]:
-        raise _Fault(f"shown_as {side} of screen {screen} has two methods")
-    for perspective in PERSPECTIVES if wide else (values["perspective"],):
-        if perspective not in PERSPECTIVES:
-            raise _Fault(f"perspective must be one of {', '.join(PERSPECTIVES)}, got {perspective!r}")
-        cell = values[perspective if wide else "score"]
-        if (side, perspective) in answer.scores:
-            raise _Fault(f"a second score of {perspective} for annotator {key[0]!r}, screen {screen}, shown_as {side}, revision {revision}")
-        if skip:
-            if cell:
-                raise _Fault("a skipped screen has no scores")
-        else:
-            answer.scores[side, perspective] = _whole({"score": cell}, "score", 0, 5)
-
-
-def _incomplete(answer: _Answer) -> str | None:
-    if set(answer.sides) != {1, 2}:
-        return "the screen has one shown image, not two"
-    if answer.skip_reason is None and len(answer.scores) != 2 * len(PERSPECTIVES):
-        return f"the screen has {len(answer.scores)} scores, not six"
-    if answer.kind == "check":
-        answer.kind = "original" if ORIGINAL in answer.sides.values() else "identical"
-    elif ORIGINAL in answer.sides.values() or answer.sides[1] == answer.sides[2]:
-        return "the two shown images must be of two methods"
-    if answer.kind == "identical" and answer.sides[1] != answer.sides[2]:
-        return "a check shows one edit twice, or the original beside an edit"
-    return None
-
-
-def _whole(values: dict[str, str], column: str, low: int = 0, high: int | None = None) -> int:
-    cell = values[column].strip()
+    staged = _staged(path, on_progress, should_stop)
     try:
-        number = float(cell)
-    except ValueError:
-        number = math.nan
-    if not number >= low or (high is not None and number > high) or number != int(number):
-        bound = f"from {low} to {high}" if high is not None else f"from {low}"
-        raise _Fault(f"{column} must be a whole number {bound}, got {cell!r}")
-    return int(cell) if cell.lstrip("+-").isdigit() else int(number)
+        _Writer(store, name, staged, by, on_progress, should_stop).write()
+    finally:
+        staged.close()
+    return studies.find_study(store, name)
 
 
-def _flag(values: dict[str, str], column: str) -> bool:
-    known = {"0": False, "1": True, "false": False, "true": True, "": False}
-    cell = values[column].strip().lower()
-    if cell not in known:
-        raise _Fault(f"{column} must be 0 or 1, got {values[column]!r}")
-    return known[cell]
-
-
-def _milliseconds(cell: str) -> int | None:
-    if not cell:
-        return None
+def _staged(path: Path, on_progress: OnProgress, should_stop: Callable[[], bool]) -> StagedAnswers:
+    """All answers of the file, checked. Raises StudyFaults."""
+    staged, faults, size, began = None, [], path.stat().st_size if path.is_file() else 0, time.perf_counter()
     try:
-        seconds = float(cell)
-    except ValueError:
-        seconds = math.nan
-    if not 0 <= seconds < 1e9:
-        raise _Fault(f"active_seconds must be a number from 0, got {cell!r}")
-    return round(seconds * 1000)
+        for number, (line, values, place) in enumerate(_rows_of(path)):
+            try:
+                if staged is None:
+                    staged = StagedAnswers(set(values))
+                staged.add(line, values)
+            except DataError as error:
+                if staged is None:
+                    raise DataError(f"{path}: {error}") from error
+                faults.append(f"{path}: row {line}: {error}")
+                if len(faults) >= MAX_FAULTS:
+                    break
+            if number % LOOK_EVERY == 0:
+                _go_on(should_stop)
+                on_progress("reading", place(), size)
+                time.sleep(REST * (time.perf_counter() - began))
+                began = time.perf_counter()
+        if staged is None:
+            raise DataError(f"{path}: no rows below the header")
+        if not faults:
+            on_progress("checking", 0, 1)
+            faults = [f"{path}: row {line}: {fault}" if line else f"{path}: {fault}" for line, fault in islice(staged.check(), MAX_FAULTS)]
+        if faults:
+            raise StudyFaults(str(path), faults)
+        return staged
+    except BaseException:
+        if staged:
+            staged.close()
+        raise
+
+
+def _rows_of(path: Path) -> Iterator[tuple[int, dict[str, str], Callable[[], int]]]:
+    """Rows with their lines, and what tells how far the file has been read."""
+    try:
+        with path.open("rb") as file:
+            for line, values in read_table(file, str(path)):
+                yield line, values, file.tell
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _go_on(should_stop: Callable[[], bool]) -> None:
+    if should_stop():
+        raise ImportStopped("the import was stopped; nothing of it is kept")
 
 
 # ---------------------------------------------------------------------------------------------------------------- writing
 
 class _Writer:
-    """Puts gathered answers into the tables of a new study."""
+    """Puts checked answers into the tables of a new study."""
 
-    def __init__(self, store: Store, connection: Connection, name: str, order: assignment.Order, item_rows: dict[str, tuple],
-                 found: dict[tuple, _Answer], by: str) -> None:
-        self.store, self.connection, self.name, self.order, self.by = store, connection, name, order, by
-        self.item_rows, self.found = item_rows, found
+    def __init__(self, store: Store, name: str, staged: StagedAnswers, by: str, on_progress: OnProgress,
+                 should_stop: Callable[[], bool]) -> None:
+        self.store, self.name, self.staged, self.by = store, name, staged, by
+        self.on_progress, self.should_stop = on_progress, should_stop
+        self.study_id = 0
+        self.digest = events.RatingsDigest()
 
     def write(self) -> None:
-        names = list(dict.fromkeys(method for answer in self.found.values() for _side, method in sorted(answer.sides.items())
-                                   if method != ORIGINAL))
+        """All of it, or nothing."""
+        try:
+            with self._transactions():
+                self._begin()
+                self._write_names()
+                self._write_screens()
+                self._end()
+        except BaseException:
+            if self.store.is_sqlite and self.study_id:
+                _drop(self.store, self.study_id)
+            raise
+
+    @contextmanager
+    def _transactions(self) -> Iterator[None]:
+        """On PostgreSQL all that follows is one transaction; SQLite, where a change holds up all others, gets many short ones."""
+        with nullcontext() if self.store.is_sqlite else self.store.write() as self._one:
+            yield
+
+    @contextmanager
+    def _batch(self) -> Iterator[Connection]:
+        _go_on(self.should_stop)
+        if self._one is not None:
+            yield self._one
+            return
+        began = time.perf_counter()
+        with self.store.write() as connection:
+            if self.study_id:
+                seen = imports.update().where(imports.c.study_id == self.study_id).values(seen_at=self.store.clock())
+                if not connection.execute(seen).rowcount:
+                    raise StudyError(f"the import of {self.name} stood still for too long and was taken away; please start it again")
+            yield connection
+        time.sleep(REST * (time.perf_counter() - began))
+
+    def _begin(self) -> None:
+        now, order = self.store.clock(), self.staged.order
+        design = StudyDesign(seed=order.seed, per_pair=1, repeats=0, checks=0)
+        with self._batch() as connection:
+            study_id = studies._insert_study(connection, OUT_OF_SIGHT + secrets.token_hex(16), 1, design, now)
+            connection.execute(study_rows.update().where(study_rows.c.id == study_id).values(
+                order_secret=order.secret, simulated=all(map(SIMULATED.fullmatch, self.staged.labels))))
+            connection.execute(imports.insert().values(study_id=study_id, seen_at=now))
+        self.study_id = study_id
+
+    def _write_names(self) -> None:
+        """Methods, items, annotators and pairs; their ids are kept by their numbers in the file."""
+        now, staged = self.store.clock(), self.staged
+        self.methods = self._write_rows(methods, ({"position": number, "name": name} for name, number in staged.methods.items()))
+        self.items = self._write_rows(items, (
+            {"position": number, "name": name, "edit_type": edit_type, "instruction": instruction}
+            for number, (name, edit_type, instruction) in enumerate(staged.items())))
+        self.people = self._write_rows(annotators, (
+            {"label": label, "language": "en", "joined_at": now, "consented_at": now, "simulated": bool(SIMULATED.fullmatch(label))}
+            for label in staged.labels))
+        self.pairs = self._write_rows(pairs, (
+            {"item_id": self.items[item], "first_method": self.methods[first], "second_method": self.methods[second]}
+            for item, first, second in staged.pairs))
+
+    def _write_rows(self, table: sa.Table, rows: Iterable[dict]) -> array:
+        """The ids of the rows, in their order."""
+        ids = array("q")
+        for part in batched(rows, BATCH):
+            with self._batch() as connection:
+                new = self.store.new_ids(connection, table, len(part))
+                connection.execute(table.insert(), [{"id": number, "study_id": self.study_id, **row}
+                                                    for number, row in zip(new, part, strict=True)])
+            ids.extend(new)
+        return ids
+
+    def _write_screens(self) -> None:
+        done, total = 0, self.staged.answer_count()
+        slots = array("i", bytes(4 * len(self.pairs)))
+        for screens in batched(self.staged.screens(), BATCH):
+            rows: dict[sa.Table, list[dict]] = {assignments: [], answers: [], ratings: []}
+            with self._batch() as connection:
+                screen_ids = self.store.new_ids(connection, assignments, len(screens))
+                answer_ids = iter(self.store.new_ids(connection, answers, sum(len(revisions) for _, revisions in screens)))
+                for screen_id, (label, revisions) in zip(screen_ids, screens, strict=True):
+                    rows[assignments].append(self._screen_row(screen_id, label, revisions, slots))
+                    for answer in revisions:
+                        self._add_answer(rows, screen_id, next(answer_ids), answer, answer is revisions[-1])
+                    last = revisions[-1]
+                    if last.skip_reason is None:
+                        self.digest.add(label, last.screen, (last.scores[:3], last.scores[3:]))
+                    done += len(revisions)
+                for table, part in rows.items():
+                    if part:
+                        connection.execute(table.insert(), part)
+            self.on_progress("writing", done, total)
+
+    def _screen_row(self, screen_id: int, label: str, revisions: list[StagedAnswer], slots: array) -> dict:
+        first, last = revisions[0], revisions[-1]
+        pair, kind = self.staged.pair_of(first), first.screen_kind
+        number = self.staged.pairs[pair]
+        slot = None                             # of screens that do not count
+        if kind == "main" and last.skip_reason is None:
+            slot, slots[number] = slots[number], slots[number] + 1
+        left = first.sides[0]
+        swapped = (left == pair[2] if kind in ("main", "repeat") else left != ORIGINAL_NUMBER if kind == "original" else
+                   self.staged.order.side_order(label, first.screen) == 1)
+        return {"id": screen_id, "study_id": self.study_id, "pair_id": self.pairs[number], "kind": kind, "slot": slot,
+                "side_order": int(swapped), "shuffle_key": 0, "annotator_id": self.people[first.person], "screen": first.screen,
+                "first_shown_at": first.first_shown_at, "state": "skipped" if last.skip_reason else "done", "revision": last.revision}
+
+    def _add_answer(self, rows: dict[sa.Table, list[dict]], screen_id: int, answer_id: int, answer: StagedAnswer, final: bool) -> None:
+        rows[answers].append({
+            "id": answer_id, "study_id": self.study_id, "assignment_id": screen_id, "revision": answer.revision, "is_final": final,
+            "idempotency_key": f"import-{answer.revision:06d}", "submitted_at": answer.submitted_at, "active_ms": answer.active_ms,
+            "skip_reason": answer.skip_reason, "comment": answer.comment, "viewport": "", "app_version": answer.app_version})
+        for side in (0, 1) if answer.skip_reason is None else ():
+            method = answer.sides[side]
+            rows[ratings].append({
+                "study_id": self.study_id, "answer_id": answer_id, "assignment_id": screen_id, "annotator_id": self.people[answer.person],
+                "item_id": self.items[answer.item], "method_id": None if method == ORIGINAL_NUMBER else self.methods[method],
+                "kind": answer.screen_kind, "shown_as": side + 1, "is_final": final,
+                **dict(zip(PERSPECTIVES, answer.scores[3 * side:3 * side + 3], strict=True))})
+
+    def _end(self) -> None:
+        """The study gets its name: from now on it is there."""
         now = self.store.clock()
-        design = StudyDesign(seed=self.order.seed, per_pair=1, repeats=0, checks=0)
-        self.study_id = studies._insert_study(self.connection, self.name, 1, design, now)
-        self.connection.execute(study_rows.update().where(study_rows.c.id == self.study_id).values(
-            state="closed", closed_at=now, order_secret=self.order.secret))
-        self.methods = studies._insert_methods(self.connection, self.study_id, names)
-        self.items = self._named(items, "name", [
-            {"position": position, "name": item, "edit_type": edit_type, "instruction": instruction}
-            for position, (item, (edit_type, instruction)) in enumerate(self.item_rows.items())])
-        people = sorted({label for label, _screen, _revision in self.found})
-        simulated = [bool(SIMULATED.fullmatch(label)) for label in people]
-        self.people = self._named(annotators, "label", [
-            {"label": label, "language": "en", "joined_at": now, "consented_at": now, "simulated": drawn}
-            for label, drawn in zip(people, simulated, strict=True)])
-        self.connection.execute(study_rows.update().where(study_rows.c.id == self.study_id).values(simulated=all(simulated)))
-        events.record(self.connection, self.study_id, now, self.by, "import", {"answers": len(self.found)})
-        self.pairs = self._make_pairs(names)
-        screens = self._make_screens()
-        self._make_answers(screens)
+        told = {"answers": self.staged.answer_count(), "ratings": self.digest.hexdigest()}
+        with self._batch() as connection:
+            studies._refuse_taken(connection, self.name)
+            events.record(connection, self.study_id, now, self.by, "import", told)
+            for label, excluded in sorted(zip(self.staged.labels, self.staged.excluded, strict=True)):
+                if excluded:
+                    reason = "excluded in the imported file"
+                    connection.execute(exclusions.insert().values(
+                        study_id=self.study_id, annotator_id=self.people[self.staged.people[label]], reason=reason, decided_by=self.by,
+                        decided_at=now))
+                    events.record(connection, self.study_id, now, self.by, "exclude", {"annotator": label, "reason": reason})
+            connection.execute(study_rows.update().where(study_rows.c.id == self.study_id).values(
+                name=self.name, state="closed", closed_at=now))
+            connection.execute(imports.delete().where(imports.c.study_id == self.study_id))
+        self.study_id = 0
 
-    def _named(self, table: sa.Table, column: str, rows: Iterable[dict]) -> dict[str, int]:
-        self.connection.execute(table.insert(), [{"study_id": self.study_id, **row} for row in rows])
-        return dict(self.connection.execute(sa.select(table.c[column], table.c.id).where(table.c.study_id == self.study_id)).all())
 
-    def _make_pairs(self, names: list[str]) -> dict[tuple, int]:
-        """Pairs as (item, first, second), methods in order of appearance; a check needs one that holds its method."""
-        rank = {name: place for place, name in enumerate(names)}
-        wanted: dict[tuple, None] = {}
-        for answer in self.found.values():
-            shown = [method for method in answer.sides.values() if method != ORIGINAL]
-            if len(set(shown)) == 2:
-                wanted[answer.item, *sorted(shown, key=rank.__getitem__)] = None
-        for (label, screen, _revision), answer in self.found.items():
-            if answer.kind in ("identical", "original"):
-                wanted.setdefault(self._pair_of_check(label, screen, answer, list(wanted), rank))
-        self.connection.execute(pairs.insert(), [
-            {"study_id": self.study_id, "item_id": self.items[item], "first_method": self.methods[first],
-             "second_method": self.methods[second]} for item, first, second in wanted])
-        by_id = {value: key for key, value in self.items.items()}
-        method_of = {value: key for key, value in self.methods.items()}
-        return {(by_id[row.item_id], method_of[row.first_method], method_of[row.second_method]): row.id for row in
-                self.connection.execute(sa.select(pairs).where(pairs.c.study_id == self.study_id))}
+# --------------------------------------------------------------------------------------------------------------- clearing
 
-    def _pair_of_check(self, label: str, screen: int, answer: _Answer, known: Iterable[tuple], rank: dict[str, int]) -> tuple:
-        """The pair whose edit the check showed: the one that the study's own draw would have taken it from."""
-        method = next(method for method in answer.sides.values() if method != ORIGINAL)
-        place = 1 + self.order.check_choice(label, screen)
-        for pair in known:
-            if pair[0] == answer.item and pair[place] == method:
-                return pair
-        other = next((name for name in rank if name != method), None)
-        if other is None:
-            raise StudyError(f"{answer.place}: a study compares two methods or more, got {method}")
-        return (answer.item, method, other) if place == 1 else (answer.item, other, method)
+def drop_unfinished(store: Store) -> None:
+    """Take away what killed imports have left, a little at a time. Nobody has ever seen it."""
+    with suppress(StoreUnavailable):            # then the next one does
+        with store.read() as connection:
+            stale = connection.execute(sa.select(imports.c.study_id).where(imports.c.seen_at < store.clock() - STALE_MS)).scalars().all()
+        for study_id in stale:
+            _drop(store, study_id)
 
-    def _pair_key(self, label: str, screen: int, answer: _Answer) -> tuple:
-        shown = list(answer.sides.values())
-        if answer.kind in ("identical", "original"):
-            return self._pair_of_check(label, screen, answer, self.pairs, self.methods)
-        return next(key for key in ((answer.item, *shown), (answer.item, *reversed(shown))) if key in self.pairs)
 
-    def _make_screens(self) -> dict[tuple[str, int], int]:
-        slots: dict[tuple, int] = {}
-        rows: dict[tuple[str, int], dict] = {}
-        for (label, screen, revision), answer in sorted(self.found.items()):
-            pair = self._pair_key(label, screen, answer)
-            if (label, screen) not in rows:
-                slot = slots[pair] = slots.get(pair, -1) + 1 if answer.kind == "main" else slots.get(pair, -1)
-                left = answer.sides[1]
-                swapped = left == pair[2] if answer.kind in ("main", "repeat") else left != ORIGINAL if answer.kind == "original" else (
-                    self.order.side_order(label, screen) == 1)
-                rows[label, screen] = {
-                    "study_id": self.study_id, "pair_id": self.pairs[pair], "kind": answer.kind,
-                    "slot": slot if answer.kind == "main" else None, "side_order": int(swapped), "shuffle_key": 0,
-                    "annotator_id": self.people[label], "screen": screen, "first_shown_at": answer.first_shown_at}
-            rows[label, screen] |= {"state": "skipped" if answer.skip_reason else "done", "revision": revision}
-        self.connection.execute(assignments.insert(), list(rows.values()))
-        label_of = {value: key for key, value in self.people.items()}
-        return {(label_of[row.annotator_id], row.screen): row.id for row in self.connection.execute(
-            sa.select(assignments.c.id, assignments.c.annotator_id, assignments.c.screen).where(assignments.c.study_id == self.study_id))}
+def _drop(store: Store, study_id: int) -> None:
+    """Delete a study that is still out of sight, in short transactions; its notice in `imports` goes last."""
+    def some(table: sa.Table) -> sa.Select:
+        return sa.select(table.c.id).where(table.c.study_id == study_id).limit(4 * BATCH)
 
-    def _make_answers(self, screens: dict[tuple[str, int], int]) -> None:
-        last: dict[tuple[str, int], int] = {}
-        for label, screen, revision in self.found:
-            last[label, screen] = max(revision, last.get((label, screen), 0))
-        self.connection.execute(answers.insert(), [
-            {"study_id": self.study_id, "assignment_id": screens[label, screen], "revision": revision,
-             "is_final": last[label, screen] == revision, "idempotency_key": f"import-{revision:06d}",
-             "submitted_at": answer.submitted_at, "active_ms": answer.active_ms, "skip_reason": answer.skip_reason,
-             "comment": answer.comment, "viewport": "", "app_version": answer.app_version}
-            for (label, screen, revision), answer in self.found.items()])
-        ids = {(row.assignment_id, row.revision): row.id for row in self.connection.execute(
-            sa.select(answers.c.id, answers.c.assignment_id, answers.c.revision).where(answers.c.study_id == self.study_id))}
-        rows = []
-        for (label, screen, revision), answer in self.found.items():
-            for side in (1, 2) if answer.scores else ():
-                rows.append({
-                    "study_id": self.study_id, "answer_id": ids[screens[label, screen], revision],
-                    "assignment_id": screens[label, screen], "annotator_id": self.people[label], "item_id": self.items[answer.item],
-                    "method_id": self.methods.get(answer.sides[side]), "kind": answer.kind, "shown_as": side,
-                    "is_final": last[label, screen] == revision,
-                    **{perspective: answer.scores[side, perspective] for perspective in PERSPECTIVES}})
-            if revision == last[label, screen]:
-                told = ({"reason": answer.skip_reason} if answer.skip_reason else
-                        {"scores": [[answer.scores[side, name] for name in PERSPECTIVES] for side in (1, 2)]})
-                events.record(self.connection, self.study_id, answer.submitted_at, label, "skip" if answer.skip_reason else "answer",
-                              {"screen": screen, "revision": revision, "comment": "", **told})
-        if rows:
-            self.connection.execute(ratings.insert(), rows)
+    def one_batch(connection: Connection) -> int:
+        if connection.execute(sa.select(imports.c.study_id).where(imports.c.study_id == study_id)).first() is None:
+            return 0                            # it has come into sight, or somebody else was quicker
+        if ids := connection.execute(some(assignments)).scalars().all():
+            given = sa.select(answers.c.id).where(answers.c.assignment_id.in_(ids))
+            connection.execute(ratings.delete().where(ratings.c.answer_id.in_(given)))
+            connection.execute(answers.delete().where(answers.c.assignment_id.in_(ids)))
+            connection.execute(assignments.delete().where(assignments.c.id.in_(ids)))
+            return len(ids)
+        for table in (pairs, items, annotators, methods):
+            if ids := connection.execute(some(table)).scalars().all():
+                connection.execute(table.delete().where(table.c.id.in_(ids)))
+                return len(ids)
+        connection.execute(study_rows.delete().where(study_rows.c.id == study_id))
+        connection.execute(imports.delete().where(imports.c.study_id == study_id))
+        return 0
+
+    while True:
+        began = time.perf_counter()
+        with store.write(check_references=False) as connection:
+            if not one_batch(connection):
+                return
+        time.sleep(REST * (time.perf_counter() - began))
+
+
+def batched(rows: Iterable, size: int) -> Iterator[list]:
+    """The rows, so many at a time."""
+    rows = iter(rows)
+    while part := list(islice(rows, size)):
+        yield part

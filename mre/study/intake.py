@@ -5,27 +5,28 @@ Every fault is found before anything is made, and each names its file and row.
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import shutil
+import struct
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from mre.errors import DataError, ImageError, StudyError
+from mre.files import EDITS, EDITS_REQUIRED, read_table
 from mre.study.design import MAX_INSTRUCTION_CHARS, ORIGINAL, Item, Picture
 from mre.study.images import rebuild
 
-REQUIRED = ("item", "edit_type", "instruction", "original", "method", "edited")
-DETAILS = ("seed", "model", "seconds")
-MAX_TABLE_BYTES = 200_000_000
+DETAILS = EDITS[len(EDITS_REQUIRED):]
 MAX_NAME_CHARS = 200
 MAX_ZIP_FILES = 50_000
-MAX_ZIP_BYTES = 4_000_000_000       # unpacked
+MAX_ZIP_BYTES = 4_000_000_000       # unpacked; the paper's study, 560 items of three pictures of 512 pixels, has at most 1.4
+ZIP_ENTRY_BYTES = 400               # of a file in an archive's list: its name and some more
+ZIP_END_BYTES = 2**16 + 100         # where an archive's end is looked for
+SPARE_BYTES = 500_000_000           # that stay free on the disk
 
 
 class StudyFaults(StudyError):
@@ -59,65 +60,6 @@ class _Draft:
 
 # ---------------------------------------------------------------------------------------------------------------- tables
 
-def read_table(path: Path) -> list[tuple[str, dict[str, str]]]:
-    """Rows of a CSV (UTF-8 with or without a byte-order mark, or UTF-16; commas, semicolons or tabs) or of a JSONL, each with
-    its place `FILE: row N`, counted as a text editor counts lines. Raises DataError."""
-    try:
-        if path.stat().st_size > MAX_TABLE_BYTES:
-            raise DataError(f"{path}: larger than {MAX_TABLE_BYTES // 1_000_000} MB")
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    text = decode_text(data, str(path))
-    return list(_jsonl_rows(text, path) if path.suffix.lower() in (".jsonl", ".ndjson") else csv_rows(text, str(path)))
-
-
-def decode_text(data: bytes, name: str) -> str:
-    """UTF-8 or UTF-16 text without its byte-order mark. Raises DataError."""
-    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    try:
-        return data.decode(encoding)
-    except UnicodeDecodeError as error:
-        line = data[:error.start].count(b"\n") + 1
-        raise DataError(f"{name}: row {line}: not {encoding.removesuffix('-sig').upper()} text; save it as UTF-8") from error
-
-
-def csv_rows(text: str, name: str) -> Iterable[tuple[str, dict[str, str]]]:
-    """Rows of a CSV with their places. Raises DataError for a header without names, or a row with more cells than it."""
-    header_line = text.split("\n", 1)[0]
-    delimiter = max(",;\t", key=header_line.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    try:
-        header = [cell.strip() for cell in next(reader, [])]
-        if not any(header):
-            raise DataError(f"{name}: empty")
-        repeated = {column for column in header if header.count(column) > 1}
-        if repeated:
-            raise DataError(f"{name}: column {sorted(repeated)[0]!r} is there twice")
-        line = reader.line_num + 1
-        for cells in reader:
-            if any(cells):
-                if len(cells) > len(header):
-                    raise DataError(f"{name}: row {line}: {len(cells)} cells under {len(header)} columns")
-                yield f"{name}: row {line}", dict(zip(header, cells + [""] * (len(header) - len(cells)), strict=True))
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise DataError(f"{name}: row {reader.line_num}: {error}") from error
-
-
-def _jsonl_rows(text: str, path: Path) -> Iterable[tuple[str, dict[str, str]]]:
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise DataError(f"{path}: row {number}: not JSON ({error})") from error
-        if not isinstance(row, dict):
-            raise DataError(f"{path}: row {number}: must be an object with the columns as keys")
-        yield f"{path}: row {number}", {str(key): "" if value is None else str(value) for key, value in row.items()}
-
-
 @contextmanager
 def unpacked(archive: Path) -> Iterator[Path]:
     """The folder of edits inside an uploaded ZIP, for as long as it is read. Raises DataError for an archive that is none, or too large,
@@ -125,16 +67,21 @@ def unpacked(archive: Path) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="mre-edits-"))
     try:
         try:
+            if _directory_bytes(archive) > MAX_ZIP_FILES * ZIP_ENTRY_BYTES:     # before it is read into memory
+                raise DataError(f"{archive.name}: its list of files is larger than {MAX_ZIP_FILES} files need")
             with zipfile.ZipFile(archive) as file:
                 entries = [entry for entry in file.infolist() if not entry.is_dir()]
-                if len(entries) > MAX_ZIP_FILES or sum(entry.file_size for entry in entries) > MAX_ZIP_BYTES:
+                size = sum(entry.file_size for entry in entries)
+                if len(entries) > MAX_ZIP_FILES or size > MAX_ZIP_BYTES:
                     raise DataError(f"{archive.name}: more than {MAX_ZIP_FILES} files or {MAX_ZIP_BYTES // 10**9} GB unpacked")
+                if size + SPARE_BYTES > shutil.disk_usage(folder).free:
+                    raise DataError(f"{archive.name}: has {size / 1e9:.1f} GB unpacked, for which the disk has no room")
                 for entry in entries:
                     path = PurePosixPath(entry.filename)
                     if path.is_absolute() or ".." in path.parts or "\\" in entry.filename:
                         raise DataError(f"{archive.name}: {entry.filename!r} would lie outside the archive's folder")
                     file.extract(entry, folder)
-        except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError) as error:
+        except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, zlib.error, EOFError, ValueError) as error:
             raise DataError(f"{archive.name}: not a ZIP archive that can be read ({error})") from error
         tables = sorted(folder.rglob("edits.csv"), key=lambda path: len(path.parts))
         if not tables:
@@ -144,6 +91,22 @@ def unpacked(archive: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _directory_bytes(archive: Path) -> int:
+    """How large the list of files at a ZIP's end says it is; 0 when there is none, or the file is too short."""
+    with archive.open("rb") as file:
+        file.seek(max(0, archive.stat().st_size - ZIP_END_BYTES))
+        end = file.read()
+        at = end.rfind(b"PK\5\6")
+        if at < 0 or len(end) < at + 22:
+            return 0
+        size = struct.unpack_from("<L", end, at + 12)[0]
+        if end[at - 20:at - 16] == b"PK\6\7":                      # the longer form of the end, for large archives
+            file.seek(struct.unpack_from("<Q", end, at - 12)[0])
+            longer = file.read(56)
+            size = struct.unpack_from("<Q", longer, 40)[0] if longer[:4] == b"PK\6\6" and len(longer) == 56 else size
+        return size
+
+
 def _rows_of(source: Path) -> list[Row]:
     if source.is_dir():
         table = source / "edits.csv"
@@ -151,11 +114,11 @@ def _rows_of(source: Path) -> list[Row]:
             raise DataError(f"{source}: has no edits.csv, the table that names items, instructions and originals")
     else:
         table = source
-    rows = read_table(table)
-    missing = [name for name in REQUIRED if not rows or name not in rows[0][1]]
-    if missing:
-        raise DataError(f"{table}: {'no rows' if not rows else 'no column ' + ', '.join(missing)}; needed are {', '.join(REQUIRED)}")
-    return [Row(place, table.parent, {key: value.strip() for key, value in values.items()}) for place, values in rows]
+    rows = [Row(f"{table}: row {line}", table.parent, {key: value.strip() for key, value in values.items()})
+            for line, values in read_table(table, needed=EDITS_REQUIRED)]
+    if not rows:
+        raise DataError(f"{table}: no rows; needed are {', '.join(EDITS_REQUIRED)}")
+    return rows
 
 
 # ----------------------------------------------------------------------------------------------------------------- items
@@ -199,7 +162,7 @@ def read_items(sources: list[Path], *, methods: tuple[str, ...] = (), fit: bool 
 
 
 def _fault_of(row: Row, drafts: dict[str, _Draft], methods: tuple[str, ...]) -> str | None:
-    for name in REQUIRED:
+    for name in EDITS_REQUIRED:
         if not row[name]:
             return f"{name} is empty"
     for name in ("item", "method", "edit_type"):

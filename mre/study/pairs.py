@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import re
 import secrets
@@ -12,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mre.errors import DataError
+from mre.files import EDITS, csv_text, write_whole
 from mre.rewards import EDIT_TYPES
 
-COLUMNS = ("item", "edit_type", "instruction", "original", "method", "edited", "seed", "model", "seconds")
 _one_writer = threading.Lock()
 
 
@@ -50,20 +48,15 @@ def keep_pair(data: Path, edit_type: str, instruction: str, original: bytes, edi
         raise DataError(f"a pair needs two different models, got {methods[0]} twice")
     folder, item = pair_folder(data, *(edit.model for edit in edits)), f"kept-{secrets.token_hex(4)}"
     names = ["originals/" + item + ".png", *(f"{method}/{item}.png" for method in methods)]
-    rows = [(item, edit_type, instruction, names[0], method, name, edit.seed, edit.model, f"{edit.seconds:.3f}")
+    rows = [(item, edit_type, instruction, names[0], method, name, edit.seed, edit.model, round(edit.seconds, 3))
             for method, name, edit in zip(methods, names[1:], edits, strict=True)]
     try:
         with _one_writer:
             for name, png in zip(names, (original, *(edit.png for edit in edits)), strict=True):
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                (folder / name).write_bytes(png)
+                write_whole(folder / name, png)
             table = folder / "edits.csv"
-            text = io.StringIO(newline="")
-            writer = csv.writer(text, lineterminator="\n")
-            writer.writerows([] if table.exists() else [COLUMNS])
-            writer.writerows(rows)
             with table.open("ab") as file:
-                file.write(text.getvalue().encode())
+                file.write(csv_text(() if file.tell() else EDITS, rows).encode())
                 file.flush()
                 os.fsync(file.fileno())
     except OSError as error:

@@ -6,10 +6,8 @@ alone: a rejection is a researcher's exclusion, with its reason, and is written 
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from pathlib import Path
@@ -17,9 +15,10 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from mre.errors import StudyError
+from mre.files import csv_text
 from mre.private import write_private
 from mre.study import events
-from mre.study.cells import safe, time_cell
+from mre.study.cells import time_cell
 from mre.study.participation import Conduct, check_results, median_seconds
 from mre.study.recruiting import RecruitingIds, unsealed
 from mre.study.schema import annotators, answers, assignments, exclusions, stops, studies
@@ -105,7 +104,7 @@ def participants_csv(store: Store, name: str) -> str:
              found.language, int(found.simulated), *map(time_cell, (found.joined_at, found.consented_at, found.last_answer_at,
                                                                     found.completed_at)))
             for found in participants(store, name)]
-    return _csv(COLUMNS, rows)
+    return csv_text(COLUMNS, rows)
 
 
 def forget_ids(store: Store, name: str, label: str | None = None, by: str = "researcher") -> int:
@@ -177,7 +176,7 @@ def payments(store: Store, name: str, form: str = "csv", pay: Pay | None = None)
     people = [found for found in participants(store, name) if found.state != "withdrawn" and not found.simulated]
     decided = [(found, decision) for found in people if (decision := pay.decision(found)) or form == "csv"]
     if form == "csv":
-        return _csv(PAID_COLUMNS, [_paid_row(name, found, decision, pay) for found, decision in decided]), _approved(decided)
+        return csv_text(PAID_COLUMNS, [_paid_row(name, found, decision, pay) for found, decision in decided]), _approved(decided)
     if not any(_of_service(found, form) for found in people):
         raise StudyError(f"nobody in study {name} has an id of {form}; ids are kept when a study is made with keep_recruiting_id")
     decided = [(found, decision) for found, decision in decided if _of_service(found, form)]
@@ -186,11 +185,11 @@ def payments(store: Store, name: str, form: str = "csv", pay: Pay | None = None)
             raise StudyError("MTurk's results file has no amounts: an approval pays the HIT's reward; the form csv has amounts")
         rows = [(found.ids.task, found.ids.turn, found.ids.participant, "X" if decision == "approve" else "",
                  _one_line(found.reason) if decision == "reject" else "") for found, decision in decided]
-        return _csv(("HITId", "AssignmentId", "WorkerId", "Approve", "Reject"), rows), _approved(decided)
+        return csv_text(("HITId", "AssignmentId", "WorkerId", "Approve", "Reject"), rows), _approved(decided)
     if form == "cloudresearch":
         rows = [(found.ids.participant, found.ids.turn, decision, pay.worth(found) if decision == "approve" else "",
                  _one_line(found.reason) if decision == "reject" else "") for found, decision in decided]
-        return _csv(("ParticipantId", "AssignmentId", "Decision", "Bonus", "Message"), rows), _approved(decided)
+        return csv_text(("ParticipantId", "AssignmentId", "Decision", "Bonus", "Message"), rows), _approved(decided)
     paid = [found for found, decision in decided if decision == "approve"]
     with_amount = pay.amount or pay.per_screen
     return "".join(f"{found.ids.participant}{f',{pay.worth(found)}' if with_amount else ''}\n" for found in paid), len(paid)
@@ -228,11 +227,3 @@ def _id_cells(found: Participant) -> tuple[str, str, str, str]:
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
-
-
-def _csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    out = io.StringIO(newline="")
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([safe(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
-    return out.getvalue()

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mre.errors import DataError
+from mre.files import read_table
 from mre.study.assignment import Order, commitment
-from mre.study.cells import restored
 from mre.study.design import ORIGINAL
-from mre.study.intake import read_table
 
 NEEDED = ("item", "annotator", "screen", "shown_as", "method", "is_check", "order_seed")
 
@@ -70,16 +69,11 @@ def rebuild_sides(path: Path) -> Rebuilt:
 
 
 def _read(path: Path) -> tuple[Order, Iterable[Screen]]:
-    rows = read_table(path)
-    lacking = [column for column in NEEDED if not rows or column not in rows[0][1]]
-    if lacking:
-        raise DataError(f"{path}: no column {', '.join(lacking)}; this reads exports of `study export`")
-    plain = path.suffix.lower() in (".jsonl", ".ndjson")
     orders: set[Order] = set()
     sides: dict[tuple[str, str], dict[str, tuple[str, str]]] = {}           # (annotator, screen) -> shown_as -> (method, item)
     first_rows: dict[tuple[str, str], tuple[str, dict[str, str]]] = {}
-    for place, cells in rows:
-        values = cells if plain else {key: restored(value) for key, value in cells.items()}
+    for line, values in read_table(path, needed=NEEDED):
+        place = f"{path}: row {line}"
         try:
             orders.add(Order.of_cell(values["order_seed"]))
         except DataError as error:
@@ -87,6 +81,8 @@ def _read(path: Path) -> tuple[Order, Iterable[Screen]]:
         key = values["annotator"], values["screen"]
         first_rows.setdefault(key, (place, values))
         sides.setdefault(key, {})[values["shown_as"]] = values["method"], values["item"]
+    if not orders:
+        raise DataError(f"{path}: no rows below the header")
     if len(orders) > 1:
         raise DataError(f"{path}: order_seed differs between rows; a file holds one study")
     return orders.pop(), [_screen(key, *first_rows[key], shown) for key, shown in sides.items()]

@@ -191,6 +191,11 @@ Index("uq_ratings_final", ratings.c.assignment_id, ratings.c.shown_as, unique=Tr
       sqlite_where=text("is_final"), postgresql_where=text("is_final"))
 Index("ix_ratings_study", ratings.c.study_id, ratings.c.annotator_id)
 
+imports = Table(                # studies that are still being written, under a name that nobody can ask for (`importer`)
+    "imports", metadata,
+    Column("study_id", BigInteger, ForeignKey("studies.id"), primary_key=True, autoincrement=False),
+    Column("seen_at", BigInteger, nullable=False))               # when something of it was last written
+
 picture_tokens = Table(
     "picture_tokens", metadata,
     Column("token", String(43), primary_key=True), _ref("assignment_id", "assignments"), _ref("annotator_id", "annotators"),

@@ -19,6 +19,7 @@ from sqlalchemy import Connection, event
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 
 from mre.errors import SettingsError, StudyError
+from mre.files import fault_of_text
 from mre.private import private_file, private_folder, tighten
 from mre.sqlite import switch_to_wal
 from mre.study import keys
@@ -31,6 +32,10 @@ KEYS_SECONDS = 5.0          # so soon, a running server takes up keys that anoth
 
 class StoreUnavailable(StudyError):
     """The database cannot be written or reached just now. Nothing was saved, nothing is lost; the same call may be made again."""
+
+
+class UnstorableText(StudyError):
+    """Text with a NUL character or half of a character, which not every database can hold. Refused by all, so that all are alike."""
 
 
 def now_ms() -> int:
@@ -95,11 +100,23 @@ class Store:
     # ------------------------------------------------------------------------------------------------------- transactions
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """One transaction that changes things: all of it, or none. Raises StoreUnavailable when the database cannot."""
+    def write(self, check_references: bool = True) -> Iterator[Connection]:
+        """One transaction that changes things: all of it, or none. Raises StoreUnavailable when the database cannot.
+
+        Without `check_references` SQLite does not look for rows that refer to those deleted, for which it would read whole tables.
+        """
         with (self._turn if self.is_sqlite else nullcontext(), self._named_errors(),
-              self.engine.connect().execution_options(mre_write=True) as connection, connection.begin()):
+              self.engine.connect().execution_options(mre_write=True) as connection,
+              nullcontext() if check_references or not self.is_sqlite else _references_unchecked(connection), connection.begin()):
             yield connection
+
+    def new_ids(self, connection: Connection, table: sa.Table, count: int) -> list[int]:
+        """Ids for rows that this transaction is about to add."""
+        if self.is_sqlite:                      # nobody else writes meanwhile
+            last = connection.execute(sa.select(sa.func.max(table.c.id))).scalar() or 0
+            return list(range(last + 1, last + count + 1))
+        sequence = sa.func.pg_get_serial_sequence(table.name, "id")
+        return list(connection.execute(sa.select(sa.func.nextval(sequence)).select_from(sa.func.generate_series(1, count))).scalars())
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -128,9 +145,22 @@ class Store:
     # ------------------------------------------------------------------------------------------------------------ opening
 
     def _make_engine(self) -> sa.Engine:
-        if not self.is_sqlite:
-            return sa.create_engine(self.url, pool_pre_ping=True, pool_size=10, max_overflow=20, pool_timeout=BUSY_SECONDS,
-                                    connect_args={"connect_timeout": int(BUSY_SECONDS), "options": "-c synchronous_commit=on"})
+        engine = self._sqlite_engine() if self.is_sqlite else self._postgresql_engine()
+
+        @event.listens_for(engine, "before_cursor_execute")
+        def _refuse_unstorable(_connection, _cursor, _statement, parameters, _context, many) -> None:
+            for row in parameters if many else (parameters,):
+                for value in row.values() if isinstance(row, dict) else row:
+                    if isinstance(value, str) and (fault := fault_of_text(value)):
+                        raise UnstorableText(f"text holds {fault}, which cannot be stored")
+
+        return engine
+
+    def _postgresql_engine(self) -> sa.Engine:
+        return sa.create_engine(self.url, pool_pre_ping=True, pool_size=10, max_overflow=20, pool_timeout=BUSY_SECONDS,
+                                connect_args={"connect_timeout": int(BUSY_SECONDS), "options": "-c synchronous_commit=on"})
+
+    def _sqlite_engine(self) -> sa.Engine:
         engine = sa.create_engine(self.url, connect_args={"timeout": BUSY_SECONDS}, pool_size=10, max_overflow=40,
                                   pool_timeout=BUSY_SECONDS)
 
@@ -204,6 +234,16 @@ class Store:
                 raw.execute("VACUUM INTO ?", (str(target),))
         except Exception as error:
             raise StoreUnavailable(f"{target}: cannot be written ({_first_line(error)})") from error
+
+
+@contextmanager
+def _references_unchecked(connection: Connection) -> Iterator[None]:
+    raw = connection.connection.dbapi_connection        # SQLite takes this setting outside of transactions alone
+    raw.execute("PRAGMA foreign_keys=OFF")
+    try:
+        yield
+    finally:
+        raw.execute("PRAGMA foreign_keys=ON")
 
 
 def _shown(url: object) -> str:

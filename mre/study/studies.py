@@ -15,7 +15,7 @@ from mre.errors import StudyError
 from mre.study import assignment, events, participation, slots
 from mre.study.design import Item, Picture, StudyDesign, checked_name, content_digest, has_rules
 from mre.study.intake import read_items
-from mre.study.schema import annotators, assignments, edits, exclusions, images, items, methods, pairs, stops, studies
+from mre.study.schema import annotators, assignments, edits, exclusions, images, imports, items, methods, pairs, stops, studies
 from mre.study.store import Store
 
 
@@ -70,7 +70,7 @@ class Study:
 
 def all_studies(store: Store) -> list[Study]:
     with store.read() as connection:
-        return [Study.of(row) for row in connection.execute(sa.select(studies).order_by(studies.c.id))]
+        return [Study.of(row) for row in connection.execute(sa.select(studies).where(_in_sight()).order_by(studies.c.id))]
 
 
 def find_study(store: Store, name: str) -> Study:
@@ -80,11 +80,16 @@ def find_study(store: Store, name: str) -> Study:
 
 
 def _find(connection: Connection, name: str) -> Study:
-    row = connection.execute(sa.select(studies).where(studies.c.name == name)).first()
+    row = connection.execute(sa.select(studies).where(studies.c.name == name, _in_sight())).first()
     if row is None:
-        known = connection.execute(sa.select(studies.c.name).order_by(studies.c.id)).scalars().all()
+        known = connection.execute(sa.select(studies.c.name).where(_in_sight()).order_by(studies.c.id)).scalars().all()
         raise StudyError(f"no study is called {name!r}; there {'are ' + ', '.join(known) if known else 'is none yet'}")
     return Study.of(row)
+
+
+def _in_sight() -> sa.ColumnElement[bool]:
+    """Not still being imported."""
+    return studies.c.id.not_in(sa.select(imports.c.study_id))
 
 
 # -------------------------------------------------------------------------------------------------------------- creating

@@ -6,8 +6,6 @@ intervals come from resampling whole photos, and the paired tests count photos t
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -18,8 +16,8 @@ from mre.agreement.figures import Figure, percentile_interval
 from mre.agreement.paired_tests import PairedTest, holm, paired_test
 from mre.agreement.resampling import Resampler
 from mre.errors import StudyError
+from mre.files import Tex, csv_text, latex_table, markdown_table
 from mre.rewards import PERSPECTIVES
-from mre.study.cells import safe
 from mre.study.export import simulated_labels
 from mre.study.figures import score_frame
 from mre.study.store import Store
@@ -114,59 +112,42 @@ def _mean_with_interval(values: pd.Series, codes: np.ndarray, resampler: Resampl
 # ------------------------------------------------------------------------------------------------------------------ forms
 
 def _csv(table: Table) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["study", "kind", "perspective", "method", "minus", "value", "low", "high", "items", "photos", "annotators", "ratings",
-                     "sd", "t", "p", "p_holm", "wilcoxon_p", "cohen_dz", "wins", "ties", "losses", "simulated"])
-    for cell in table.means:
-        writer.writerow([safe(table.study), "mean", cell.perspective, safe(cell.method), "", *_three(cell.mean), cell.mean.n, table.photos,
-                         table.annotators, cell.ratings, *[""] * 9, table.simulated])
+    columns = ["study", "kind", "perspective", "method", "minus", "value", "low", "high", "items", "photos", "annotators", "ratings", "sd",
+               "t", "p", "p_holm", "wilcoxon_p", "cohen_dz", "wins", "ties", "losses", "simulated"]
+    rows = [[table.study, "mean", cell.perspective, cell.method, "", *_three(cell.mean), cell.mean.n, table.photos, table.annotators,
+             cell.ratings, *[None] * 9, table.simulated] for cell in table.means]
     for row in table.comparisons:
         test = row.test
-        writer.writerow([safe(table.study), "difference", row.perspective, safe(row.second), safe(row.first), *_three(row.difference),
-                         test.n, table.photos, table.annotators, "", _cell(test.sd_difference.value), _cell(test.t.value),
-                         _cell(row.difference.p), _cell(row.holm_p), _cell(test.wilcoxon.p), _cell(test.cohen_dz.value), test.wins,
-                         test.ties, test.losses, table.simulated])
-    return out.getvalue()
+        rows.append([table.study, "difference", row.perspective, row.second, row.first, *_three(row.difference), test.n, table.photos,
+                     table.annotators, None, test.sd_difference.value, test.t.value, row.difference.p, row.holm_p, test.wilcoxon.p,
+                     test.cohen_dz.value, test.wins, test.ties, test.losses, table.simulated])
+    return csv_text(columns, rows)
 
 
-def _cell(value: float | None) -> str:
-    return "" if value is None else repr(round(value, 10))
-
-
-def _three(figure: Figure) -> list[str]:
-    return [_cell(figure.value), _cell(figure.low), _cell(figure.high)]
+def _three(figure: Figure) -> tuple[float | None, ...]:
+    return figure.value, figure.low, figure.high
 
 
 def _markdown(table: Table) -> str:
-    lines = ["| method | " + " | ".join(PERSPECTIVES) + " | ratings |", "| --- |" + " --- |" * (len(PERSPECTIVES) + 1)]
-    for method in table.methods:
-        cells = [_with_interval(table.mean(method, perspective).mean) for perspective in PERSPECTIVES]
-        lines.append(f"| {_plain(method)} | " + " | ".join(cells) + f" | {table.mean(method, PERSPECTIVES[0]).ratings} |")
-    lines += ["", "| difference | perspective | mean [95 %] | p (t) | p (Holm) | p (Wilcoxon) | d_z | win / tie / loss |",
-              "| --- |" + " --- |" * 7]
-    for row in table.comparisons:
-        lines.append(f"| {_plain(row.second)} − {_plain(row.first)} | {row.perspective} | {_with_interval(row.difference, sign=True)} | "
-                     f"{_p(row.difference.p)} | {_p(row.holm_p)} | {_p(row.test.wilcoxon.p)} | {_number(row.test.cohen_dz.value)} | "
-                     f"{row.test.wins} / {row.test.ties} / {row.test.losses} |")
-    return "\n".join([*lines, "", _caption(table), ""])
+    means = [[method, *(_with_interval(table.mean(method, perspective).mean) for perspective in PERSPECTIVES),
+              str(table.mean(method, PERSPECTIVES[0]).ratings)] for method in table.methods]
+    tests = [[f"{row.second} − {row.first}", row.perspective, _with_interval(row.difference, sign=True), _p(row.difference.p),
+              _p(row.holm_p), _p(row.test.wilcoxon.p), _number(row.test.cohen_dz.value),
+              f"{row.test.wins} / {row.test.ties} / {row.test.losses}"] for row in table.comparisons]
+    heads = ["difference", "perspective", "mean [95 %]", "p (t)", "p (Holm)", "p (Wilcoxon)", "d_z", "win / tie / loss"]
+    return "\n".join([markdown_table(["method", *PERSPECTIVES, "ratings"], means), markdown_table(heads, tests), _caption(table), ""])
 
 
 def _latex(table: Table) -> str:
-    lines = [r"% \usepackage{booktabs}", r"\begin{table}", r"\centering", rf"\caption{{{_tex(_caption(table))}}}",
-             rf"\begin{{tabular}}{{l{'c' * len(PERSPECTIVES)}}}", r"\toprule",
-             "Method & " + " & ".join(name.capitalize() for name in PERSPECTIVES) + r" \\", r"\midrule"]
-    for method in table.methods:
-        cells = [_with_interval(table.mean(method, perspective).mean) for perspective in PERSPECTIVES]
-        lines.append(f"{_tex(method)} & " + " & ".join(cells) + r" \\")
-    lines.append(r"\midrule")
+    rows: list[list[str] | None] = [[method, *(_with_interval(table.mean(method, name).mean) for name in PERSPECTIVES)]
+                                    for method in table.methods]
+    rows.append(None)
     for first, second in dict.fromkeys((row.first, row.second) for row in table.comparisons):
-        rows = [row for row in table.comparisons if (row.first, row.second) == (first, second)]
-        cells = [_with_interval(row.difference, sign=True) for row in rows]
-        lines.append(f"{_tex(second)} $-$ {_tex(first)} & " + " & ".join(cells) + r" \\")
-        lines.append(r"\quad $p$ (paired $t$, Holm) & " + " & ".join(_tex_p(row.holm_p) for row in rows) + r" \\")
-        lines.append(r"\quad $d_z$ & " + " & ".join(_number(row.test.cohen_dz.value) for row in rows) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
+        pair = [row for row in table.comparisons if (row.first, row.second) == (first, second)]
+        rows.append([f"{second} − {first}", *(_with_interval(row.difference, sign=True) for row in pair)])
+        rows.append([Tex(r"\quad $p$ (paired $t$, Holm)"), *(_p(row.holm_p) for row in pair)])
+        rows.append([Tex(r"\quad $d_z$"), *(_number(row.test.cohen_dz.value) for row in pair)])
+    return latex_table(["Method", *(name.capitalize() for name in PERSPECTIVES)], rows, _caption(table), "l" + "c" * len(PERSPECTIVES))
 
 
 def _caption(table: Table) -> str:
@@ -192,17 +173,3 @@ def _number(value: float | None) -> str:
 
 def _p(value: float | None) -> str:
     return "–" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def _tex_p(value: float | None) -> str:
-    return "–" if value is None else "$<$ 0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def _plain(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
-
-
-def _tex(text: str) -> str:
-    special = {char: "\\" + char for char in "&%$#_{}"}
-    special |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    return "".join(special.get(char, char) for char in text)

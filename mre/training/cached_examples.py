@@ -19,8 +19,9 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from mre.errors import SettingsError
+from mre.files import read_json
 from mre.rewards import Reward
-from mre.training.checkpoints import load_json, save_tensors, write_whole
+from mre.training.checkpoints import save_tensors, write_whole
 from mre.training.config import TrainConfig
 from mre.training.encoding import Latents, TextReader, encode_pictures, to_pixels
 from mre.training.examples import ExampleSource, TrainingExample, pictures
@@ -86,7 +87,7 @@ class CachedExamples(ExampleSource):
                 raise SettingsError(f"cache_latents: {self.folder} holds other things; give a new folder")
             self.folder.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(self.made_for, indent=1) + "\n", encoding="utf-8")
-        made_for = load_json(path)
+        made_for = read_json(path)
         for name, value in self.made_for.items():
             if made_for.get(name) != value:
                 raise SettingsError(f"cache_latents: {self.folder} was made for other {name.replace('_', ' ')}; give a new folder")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
+from mre.files import csv_text, read_table, write_whole
 from mre.rewards import PERSPECTIVES
 from mre.training.config import TrainConfig
 
@@ -24,16 +24,12 @@ class Table:
     def __init__(self, path: Path, columns: Sequence[str], step: int) -> None:
         self.path, self.columns, kept = path, columns, []
         if step and path.exists():
-            with path.open(newline="", encoding="utf-8") as file:
-                kept = [row for row in csv.DictReader(file) if row["step"].isdigit() and int(row["step"]) <= step]
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(kept)
+            kept = [row for _, row in read_table(path) if row["step"].isdigit() and int(row["step"]) <= step]
+        write_whole(path, csv_text(columns, ([row.get(name, "") for name in columns] for row in kept)))
 
     def append(self, row: dict[str, object]) -> None:
         with self.path.open("a", newline="", encoding="utf-8") as file:
-            csv.DictWriter(file, self.columns, lineterminator="\n").writerow(row)
+            file.write(csv_text((), [[row[name] for name in self.columns]], floats=".8g"))
 
 
 class RunLog:
@@ -58,7 +54,7 @@ class RunLog:
         self._write(self.scores, "score/", (step, samples, round(seconds, 1)), scores)
 
     def _write(self, table: Table, board: str, place: Sequence[float], values: dict[str, float]) -> None:
-        table.append({**dict(zip(PLACE, place, strict=True)), **{name: f"{value:.8g}" for name, value in values.items()}})
+        table.append({**dict(zip(PLACE, place, strict=True)), **values})
         for name, value in values.items():
             self.board.add_scalar(board + name, value, place[0])
 

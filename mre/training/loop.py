@@ -21,12 +21,12 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from mre.errors import MreError, SettingsError
+from mre.files import read_json
 from mre.training.cached_examples import CachedExamples
 from mre.training.checkpoints import (
     FOLDER,
     checkpoints,
     load_into,
-    load_json,
     load_tensors,
     remove_beyond,
     save_tensors,
@@ -282,7 +282,7 @@ class Run:
 
     def _load(self, folder: Path) -> None:
         """The state of a checkpoint, read by the first process and handed to the others."""
-        state = self._of_main(lambda: load_json(folder / "state.json"))
+        state = self._of_main(lambda: read_json(folder / "state.json"))
         weights, moments = (self._tensors_of_main(folder / name) for name in ("model.safetensors", "optimizer.safetensors"))
         self.step, self.samples, self.seconds = state["step"], state["samples"], state["seconds"]
         self.agreed_seconds = self.seconds

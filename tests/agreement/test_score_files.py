@@ -129,7 +129,7 @@ def test_cells_made_harmless_for_spreadsheets_are_restored():
     (b"", "human.csv: the file is empty"), (b"\xef\xbb\xbf\n\n", "human.csv: the file is empty"),
     ("item,method".encode("utf-16"), "human.csv row 1: the file is UTF-16; save it as UTF-8"),
     ("item,method".encode("utf-16-le"), "human.csv row 1: the file is UTF-16; save it as UTF-8"),
-    (b"item,method\na,caf\xe9\n", "human.csv row 2: not UTF-8; save it as UTF-8"),
+    (b"item,method\na,caf\xe9\n", "human.csv row 2: not UTF-8 text; save it as UTF-8"),
     (b"item;method;annotator;quality\na;m;r;1\n", 'human.csv row 1: columns are separated by ";", not by ","; save it as a comma-'),
     (b"item\tmethod\tannotator\na\tm\tr\n", 'human.csv row 1: columns are separated by tabs, not by ","; save it as a comma-'),
     (b"item,method,annotator,quality\n", "human.csv: no row below the header"),

@@ -78,5 +78,5 @@ def test_a_bad_line_is_named_by_its_number(tmp_path):
     path = tmp_path / "rewards.jsonl"
     for bad in ("not json", json.dumps({"id": "b"}), json.dumps({"following": 3}), good):
         path.write_text(f"{good}\n{bad}\n", encoding="utf-8")
-        with pytest.raises(DataError, match="line 2"):
+        with pytest.raises(DataError, match="row 2"):
             read_rewards(path)

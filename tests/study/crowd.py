@@ -29,16 +29,16 @@ def free_port() -> int:
 
 
 class ServerProcess:
-    """The annotator's pages as a real process (`tests.study.server`)."""
+    """The annotator's pages as a real process (`tests.study.server`, or another module that takes the same arguments)."""
 
-    def __init__(self, data: Path, database: str | None = None) -> None:
-        self.data, self.database = data, database
+    def __init__(self, data: Path, database: str | None = None, module: str = "tests.study.server") -> None:
+        self.data, self.database, self.module = data, database, module
         self.port = free_port()
         self.address = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen | None = None
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "tests.study.server", str(self.data), str(self.port), *([self.database] if self.database else [])]
+        command = [sys.executable, "-m", self.module, str(self.data), str(self.port), *([self.database] if self.database else [])]
         self.process = subprocess.Popen(command, cwd=ROOT)
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:

@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 from mre.errors import StudyError
 from mre.study import studies
 from mre.study.design import StudyDesign
+from mre.study.export import export_file
 from mre.study.simulate import Crowd, simulate
 from tests.study.conftest import Clock, draw_edits
 from tests.study.test_participants import Recruit
@@ -136,6 +137,22 @@ def test_a_new_study_is_refused_with_every_fault_or_made_and_started_and_closed_
     page.click("#study-close-yes")
     page.wait_for_selector("#study-said >> text=fresh is closed")
     assert page.is_disabled("#study-start")
+
+
+def test_an_exported_file_is_brought_back_in_the_background_or_refused_with_its_rows(site, page, tmp_path):
+    export_file(site["store"], "scored@2", tmp_path / "s.csv")         # the copy that simulated annotators have scored
+    text = (tmp_path / "s.csv").read_text(encoding="utf-8")
+    (tmp_path / "bad.csv").write_text(text.replace(",0,5,1,", ",0,5,one,", 2), encoding="utf-8")
+    inner_tab(page, 4)
+    page.fill("#new-name input, #new-name textarea", "back")
+    page.set_input_files("#new-import input[type=file]", str(tmp_path / "bad.csv"))
+    page.wait_for_selector("#study-said [role=alert] >> text=revision must be a whole number")
+    assert page.locator("#study-said li").count() == 2
+    page.set_input_files("#new-import input[type=file]", str(tmp_path / "s.csv"))
+    page.wait_for_selector("#study-said >> text=back was read from the file")
+    assert page.input_value("#study-choice input") == "back"
+    export_file(site["store"], "back", tmp_path / "again.csv")
+    assert (tmp_path / "again.csv").read_text(encoding="utf-8").replace("\nback,", "\nscored@2,") == text
 
 
 def test_without_a_choice_of_study_each_button_says_so(tmp_path):

@@ -12,8 +12,9 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 
 from mre.errors import SettingsError, StudyError
+from mre.files import fault_of_values
 from mre.study import recruiting, studies, visit
-from mre.study.store import StoreUnavailable
+from mre.study.store import StoreUnavailable, UnstorableText
 from mre.study.studies import Study
 from mre.study.visit import Annotator, Answer
 from ui.cookies import cookie, forget_cookie, set_cookie
@@ -28,8 +29,9 @@ HEADERS = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff
 MAX_BODY = 300_000
 VISIT_SECONDS = 60 * 24 * 3600
 TOLD_RULES = ("rules_after", "max_skip_share", "max_failed_checks", "min_median_seconds", "completion_share", "keep_recruiting_id")
-STATUS = ((StoreUnavailable, 503, "busy"), (SettingsError, 503, "busy"), (visit.NotYours, 403, "not_yours"),
-          (visit.AlreadyAnswered, 409, "already_answered"), (visit.BadAnswer, 422, "bad_answer"), (StudyError, 409, "not_now"))
+STATUS = ((StoreUnavailable, 503, "busy"), (SettingsError, 503, "busy"), (UnstorableText, 400, "bad_call"),
+          (visit.NotYours, 403, "not_yours"), (visit.AlreadyAnswered, 409, "already_answered"),
+          (visit.BadAnswer, 422, "bad_answer"), (StudyError, 409, "not_now"))
 log = logging.getLogger("mre.study")
 
 
@@ -86,6 +88,8 @@ class Desk:
             given = None
         if not isinstance(given, dict):
             return _refusal(400, "bad_call", "The body must be a JSON object.")
+        if fault := fault_of_values({name: value for name, value in given.items() if name != "comment"}):     # comments are cleaned
+            return _refusal(400, "bad_call", f"Text that holds {fault} cannot be stored.")
         return await run_in_threadpool(self._answered, action, request, given)
 
     def _answered(self, action: str, request: Request, given: dict) -> Response:

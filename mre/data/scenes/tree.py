@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import time
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from tqdm.auto import tqdm
 
 from mre.data.scenes.triplets import SceneTriplet, draw_triplet
 from mre.errors import DataError
+from mre.files import png_bytes, read_json, write_whole
 from mre.rewards import PERSPECTIVES
 
 VERSION = "scenes-3"           # of what is drawn, and so of the rewards
@@ -59,7 +59,7 @@ def write_tree(folder: Path, count: int, settings: TreeSettings, photos: Sequenc
                 rows.write(json.dumps(row, ensure_ascii=False) + "\n")
                 rows.flush()
         indices = sorted(int(name.rpartition("/")[2]) for name in rows_there(folder / ROWS))
-        write_whole(folder / SEEDS, json.dumps([[folder_of(index), [str(index)]] for index in indices]).encode() + b"\n")
+        write_whole(folder / SEEDS, json.dumps([[folder_of(index), [str(index)]] for index in indices]) + "\n")
     except OSError as error:
         raise DataError(f"{error.filename or folder}: cannot be written: {error.strerror}") from error
     return len(missing)
@@ -74,10 +74,8 @@ def write_triplet(folder: Path, index: int, triplet: SceneTriplet) -> None:
     place = folder / folder_of(index)
     place.mkdir(parents=True, exist_ok=True)
     for side, name in SIDES.items():
-        content = io.BytesIO()
-        Image.fromarray(getattr(triplet, side)).save(content, "PNG")
-        write_whole(place / f"{index}_{name}.png", content.getvalue())
-    write_whole(place / PROMPT, json.dumps({"edit": triplet.instruction}, ensure_ascii=False).encode() + b"\n")
+        write_whole(place / f"{index}_{name}.png", png_bytes(Image.fromarray(getattr(triplet, side))))
+    write_whole(place / PROMPT, json.dumps({"edit": triplet.instruction}, ensure_ascii=False) + "\n")
 
 
 def reward_row(index: int, triplet: SceneTriplet, seconds: float) -> dict:
@@ -98,12 +96,9 @@ def settle(folder: Path, settings: TreeSettings) -> None:
     if not path.exists():
         if (folder / ROWS).exists():
             raise DataError(f"{folder}: holds {ROWS} but no {SETTINGS}, so its scenes cannot be continued; choose another folder")
-        write_whole(path, json.dumps(asdict(settings), indent=1).encode() + b"\n")
+        write_whole(path, json.dumps(asdict(settings), indent=1) + "\n")
         return
-    try:
-        there = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{path}: cannot be read as JSON: {error}") from error
+    there = read_json(path)
     for name, value in asdict(settings).items():
         if not isinstance(there, dict) or there.get(name) != value:
             old = there.get(name) if isinstance(there, dict) else there
@@ -125,17 +120,6 @@ def rows_there(path: Path) -> set[str]:
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"{path}: line {number}: not a row of synthetic scenes") from error
     return ids
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 def digest_of(photos: Sequence[np.ndarray] | None) -> str:

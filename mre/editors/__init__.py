@@ -1,1 +1,0 @@
-"""Anything that edits."""
