@@ -7,7 +7,7 @@ from importlib import import_module
 
 from mre.rewards import EDIT_TYPES, PERSPECTIVES, Reward
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _LAZY = {
     "RewardEditPipeline": "mre.pipeline",

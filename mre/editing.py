@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from mre.editors.capabilities import DEFAULT_SEED, Capabilities
 from mre.errors import EditStopped, ModelError, MreError, SettingsError
 from mre.files import fault_of_text
 from mre.imaging import Fit, fit_size, map_back, pixel_digest
+from mre.models.zoo import MAX_STEPS, SCHEDULERS
 from mre.recipes import Recipe, circumstances, png_bytes
 from mre.rewards import Reward
 
@@ -28,11 +30,8 @@ if TYPE_CHECKING:
     from mre.models.zoo import ModelInfo
 
 MAX_INSTRUCTION_CHARS = 1000
-MAX_STEPS = 200
 MAX_SEED = 2**32 - 1
 MAX_GUIDANCE = 30.0
-SCHEDULERS = {"default": None, "ddim": "DDIMScheduler", "dpm-solver": "DPMSolverMultistepScheduler", "unipc": "UniPCMultistepScheduler",
-              "euler": "EulerDiscreteScheduler", "euler-ancestral": "EulerAncestralDiscreteScheduler"}
 
 
 class BusyError(MreError):
@@ -47,7 +46,7 @@ class EditSettings:
 
     instruction: str
     reward: Reward = field(default_factory=Reward.best)
-    seed: int = 42                               # the released evaluation's
+    seed: int = DEFAULT_SEED
     steps: int | None = None
     guidance_scale: float | None = None          # how strongly the instruction is followed
     image_guidance_scale: float | None = None    # how strongly the photo is kept
@@ -79,7 +78,6 @@ class EditSettings:
         return replace(self, steps=self.steps or info.steps,
                        guidance_scale=info.guidance_scale if self.guidance_scale is None else self.guidance_scale,
                        image_guidance_scale=info.image_guidance_scale if self.image_guidance_scale is None else self.image_guidance_scale,
-                       negative_reward=self.negative_reward or info.negative_reward,
                        way_back=self.way_back or ("guided" if info.size_rule == "fit" else "replace"))
 
     @classmethod
@@ -102,7 +100,7 @@ def _number(value: Any, name: str, low: float, high: float) -> float:
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not low <= number <= high:                # NaN fails this too
-        raise SettingsError(f"{name} must be a number between {low:g} and {high:g}, got {str(value)[:40]!r}")
+        raise SettingsError(f"{name} must be a number between {low:.10g} and {high:.10g}, got {str(value)[:40]!r}")
     return number
 
 
@@ -218,6 +216,14 @@ class Editor:
         return self._info
 
     @property
+    def capabilities(self) -> Capabilities:
+        """Which controls change what the model makes, as far as it is known without importing anything."""
+        if self._info is not None:
+            return self._info.capabilities
+        from mre.models import zoo
+        return zoo.capabilities_of(self.name)
+
+    @property
     def default_steps(self) -> int | None:
         """The model's own number of steps, as far as it is known without importing anything."""
         return self._info.steps if self._info else None
@@ -266,11 +272,13 @@ class Editor:
             return self._pipeline
 
     def edit(self, photo: Image.Image, settings: EditSettings, *, on_step: Callable[[Step], None] | None = None,
-             on_wait: Callable[[int], None] | None = None, should_stop: Callable[[], bool] | None = None) -> EditResult:
+             on_wait: Callable[[int], None] | None = None, on_restore: Callable[[float], None] | None = None,
+             should_stop: Callable[[], bool] | None = None) -> EditResult:
         """Edit the photo. The same photo, settings, model, code and kind of device give the same bytes.
 
-        `on_wait(place)` is called while others are ahead, `on_step` before the first and after each step; when `should_stop` says so
-        no further step begins and EditStopped is raised. Raises BusyError, ModelError, SettingsError.
+        `on_wait(place)` is called while others are ahead, `on_step` before the first and after each step, `on_restore` with the share of
+        the photo whose own detail is back in its place, 0 to 1; when `should_stop` says so no further step begins and EditStopped is
+        raised. Raises BusyError, ModelError, SettingsError.
         """
         stop = should_stop or (lambda: False)
         with self.turns.join() as turn:
@@ -288,7 +296,14 @@ class Editor:
             seen = fit.apply(photo)
             started = time.perf_counter()
             made = self._run(pipeline, seen, settings, on_step or (lambda step: None), stop)
-            image = map_back(photo, made, fit, settings.way_back)
+            restored = on_restore or (lambda share: None)
+            restored(0.0)
+
+            def on_share(share: float) -> None:
+                if stop():
+                    raise EditStopped("stopped after the last step")
+                restored(share)
+            image = map_back(photo, made, fit, settings.way_back, on_share)
             seconds = time.perf_counter() - started
             self.pace = seconds / settings.steps
         return EditResult(image, seen, made, fit, settings, self.recipe(photo, settings, fit), seconds)

@@ -9,6 +9,8 @@ import hashlib
 import io
 import os
 import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -39,6 +41,37 @@ def open_image(source: str | os.PathLike | bytes | BinaryIO, *, name: str | None
     frame. Bytes and pixels are checked before anything is decoded. `name` is what messages call the picture: by default the
     path as given, or "the picture". Raises ImageError for everything that is not a whole picture of 16 pixels or more a side.
     """
+    return _opened(source, name, max_bytes, max_pixels, None)[0]
+
+
+def open_reduced(source: str | os.PathLike | bytes | BinaryIO, longest: int, *, name: str | None = None) -> tuple[Image.Image, Size]:
+    """A view of a picture from outside, its longer side at most `longest` pixels, and the size of the whole. Checked as by `open_image`;
+    a large JPEG is decoded at a fraction of its size, which takes a fraction of the time."""
+    image, size = _opened(source, name, MAX_BYTES, MAX_PIXELS, longest)
+    return reduced(image, longest), size
+
+
+def reduced(image: Image.Image, longest: int) -> Image.Image:
+    """The picture with its longer side at `longest` pixels; one that is not larger comes back itself."""
+    if max(image.size) <= longest:
+        return image
+    scale = longest / max(image.size)
+    size = tuple(max(1, round(side * scale)) for side in image.size)
+    return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+
+
+def pixel_digest(image: Image.Image) -> str:
+    """SHA-256 over size and RGB pixels: equal for equal pictures, whatever file they came in."""
+    digest = hashlib.sha256(f"{image.width}x{image.height}:".encode())
+    rows = max(1, STRIP_PIXELS // image.width)
+    for start in range(0, image.height, rows):                   # in strips: the pixels are not copied as a whole
+        digest.update(image.crop((0, start, image.width, min(start + rows, image.height))).convert("RGB").tobytes())
+    return digest.hexdigest()
+
+
+def _opened(source: str | os.PathLike | bytes | BinaryIO, name: str | None, max_bytes: int, max_pixels: int,
+            longest: int | None) -> tuple[Image.Image, Size]:
+    """The picture and its size; with `longest`, a JPEG may come smaller, but its longer side no smaller than that."""
     name = name or (os.fspath(source) if isinstance(source, str | os.PathLike) else "the picture")
     data = _read(source, name, max_bytes)
     if not data:
@@ -51,17 +84,17 @@ def open_image(source: str | os.PathLike | bytes | BinaryIO, *, name: str | None
             raise ImageError(f"{name}: too many pixels; at most {max_pixels / 1e6:.0f} million are accepted") from error
         except Exception as error:               # a hostile header can raise anything; it all means the same
             raise ImageError(f"{name}: not a picture that can be read ({', '.join(FORMATS)})") from error
-        _check_size(image.size, name, max_pixels)
+        whole = image.size
+        _check_size(whole, name, max_pixels)
         try:
+            if longest is not None and max(whole) > longest:
+                scale = longest / max(whole)
+                image.draft(image.mode, tuple(max(1, round(side * scale)) for side in whole))        # JPEGs only; others ignore it
             image.load()
-            return _plain_rgb(_upright(image))
+            turned = _plain_rgb(_upright(image))
         except Exception as error:               # likewise: cut off, damaged or forged inside
             raise ImageError(f"{name}: the {image.format} file is damaged or cut off") from error
-
-
-def pixel_digest(image: Image.Image) -> str:
-    """SHA-256 over size and RGB pixels: equal for equal pictures, whatever file they came in."""
-    return hashlib.sha256(f"{image.width}x{image.height}:".encode() + image.convert("RGB").tobytes()).hexdigest()
+    return turned, whole if (turned.width > turned.height) == (whole[0] > whole[1]) else whole[::-1]
 
 
 def _read(source: str | os.PathLike | bytes | BinaryIO, name: str, max_bytes: int) -> bytes:
@@ -94,7 +127,8 @@ def _check_size(size: Size, name: str, max_pixels: int) -> None:
 
 def _upright(image: Image.Image) -> Image.Image:
     try:
-        return ImageOps.exif_transpose(image)
+        ImageOps.exif_transpose(image, in_place=True)
+        return image
     except Exception:                            # EXIF that cannot be read says nothing about orientation; the pixels are whole
         return image
 
@@ -110,7 +144,7 @@ def _plain_rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
     plain = Image.new("RGB", image.size)                         # a new image: nothing of the file's metadata comes along
-    plain.paste(image.convert("RGB"))
+    plain.paste(image if image.mode == "RGB" else image.convert("RGB"))
     return plain
 
 
@@ -169,8 +203,10 @@ def released_size(width: int, height: int, resolution: int = 512, multiple: int 
 
 # --------------------------------------------------------------------------------------------------------------- way back
 
-def map_back(photo: Image.Image, output: Image.Image, fit: Fit, way: str = "guided") -> Image.Image:
-    """A model's output as an edit of the photo at the photo's own size.
+def map_back(photo: Image.Image, output: Image.Image, fit: Fit, way: str = "guided",
+             on_share: Callable[[float], None] = lambda share: None) -> Image.Image:
+    """A model's output as an edit of the photo at the photo's own size. `on_share` is told how much of the guided way is done, 0 to 1;
+    what it raises ends the work.
 
     "replace": the output itself, scaled up.
     "guided": for models that work far below the photo's size. With I the photo as the model saw it, O the output, and `up` the
@@ -185,10 +221,10 @@ def map_back(photo: Image.Image, output: Image.Image, fit: Fit, way: str = "guid
     if way not in WAYS_BACK:
         raise ValueError(f"way back must be one of {', '.join(WAYS_BACK)}, got {way!r}")
     left, top, right, bottom = (round(side) for side in fit.box)
-    part = photo.crop((left, top, right, bottom))
+    part = photo.crop((left, top, right, bottom)) if (left, top, right, bottom) != (0, 0, *photo.size) else photo
     seen = np.asarray(fit.apply(photo), np.float32)                          # (h, w, 3)
     made = np.asarray(output.convert("RGB").resize(fit.seen, Image.Resampling.LANCZOS) if output.size != fit.seen else output, np.float32)
-    inside = _carry_detail(part, seen, made) if way == "guided" else output.resize(part.size, Image.Resampling.LANCZOS)
+    inside = _carry_detail(part, seen, made, on_share) if way == "guided" else output.resize(part.size, Image.Resampling.LANCZOS)
     if part.size == photo.size:
         return inside
     whole = _continue_change(photo, made - seen, (left, top, right, bottom))
@@ -196,28 +232,54 @@ def map_back(photo: Image.Image, output: Image.Image, fit: Fit, way: str = "guid
     return whole
 
 
-def _carry_detail(photo: Image.Image, seen: np.ndarray, made: np.ndarray) -> Image.Image:
-    """`up(O) + up(A) D` of `map_back`, written as a change of the photo: P + up(O - I) + up(A - 1) (P - up(I))."""
+def _carry_detail(photo: Image.Image, seen: np.ndarray, made: np.ndarray, on_share: Callable[[float], None]) -> Image.Image:
+    """`up(O) + up(A) D` of `map_back`, written as a change of the photo: P + up(O - I) + up(A - 1) (P - up(I)).
+
+    In strips, so that memory stays flat for large photos, several at a time; where nothing changed the photo's rows are left as they are.
+    """
     change = made - seen
     change[np.abs(change).max(axis=2) <= UNCHANGED] = 0
     carried = _detail_map(seen, seen + change) - np.eye(3, dtype=np.float32)   # (h, w, 3, 3)
-    result = Image.new("RGB", photo.size)
-    rows = max(1, STRIP_PIXELS // photo.width)
-    for start in range(0, photo.height, rows):                               # in strips: memory stays flat for large photos
-        stop = min(start + rows, photo.height)
-        pixels = np.asarray(photo.crop((0, start, photo.width, stop)), np.float32)
+    touched = change.any(axis=(1, 2)) | carried.any(axis=(1, 2, 3))            # (h,): rows of the small picture
+    step, rows = len(seen) / photo.height, max(1, STRIP_PIXELS // photo.width)
+
+    def strip(start: int, stop: int) -> Image.Image | None:
+        if not touched[max(0, int(start * step) - REACH):int(stop * step) + REACH + 1].any():
+            return None
         enlarge = _Enlarger(seen.shape[1::-1], photo.size, start, stop)
-        detail = pixels - enlarge(seen)
-        strip = pixels + enlarge(change)
-        if carried.any():
-            for channel in range(3):
-                strip[..., channel] += (enlarge(carried[:, :, channel]) * detail).sum(axis=2)
-        result.paste(Image.fromarray(strip.round().clip(0, 255).astype(np.uint8)), (0, start))
+        planes = [np.asarray(band, np.float32) for band in photo.crop((0, start, photo.width, stop)).split()]     # 3 of (H, W)
+        detail = [plane - enlarge(seen[..., channel]) for channel, plane in enumerate(planes)] if carried.any() else []
+        bands = []
+        for channel, plane in enumerate(planes):
+            plane = plane + enlarge(change[..., channel])
+            if detail:
+                moved = enlarge(carried[..., channel, 0]) * detail[0]
+                for other in (1, 2):
+                    moved += enlarge(carried[..., channel, other]) * detail[other]
+                plane += moved
+            bands.append(Image.fromarray(plane.round(out=plane).clip(0, 255, out=plane).astype(np.uint8)))
+        return Image.merge("RGB", bands)
+
+    result = photo.copy()
+    starts = range(0, photo.height, rows)
+    with ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1)) as pool:
+        strips = [pool.submit(strip, start, min(start + rows, photo.height)) for start in starts]
+        try:
+            for number, start in enumerate(starts):
+                if (done := strips[number].result()) is not None:
+                    result.paste(done, (0, start))
+                strips[number] = None            # its pixels are in the result
+                on_share((number + 1) / len(strips))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
     return result
 
 
 UNCHANGED = 2.0              # levels of 255: what a model's rounding alone may move a pixel it means to keep
 STRIP_PIXELS = 1_000_000
+MOST_THREADS = 4             # a strip's arrays take some 50 MB
+REACH = 3                    # rows of the small picture that an enlarged row is made of, to either side
 NOISE_FLOOR = 4.0            # variance of fine detail, in squared levels, below which it says nothing
 
 
@@ -254,16 +316,15 @@ def _blur(values: np.ndarray, radius: int) -> np.ndarray:
 
 
 class _Enlarger:
-    """Bicubic enlargement of small (h, w, C) arrays to rows `start` to `stop` of a picture of `size`."""
+    """Bicubic enlargement of small (h, w) arrays to rows `start` to `stop` of a picture of `size`."""
 
     def __init__(self, small: Size, size: Size, start: int, stop: int) -> None:
         step = small[1] / size[1]
         self.size = (size[0], stop - start)
         self.box = (0.0, start * step, float(small[0]), stop * step)
 
-    def __call__(self, values: np.ndarray) -> np.ndarray:
-        planes = [Image.fromarray(np.ascontiguousarray(values[..., c])) for c in range(values.shape[2])]
-        return np.stack([np.asarray(plane.resize(self.size, Image.Resampling.BICUBIC, box=self.box)) for plane in planes], axis=2)
+    def __call__(self, plane: np.ndarray) -> np.ndarray:
+        return np.asarray(Image.fromarray(np.ascontiguousarray(plane)).resize(self.size, Image.Resampling.BICUBIC, box=self.box))
 
 
 def _continue_change(photo: Image.Image, change: np.ndarray, box: tuple[int, int, int, int]) -> Image.Image:
@@ -272,5 +333,6 @@ def _continue_change(photo: Image.Image, change: np.ndarray, box: tuple[int, int
     step = change.shape[1] / (right - left)
     pad = [(round(top * step), round((photo.height - bottom) * step)), (round(left * step), round((photo.width - right) * step)), (0, 0)]
     smooth = _blur(np.pad(_blur(change, 4), pad, mode="edge"), 4)
-    pixels = np.asarray(photo, np.float32) + _Enlarger(smooth.shape[1::-1], photo.size, 0, photo.height)(smooth)
-    return Image.fromarray(pixels.round().clip(0, 255).astype(np.uint8))
+    enlarge = _Enlarger(smooth.shape[1::-1], photo.size, 0, photo.height)
+    planes = (np.asarray(band, np.float32) + enlarge(smooth[..., channel]) for channel, band in enumerate(photo.split()))
+    return Image.merge("RGB", [Image.fromarray(plane.round(out=plane).clip(0, 255, out=plane).astype(np.uint8)) for plane in planes])

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 from PIL import Image, PngImagePlugin
 
-from mre import __version__, files
+from mre import __version__
 from mre.errors import MreError
 from mre.rewards import PERSPECTIVES, Reward
 
@@ -24,6 +24,7 @@ FORMAT_VERSION = 1
 CHUNK = "mre"
 MAX_RECIPE_BYTES = 64_000
 MAX_CHUNKS = 100_000
+COMPRESS_LEVEL = 1           # of zlib: a photo takes a seventh of the time of the usual 6, and a sixth more bytes
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -102,7 +103,12 @@ def png_bytes(image: Image.Image, recipe: Recipe | None = None) -> bytes:
     info = PngImagePlugin.PngInfo()
     if recipe is not None:
         info.add_itxt(CHUNK, recipe.to_json())
-    return files.png_bytes(image, info=info)
+    if image.mode != "RGB" or image.info:        # what it brings from where it came from would go into the file
+        image = image.convert("RGB")             # a copy
+        image.info = {}
+    file = io.BytesIO()
+    image.save(file, "PNG", pnginfo=info, compress_level=COMPRESS_LEVEL)
+    return file.getvalue()
 
 
 def read_recipe(source: str | os.PathLike | bytes | BinaryIO, *, name: str = "this picture") -> Recipe:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
 from mre.editing import Editor, EditResult, EditSettings
+from mre.editors.capabilities import AXES as CONTROLS
+from mre.editors.capabilities import Capabilities, can_vary, limited, why
 from mre.errors import MreError, SettingsError
 from mre.files import csv_text
 from mre.rewards import NOTHING_WRONG, PERSPECTIVES, Reward
 
+RANGE = re.compile(r"(?<=\d)\s*-\s*(?=\d)")            # `0 - 5` is `0-5`
 AXES = ("scores", *PERSPECTIVES, "reward_text", "seed", "steps", "guidance_scale", "image_guidance_scale", "model")
 MOST_CELLS = 100
 MOST_VALUES = 40
@@ -32,7 +36,8 @@ class Axis:
 
     @classmethod
     def parse(cls, name: str, text: str) -> Axis:
-        """An axis from what is typed: numbers with commas between, or a range such as `0-5`; for texts and models one per `|` or line."""
+        """An axis from what is typed: numbers with commas, semicolons or blanks between, or a range such as `0-5`; for texts and models one
+        per `|` or line."""
         if name not in AXES:
             raise SweepError(f"an axis must be one of {', '.join(AXES)}, got {str(name)[:40]!r}")
         if len(text or "") > 4000:
@@ -40,7 +45,7 @@ class Axis:
         if name in ("reward_text", "model"):
             values: list[Any] = [part.strip() for line in (text or "").splitlines() for part in line.split("|") if part.strip()]
         else:
-            values = [number for part in (text or "").split(",") if part.strip() for number in _numbers(part.strip(), name)]
+            values = [number for part in re.split(r"[,;\s]+", RANGE.sub("-", text or "")) if part for number in _numbers(part, name)]
         if not values:
             raise SweepError(f"give values for {name}, such as {'tiny | tiny-baseline' if name == 'model' else '0, 3, 5'}")
         if len(values) > MOST_VALUES:
@@ -49,7 +54,7 @@ class Axis:
 
     def label(self, value: Any) -> str:
         """How a value of this axis is named on the sheet."""
-        shown = f"{value:g}" if isinstance(value, float) else str(value)
+        shown = str(int(value)) if isinstance(value, float) and value == int(value) else str(value)
         return f"{self.name.replace('_', ' ')} {shown}" if self.name != "scores" else f"{shown} / {shown} / {shown}"
 
     def apply(self, settings: EditSettings, model: str, value: Any) -> tuple[EditSettings, str]:
@@ -61,6 +66,9 @@ class Axis:
         if self.name == "reward_text":
             texts = [part.strip() or NOTHING_WRONG for part in value.split(";")]
             texts = texts * 3 if texts == [NOTHING_WRONG] else texts
+            if len(texts) != len(PERSPECTIVES):
+                raise SweepError(f"reward text: {value[:60]!r} must be three texts with ; between ({'; '.join(PERSPECTIVES)}), "
+                                 "such as: None; None; the picture is blurry")
             return replace(settings, reward=Reward.of(settings.reward.scores, texts)), model
         if self.name in PERSPECTIVES:
             return replace(settings, reward=settings.reward.with_score(self.name, value)), model
@@ -99,8 +107,8 @@ class Sweep:
     axes: tuple[Axis, ...]               # x, then y, then z where given
 
     @classmethod
-    def plan(cls, settings: EditSettings, model: str, axes: list[Axis], models: tuple[str, ...]) -> Sweep:
-        """All combinations, z slowest and x fastest. `models` are those that may be named."""
+    def plan(cls, settings: EditSettings, model: str, axes: list[Axis], models: Mapping[str, Capabilities]) -> Sweep:
+        """All combinations, z slowest and x fastest. `models` are those that may be named, with what they can use."""
         if not 1 <= len(axes) <= 3:
             raise SweepError("a sweep needs one, two or three axes")
         if len({axis.name for axis in axes}) < len(axes):
@@ -124,6 +132,8 @@ class Sweep:
             if cell_model not in models:
                 raise SettingsError(f"there is no model {str(cell_model)[:60]!r} here; choose from {', '.join(models)}")
             cells.append(Cell((x, y, z), cell_settings, cell_model, tuple(labels)))
+        for axis in axes:
+            _refuse_idle(axis, {cell.model: models[cell.model] for cell in cells})
         return cls(tuple(cells), tuple(axes))
 
     @property
@@ -132,18 +142,25 @@ class Sweep:
         lengths = [len(axis.values) for axis in self.axes] + [1, 1]
         return lengths[0], lengths[1], lengths[2]
 
-    def total_steps(self, default: int) -> int:
-        """Denoising steps of all cells together: what the time goes with."""
-        return sum(cell.settings.steps or default for cell in self.cells)
-
     def run(self, photo: Image.Image, editors: dict[str, Editor], **hooks: Callable) -> Iterator[tuple[Cell, EditResult]]:
         """Make the cells one after another; between two of them whoever else waits for the device has a turn.
 
         The start noise of a cell depends on its seed and the photo's size alone: it is the same in all cells that differ in other things.
         `hooks` are those of Editor.edit. Raises what Editor.edit raises; cells made before that are kept by whoever took them.
         """
+        mixed = any(axis.name == "model" for axis in self.axes)      # then each gets of the common settings what it can use
         for cell in self.cells:
-            yield cell, editors[cell.model].edit(photo, cell.settings, **hooks)
+            editor = editors[cell.model]
+            yield cell, editor.edit(photo, limited(cell.settings, editor.info) if mixed else cell.settings, **hooks)
+
+
+def _refuse_idle(axis: Axis, models: Mapping[str, Capabilities]) -> None:
+    """Raise SweepError for an axis that changes nothing, or would spoil pictures. A model that reads no reward may stand beside one that
+    does: that is what it is compared for."""
+    idle = [name for name, has in models.items() if not can_vary(axis.name, has)]
+    if idle and (len(idle) == len(models) or CONTROLS[axis.name] not in ("scores", "reward_text")):
+        control = CONTROLS[axis.name]
+        raise SweepError(f"{axis.name.replace('_', ' ')} cannot vary: the model {idle[0]} {why(control, models[idle[0]])}")
 
 
 # -------------------------------------------------------------------------------------------------------- to take away

@@ -12,9 +12,10 @@ from PIL import Image
 from mre.editing import Editor, Turns
 from mre.models.patch_autoencoder import PatchAutoencoder
 from mre.models.words import word_tokenizer
+from mre.models.zoo import FULL_SIZE
 
 INFO = SimpleNamespace(name="fake", title="Fake editor", native_size=64, size_rule="fit", steps=4, guidance_scale=1.5,
-                       image_guidance_scale=1.0, negative_reward=None, limits="It mixes colours.", digest="f" * 64)
+                       image_guidance_scale=1.0, capabilities=FULL_SIZE, limits="It mixes colours.", digest="f" * 64)
 
 
 class FakePipeline:

@@ -60,6 +60,36 @@ def test_a_guidance_that_changes_nothing_says_so(photos, tmp_path, capsys, scale
     assert ("note: the guidance scale changed nothing" in capsys.readouterr().err) == idle
 
 
+@pytest.mark.parametrize(("model", "flags", "said"), [
+    ("tiny", ("--seed", 7), "--seed 7: the model tiny makes the same picture, but for traces, from every seed; leave it out"),
+    ("tiny", ("--steps", 30), "--steps 30: the model tiny always works in its own number of steps; leave it out"),
+    ("tiny", ("--guidance-scale", 7.5), "--guidance-scale 7.5: the model tiny was not trained for guidance, which would spoil its picture"),
+    ("tiny", ("--negative-scores", "0,0,0"), "--negative-scores: the model tiny cannot move away from a reward; leave it out"),
+    ("tiny-baseline", ("--scores", "3,3,3"), "--scores 3,3,3: the model tiny-baseline reads no scores; leave it out")])
+def test_a_flag_that_the_model_has_no_use_for_is_refused_before_anything_is_made(photos, tmp_path, capsys, model, flags, said):
+    assert edit(photos, "make it darker", "--out", tmp_path / "out", "--model", model, *flags) == 1
+    assert capsys.readouterr().err.startswith(f"error: {said}")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_column_that_the_model_has_no_use_for_is_refused_with_its_row(photos, tmp_path, capsys):
+    (tmp_path / "jobs.csv").write_text("image,instruction,seed\nphotos/0.png,make it darker,42\nphotos/1.png,make it darker,7\n")
+    assert edit(tmp_path / "jobs.csv", "--out", tmp_path / "out", "--model", "tiny") == 1
+    assert "jobs.csv, row 3: seed 7: the model tiny makes the same picture" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_recipe_of_before_runs_with_what_its_model_has_no_use_for(photos, tmp_path, capsys):
+    settings = EditSettings("make it darker", seed=7, guidance_scale=1.5)
+    made = Editor("tiny", device="cpu").edit(open_image(photos / "0.png"), settings).png()
+    (tmp_path / "made.png").write_bytes(made)
+    again = ("--out", tmp_path / "again.png", "--recipe", tmp_path / "made.png", "--device", "cpu")
+    assert edit(photos / "0.png", *again) == 0
+    assert (tmp_path / "again.png").read_bytes() == made
+    assert edit(photos / "0.png", *again, "--seed", 8) == 1
+    assert "--seed 8: the model tiny" in capsys.readouterr().err
+
+
 def test_a_recipe_makes_the_same_bytes_again(photos, tmp_path):
     first, again = tmp_path / "first.png", tmp_path / "again.png"
     assert edit(photos / "0.png", "make it blue", "--out", first, *MODEL, "--seed", 3) == 0

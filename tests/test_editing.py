@@ -74,6 +74,16 @@ def test_after_stop_no_further_step_begins():
     assert len(editor.turns) == 0, "the device is free"
 
 
+def test_the_way_back_is_told_and_can_be_stopped(photo):
+    editor, shares = fake_editor(), []
+    editor.edit(photo, EditSettings("x"), on_restore=shares.append)
+    assert shares[0] == 0
+    assert shares[-1] == 1
+    with pytest.raises(EditStopped, match="after the last step"):
+        editor.edit(photo, EditSettings("x"), on_restore=shares.append, should_stop=lambda: len(shares) > 2)
+    assert len(editor.turns) == 0
+
+
 def test_twenty_at_once_are_served_one_at_a_time_in_order_each_with_their_own():
     editor = fake_editor(seconds=0.002)
     ends, results, gates = [], {}, [threading.Event() for _ in range(20)]

@@ -1,5 +1,6 @@
 """Every kind of picture that people upload arrives upright, in RGB and whole, or is refused in one clear line."""
 
+import hashlib
 import io
 import json
 import struct
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageOps
 
 from mre.errors import ImageError
-from mre.imaging import Fit, fit_size, map_back, open_image, pixel_digest, released_size
+from mre.imaging import Fit, fit_size, map_back, open_image, open_reduced, pixel_digest, reduced, released_size
 
 
 def encoded(image: Image.Image, format: str, **options) -> bytes:
@@ -93,6 +94,24 @@ def test_a_path_a_file_and_bytes_open_alike(corner, tmp_path):
         sources = (tmp_path / "a.png", str(tmp_path / "a.png"), file, encoded(corner, "PNG"))
         digests = {pixel_digest(open_image(source)) for source in sources}
     assert len(digests) == 1
+
+
+def test_a_view_is_small_upright_and_tells_the_size_of_the_whole(corner):
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    for data in (encoded(corner.rotate(90, expand=True).resize((480, 800)), "JPEG", exif=turned, quality=95),
+                 encoded(corner.resize((800, 480)), "PNG")):
+        view, whole = open_reduced(data, 100)
+        assert (whole, view.size) == ((800, 480), (100, 60))
+        assert np.abs(np.asarray(view, int) - np.asarray(open_image(data).resize((100, 60)), int)).mean() < 3
+    assert reduced(corner, 40) is corner
+    with pytest.raises(ImageError, match="damaged or cut off"):
+        open_reduced(encoded(Image.effect_noise((900, 900), 90), "JPEG")[:60_000], 50, name="cut.jpg")
+
+
+def test_large_pictures_have_the_digest_of_all_their_pixels():
+    pixels = np.random.default_rng(5).integers(0, 256, (1100, 1000, 3), dtype=np.uint8)
+    assert pixel_digest(Image.fromarray(pixels)) == hashlib.sha256(b"1000x1100:" + pixels.tobytes()).hexdigest()
 
 
 BAD = {
@@ -218,3 +237,23 @@ def test_the_result_has_the_photos_own_size_whatever_was_cropped(photo):
                 result = map_back(part, output, fit, way)
                 assert result.size == size
                 assert np.abs(np.asarray(result, float).mean() - np.asarray(part, float).mean() / 2) < 6, "the edges changed with the rest"
+
+
+def test_strips_of_a_large_photo_meet_without_a_seam_and_their_number_is_told(photo, monkeypatch):
+    large = photo.resize((700, 900))
+    fit = fit_size(large.size, "fit", 128)
+    output = ImageOps.invert(fit.apply(large))
+    shares = []
+    whole = map_back(large, output, fit)
+    monkeypatch.setattr("mre.imaging.STRIP_PIXELS", 700 * 90)
+    strips = map_back(large, output, fit, "guided", shares.append)
+    assert np.abs(np.asarray(whole, int) - np.asarray(strips, int)).max() <= 1, "rounding"
+    assert shares == [number / 10 for number in range(1, 11)]
+
+
+def test_the_way_back_ends_when_it_is_told_to(photo):
+    def stop(share: float) -> None:
+        raise KeyboardInterrupt
+    fit = fit_size(photo.size, "fit", 128)
+    with pytest.raises(KeyboardInterrupt):
+        map_back(photo, ImageOps.invert(fit.apply(photo)), fit, "guided", stop)

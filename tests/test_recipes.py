@@ -44,6 +44,19 @@ def test_equal_pixels_and_recipes_are_equal_bytes(picture):
     assert png_bytes(picture, RECIPE) == png_bytes(other, Recipe.from_json(RECIPE.to_json()))
 
 
+def test_what_a_picture_brings_from_elsewhere_does_not_go_into_its_png(picture):
+    picture.info |= {"comment": "at home", "icc_profile": b"profile of a camera", "dpi": (300, 300), "exif": b"Exif\0\0home"}
+    kinds = []
+    data = png_bytes(picture)
+    place = 8
+    while place < len(data):
+        length, kind = struct.unpack(">I4s", data[place:place + 8])
+        kinds.append(kind)
+        place += length + 12
+    assert set(kinds) == {b"IHDR", b"IDAT", b"IEND"}
+    assert picture.info["comment"] == "at home", "the caller's picture is left as it is"
+
+
 def test_on_request_no_recipe_travels(picture):
     data = png_bytes(open_image(png_bytes(picture, RECIPE)))
     assert b"mre" not in data

@@ -2,25 +2,30 @@
 
 import csv
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from mre.editing import EditSettings
+from mre.editing import MAX_SEED, EditSettings
 from mre.errors import EditStopped, RewardError, SettingsError
+from mre.models.zoo import EMBEDDED, FULL_SIZE
 from mre.sweep import Axis, Sweep, SweepError, contact_sheet, to_csv
 from tests.fake_editing import fake_editor
 
 ASKED = EditSettings("make it blue", seed=3)
 
 
-def plan(*axes: tuple[str, str], models: tuple[str, ...] = ("fake",)) -> Sweep:
-    return Sweep.plan(ASKED, models[0], [Axis.parse(*axis) for axis in axes], models)
+def plan(*axes: tuple[str, str], models=None) -> Sweep:
+    models = models or {"fake": FULL_SIZE}
+    return Sweep.plan(ASKED, next(iter(models)), [Axis.parse(*axis) for axis in axes], models)
 
 
 def test_values_are_numbers_ranges_texts_or_models():
-    assert Axis.parse("scores", "0, 3,5").values == (0, 3, 5)
+    for text in ("0, 3,5", "0 3 5", "0;3;5", "0; 3; 5", "0\n3\n5", " 0,3, 5, "):
+        assert Axis.parse("scores", text).values == (0, 3, 5)
+    assert Axis.parse("seed", "0 - 2 7").values == (0, 1, 2, 7)
     assert Axis.parse("seed", "1-3, 9").values == (1, 2, 3, 9)
     assert Axis.parse("reward_text", "None | too dark; None; None").values == ("None", "too dark; None; None")
     assert Axis.parse("guidance_scale", "1.5,7.5").values == (1.5, 7.5)
@@ -31,7 +36,6 @@ def test_all_combinations_are_made_with_x_fastest():
     assert sweep.shape == (2, 3, 1)
     assert [cell.settings.reward.scores for cell in sweep.cells[:3]] == [(0, 0, 5), (5, 0, 5), (0, 3, 5)]
     assert len(sweep.cells) == 6
-    assert sweep.total_steps(4) == 24
 
 
 def test_table_6_moves_all_three_scores():
@@ -50,6 +54,42 @@ def test_table_6_moves_all_three_scores():
 def test_a_grid_that_makes_no_sense_is_refused_before_anything_is_made(axes, error, reason):
     with pytest.raises(error, match=reason):
         plan(*axes)
+
+
+def test_numbers_are_shown_as_they_were_typed():
+    assert [Axis.parse("seed", str(MAX_SEED)).label(float(MAX_SEED)), Axis.parse("scores", "2.5").label(2.5)] == [
+        "seed 4294967295", "2.5 / 2.5 / 2.5"]
+
+
+def test_a_reward_text_that_is_not_three_is_refused_with_an_example():
+    with pytest.raises(SweepError, match=r"^reward text: 'the picture is blurry' must be three texts with ; .* such as: None; None; the"):
+        plan(("reward_text", "the picture is blurry"))
+
+
+BLIND = replace(EMBEDDED, reward=False, reward_text=False)
+
+
+@pytest.mark.parametrize(("axes", "reason"), [
+    ([("seed", "1,2")], "seed cannot vary: the model tiny makes the same picture"),
+    ([("guidance_scale", "1,7.5")], "guidance scale cannot vary: the model tiny was not trained for guidance"),
+    ([("steps", "1,2")], "steps cannot vary: the model tiny always works"),
+    ([("model", "tiny|fake"), ("seed", "1,2")], "seed cannot vary: the model tiny"),
+    ([("model", "blind"), ("scores", "0,5")], "scores cannot vary: the model blind reads no scores"),
+    ([("model", "blind"), ("quality", "0,5")], "quality cannot vary: the model blind reads no scores")])
+def test_an_axis_that_the_model_does_not_use_is_refused_by_name(axes, reason):
+    with pytest.raises(SweepError, match=reason):
+        plan(*axes, models={"tiny": EMBEDDED, "fake": FULL_SIZE, "blind": BLIND})
+
+
+def test_a_model_without_reward_stands_beside_one_with_and_each_gets_what_it_can_use():
+    sweep = Sweep.plan(EditSettings("make it blue", guidance_scale=7.5), "fake", [Axis.parse("model", "fake|blind"),
+                       Axis.parse("scores", "0,5")], {"fake": FULL_SIZE, "blind": BLIND})
+    blind = fake_editor("blind")
+    blind._info.capabilities = BLIND
+    asked = [(cell.model, result.settings.guidance_scale, result.settings.reward.quality)
+             for cell, result in sweep.run(Image.new("RGB", (64, 64)), {"fake": fake_editor(), "blind": blind})]
+    own = blind.info.guidance_scale
+    assert asked == [("fake", 7.5, 0), ("blind", own, 0), ("fake", 7.5, 5), ("blind", own, 5)]
 
 
 def test_every_cell_starts_from_the_same_noise():
@@ -87,6 +127,6 @@ def test_sheet_and_table_show_what_was_made():
 
 
 def test_a_table_runs_no_formula_in_a_spreadsheet():
-    sweep = Sweep.plan(EditSettings("=1+1"), "fake", [Axis.parse("seed", "1")], ("fake",))
+    sweep = Sweep.plan(EditSettings("=1+1"), "fake", [Axis.parse("seed", "1")], {"fake": FULL_SIZE})
     rows = [(cell, result, "a.png") for cell, result in sweep.run(Image.new("RGB", (64, 64)), {"fake": fake_editor()})]
     assert next(csv.DictReader(io.StringIO(to_csv(rows))))["instruction"] == "'=1+1"

@@ -16,6 +16,7 @@ from PIL import Image
 
 import mre
 from mre.data.scenes import SceneTriplet, draw_triplet
+from mre.errors import MreError
 from mre.imaging import open_image, pixel_digest
 from mre.recipes import png_bytes
 from ui.chips import PICK
@@ -75,6 +76,18 @@ def small_triplet_of(picture: Image.Image, instruction: str, size: int) -> Scene
     """The drawn triplet that this picture and instruction are the question of, if they are one of the examples', at another size."""
     example = _drawn().get((pixel_digest(picture), " ".join(instruction.split())))
     return example and example.triplet(size)
+
+
+def example_of(picture: str | Path | None) -> Example | None:
+    """The drawn example that a picture file is, whatever its name. Only a file of an example's size is decoded."""
+    try:
+        with Image.open(picture, formats=("PNG",)) as file:
+            if file.size != (SCENE_SIZE, SCENE_SIZE):
+                return None
+        digest = pixel_digest(open_image(picture))
+    except (OSError, ValueError, AttributeError, SyntaxError, MreError, Image.DecompressionBombError):
+        return None                              # whoever opens the photo says what is wrong with it
+    return next((example for (pixels, _), example in _drawn().items() if pixels == digest), None)
 
 
 def build() -> gr.HTML:

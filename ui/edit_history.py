@@ -76,13 +76,13 @@ def picked(visit: Visit | None, event: gr.EventData) -> Entry | None:
 
 
 def on_compare(studio: Studio, show: Callable[..., str]) -> Callable:
-    """Two edits in the viewer. `show(visit, first, second, language, labels)` makes it."""
+    """Two edits in the viewer. `show(visit, first, second, language, labels=...)` makes it."""
     def compare(request: gr.Request, visit: Visit | None, first: int | None, second: int | None) -> str:
         if visit is None or first is None or second is None or not (0 <= first < len(visit.entries) and 0 <= second < len(visit.entries)):
             return gr.skip()
         one, two = visit.entries[first], visit.entries[second]
         try:
-            return show(visit, one.picture, two.picture, language_of(request), (f"#{first + 1}", f"#{second + 1}"))
+            return show(visit, one.picture, two.picture, language_of(request), labels=(f"#{first + 1}", f"#{second + 1}"))
         except MreError as error:
             return note(studio.trouble(error), "bad")
     return compare

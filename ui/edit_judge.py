@@ -65,7 +65,7 @@ def _oracle() -> Any:
 def score(studio: Studio, visit: Visit, entry: Entry) -> Any:
     """Verdicts on an edit: by the oracle where it can, else by the configured judge. Raises JudgeError when there is none, and
     JudgeUsedUpError when visitors have asked it as much as they may."""
-    photo, picture = (open_image(visit.shelf.path(token)) for token in (entry.photo, entry.picture))
+    photo, picture = (open_image(visit.shelf.path(kept.token)) for kept in (entry.photo, entry.picture))
     if (triplet := small_triplet_of(photo, entry.recipe.instruction, ORACLE_SIZE)) is not None:
         small = picture.resize((ORACLE_SIZE, ORACLE_SIZE), Image.Resampling.LANCZOS)
         return score_one(_oracle(), Ask("the edit", triplet.instruction, Image.fromarray(triplet.original), small, scene=triplet), "reward")
@@ -78,7 +78,7 @@ def can_judge(studio: Studio, visit: Visit, entry: Entry) -> bool:
     """Whether anybody can score this edit."""
     if studio.settings.judge:
         return True
-    return small_triplet_of(open_image(visit.shelf.path(entry.photo)), entry.recipe.instruction, ORACLE_SIZE) is not None
+    return small_triplet_of(open_image(visit.shelf.path(entry.photo.token)), entry.recipe.instruction, ORACLE_SIZE) is not None
 
 
 def used_up(limit: JudgeUsedUpError, language: str) -> str:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from mre.editing import BusyError, EditResult
+from mre.editors.capabilities import limited
 from mre.errors import EditStopped, SettingsError
+from mre.imaging import open_image
 from mre.recipes import png_bytes
 from mre.rewards import EDIT_TYPES
 from mre.study.pairs import KeptEdit, keep_pair
 from ui.edit_form import Form, photo_of, settings_of
-from ui.edit_run import Follow, bar, note, shelve, step_bar
+from ui.edit_run import READING, Follow, Progress, bar, note, shelve
+from ui.edit_views import keep_photo
 from ui.edit_visit import Entry, Visit
 from ui.studio import Studio
 from ui.texts import add_texts, language_of, say, t
@@ -71,7 +75,8 @@ def on_run(studio: Studio, show: Callable[..., str]) -> Callable:
             for progress, pair in run_pair(studio, visit, language, first, second, photo_path, values):
                 look = gr.skip()
                 if pair:
-                    look = show(visit, pair[0].picture, pair[1].picture, language, (pair[0].model, pair[1].model), "pair-look")
+                    labels = (pair[0].model, pair[1].model)
+                    look = show(visit, pair[0].picture, pair[1].picture, language, labels=labels, element="pair-look")
                 yield [visit, progress, look]
         except Exception as error:               # shown in one line with an id; the log has the rest
             yield [visit, note(studio.trouble(error), "bad"), gr.skip()]
@@ -87,24 +92,32 @@ def run_pair(studio: Studio, visit: Visit, language: str, first: str, second: st
         raise BusyError(say("run_busy", language))
     visit.stop.clear()
     try:
-        photo, settings = photo_of(photo_path), settings_of(*values)
-        yield bar(say("run_loading", language), None), None
+        settings = settings_of(*values)
+        yield bar(say("run_reading", language), READING), None
+        photo = photo_of(photo_path)
+        if any(studio.editor(name).status != "ready" for name in (first, second)):
+            yield bar(say("run_loading", language), None), None
 
         def work(tell: Callable[..., None], should_stop: Callable[[], bool]) -> list[EditResult]:
-            return [studio.editor(name).edit(photo, settings, should_stop=should_stop, on_step=lambda step: tell("step", step),
-                                             on_wait=lambda place: tell("wait", place)) for name in (first, second)]
-        follow = Follow(work, visit.stop)
+            hooks = {"on_step": lambda step: tell("step", step), "on_wait": lambda place: tell("wait", place),
+                     "on_restore": lambda share: tell("restore", share), "should_stop": should_stop}
+            return [editor.edit(photo, limited(settings, editor.info), **hooks) for editor in map(studio.editor, (first, second))]
+        follow, progress = Follow(work, visit.stop), Progress(language, photo.size, parts=2)
         try:
             for kind, value in follow:
                 if kind == "step":
-                    yield step_bar(value, None, language), None
+                    yield progress.step(value), None
+                elif kind == "restore":
+                    yield progress.restoring(value), None
                 else:
                     yield bar(say("run_waiting" if kind == "wait" else "run_stopping", language, place=value), None), None
         except EditStopped:
             yield note(say("run_stopped", language)), None
             return
-        token = visit.shelf.put(png_bytes(photo), "photo.png", visit.id)
-        one, two = (visit.add(shelve(visit, token, result, name)) for result, name in zip(follow.result, (first, second), strict=True))
+        yield progress.writing(), None
+        kept = keep_photo(visit.shelf, photo, Path(photo_path), visit.id)
+        one, two = (visit.add(shelve(visit, photo, kept, result, name))
+                    for result, name in zip(follow.result, (first, second), strict=True))
         same = follow.result[0].seen.size == follow.result[1].seen.size
         visit.pair = (one, two)
         yield note(say("pair_noise" if same else "pair_other_noise", language, seed=one.recipe.seed)), (one, two)
@@ -119,10 +132,11 @@ def on_keep(studio: Studio) -> Callable:
         if visit is None or visit.pair is None:
             return note(say("pair_first_run", language))
         try:
-            files = [visit.shelf.get(token) for token in (visit.pair[0].photo, visit.pair[0].picture, visit.pair[1].picture)]
+            one, two = visit.pair
+            files = [visit.shelf.get(kept.token) for kept in (one.photo, one.picture, two.picture)]
             if None in files:
                 return note(say("pair_first_run", language))
-            original, *pictures = (file.file.read_bytes() for file in files)
+            original, pictures = png_bytes(open_image(files[0].file)), [file.file.read_bytes() for file in files[1:]]
             first, second = (KeptEdit(entry.model, png, entry.recipe.seed, entry.seconds)
                              for entry, png in zip(visit.pair, pictures, strict=True))
             folder = keep_pair(studio.settings.data, edit_type, visit.pair[0].recipe.instruction, original, (first, second))

@@ -12,6 +12,7 @@ from gradio.data_classes import FileData
 from gradio.route_utils import get_request_origin
 
 from mre.editing import EditSettings
+from mre.editors.capabilities import refuse_unused
 from mre.recipes import read_recipe
 from mre.rewards import Reward
 from ui.edit_form import photo_field, photo_of
@@ -72,7 +73,7 @@ def build(studio: Studio) -> None:
         gr.Button().click(recipe_endpoint(studio, page), photo_field(label="picture"), gr.JSON(label="recipe"), api_name="recipe",
                           concurrency_limit=40, api_description="The recipe inside a PNG that this studio made.")
         gr.Button().click(models_endpoint(studio, page), None, gr.JSON(label="models"), api_name="models", concurrency_limit=None,
-                          api_description="The models that can be named, and their state.")
+                          api_description="The models that can be named, their state, and what they can use: `/edit` refuses the rest.")
 
 
 def edit_endpoint(studio: Studio, page: gr.Blocks) -> Callable:
@@ -84,7 +85,9 @@ def edit_endpoint(studio: Studio, page: gr.Blocks) -> Callable:
             reward = Reward.parse(f"{following},{preserving},{quality}", reward_text or None)
             settings = EditSettings(instruction, reward, seed if seed is not None else 42, steps or None, guidance_scale,
                                     image_guidance_scale, scheduler or "default")
-            result = studio.editor(model or None).edit(photo_of(image), settings, should_stop=studio.closing.is_set)
+            editor = studio.editor(model or None)
+            refuse_unused(settings, editor.info, lambda name: "following, preserving, quality" if name == "scores" else name)
+            result = editor.edit(photo_of(image), settings, should_stop=studio.closing.is_set)
             token = studio.shelf.put(result.png(bool(recipe_inside)), "edited.png", OWNER, KEPT_SECONDS)
             return str(get_request_origin(request.request, "").join(address(token, "edited.png"))), json.loads(result.recipe.to_json())
         except Exception as error:
@@ -112,9 +115,10 @@ def recipe_endpoint(studio: Studio, page: gr.Blocks) -> Callable:
 
 
 def models_endpoint(studio: Studio, page: gr.Blocks) -> Callable:
-    def models(request: gr.Request) -> list[dict[str, str]]:
+    def models(request: gr.Request) -> list[dict[str, Any]]:
         _forget(studio, page, request.session_hash)
-        return [{"model": name, "status": editor.status} for name, editor in studio.editors.items()]
+        return [{"model": name, "status": editor.status, "capabilities": editor.capabilities.as_json()}
+                for name, editor in studio.editors.items()]
     return models
 
 

@@ -14,6 +14,7 @@ from mre.errors import MreError
 from mre.recipes import read_recipe
 from ui.edit_form import Form, photo_of
 from ui.edit_run import note
+from ui.edit_sweep import Panel as Sweep
 from ui.edit_visit import Visit
 from ui.studio import Studio
 from ui.texts import add_texts, language_of, say, t
@@ -44,9 +45,9 @@ class Panel:
         self.answer = gr.HTML(elem_id="recipe-answer")
 
 
-def on_drop(studio: Studio, form: Form, answer: gr.HTML) -> Callable:
+def on_drop(studio: Studio, form: Form, sweep: Sweep, answer: gr.HTML) -> Callable:
     """Fill the form from the recipe inside the file."""
-    def drop(request: gr.Request, visit: Visit | None, file: str | None, photo: str | None, chosen: str) -> dict[Any, Any]:
+    def drop(request: gr.Request, visit: Visit | None, file: str | None, photo: str | None, chosen: str, *axes: str) -> dict[Any, Any]:
         language = language_of(request)
         if not file:
             return {answer: ""}
@@ -56,15 +57,16 @@ def on_drop(studio: Studio, form: Form, answer: gr.HTML) -> Callable:
             made_by = recipe.made_with.get("model", "")
             by_name = {editor.info.name if editor.status == "ready" else name: name for name, editor in studio.editors.items()}
             model = by_name.get(made_by) or (made_by if made_by in studio.editors else None)
+            editor = studio.editor(model or chosen)
             lines = [note(say("recipe_filled", language))]
             if model is None:
                 lines.append(note(say("recipe_other_model", language, model=made_by[:80]), "warn"))
             if photo:
-                here = studio.editor(model or chosen).recipe(photo_of(photo), settings)
+                here = editor.recipe(photo_of(photo), settings)
                 lines.append(differences_html(recipe.differences(here), language))
             else:
                 lines.append(note(say("recipe_no_photo", language)))
-            return {**form.fill(settings, model), answer: "".join(lines)}
+            return {**form.fill(settings, model, editor.info), **sweep.follow(editor.capabilities, axes), answer: "".join(lines)}
         except MreError as error:
             return {answer: note(studio.trouble(error), "bad")}
     return drop

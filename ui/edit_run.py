@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import html
+import io
 import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 from PIL import Image
 
 from mre.editing import EditResult, Step
 from mre.errors import EditStopped, MreError
-from mre.recipes import png_bytes
+from mre.imaging import reduced
 from ui.edit_form import new_seed, photo_of, settings_of
 from ui.edit_viewer import data_address
+from ui.edit_views import Kept, keep_edit, keep_photo, measure
 from ui.edit_visit import Entry, Visit, file_name
 from ui.studio import Studio
 from ui.texts import add_texts, say
@@ -24,12 +28,18 @@ PREVIEW_SECONDS = 0.3         # between two previews of one run
 NOTICE_SECONDS = 0.25         # within which a run that makes no news notices that it shall stop
 FORSAKEN_SECONDS = 15         # a run whose page has not asked for news so long is stopped
 THUMB = 160
+READING, FULLEST = 0.04, 0.97  # shares of the bar: while the photo is read, and the most there is before all is done
+TAIL_SECONDS = 0.15           # for a million pixels: from the last step to the picture, on two cores
+RESTORING = 0.6               # of that, what puts the photo's detail back; the rest writes files
 TEXTS = {
     "run_loading": ("Loading the model…", "正在加载模型…"),
     "run_waiting": ("{place} ahead of you in the queue", "前面还有 {place} 个"),
-    "run_step": ("Step {step} of {total}", "第 {step} 步，共 {total} 步"),
+    "run_reading": ("Reading the photo…", "正在读取照片…"),
+    "run_editing": ("Editing…", "正在编辑…"), "run_step": ("Step {step} of {total}", "第 {step} 步，共 {total} 步"),
+    "run_restoring": ("Putting the photo's own detail back…", "正在恢复照片细节…"),
+    "run_writing": ("Writing the picture…", "正在写入图片…"),
     "run_left": ("about {seconds} s left", "约剩 {seconds} 秒"),
-    "run_done": ("Done in {seconds} s with {model}, seed {seed}", "用时 {seconds} 秒（{model}，种子 {seed}）"),
+    "run_done": ("Done in {seconds} s with {model}", "用时 {seconds} 秒（{model}）"), "run_seed": (", seed {seed}", "，种子 {seed}"),
     "run_stopped": ("Stopped.", "已停止。"), "run_stopping": ("Stopping…", "正在停止…"),
     "run_busy": ("Your last run is still going on; stop it or wait for it.", "你的上一次运行还没结束，请先停止或等待。"),
     "run_waits_for_model": ("The model is still loading; the run begins by itself.", "模型仍在加载，加载完会自动开始。"),
@@ -92,12 +102,15 @@ def run_edit(studio: Studio, visit: Visit, language: str, previews: bool, random
         raise MreError(say("run_busy", language))
     visit.stop.clear()
     try:
-        photo = photo_of(photo_path)
         settings = settings_of(*values)
-        if random_seed:
-            settings = type(settings)(**{**settings.__dict__, "seed": new_seed()})
         editor = studio.editor(model)
-        yield bar(say("run_loading" if editor.status != "ready" else "run_step", language, step=0, total=settings.steps or "…"), None), None
+        if random_seed:
+            settings = replace(settings, seed=new_seed())
+        started = time.monotonic()
+        yield bar(say("run_reading", language), READING), None
+        photo = photo_of(photo_path)
+        if editor.status != "ready":
+            yield bar(say("run_loading", language), None), None
 
         def work(tell: Callable[..., None], should_stop: Callable[[], bool]) -> EditResult:
             last = 0.0
@@ -108,60 +121,83 @@ def run_edit(studio: Studio, visit: Visit, language: str, previews: bool, random
                 if previews and step.index and (time.monotonic() - last > PREVIEW_SECONDS):
                     shown, last = step.preview(), time.monotonic()
                 tell("step", (step, shown))
-            return editor.edit(photo, settings, on_step=on_step, on_wait=lambda place: tell("wait", place), should_stop=should_stop)
+            return editor.edit(photo, settings, on_step=on_step, on_wait=lambda place: tell("wait", place),
+                               on_restore=lambda share: tell("restore", share), should_stop=should_stop)
 
-        follow, shown = Follow(work, visit.stop), None
+        follow, progress = Follow(work, visit.stop), Progress(language, photo.size)
         try:
             for kind, value in follow:
                 if kind == "wait":
                     yield bar(say("run_waiting", language, place=value), None), None
+                    started = time.monotonic()           # waiting is not in the time that is told
                 elif kind == "stopping":
                     yield bar(say("run_stopping", language), None), None
+                elif kind == "restore":
+                    yield progress.restoring(value), None
                 else:
-                    step, picture = value
-                    shown = picture or shown
-                    yield step_bar(step, shown, language), None
+                    yield progress.step(*value), None
         except EditStopped:
             yield note(say("run_stopped", language), "plain"), None
             return
+        yield progress.writing(), None
         result = follow.result
-        entry = keep(visit, photo, result, model or studio.models[0])
-        yield note(say("run_done", language, seconds=f"{result.seconds:.1f}", model=entry.model, seed=result.settings.seed), "plain"), entry
+        kept = keep_photo(visit.shelf, photo, Path(photo_path), visit.id)
+        entry = visit.add(shelve(visit, photo, kept, result, model or studio.models[0]))
+        done = say("run_done", language, seconds=f"{time.monotonic() - started:.1f}", model=entry.model)
+        if editor.capabilities.seed:
+            done += say("run_seed", language, seed=result.settings.seed)
+        yield note(done, "plain"), entry
     finally:
         visit.busy.release()
 
 
-def keep(visit: Visit, photo: Image.Image, result: EditResult, model: str) -> Entry:
-    """Put a result on the visitor's shelf and into the history."""
-    return visit.add(shelve(visit, visit.shelf.put(png_bytes(photo), "photo.png", visit.id), result, model))
-
-
-def shelve(visit: Visit, photo_token: str, result: EditResult, model: str) -> Entry:
-    """Put a result on the visitor's shelf, beside its photo that is there already."""
-    name = file_name(result)
-    thumb = result.image.copy()
-    thumb.thumbnail((THUMB * 2, THUMB * 2))
-    entry = Entry(photo=photo_token, picture=visit.shelf.put(result.png(), name, visit.id),
-                  thumb=visit.shelf.put(_jpeg(thumb), "thumb.jpg", visit.id), file_name=name, recipe=result.recipe, model=model,
-                  seconds=result.seconds, size=result.image.size)
+def shelve(visit: Visit, photo: Image.Image, kept: Kept, result: EditResult, model: str) -> Entry:
+    """Put a result on the visitor's shelf, beside its photo that is kept there already."""
+    name, file = file_name(result), io.BytesIO()
+    reduced(result.image, 2 * THUMB).save(file, "JPEG", quality=85)
+    entry = Entry(photo=kept, picture=keep_edit(visit.shelf, result.image, result.png(), name, visit.id),
+                  thumb=visit.shelf.put(file.getvalue(), "thumb.jpg", visit.id), change=measure(photo, result.image), file_name=name,
+                  recipe=result.recipe, model=model, seconds=result.seconds)
     if visit.closed:                             # the tab closed meanwhile: nothing of it stays
         visit.shelf.drop_owner(visit.id)
     return entry
 
 
-def _jpeg(image: Image.Image) -> bytes:
-    import io
-    file = io.BytesIO()
-    image.save(file, "JPEG", quality=85)
-    return file.getvalue()
+class Progress:
+    """The bar of an edit, or of `parts` edits one after the other: what goes on, and how much of it all is done. It is never full: what
+    comes after the last step grows with the photo, and has its share."""
 
+    def __init__(self, language: str, size: tuple[int, int], parts: int = 1) -> None:
+        self._language = language
+        self._tail = TAIL_SECONDS * size[0] * size[1] / 1e6
+        self._parts, self._part = parts, 0
+        self._begun = time.monotonic()
+        self._share, self._steps = READING, 0.0          # of all done; of a part taken by its steps
 
-def step_bar(step: Step, picture: Image.Image | None, language: str) -> str:
-    """Progress of a run, with the picture as far as it has come."""
-    words = say("run_step", language, step=step.index, total=step.total)
-    if step.seconds_left is not None and step.index < step.total:
-        words += " · " + say("run_left", language, seconds=f"{max(step.seconds_left, 0.1):.1f}")
-    return bar(words, step.index / step.total, picture)
+    def step(self, step: Step, picture: Image.Image | None = None) -> str:
+        """Step by step, with the picture as far as it has come."""
+        if not step.index:
+            self._begun = time.monotonic()
+        elif step.total:
+            seconds = (time.monotonic() - self._begun) / step.index * step.total
+            self._steps = seconds / (seconds + self._tail + 1e-6)
+        words = say("run_step", self._language, step=step.index, total=step.total) if step.total > 1 else say("run_editing", self._language)
+        if step.seconds_left is not None and step.index < step.total:
+            words += " · " + say("run_left", self._language, seconds=f"{max(step.seconds_left, 0.1):.1f}")
+        return self._bar(words, self._steps * step.index / step.total, picture)
+
+    def restoring(self, share: float) -> str:
+        """While the photo's own detail is put back; at its end the next edit may begin."""
+        shown = self._bar(say("run_restoring", self._language), self._steps + (1 - self._steps) * RESTORING * share)
+        self._part += share == 1 and self._part + 1 < self._parts
+        return shown
+
+    def writing(self) -> str:
+        return self._bar(say("run_writing", self._language), self._steps + (1 - self._steps) * RESTORING)
+
+    def _bar(self, words: str, share: float, picture: Image.Image | None = None) -> str:
+        self._share = max(self._share, min((self._part + share) / self._parts, FULLEST))
+        return bar(words, self._share, picture)
 
 
 def bar(words: str, share: float | None, picture: Image.Image | None = None) -> str:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import html
 import io
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from PIL import Image
 
 from mre.editing import BusyError, EditResult, Step
+from mre.editors.capabilities import Capabilities, can_vary
 from mre.errors import EditStopped, MreError
-from mre.recipes import png_bytes
+from mre.imaging import reduced
 from mre.sweep import AXES, Axis, Cell, Sweep, contact_sheet, to_csv
 from ui.chips import PICK
 from ui.edit_form import Form, photo_of, settings_of
-from ui.edit_run import Follow, bar, note, shelve
+from ui.edit_run import FULLEST, READING, Follow, bar, note, shelve
+from ui.edit_views import keep_photo
 from ui.edit_visit import Entry, Visit
 from ui.pictures import address
 from ui.studio import Studio
@@ -37,10 +41,12 @@ TEXTS = {
     "sweep_035": ("0 / 3 / 5 (Table 6)", "0 / 3 / 5（表 6）"), "sweep_27": ("Each slider 0, 3, 5", "每个滑块取 0、3、5"),
     "sweep_seeds": ("Four seeds", "四个种子"), "sweep_run": ("Run sweep", "运行扫描"),
     "sweep_forecast": ("{cells} cells, {steps} steps", "{cells} 格，{steps} 步"),
+    "sweep_forecast_one": ("1 cell", "1 格"),
     "sweep_time": (", about {seconds:.0f} s", "，约 {seconds:.0f} 秒"), "sweep_time_unknown": (", time not known before the first edit",
                                                                                    "，首次编辑前无法估计时间"),
     "sweep_cell": ("Cell {cell} of {total}", "第 {cell} 格，共 {total} 格"),
     "sweep_done": ("{cells} cells in {seconds:.1f} s", "{cells} 格，用时 {seconds:.1f} 秒"),
+    "sweep_done_one": ("1 cell in {seconds:.1f} s", "1 格，用时 {seconds:.1f} 秒"),
     "sweep_stopped": ("Stopped; {cells} of {total} cells are kept.", "已停止；保留 {cells}/{total} 格。"),
     "sweep_sheet": ("Contact sheet (PNG)", "总览图（PNG）"), "sweep_csv": ("Table (CSV)", "表格（CSV）"),
     "sweep_open": ("Show {label} in the viewer", "在查看器中显示 {label}"),
@@ -63,6 +69,20 @@ class Panel:
     downloads: gr.HTML | None = None
 
     @property
+    def controls(self) -> list[Any]:
+        """Everything that `follow` may change."""
+        return [*self.axes, *self.quick.values()]
+
+    def follow(self, has: Capabilities, chosen: Sequence[str]) -> dict[Any, Any]:
+        """Updates for another model, which can use these: axes that change nothing are not offered. `chosen` are the axes that are set."""
+        updates: dict[Any, Any] = {button: gr.update(visible=visible) for button, visible in
+                                   zip(self.quick.values(), _quick_shown(has).values(), strict=True)}
+        for number, (axis, name) in enumerate(zip(self.axes, chosen, strict=True)):
+            choices = _axes_offered(has, first=number == 0)
+            updates[axis] = gr.update(choices=choices, value=name if name in [value for _, value in choices] else choices[0][1])
+        return updates
+
+    @property
     def choice(self) -> list[Any]:
         return [part for pair in zip(self.axes, self.values, strict=True) for part in pair]
 
@@ -81,19 +101,28 @@ QUICK = {"sweep_035": [("scores", "0, 3, 5"), (NONE, ""), (NONE, "")],
          "sweep_27": [("following", "0, 3, 5"), ("preserving", "0, 3, 5"), ("quality", "0, 3, 5")]}
 
 
-def build() -> Panel:
-    """Draw the panel."""
+def _axes_offered(has: Capabilities, first: bool) -> list[tuple[Any, str]]:
+    """Axes along which something changes, for the model that is chosen; all but the first may be none."""
+    return [*([] if first else [(t("axis_none"), NONE)]), *((t(f"axis_{name}"), name) for name in AXES if can_vary(name, has))]
+
+
+def _quick_shown(has: Capabilities) -> dict[str, bool]:
+    return {key: can_vary("seed" if key == "sweep_seeds" else "scores", has) for key in (*QUICK, "sweep_seeds")}
+
+
+def build(has: Capabilities) -> Panel:
+    """Draw the panel, with what the first model can use."""
     panel = Panel()
     gr.Markdown(t("sweep_about"), elem_classes="muted small")
     with gr.Row():
-        panel.quick = {key: gr.Button(t(key), size="sm", elem_id=key.replace("_", "-"), min_width=120)
-                       for key in (*QUICK, "sweep_seeds")}
-    choices = [(t("axis_none"), NONE), *((t(f"axis_{name}"), name) for name in AXES)]
+        panel.quick = {key: gr.Button(t(key), size="sm", elem_id=key.replace("_", "-"), min_width=120, visible=shown)
+                       for key, shown in _quick_shown(has).items()}
     with gr.Row():
         for key, name, text in (("axis_x", "scores", "0, 3, 5"), ("axis_y", NONE, ""), ("axis_z", NONE, "")):
             with gr.Column(min_width=220):
-                panel.axes.append(gr.Dropdown(choices if key != "axis_x" else choices[1:], value=name, label=t(key), filterable=False,
-                                              elem_id=key.replace("_", "-")))
+                choices = _axes_offered(has, first=key == "axis_x")
+                name = name if name in [value for _, value in choices] else choices[0][1]
+                panel.axes.append(gr.Dropdown(choices, value=name, label=t(key), filterable=False, elem_id=key.replace("_", "-")))
                 panel.values.append(gr.Textbox(text, label=t("axis_values"), elem_id=f"{key.replace('_', '-')}-values", max_lines=4))
     panel.forecast = gr.HTML(elem_id="sweep-forecast")
     with gr.Row():
@@ -108,7 +137,7 @@ def build() -> Panel:
 def plan(studio: Studio, model: str, settings: tuple, choice: tuple) -> Sweep:
     """The grid that the panel asks for. Raises MreError."""
     axes = [Axis.parse(name, text) for name, text in zip(choice[::2], choice[1::2], strict=True) if name != NONE]
-    return Sweep.plan(settings_of(*settings), model, axes, tuple(studio.editors))
+    return Sweep.plan(settings_of(*settings), model, axes, {name: editor.capabilities for name, editor in studio.editors.items()})
 
 
 def on_forecast(studio: Studio) -> Callable:
@@ -126,8 +155,9 @@ def on_forecast(studio: Studio) -> Callable:
 
 def forecast_text(studio: Studio, sweep: Sweep, language: str) -> str:
     editors = studio.editors
+    cells = len(sweep.cells)
     steps = sum(cell.settings.steps or editors[cell.model].default_steps or 0 for cell in sweep.cells)
-    text = say("sweep_forecast", language, cells=len(sweep.cells), steps=steps or "?")
+    text = say("sweep_forecast" if cells > 1 else "sweep_forecast_one", language, cells=cells, steps=steps or "?")
     paces = [editors[cell.model].pace for cell in sweep.cells]
     if any(pace is None for pace in paces):
         return text + say("sweep_time_unknown", language)
@@ -164,14 +194,15 @@ def run_sweep(studio: Studio, visit: Visit, language: str, photo_path: str | Non
         raise BusyError(say("run_busy", language))
     visit.stop.clear()
     try:
-        photo = photo_of(photo_path)
         sweep = plan(studio, model, settings, choice)
-        made = Made(sweep)
+        yield [bar(say("run_reading", language), READING), gr.skip(), gr.skip()]
+        photo = photo_of(photo_path)
+        made, started = Made(sweep), time.monotonic()
         _forget(visit)
         visit.sweep = made
-        photo_token = visit.shelf.put(png_bytes(photo), "photo.png", visit.id)
+        kept = keep_photo(visit.shelf, photo, Path(photo_path), visit.id)
         total = len(sweep.cells)
-        yield [bar(f"{say('sweep_cell', language, cell=1, total=total)} · {forecast_text(studio, sweep, language)}", 0.0),
+        yield [bar(f"{say('sweep_cell', language, cell=1, total=total)} · {forecast_text(studio, sweep, language)}", READING / total),
                grid_html(visit, made, language), ""]
 
         def work(tell: Callable[..., None], should_stop: Callable[[], bool]) -> int:
@@ -191,18 +222,19 @@ def run_sweep(studio: Studio, visit: Visit, language: str, photo_path: str | Non
                     yield [cell_bar(made, value, language), gr.skip(), gr.skip()]
                 elif kind == "cell":
                     cell, result = value
-                    entry = shelve(visit, photo_token, result, cell.model)
+                    entry = shelve(visit, photo, kept, result, cell.model)
                     made.entries[cell.place] = entry
                     made.rows.append((cell, _without_pictures(result), entry.file_name))
-                    made.pictures[cell.place] = _small(result.image)
+                    made.pictures[cell.place] = reduced(result.image, SHEET_SIDE)
                     yield [gr.skip(), grid_html(visit, made, language), gr.skip()]
         except EditStopped:
             pass                                 # what was made is kept, and said below
         except Exception as error:               # said below, beside the cells that were made before it
             failure = error
-        seconds = sum(result.seconds for _, result, _ in made.rows)
-        last = say("sweep_done", language, cells=total, seconds=seconds) if len(made.rows) == total else \
-            say("sweep_stopped", language, cells=len(made.rows), total=total)
+        seconds = time.monotonic() - started
+        done = len(made.rows)
+        key = "sweep_stopped" if done < total else "sweep_done" if total > 1 else "sweep_done_one"
+        last = say(key, language, cells=done, total=total, seconds=seconds)
         news = note(last, "plain") if failure is None else note(studio.trouble(failure), "bad") + note(last, "plain")
         yield [news, grid_html(visit, made, language), downloads_html(visit, made, language)]
     finally:
@@ -212,19 +244,17 @@ def run_sweep(studio: Studio, visit: Visit, language: str, photo_path: str | Non
 def _forget(visit: Visit) -> None:
     """The files of the sweep before, unless the history shows them."""
     if isinstance(visit.sweep, Made):
-        kept = {token for entry in visit.entries for token in (entry.photo, entry.picture, entry.thumb)}
-        old = {token for entry in visit.sweep.entries.values() for token in (entry.photo, entry.picture, entry.thumb)}
-        visit.shelf.drop(*(old - kept))
+        visit.forget({token for entry in visit.sweep.entries.values() for token in entry.tokens})
 
 
 def cell_bar(made: Made, step: Step, language: str) -> str:
     total = len(made.sweep.cells)
-    done = len(made.rows) + (step.index / step.total)
+    done = len(made.rows) + FULLEST * step.index / step.total           # the way back to the photo's size comes after the steps
     words = say("sweep_cell", language, cell=min(len(made.rows) + 1, total), total=total)
     if made.rows:
         each = sum(result.seconds for _, result, _ in made.rows) / len(made.rows)
         words += " · " + say("run_left", language, seconds=f"{max(total - done, 0) * each:.0f}")
-    return bar(words, min(done / total, 1.0))
+    return bar(words, done / total)
 
 
 def grid_html(visit: Visit, made: Made, language: str) -> str:
@@ -269,12 +299,6 @@ def downloads_html(visit: Visit, made: Made, language: str) -> str:
     sheet_link, table_link = address(sheet_token, "sweep.png"), address(table_token, "sweep.csv")
     return (f'<p class="small links"><a id="sweep-sheet" href="{sheet_link}" download="sweep.png">{say("sweep_sheet", language)}</a> · '
             f'<a id="sweep-csv" href="{table_link}" download="sweep.csv">{say("sweep_csv", language)}</a></p>')
-
-
-def _small(image: Image.Image) -> Image.Image:
-    small = image.copy()
-    small.thumbnail((SHEET_SIDE, SHEET_SIDE))
-    return small
 
 
 def _without_pictures(result: EditResult) -> EditResult:

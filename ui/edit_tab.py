@@ -5,15 +5,15 @@ from __future__ import annotations
 import html
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from fastapi import FastAPI
 
-from mre.editing import MAX_INSTRUCTION_CHARS, EditSettings
+from mre.editing import EditSettings
 from mre.errors import MreError
 from mre.imaging import open_image
-from mre.recipes import png_bytes
 from ui import (
     edit_examples,
     edit_form,
@@ -24,13 +24,15 @@ from ui import (
     edit_recipe,
     edit_seen,
     edit_sweep,
+    edit_views,
     edit_words,
     pictures,
 )
 from ui.door import keep_as_input
 from ui.edit_form import Form
 from ui.edit_run import note, run_edit
-from ui.edit_viewer import difference, empty_viewer, viewer
+from ui.edit_viewer import empty_viewer, viewer
+from ui.edit_views import Change, Kept, keep_photo, measure
 from ui.edit_visit import Entry, Visit, forget_session
 from ui.names import limits_of
 from ui.pictures import address
@@ -46,8 +48,8 @@ TEXTS = {
                 "图片只在本页面打开期间保存在服务器上，关闭页面后即删除。"),
     "ready": ("ready", "就绪"), "loading": ("loading", "加载中"),
     "cold": ("loads on first use", "首次使用时加载"), "failed": ("failed", "加载失败"),
-    "need_photo": ("Choose a picture first.", "请先选择图片。"), "need_instruction": ("Say what to change.", "请写下要改什么。"),
-    "instruction_long": ("At most {most} characters.", "最多 {most} 个字符。"),
+    "need_photo": ("Photo: choose a picture first.", "照片：请先选择图片。"),
+    "need_instruction": ("Instruction: say what to change.", "编辑指令：请写下要改什么。"),
 }
 add_texts(TEXTS)
 title = t("tab_edit")
@@ -56,6 +58,7 @@ title = t("tab_edit")
 def build(studio: Studio) -> None:
     """Draw the tab and connect its handlers."""
     visit = gr.State(None)
+    has = studio.editor().capabilities
     examples = edit_examples.build()
     with gr.Row(equal_height=False, elem_id="edit"):
         with gr.Column(scale=5, min_width=320):
@@ -66,10 +69,10 @@ def build(studio: Studio) -> None:
             with gr.Row(elem_classes="go"):
                 run = gr.Button(t("run"), variant="primary", size="lg", elem_id="run", scale=3)
                 stop = gr.Button(t("stop"), size="lg", elem_id="stop", scale=1, min_width=90)
-            scores = edit_form.build_scores()
-            texts, chips = edit_form.build_texts()
+            rewards, no_rewards, scores = edit_form.build_scores(has)
+            reward_texts, texts, chips = edit_form.build_texts(has)
             with gr.Accordion(t("more"), open=False, elem_id="more"):
-                fields = edit_form.build_settings(studio)
+                fields = edit_form.build_settings(studio, has)
                 reuse = gr.Button(t("reuse"), size="sm", elem_id="reuse")
         with gr.Column(scale=7, min_width=320):
             status = gr.HTML(elem_id="status")
@@ -84,7 +87,7 @@ def build(studio: Studio) -> None:
         with gr.Tab(t("tab_history"), elem_id="tab-history"):
             history = edit_history.Panel()
         with gr.Tab(t("tab_sweep"), elem_id="tab-sweep"):
-            sweep = edit_sweep.build()
+            sweep = edit_sweep.build(has)
         with gr.Tab(t("tab_pair"), elem_id="tab-pair"):
             pair = edit_pair.Panel(studio)
         with gr.Tab(t("tab_judge"), elem_id="tab-judge"):
@@ -93,7 +96,8 @@ def build(studio: Studio) -> None:
             recipe = edit_recipe.Panel()
         with gr.Tab(t("tab_programs"), elem_id="tab-programs"):
             edit_programs.build(studio)
-    form = Form(photo=photo, instruction=instruction, scores=scores, texts=texts, **fields)
+    form = Form(photo=photo, instruction=instruction, scores=scores, texts=texts, rewards=rewards, no_rewards=no_rewards,
+                reward_texts=reward_texts, **fields)
     # not through the queue: an event that joins it just when the session's last one ends can stay without an answer (Gradio 6.31 closes
     # the stream of answers then), and a button whose answer never comes is dead
     quiet = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
@@ -108,8 +112,10 @@ def build(studio: Studio) -> None:
 
     gr.on([photo.change, form.model.change], edit_seen.on_photo(studio), [visit, photo, form.model], seen, trigger_mode="always_last",
           **quiet)
-    gr.on([instruction.change, form.model.change], edit_words.on_type(studio), [instruction, form.model], words,
+    gr.on([instruction.change, form.model.change, photo.change], edit_words.on_type(studio), [instruction, form.model, photo], words,
           trigger_mode="always_last", **quiet)
+    form.model.input(on_model(studio, form, sweep), [form.model, *sweep.axes], [*form.controls, *sweep.controls], **quiet)
+    gr.on([box.change for box in (photo, *form.settings, form.model)], None, progress, progress, js=FORGET_TROUBLE, **quiet)
     words.pick(edit_words.on_pick, None, instruction, **quiet)
     examples.pick(edit_examples.on_pick(studio), None, [photo, instruction], **quiet)
     for chip, text in zip(chips, texts, strict=True):
@@ -118,12 +124,12 @@ def build(studio: Studio) -> None:
     shown = [look, downloads, as_input]
     redraw = (edit_history.on_change, visit, [history.shots, history.first, history.second])
     done = gr.on([run.click, instruction.submit], on_run(studio), [visit, form.previews, form.random_seed, *form.all],
-                 [visit, progress, *shown, form.seed], validator=check_form, **heavy)
+                 [visit, progress, *shown, form.seed, seen, words], **heavy)
     done.then(*redraw, **quiet)
     gr.on([stop.click, sweep.stop.click], on_stop, visit, None, **quiet)
     as_input.click(on_use_as_input(studio), [visit, photo], [photo, undo], **quiet)
     undo.click(on_undo(studio), visit, [photo, undo], **quiet)
-    reuse.click(on_reuse(studio, form), visit, [*form.settings, form.model, form.random_seed], **quiet)
+    reuse.click(on_reuse(studio, form, sweep), [visit, *sweep.axes], [*form.controls, *sweep.controls], **quiet)
 
     history.shots.pick(on_show(edit_history.picked), visit, shown, **quiet)
     history.compare.click(edit_history.on_compare(studio, compare_html), [visit, history.first, history.second], look, **quiet)
@@ -132,13 +138,14 @@ def build(studio: Studio) -> None:
     edit_pair.connect(studio, pair, form, visit, compare_html, on_stop, quiet).then(*redraw, **quiet)
     judge.one.click(edit_judge.on_one(studio), visit, judge.answer, **heavy)
     judge.sweep.click(edit_judge.on_sweep(studio), visit, [judge.answer, judge.plot], **heavy)
-    recipe.file.change(edit_recipe.on_drop(studio, form, recipe.answer), [visit, recipe.file, photo, form.model],
-                       [*form.settings, form.model, form.random_seed, recipe.answer], **quiet)
+    recipe.file.change(edit_recipe.on_drop(studio, form, sweep, recipe.answer), [visit, recipe.file, photo, form.model, *sweep.axes],
+                       [*form.controls, *sweep.controls, recipe.answer], **quiet)
 
 
 def add_routes(app: FastAPI, studio: Studio) -> None:
     """Visitors' pictures and those of the examples."""
     pictures.add_routes(app, studio.shelf)
+    edit_views.add_routes(app, studio.shelf)
     edit_examples.add_routes(app)
 
 
@@ -179,28 +186,35 @@ def on_tick(studio: Studio) -> Callable:
     return tick
 
 
-def check_form(request: gr.Request, visit: Any, previews: bool, random_seed: bool, photo: str | None, model: str, instruction: str,
-               *rest: Any) -> list[dict]:
-    """What can be said before anything starts, beside the field it is about."""
-    language = language_of(request)
-    fine = gr.validate(True, "")
-    text = (instruction or "").strip()
-    wrong = "need_instruction" if not text else "instruction_long" if len(text) > MAX_INSTRUCTION_CHARS else None
-    about_text = gr.validate(False, say(wrong, language, most=MAX_INSTRUCTION_CHARS)) if wrong else fine
-    about_photo = fine if photo else gr.validate(False, say("need_photo", language))
-    return [fine, fine, fine, about_photo, fine, about_text, *[fine] * len(rest)]
+def on_model(studio: Studio, form: Form, sweep: edit_sweep.Panel) -> Callable:
+    """Another model was chosen: the form and the sweep offer what it can use."""
+    def follow(model: str, *axes: str) -> dict[Any, Any]:
+        has = studio.editor(model).capabilities
+        return form.follow(has) | sweep.follow(has, axes)
+    return follow
+
+
+# In the browser, so that it is at once: what was wrong is not said any longer when something was changed. Progress stays.
+FORGET_TROUBLE = "(shown) => typeof shown === 'string' && shown.includes('notice bad') ? '' : shown"
 
 
 def on_run(studio: Studio) -> Callable:
-    """Run, and show what comes."""
-    def run(request: gr.Request, visit: Visit | None, previews: bool, random_seed: bool, *values: Any) -> Iterator[list]:
+    """Run, and show what comes. What is missing is said where it is missing, too."""
+    def run(request: gr.Request, visit: Visit | None, previews: bool, random_seed: bool, photo: str | None, model: str, instruction: str,
+            *values: Any) -> Iterator[list]:
         language = language_of(request)
         visit = visit_of(studio, visit, request)
-        nothing_new = [gr.skip()] * 4
+        nothing_new = [gr.skip()] * 6            # viewer, downloads, use as next photo; seed; the lines below photo and instruction
+        missing = [key for key, there in (("need_photo", photo), ("need_instruction", (instruction or "").strip())) if not there]
+        if missing:
+            below = [note(say(key, language), "bad") if key in missing else gr.skip() for key in ("need_photo", "need_instruction")]
+            yield [visit, "".join(note(say(key, language), "bad") for key in missing), *nothing_new[:4], *below]
+            return
         try:
-            for progress, entry in run_edit(studio, visit, language, previews, random_seed, *values):
-                yield [visit, progress, *(nothing_new if entry is None else [*show(visit, entry, language), entry.recipe.seed])]
-        except Exception as error:               # shown in one line with an id; the log has the rest
+            for progress, entry in run_edit(studio, visit, language, previews, random_seed, photo, model, instruction, *values):
+                edited = nothing_new if entry is None else [*show(visit, entry, language), entry.recipe.seed, *nothing_new[:2]]
+                yield [visit, progress, *edited]
+        except Exception as error:               # shown in one line; the log has the rest
             yield [visit, note(studio.trouble(error), "bad"), *nothing_new]
     return run
 
@@ -208,14 +222,15 @@ def on_run(studio: Studio) -> Callable:
 def show(visit: Visit, entry: Entry, language: str) -> list[Any]:
     """An edit against its photo: viewer, downloads, and a way to go on from it."""
     visit.shown = entry
-    return [compare_html(visit, entry.photo, entry.picture, language), downloads_html(entry, language), gr.Button(interactive=True)]
+    look = compare_html(visit, entry.photo, entry.picture, language, entry.change)
+    return [look, downloads_html(entry, language), gr.Button(interactive=True)]
 
 
 def on_show(picked: Callable[[Visit | None, gr.EventData], Entry | None]) -> Callable:
     """Show the edit that was clicked somewhere."""
     def pick(request: gr.Request, visit: Visit | None, event: gr.EventData) -> list[Any]:
         entry = picked(visit, event)
-        if entry is None or visit.shelf.get(entry.picture) is None or visit.shelf.get(entry.photo) is None:
+        if entry is None or None in (visit.shelf.get(entry.picture.token), visit.shelf.get(entry.photo.token)):
             return [gr.skip()] * 3
         return show(visit, entry, language_of(request))
     return pick
@@ -227,32 +242,32 @@ def on_stop(visit: Visit | None) -> None:
         visit.stop.set()
 
 
-def compare_html(visit: Visit, before: str, after: str, language: str, labels: tuple[str, str] | None = None, element: str = "look") -> str:
-    """The viewer for two pictures of the shelf; the second is fitted to the first one's size for the difference."""
-    first, second = (open_image(visit.shelf.path(token)) for token in (before, after))
-    found = difference(first, second if second.size == first.size else second.resize(first.size))
-    token = visit.shelf.put(png_bytes(found.picture), "difference.png", visit.id)
-    return viewer(address(before), address(after), address(token, "difference.png"), changed=found.changed, top=found.top, size=first.size,
-                  language=language, labels=labels, element=element)
+def compare_html(visit: Visit, before: Kept, after: Kept, language: str, change: Change | None = None,
+                 labels: tuple[str, str] | None = None, element: str = "look") -> str:
+    """The viewer for two pictures of the shelf; how much they differ is measured where it is not known."""
+    if change is None:
+        change = measure(*(open_image(visit.shelf.path(kept.token)) for kept in (before, after)))
+    return viewer(before, after, change, language=language, labels=labels, element=element)
 
 
 def downloads_html(entry: Entry, language: str) -> str:
     """Links to take the picture away, with its recipe and without."""
     name = html.escape(entry.file_name, quote=True)
-    return (f'<p class="small"><a href="{address(entry.picture, entry.file_name)}" download="{name}" id="download">'
-            f'{say("download", language)}</a> · <a href="{address(entry.picture, entry.file_name, plain=True)}" download="{name}" '
+    token = entry.picture.token
+    return (f'<p class="small"><a href="{address(token, entry.file_name)}" download="{name}" id="download">'
+            f'{say("download", language)}</a> · <a href="{address(token, entry.file_name, plain=True)}" download="{name}" '
             f'id="download-plain">{say("download_plain", language)}</a></p>')
 
 
 def on_use_as_input(studio: Studio) -> Callable:
     """The picture shown becomes the photo; the photo before it can be had back."""
     def use(request: gr.Request, visit: Visit | None, photo: str | None) -> tuple[Any, Any]:
-        found = visit.shelf.get(visit.shown.picture) if visit and visit.shown else None
+        found = visit.shelf.get(visit.shown.picture.token) if visit and visit.shown else None
         if found is None:
             return gr.skip(), gr.skip()
         if photo:
             with suppress(MreError):             # a photo that cannot be read is not worth going back to
-                visit.earlier.append(visit.shelf.put(png_bytes(edit_form.photo_of(photo)), "photo.png", visit.id))
+                visit.earlier.append(keep_photo(visit.shelf, edit_form.photo_of(photo), Path(photo), visit.id).token)
         return keep_as_input(studio, found.file.read_bytes(), found.name, request), gr.Button(interactive=bool(visit.earlier))
     return use
 
@@ -268,12 +283,14 @@ def on_undo(studio: Studio) -> Callable:
     return undo
 
 
-def on_reuse(studio: Studio, form: Form) -> Callable:
-    def reuse(visit: Visit | None) -> dict[Any, Any]:
+def on_reuse(studio: Studio, form: Form, sweep: edit_sweep.Panel) -> Callable:
+    """The settings of the last edit into the form."""
+    def reuse(visit: Visit | None, *axes: str) -> dict[Any, Any]:
         if visit is None or not visit.entries:
             return {form.seed: gr.skip()}
         last = visit.entries[-1]
-        return form.fill(EditSettings.from_recipe(last.recipe), last.model if last.model in studio.editors else None)
+        editor = studio.editor(last.model)
+        return form.fill(EditSettings.from_recipe(last.recipe), last.model, editor.info) | sweep.follow(editor.capabilities, axes)
     return reuse
 
 

@@ -8,19 +8,19 @@ from __future__ import annotations
 import base64
 import html
 import io
-from dataclasses import dataclass
 
-import numpy as np
 from PIL import Image
 
+from mre.imaging import reduced
+from ui.edit_views import CHANGED_LEVELS, SCALE, Change, Kept, difference_address
 from ui.texts import add_texts, say
 
-CHANGED_LEVELS = 2            # of 255; a smaller difference is not seen and not counted
 TEXTS = {
     "viewer_slide": ("Slide", "滑动"), "viewer_flip": ("Hold to flip", "按住切换"), "viewer_side": ("Side by side", "并排"),
     "viewer_difference": ("Difference", "差异"), "viewer_before": ("Before", "之前"), "viewer_after": ("After", "之后"),
     "viewer_reset": ("Reset zoom", "重置缩放"),
     "viewer_hint": ("Wheel or pinch to zoom, drag to move; both pictures move together.", "滚轮或双指缩放，拖动平移；两张图同步移动。"),
+    "viewer_working": ("Looking for differences…", "正在比较…"),
     "viewer_position": ("Position of the divider", "分隔线位置"),
     "viewer_changed": ("{percent} of pixels changed (by more than {levels} of 255 levels)",
                        "{percent} 的像素有变化（超过 {levels}/255 级）"),
@@ -32,51 +32,36 @@ TEXTS = {
 add_texts(TEXTS)
 
 
-@dataclass(frozen=True)
-class Difference:
-    """Where and how much two pictures of equal size differ."""
-
-    picture: Image.Image      # heat map
-    changed: float            # share of pixels
-    top: int                  # levels at the upper end of the colour scale
-
-
-def difference(before: Image.Image, after: Image.Image) -> Difference:
-    """The largest change of a channel in each pixel, on a linear scale of levels; the scale's end is the largest change, at least 32."""
-    change = np.abs(np.asarray(before, np.int16) - np.asarray(after, np.int16)).max(axis=2)
-    top = max(32, int(change.max()))
-    stops = np.array(SCALE, np.float32)
-    place = change.astype(np.float32) / top * (len(stops) - 1)
-    low = np.minimum(place.astype(int), len(stops) - 2)
-    part = (place - low)[..., None]
-    colours = stops[low] * (1 - part) + stops[low + 1] * part
-    return Difference(Image.fromarray(colours.round().astype(np.uint8)), float((change > CHANGED_LEVELS).mean()), top)
-
-
-SCALE = ((12, 12, 20), (66, 22, 94), (156, 42, 96), (226, 92, 52), (250, 178, 58), (252, 250, 190))   # dark to light
-
-
-def viewer(before: str, after: str, difference_map: str, *, changed: float, top: int, size: tuple[int, int], language: str,
-           labels: tuple[str, str] | None = None, element: str = "look") -> str:
-    """The widget. Addresses of three pictures; `labels` name the two pictures when they are not before and after."""
+def viewer(before: Kept, after: Kept, change: Change, *, language: str, labels: tuple[str, str] | None = None,
+           element: str = "look") -> str:
+    """The widget; `labels` name the two pictures when they are not before and after."""
     first, second = (html.escape(label) for label in labels or (say("viewer_before", language), say("viewer_after", language)))
     modes = "".join(f'<button type="button" class="chip" data-mode="{mode}" aria-pressed="{"true" if mode == "slide" else "false"}">'
                     f'{say("viewer_" + mode, language)}</button>' for mode in ("slide", "flip", "side", "difference"))
     colours = ", ".join(f"rgb{colour}" for colour in SCALE)
-    percent = f"{100 * changed:.1f} %"
-    return f"""<div class="mre-viewer" id="{element}-viewer" data-mode="slide" style="--ratio:{size[0] / size[1]:.4f}">
+    percent, differs = f"{100 * change.share:.1f} %", difference_address(before, after)
+    after_image = _image("after", after.view_address, second, after.whole_address if after.is_reduced else "")
+    return f"""<div class="mre-viewer" id="{element}-viewer" data-mode="slide" style="--ratio:{before.size[0] / before.size[1]:.4f}">
 <div class="toolbar" role="group" aria-label="{say("viewer_slide", language)}, {say("viewer_flip", language)}">{modes}
 <button type="button" class="chip" data-reset>{say("viewer_reset", language)}</button></div>
-<div class="panes"><div class="pane one"><img class="before" src="{before}" alt="{first}" draggable="false">
-<img class="after" src="{after}" alt="{second}" draggable="false">
-<img class="difference" src="{difference_map}" alt="{say("viewer_difference", language)}" draggable="false" loading="lazy">
+<div class="panes"><div class="pane one">{_image("before", before.view_address, first, before.whole_address if before.is_reduced else "")}
+{after_image}
+<img class="difference" data-later="{differs}" {f'data-whole="{differs}?whole=1"' if before.is_reduced else ""}
+alt="{say("viewer_difference", language)}" draggable="false">
 <i class="divider"></i><span class="tag left">{first}</span><span class="tag right">{second}</span>
+<span class="tag working" role="status">{say("viewer_working", language)}</span>
 <input type="range" class="cut" min="0" max="100" step="0.5" value="50" aria-label="{say("viewer_position", language)}"></div>
-<div class="pane two"><img class="after" src="{after}" alt="{second}" draggable="false"><span class="tag right">{second}</span></div></div>
-<div class="scale" style="--scale:linear-gradient(to right, {colours})"><span>0</span><i aria-hidden="true"></i><span>{top}</span>
+<div class="pane two">{after_image}<span class="tag right">{second}</span></div></div>
+<div class="scale" style="--scale:linear-gradient(to right, {colours})"><span>0</span><i aria-hidden="true"></i><span>{change.top}</span>
 <em>{say("viewer_scale", language)}</em></div>
 <p class="small muted"><b class="changed">{say("viewer_changed", language, percent=percent, levels=CHANGED_LEVELS)}</b> ·
 {say("viewer_hint", language)}</p></div>"""
+
+
+def _image(kind: str, address: str, alt: str, whole: str) -> str:
+    """A picture of the viewer; where it is a reduced view, with the address of the whole, which is fetched on zooming in."""
+    later = f' data-whole="{html.escape(whole, quote=True)}"' if whole else ""
+    return f'<img class="{kind}" src="{address}"{later} alt="{alt}" draggable="false">'
 
 
 def empty_viewer(language: str) -> str:
@@ -88,8 +73,6 @@ def empty_viewer(language: str) -> str:
 
 def data_address(image: Image.Image, longest: int = 256, quality: int = 80) -> str:
     """A small JPEG of the picture inside an address, for what is shown for a moment only."""
-    small = image.copy()
-    small.thumbnail((longest, longest))
     file = io.BytesIO()
-    small.save(file, "JPEG", quality=quality)
+    reduced(image, longest).save(file, "JPEG", quality=quality)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()

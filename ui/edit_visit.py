@@ -10,6 +10,7 @@ import gradio as gr
 
 from mre.editing import EditResult
 from mre.recipes import Recipe
+from ui.edit_views import Change, Kept
 from ui.pictures import PictureShelf
 
 MOST_ENTRIES = 24
@@ -17,16 +18,21 @@ MOST_ENTRIES = 24
 
 @dataclass(frozen=True)
 class Entry:
-    """One edit of the visit: tokens of its files on the shelf, and how it was made."""
+    """One edit of the visit: its files on the shelf, and how it was made."""
 
-    photo: str
-    picture: str
-    thumb: str
+    photo: Kept
+    picture: Kept
+    thumb: str                 # a token
+    change: Change             # between the two
     file_name: str
     recipe: Recipe
     model: str
     seconds: float
-    size: tuple[int, int]
+
+    @property
+    def tokens(self) -> set[str]:
+        """Of all its files."""
+        return {self.photo.token, self.photo.view, self.picture.token, self.picture.view, self.thumb}
 
 
 @dataclass(eq=False)
@@ -50,9 +56,12 @@ class Visit:
         self.shown = entry
         while len(self.entries) > MOST_ENTRIES:
             gone = self.entries.pop(0)
-            kept = {token for e in self.entries for token in (e.photo, e.picture, e.thumb)} | set(self.earlier)
-            self.shelf.drop(*({gone.photo, gone.picture, gone.thumb} - kept))
+            self.forget(gone.tokens)
         return entry
+
+    def forget(self, tokens: set[str]) -> None:
+        """Drop files, but for those that the history or `undo` shows."""
+        self.shelf.drop(*tokens.difference(self.earlier, *(entry.tokens for entry in self.entries)))
 
     def close(self) -> None:
         """Stop what runs and delete what was made."""

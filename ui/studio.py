@@ -17,7 +17,7 @@ import gradio as gr
 
 import mre
 from mre.editing import Editor, Turns
-from mre.errors import MreError, SettingsError
+from mre.errors import ModelError, MreError, SettingsError
 from ui.pictures import PictureShelf
 from ui.uploads import Uploads
 
@@ -144,13 +144,14 @@ class Studio:
             visit.stop.set()
 
     def trouble(self, error: Exception) -> str:
-        """An error as one line for the page, with an id under which the log has the whole of it. No path, no stack."""
+        """An error as one line for the page: no path, no stack. Where the log has more than the line, the id under which it has it."""
+        expected = isinstance(error, MreError)
+        if expected and not (isinstance(error, ModelError) and error.__cause__):
+            log.info("%s: %s", type(error).__name__, error)
+            return without_paths(str(error))
         ticket = secrets.token_hex(3)
-        if isinstance(error, MreError):
-            log.info("[%s] %s: %s", ticket, type(error).__name__, error)
-            return f"{without_paths(str(error))} (id {ticket})"
-        log.error("[%s] unexpected", ticket, exc_info=error)
-        return f"Something went wrong here that should not; the log has it under id {ticket}."
+        log.error("[%s] %s", ticket, error if expected else "unexpected", exc_info=error)
+        return f"{without_paths(str(error))} (id {ticket})" if expected else f"Unexpected error, log id {ticket}."
 
     def error(self, error: Exception) -> gr.Error:
         """The same as an error that Gradio shows; its text may come from a visitor, so it is escaped."""

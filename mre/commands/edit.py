@@ -41,6 +41,7 @@ class Job:
     out: Path
     settings: EditSettings
     label: str
+    is_row: bool = False        # of a table, whose columns may say what the flags do
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
     model, settings = _asked(args)
     jobs = _jobs(args, settings)
     editor = Editor(model, device=args.device)
+    _refuse_unused(editor, args.recipe, jobs)
     code = 0
     if len(jobs) == 1 and not (args.image.is_dir() or _is_table(args.image)):
         _make(editor, jobs[0], keep_recipe=not args.no_recipe)
@@ -75,6 +77,23 @@ def run(args: argparse.Namespace) -> int:
     _say_what_is_unknown(model, jobs)
     _say_what_is_idle(editor, jobs)
     return code
+
+
+def _flag(setting: str) -> str:
+    return "--" + setting.replace("_", "-").replace("negative-reward", "negative-scores")
+
+
+def _refuse_unused(editor: Editor, recipe: Path | None, jobs: list[Job]) -> None:
+    """Before anything is made: a setting that the model has no control for raises SettingsError, unless the recipe brings it."""
+    from mre.editing import EditSettings
+    from mre.editors.capabilities import refuse_unused, unused
+    from mre.recipes import read_recipe
+    accepted = unused(EditSettings.from_recipe(read_recipe(recipe, name=str(recipe))), editor.info) if recipe else {}
+    for job in jobs:
+        try:
+            refuse_unused(job.settings, editor.info, str if job.is_row else _flag, accepted)
+        except SettingsError as error:
+            raise SettingsError(f"{job.label}: {error}" if job.is_row else str(error)) from None
 
 
 def _say_what_is_unknown(model: str, jobs: list[Job]) -> None:
@@ -171,7 +190,7 @@ def _table_jobs(table: Path, out: Path, asked: dict[str, Any]) -> list[Job]:
         except MreError as error:
             raise DataError(f"{label}: {error}") from error
         taken[target] = line
-        jobs.append(Job(table.parent / values["image"], target, settings, label))
+        jobs.append(Job(table.parent / values["image"], target, settings, label, is_row=True))
     if not jobs:
         raise DataError(f"{table}: no rows")
     return jobs

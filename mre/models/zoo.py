@@ -6,14 +6,14 @@ Nothing is fetched unless a public model is asked for by its name or hub id and 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mre.editors.capabilities import Capabilities
 from mre.errors import DataError, ModelError
 from mre.files import read_json
-from mre.rewards import Reward
 
 if TYPE_CHECKING:
     import torch
@@ -23,6 +23,18 @@ if TYPE_CHECKING:
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 UNTRAINED, UNTRAINED_SEED = {"native_size": 64}, 0
 LEARNED = "Learned from drawn scenes and from photos with drawn edits, in English."
+MAX_STEPS = 200
+SCHEDULERS = {"default": None, "ddim": "DDIMScheduler", "dpm-solver": "DPMSolverMultistepScheduler", "unipc": "UniPCMultistepScheduler",
+              "euler": "EulerDiscreteScheduler", "euler-ancestral": "EulerAncestralDiscreteScheduler"}
+# A latent diffusion model with guidance, such as InstructPix2Pix.
+FULL_SIZE = Capabilities(reward=True, reward_text=True, negative_reward=True, seed=True, steps=range(1, MAX_STEPS + 1), guidance_scale=True,
+                         image_guidance_scale=True, schedulers=tuple(SCHEDULERS)[1:], mask=False, preview=True, batch=1,
+                         open_vocabulary=True)
+# It predicts the picture itself, in one step, unguided: `python -m tests.bench.controls` shows what the others would do. More steps trade
+# following for quality where no reward does.
+EMBEDDED = Capabilities(reward=True, reward_text=True, negative_reward=False, seed=False, steps=None, guidance_scale=False,
+                        image_guidance_scale=False, schedulers=(), mask=False, preview=False, batch=1, open_vocabulary=False)
+EMBEDDED_STEPS = range(1, 21)
 ANY_PHOTO = "Made for photographs of any kind, at 512 pixels; its safety checker is not loaded."
 
 
@@ -35,14 +47,20 @@ class Known:
     folder: str = ""            # of the embedded models, in the assets
     hub_id: str = ""
     subfolder: str | None = None
+    sure_looks: tuple[str, ...] = ()     # of mre.data.scenes.looks, which it does well on any picture: tests run them
 
 
+# What both embedded models do well, and so, it may be hoped, another of their kind.
+SURE_LOOKS = ("sunset", "winter", "night", "foggy", "darker", "vintage", "negative")
 KNOWN = {
     "tiny": Known("MRE tiny (embedded)", LEARNED + " It changes light, weather, season, colours and style of any photo. Things that it can "
                   "draw itself (balls, stars, houses and the like) it adds, removes, recolours and covers with patterns, softly and not "
-                  "always in the right place. It does not know what is in your photo.", folder="tiny"),
+                  "always in the right place. It does not know what is in your photo.", folder="tiny",
+                  sure_looks=(
+                      "sunset", "black_and_white", "winter", "sketch", "night", "sepia", "foggy", "watercolour", "vintage", "warmer",
+                      "cooler", "darker", "brighter", "vivid", "negative", "poster")),
     "tiny-baseline": Known("MRE tiny without reward (embedded)", LEARNED + " Trained like tiny, but blind to rewards: the sliders have no "
-                           "effect.", folder="tiny-baseline"),
+                           "effect.", folder="tiny-baseline", sure_looks=SURE_LOOKS),
     "tiny-untrained": Known("Untrained (for tests)", "Random weights: what it makes means nothing."),
     "insp2p": Known("InstructPix2Pix", ANY_PHOTO + " It knows no rewards: the sliders have no effect.",
                     hub_id="timbrooks/instruct-pix2pix"),
@@ -62,8 +80,8 @@ class ModelInfo:
     steps: int                      # this and the next three: its defaults
     guidance_scale: float
     image_guidance_scale: float
-    negative_reward: Reward | None
     conditioned: bool               # whether it reads rewards
+    capabilities: Capabilities
     limits: str                     # what it can edit, and what not
     digest: str | None              # of its weights; none while they are not on this machine
 
@@ -110,6 +128,37 @@ def is_embedded(name: str) -> bool:
         return False
 
 
+def capabilities_of(name: str) -> Capabilities:
+    """What a model can use, as far as its folder's settings tell without loading torch; of public weights that are not here yet, what is
+    published of them."""
+    if name == "tiny-untrained":
+        return replace(FULL_SIZE, open_vocabulary=False)        # as it was before any training
+    folder = ASSETS / KNOWN[name].folder if name in KNOWN and KNOWN[name].folder else Path(name).expanduser()
+    try:
+        config = read_json(folder / "unet" / "config.json")
+    except DataError:
+        config = {}
+    return _capabilities(config if isinstance(config, dict) else {}, name != "insp2p")
+
+
+def _capabilities(config: dict[str, Any], conditioned: bool) -> Capabilities:
+    """What a U-Net of these settings can use; `conditioned` where they do not say whether it reads rewards."""
+    base = EMBEDDED if config.get("_class_name") == "GatedRewardUNet" else FULL_SIZE
+    scores = texts = conditioned
+    if "variant" in config:
+        reads = config.get("use_attention", True) or config.get("use_addition", True)
+        scores, texts = bool(reads and config.get("use_score", True)), bool(reads and config.get("use_text", True))
+    return replace(base, reward=scores, reward_text=texts, negative_reward=base.negative_reward and (scores or texts),
+                   steps=base.steps if base is FULL_SIZE or scores or texts else EMBEDDED_STEPS)
+
+
+def sure_looks(name: str) -> tuple[str, ...]:
+    """Looks, of mre.data.scenes.looks, that a model does well on any picture; none where that is not known."""
+    if name in KNOWN:
+        return KNOWN[name].sure_looks
+    return SURE_LOOKS if is_embedded(name) else ()
+
+
 def describe(name: str) -> ModelInfo:
     """What is known of a model: its defaults and limits, and the digest of its weights. Loads nothing, fetches nothing.
 
@@ -119,15 +168,17 @@ def describe(name: str) -> ModelInfo:
     if name == "tiny-untrained":
         from mre.models.embedded import SETTINGS
 
-        return _info(name, known, SETTINGS | UNTRAINED, True, f"untrained-{UNTRAINED_SEED}")
+        return _info(name, known, SETTINGS | UNTRAINED, True, capabilities_of(name), f"untrained-{UNTRAINED_SEED}")
     folder = _local_folder(name)
     if folder is None:
-        return _info(name, known, {}, name != "insp2p", None)
+        return _info(name, known, {}, name != "insp2p", capabilities_of(name), None)
     from mre.models.folders import reads_rewards
     from mre.models.weight_files import INDEX, read_json
 
     try:
-        return _info(name, known, read_json(folder / INDEX), reads_rewards(folder / "unet"), weight_digest(folder))
+        conditioned = reads_rewards(folder / "unet")
+        capabilities = _capabilities(read_json(folder / "unet" / "config.json"), conditioned)
+        return _info(name, known, read_json(folder / INDEX), conditioned, capabilities, weight_digest(folder))
     except ModelError as error:
         raise _shortened(error, folder, name) from None
 
@@ -212,9 +263,10 @@ def _untrained_pipeline() -> RewardEditPipeline:
     return pipeline
 
 
-def _info(name: str, known: Known | None, index: dict[str, Any], conditioned: bool, digest: str | None) -> ModelInfo:
+def _info(name: str, known: Known | None, index: dict[str, Any], conditioned: bool, capabilities: Capabilities,
+          digest: str | None) -> ModelInfo:
     return ModelInfo(
         name=name if known else Path(name).name, title=known.title if known else Path(name).name,
         native_size=index.get("native_size", 512), size_rule=index.get("size_rule", "released"), steps=index.get("default_steps", 30),
         guidance_scale=index.get("default_guidance_scale", 7.5), image_guidance_scale=index.get("default_image_guidance_scale", 1.5),
-        negative_reward=None, conditioned=conditioned, limits=known.limits if known else "", digest=digest)
+        conditioned=conditioned, capabilities=capabilities, limits=known.limits if known else "", digest=digest)

@@ -33,7 +33,7 @@ def main() -> None:
     print(f"first edit               {time.perf_counter() - started:6.2f} s")
 
     axes = [Axis.parse(name, "0, 3, 5") for name in ("following", "preserving", "quality")]
-    sweep = Sweep.plan(EditSettings("make it look like sunset"), args.model, axes, (args.model,))
+    sweep = Sweep.plan(EditSettings("make it look like sunset"), args.model, axes, {args.model: editor.capabilities})
     singles, cells, whole = [], [], time.perf_counter()
     for number, _ in enumerate(sweep.run(photo, {args.model: editor})):
         cells.append(time.perf_counter() - whole - sum(cells) - sum(singles))

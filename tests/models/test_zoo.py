@@ -32,7 +32,7 @@ def test_a_folder_is_described_without_loading_it(folder):
     assert (info.name, info.native_size, info.size_rule) == ("mine", 16, "fit")
     assert (info.steps, info.guidance_scale, info.image_guidance_scale) == (3, 2.0, 1.25)
     assert info.conditioned
-    assert info.negative_reward is None
+    assert info.capabilities == zoo.capabilities_of(str(folder)) == zoo.FULL_SIZE
     assert len(info.digest) == 64
 
 
@@ -56,7 +56,8 @@ def test_every_known_name_is_described_or_says_that_it_is_not_here(name):
     assert info.name == name
     assert info.title
     assert info.limits
-    assert info.conditioned == (name not in ("insp2p", "tiny-baseline"))
+    assert info.conditioned == info.capabilities.reward == (name not in ("insp2p", "tiny-baseline"))
+    assert info.capabilities == zoo.capabilities_of(name), "the page knows it before the model is loaded"
 
 
 def test_the_untrained_model_is_the_same_each_time_and_heeds_instruction_reward_and_seed():

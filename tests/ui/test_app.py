@@ -97,8 +97,9 @@ def test_the_place_in_the_queue_is_told_and_leaving_the_page_leaves_the_queue(tm
     values = ["make it blue", 5, 5, 5, "", "", "", 0, 0, 0, 1, "default", "off", "auto"]
     with studio.turns.join():
         news = run_edit(studio, Visit(studio.shelf), "en", True, False, str(photo), "fake", *values)
-        told = [next(news)[0] for _ in range(2)]
-        assert "1 ahead of you in the queue" in told[1]
+        told = [next(news)[0] for _ in range(3)]
+        assert "Reading the photo" in told[0]
+        assert "1 ahead of you in the queue" in told[2]
         news.close()
         for _ in range(50):
             if len(studio.turns) == 1:
@@ -150,7 +151,7 @@ def test_a_sweep_that_fails_half_way_keeps_its_cells_and_says_why(tmp_path):
     values = ("make it blue", 5, 5, 5, "", "", "", 1, 0, 0, 1, "default", "off", "auto")
     *_, last = run_sweep(studio, visit, "en", str(photo), "fake", values, ("model", "fake | broken", "none", "", "none", ""))
     news, grid, downloads = last
-    assert "unet: no file model.safetensors (id " in news
+    assert "unet: no file model.safetensors<" in news, "the line says it all: no id to look up"
     assert "1 of 2 cells are kept" in news
     assert grid.count("<img") == 1
     assert "sweep.csv" in downloads

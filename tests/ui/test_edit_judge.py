@@ -12,6 +12,7 @@ from mre.sweep import Sweep
 from tests.judge.fake_openai import KEY, FakeOpenAI
 from ui import edit_judge
 from ui.edit_sweep import Made
+from ui.edit_views import keep_edit, measure
 from ui.edit_visit import Entry, Visit
 from ui.studio import Studio, StudioSettings
 
@@ -21,9 +22,10 @@ WRONG_KEY = "sk-planted-999888777666555444"
 
 def visit_with_an_edit(studio, colour="blue") -> Visit:
     visit = Visit(studio.shelf)
-    photo, picture = (studio.shelf.put(png_bytes(Image.new("RGB", (40, 40), one), None), "a.png", visit.id) for one in ("red", colour))
-    visit.add(Entry(photo, picture, picture, "a.png", Recipe("make it blue", Reward(5, 4, 3), 0, 4, 1.0, 1.0, "default"), "tiny", 0.1,
-                    (40, 40)))
+    pictures = [Image.new("RGB", (40, 40), one) for one in ("red", colour)]
+    photo, picture = (keep_edit(studio.shelf, one, png_bytes(one), "a.png", visit.id) for one in pictures)
+    visit.add(Entry(photo, picture, picture.token, measure(*pictures), "a.png",
+                    Recipe("make it blue", Reward(5, 4, 3), 0, 4, 1.0, 1.0, "default"), "tiny", 0.1))
     return visit
 
 

@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from mre.editing import Editor, Turns
+from mre.editing import Editor, EditSettings, Turns
 from mre.imaging import open_image
+from mre.models.zoo import KNOWN
 from mre.recipes import Recipe, png_bytes, read_recipe
 from mre.rewards import EDIT_TYPES, Reward
 from tests.fake_editing import fake_editor
@@ -25,8 +26,8 @@ def studio(tmp_path_factory):
     import torch
     torch.set_num_threads(1)
     turns = Turns()
-    editors = {"tiny-untrained": Editor("tiny-untrained", turns=turns, device="cpu"), "slow": fake_editor("slow", 0.25, turns),
-               "quick": fake_editor("quick", 0.01, turns)}
+    editors = {**{name: Editor(name, turns=turns, device="cpu") for name in ("tiny-untrained", "tiny", "tiny-baseline")},
+               "slow": fake_editor("slow", 0.25, turns), "quick": fake_editor("quick", 0.01, turns)}
     editors["tiny-untrained"].pipeline()
     editors["slow"].pipeline()
     editors["quick"].pipeline()
@@ -74,8 +75,9 @@ def choose(page, model: str) -> None:
     if not page.is_visible("#model input"):
         page.click("#more button.label-wrap, #more > button")
     page.click("#model input")
-    page.click(f"[role=option] >> text={model}")
-    page.wait_for_function("m => document.querySelector('#status b')?.textContent.toLowerCase() === m.toLowerCase()", arg=model)
+    page.click(f"[role=option][aria-label='{model}']")
+    page.wait_for_function("m => [m, TITLES[m]].includes(document.querySelector('#status b')?.textContent.toLowerCase())"
+                           .replace("TITLES", str({name: known.title.lower() for name, known in KNOWN.items()})), arg=model.lower())
 
 
 def fill(page, photo, instruction: str = "make it look like sunset") -> None:
@@ -363,14 +365,93 @@ def test_drawn_examples_are_judged_and_other_pictures_plainly_not(page, photo):
 def test_words_are_counted_unknown_ones_named_and_completions_offered(page):
     page.fill("#instruction textarea, #instruction input", "remove the gir")
     page.wait_for_selector("#words >> text=never shown: gir")
+    choose(page, "tiny")
     page.fill("#instruction textarea, #instruction input", "make it look like su")
     page.click("#words .chip >> text=make it look like sunset")
     page.wait_for_function("document.querySelector('#instruction textarea, #instruction input').value === 'make it look like sunset'")
+    choose(page, "tiny-untrained")
     page.wait_for_selector("#tokens")
     page.fill("#instruction textarea, #instruction input", "把天空变成粉色")
     page.wait_for_selector("#words >> text=understands English only")
     page.fill("#instruction textarea, #instruction input", "make it red and " * 20)
     page.wait_for_selector("#tokens >> text=does not read")
+    page.fill("#instruction textarea, #instruction input", "make it 🎉 and 🎈🎈")
+    page.wait_for_selector("#words >> text=never shown: 🎉, 🎈🎈.")
+    page.fill("#instruction textarea, #instruction input", "?! …")
+    page.wait_for_selector("#words >> text=no words here")
+    page.fill("#instruction textarea, #instruction input", "quark" * 190)
+    page.wait_for_selector("#words >> text=never shown: quarkquark")
+    assert len(page.inner_text("#words")) < 500, "a long text is not said again"
+
+
+def test_suggestions_follow_what_is_loaded_and_the_model(page, photo):
+    def offered() -> list[str]:
+        return page.locator("#words .chip").all_inner_texts()
+    choose(page, "tiny")
+    page.wait_for_function("document.querySelectorAll('#words .chip').length === 7")
+    fill(page, photo, "")
+    assert not any(noun in " ".join(offered()) for noun in ("ball", "tree", "cube", "balloon", "beach"))
+    page.fill("#instruction textarea, #instruction input", "remove the tree")
+    page.wait_for_selector("#words >> text=In a photo this model finds no tree")
+    page.click("#examples .shot >> nth=0")
+    page.wait_for_selector("#seen >> text=512 × 512")
+    page.fill("#instruction textarea, #instruction input", "")
+    page.wait_for_selector("#words .chip >> text=could the ball be red")
+    choose(page, "quick")
+    page.wait_for_function("document.querySelectorAll('#words .chip').length === 0")
+
+
+CONTROLS = ("steps", "guidance-scale", "image-guidance-scale", "seed", "random-seed", "scheduler", "negative-reward", "previews", "rewards",
+            "reward-texts")
+
+
+def controls(page) -> set[str]:
+    return {name for name in CONTROLS if page.locator(f"#{name}").is_visible()}
+
+
+def test_only_controls_that_the_model_uses_are_shown_and_hidden_ones_ask_for_nothing(page, photo):
+    choose(page, "quick")
+    assert controls(page) == set(CONTROLS)
+    page.fill("#seed input", "7")
+    page.fill("#guidance-scale input", "7.5")
+    page.click("#preset-0")
+    tool(page, "Sweep")
+    assert page.locator("#sweep-seeds").is_visible()
+    choose(page, "tiny")
+    page.wait_for_selector("#seed", state="hidden")
+    assert controls(page) == {"rewards", "reward-texts"}
+    assert page.locator("#sweep-seeds").is_hidden()
+    page.click("#axis-x input")
+    axes = page.locator("[role=option]").all_inner_texts()
+    assert [axis.strip("✓ \n") for axis in axes] == ["all three scores", "following", "preserving", "quality", "reward text", "model"]
+    page.keyboard.press("Escape")
+    choose(page, "tiny-baseline")
+    page.wait_for_selector("#no-scores")
+    page.wait_for_selector("#steps")
+    assert controls(page) == {"steps"}
+    assert page.locator("#sweep-035").is_hidden()
+    choose(page, "quick")
+    page.wait_for_selector("#seed")
+    assert (page.input_value("#seed input"), page.input_value("#guidance-scale input")) == ("42", "0")
+    assert page.input_value("#score-following input[type=number]") == "5"
+
+
+def test_a_recipe_of_before_shows_what_it_asks_for_and_runs_as_it_was(page, photo, tmp_path, studio):
+    """A model that now offers no seed and no guidance was asked for them once."""
+    editor = studio.state.studio.editors["tiny"]
+    made = editor.edit(open_image(photo), EditSettings("make it darker", seed=7, guidance_scale=1.5, image_guidance_scale=1.0)).png()
+    (tmp_path / "made.png").write_bytes(made)
+    choose(page, "quick")
+    page.set_input_files("#photo input[type=file]", str(photo))
+    page.wait_for_selector("#seen >> text=240 × 160")
+    tool(page, "Recipe")
+    page.set_input_files("#recipe-file input[type=file]", str(tmp_path / "made.png"))
+    page.wait_for_selector("#recipe-answer >> text=same bytes")
+    assert controls(page) == {"rewards", "reward-texts", "seed", "guidance-scale"}
+    assert page.input_value("#seed input") == "7"
+    tool(page, "History")
+    run(page)
+    assert download(page, "#download") == made
 
 
 def test_frequent_defects_are_chips_that_fill_their_own_field(page):
@@ -386,12 +467,50 @@ def test_bad_input_is_said_beside_the_field_and_the_page_goes_on(page, photo, tm
     (tmp_path / "text.png").write_text("no picture")
     page.set_input_files("#photo input[type=file]", str(tmp_path / "text.png"))
     page.wait_for_selector("#seen >> text=not a picture")
-    assert re.search(r"\(id [0-9a-f]{6}\)", page.inner_text("#seen"))
+    assert "(id" not in page.inner_text("#seen"), "there is nothing more to look up in the log"
     assert str(tmp_path) not in page.inner_text("body")
     page.reload()
     page.wait_for_selector("#examples .shot")
     fill(page, photo)
     run(page)
+
+
+def test_what_was_wrong_is_not_said_any_longer_when_it_is_mended(page, photo):
+    choose(page, "quick")
+    page.click("#run")
+    page.wait_for_selector("#progress >> text=Photo: choose a picture first")
+    page.wait_for_selector("#progress >> text=Instruction: say what to change")
+    page.wait_for_selector("#seen >> text=choose a picture")
+    fill(page, photo)
+    expect(page.locator("#progress .bad")).to_have_count(0)
+    assert "choose" not in page.inner_text("#seen")
+    for field, wrong, said in (("steps", "300", "steps must be a number between 1 and 200, got '300'"),
+                               ("steps", "2.5", "steps must be a whole number, got 2.5"), ("steps", "-1", "steps must be a number"),
+                               ("seed", "-3", "seed must be a number between 0 and 4294967295, got '-3'"),
+                               ("guidance-scale", "31", "guidance scale must be a number between 0 and 30, got '31'")):
+        page.fill(f"#{field} input", wrong)
+        page.locator(f"#{field} input").press("Tab")
+        page.click("#run")
+        page.wait_for_selector(f"#progress >> text={said}")
+        page.fill(f"#{field} input", "2")
+        expect(page.locator("#progress .bad")).to_have_count(0)
+    page.fill("#guidance-scale input", "1.5")
+    run(page)
+    assert page.locator(".toast-body").count() == 0
+
+
+def test_a_score_between_two_steps_stands_where_it_is_filled(page):
+    box, handle = page.locator("#score-quality input[type=number]"), page.locator("#score-quality input[type=range]")
+    shown = "e => [Number(e.value) / 5 * 100, parseFloat(e.style.getPropertyValue('--range_progress'))]"
+    for typed, percent in (("2.5", 50), ("3.3", 66), ("4", 80)):
+        box.fill(typed)
+        box.press("Tab")
+        page.wait_for_function(f"Math.abs(document.querySelector('#score-quality input[type=range]').value - {typed}) < 1e-6")
+        assert handle.evaluate(shown) == pytest.approx([percent, percent])
+    box.fill("2.5")
+    page.wait_for_function("document.querySelector('#score-quality input[type=range]').value === '2.5'")
+    handle.press("ArrowRight")
+    expect(box).to_have_value(re.compile(r"^[34]$"))     # by keys in whole steps again
 
 
 def test_an_instruction_is_never_run_as_markup(page, photo):

@@ -14,6 +14,25 @@
     root.style.setProperty("--y", v.y + "px");
     root.toggleAttribute("data-sharp", v.zoom > 4);
     cut(root);
+    if (root.dataset.mode === "difference") fetchDifference(root);
+    if (v.zoom > 1.2) root.querySelectorAll("img[data-whole]").forEach(fetchWhole);
+  }
+  function fetchDifference(root) {          // worked out when somebody looks
+    const image = root.querySelector(".difference[data-later]");
+    if (!image) return;
+    const done = () => root.removeAttribute("data-working");
+    image.addEventListener("load", done, { once: true });
+    image.addEventListener("error", done, { once: true });
+    root.setAttribute("data-working", "");
+    image.src = image.dataset.later;
+    image.removeAttribute("data-later");
+  }
+  function fetchWhole(image) {              // a view has fewer pixels than a large picture; all of them are sent when somebody zooms in
+    if (!image.src || !image.clientWidth || image.naturalWidth > image.clientWidth * devicePixelRatio * view(image.closest(".mre-viewer")).zoom) return;
+    const whole = new Image();
+    whole.onload = () => { image.src = whole.src; };
+    whole.src = image.dataset.whole;
+    image.removeAttribute("data-whole");
   }
   function cut(root) {          // the divider stays where it is on screen, whatever the zoom
     const v = view(root), share = Number(root.querySelector(".cut").value) / 100;

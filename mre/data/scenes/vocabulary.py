@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from functools import lru_cache
 
 from mre.data.scenes import wordings
@@ -48,7 +49,21 @@ def example_instructions(edit_type: str) -> tuple[str, ...]:
     return EXAMPLES[edit_type]
 
 
+def look_instructions(look: str) -> tuple[str, ...]:
+    """Some of the wordings of a look of the whole picture, the plainest first."""
+    plain = [f"make it {text}" for text in wordings.ADJECTIVES.get(look, ())] + \
+            [f"turn it into {text}" for text in wordings.STYLE_NOUNS.get(look, ())]
+    return (PLAINEST.get(look, plain[0]), *plain[:2], *wordings.SAYINGS.get(look, ())[:1])
+
+
+PLAINEST = {"sunset": "make it look like sunset", "night": "turn day into night", "winter": "change the season to winter",
+            "black_and_white": "make it black and white", "sketch": "turn it into a pencil sketch", "sepia": "make it sepia",
+            "watercolour": "turn it into a watercolour painting", "vintage": "make it look old", "negative": "invert the colours"}
+
+
 def unknown_words(text: str) -> list[str]:
-    """The words of an instruction that never occur in training, in order, each once; whatever is not in Latin letters is one of them."""
-    words = re.findall(r"[^\W_]+(?:'[^\W_]+)?", text.lower())
+    """The words of an instruction that never occur in training, in order, each once; whatever is not in Latin letters, and each run of
+    symbols that are no punctuation (emoji, say), is one of them."""
+    kept = "".join(sign if sign.isascii() or unicodedata.category(sign)[0] != "P" or sign == "’" else " " for sign in text.lower())
+    words = re.findall(r"[^\W_]+(?:['’][^\W_]+)?|[^\w\s\x00-\x7f]+", kept)
     return list(dict.fromkeys(word for word in words if word not in vocabulary()))

@@ -1,0 +1,104 @@
+"""Which controls change what an editor makes. Pages offer these and no others; programs are told when they ask for one that is not there.
+
+Importing this loads no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+from mre.errors import SettingsError
+from mre.rewards import PERSPECTIVES, Reward
+
+if TYPE_CHECKING:
+    from mre.editing import EditSettings
+    from mre.models.zoo import ModelInfo
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What changes the picture. `python -m tests.bench.controls` measures it."""
+
+    reward: bool                    # the three scores
+    reward_text: bool
+    negative_reward: bool           # a lower reward to move away from
+    seed: bool                      # another seed is another picture, not the same one but for traces
+    steps: range | None             # numbers of denoising steps that may be asked for; None: always its own
+    guidance_scale: bool
+    image_guidance_scale: bool
+    schedulers: tuple[str, ...]     # beside its own
+    mask: bool
+    preview: bool                   # there is something to see between the steps
+    batch: int                      # pictures that it edits at once
+    open_vocabulary: bool           # it was taught no closed list of words
+
+    @property
+    def guided(self) -> bool:
+        return self.guidance_scale or self.image_guidance_scale
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs: steps as the smallest and the largest number, or null."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return values | {"steps": self.steps and [self.steps[0], self.steps[-1]], "schedulers": list(self.schedulers)}
+
+
+def unused(settings: EditSettings, info: ModelInfo) -> dict[str, Any]:
+    """The settings that ask for something which this model has no control for, by name. A model's own value asks for nothing."""
+    has = info.capabilities
+    best = Reward.best()
+    asked = {
+        "scores": None if has.reward or settings.reward.scores == best.scores else ",".join(f"{s:g}" for s in settings.reward.scores),
+        "reward_text": None if has.reward_text or settings.reward.texts == best.texts else settings.reward.text,
+        "negative_reward": None if has.negative_reward else settings.negative_reward,
+        "seed": None if has.seed or settings.seed == DEFAULT_SEED else settings.seed,
+        "steps": None if settings.steps in (None, info.steps) or (has.steps and settings.steps in has.steps) else settings.steps,
+        "guidance_scale": None if has.guidance_scale or settings.guidance_scale == info.guidance_scale else settings.guidance_scale,
+        "image_guidance_scale": None if has.image_guidance_scale or settings.image_guidance_scale == info.image_guidance_scale
+        else settings.image_guidance_scale,
+        "scheduler": None if settings.scheduler in ("default", *has.schedulers) else settings.scheduler}
+    return {name: value for name, value in asked.items() if value is not None}
+
+
+DEFAULT_SEED = 42               # the released evaluation's
+WHY = {
+    "scores": "reads no scores", "reward_text": "reads no reward text", "negative_reward": "cannot move away from a reward",
+    "seed": "makes the same picture, but for traces, from every seed", "steps": "always works in its own number of steps",
+    "guidance_scale": "was not trained for guidance, which would spoil its picture",
+    "image_guidance_scale": "was not trained for guidance, which would spoil its picture", "scheduler": "has no other scheduler"}
+
+
+def refuse_unused(settings: EditSettings, info: ModelInfo, flag: Callable[[str], str] = str,
+                  accepted: Mapping[str, Any] | None = None) -> None:
+    """Raise SettingsError, one line with flag and model, for a setting that this model has no control for.
+
+    `flag` turns a name of `unused` into what the caller knows it by; `accepted` are values that pass all the same: those of a recipe.
+    """
+    for name, value in unused(settings, info).items():
+        if value == (accepted or {}).get(name):
+            continue
+        shown = "" if isinstance(value, Reward) else f" {str(value)[:60]}"
+        raise SettingsError(f"{flag(name)}{shown}: the model {info.name} {why(name, info.capabilities)}; leave it out")
+
+
+def why(name: str, has: Capabilities) -> str:
+    """Why a model has no use for a control of this name."""
+    return f"takes {has.steps[0]} to {has.steps[-1]} steps" if name == "steps" and has.steps else WHY[name]
+
+
+def limited(settings: EditSettings, info: ModelInfo) -> EditSettings:
+    """The same settings without what this model has no control for. The reward stays: a model that reads none is not harmed."""
+    defaults = {"negative_reward": None, "seed": DEFAULT_SEED, "steps": None, "guidance_scale": None, "image_guidance_scale": None,
+                "scheduler": "default"}
+    return replace(settings, **{name: defaults[name] for name in unused(settings, info) if name in defaults})
+
+
+AXES = dict.fromkeys(("scores", *PERSPECTIVES), "scores") | {
+    name: name for name in ("reward_text", "seed", "steps", "guidance_scale", "image_guidance_scale")}
+
+
+def can_vary(name: str, has: Capabilities) -> bool:
+    """Whether an axis of a sweep changes what the model makes; other axes than those of AXES always do."""
+    control = AXES.get(name)
+    return control is None or bool(has.reward if control == "scores" else getattr(has, control))

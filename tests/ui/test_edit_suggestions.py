@@ -1,0 +1,101 @@
+"""No suggestion fails: each one that the page can offer is run on what it is offered for, and its picture is what it says."""
+
+from functools import lru_cache
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mre.data.scenes import look_instructions
+from mre.data.scenes.looks import LOOKS
+from mre.data.scenes.oracle import score
+from mre.editing import Editor, EditSettings
+from mre.imaging import reduced
+from mre.models.zoo import sure_looks
+from mre.recipes import png_bytes
+from ui.edit_examples import EXAMPLES, PHOTOS, SCENE_SIZE, example_of
+from ui.edit_suggestions import MOST_AT_FIRST, MOST_COMPLETIONS, offered, suggestions
+
+MODELS = ("tiny", "tiny-baseline")
+DRAWN = [example for example in EXAMPLES if not example.photo]
+PHOTO_EXAMPLES = {example.photo: example for example in EXAMPLES if example.photo}
+SMALL = 256                  # the model works at 128
+
+
+@pytest.fixture(scope="module")
+def editors():
+    torch.set_num_threads(1)
+    return {name: Editor(name, device="cpu") for name in MODELS}
+
+
+@lru_cache(maxsize=16)
+def small(example) -> Image.Image:
+    return reduced(example.picture(), SMALL)
+
+
+def left_out(editor, picture: Image.Image, look: str, instruction: str) -> float:
+    """The squared distance of the edit from the true look, by that of the picture: 0 is the look itself, 1 as far from it as before."""
+    result = editor.edit(picture, EditSettings(instruction))
+    before, made = (np.asarray(one, np.float32) / 255 for one in (result.seen, result.made))
+    asked = LOOKS[look](before)
+    return float(((made - asked) ** 2).mean() / ((before - asked) ** 2).mean())
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("number", range(MOST_AT_FIRST))
+def test_a_look_suggested_at_first_is_what_any_picture_gets(editors, model, number):
+    look = sure_looks(model)[number]
+    instruction = suggestions(model, "", None)[number]
+    assert instruction in look_instructions(look)
+    for example in (*DRAWN, *PHOTO_EXAMPLES.values()):
+        assert left_out(editors[model], small(example), look, instruction) < 0.5, (instruction, example.file_name, example.edit_type)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_other_wording_that_is_offered_while_typing_works_too(editors, model):
+    """On one photograph, so that it does not take a minute."""
+    for look in sure_looks(model):
+        for instruction in look_instructions(look)[1:]:
+            assert left_out(editors[model], small(PHOTO_EXAMPLES["cat.jpg"]), look, instruction) < 0.5, instruction
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("example", DRAWN, ids=lambda example: example.edit_type)
+def test_a_drawn_examples_own_suggestion_is_good_in_the_oracles_eyes(editors, model, example):
+    assert suggestions(model, "", example)[0] == example.instruction
+    triplet = example.triplet(128)
+    picture = editors[model].edit(example.picture(), EditSettings(example.instruction)).image.resize((128, 128), Image.Resampling.LANCZOS)
+    scores = score(triplet, np.asarray(picture)).scores
+    assert scores[0] > 3
+    assert scores[1] > 3
+
+
+def test_photo_examples_say_looks_that_are_done(editors):
+    said = {text: look for look in sure_looks("tiny") for text in look_instructions(look)}
+    for example in EXAMPLES:
+        if example.photo:
+            look = said[example.instruction]
+            assert left_out(editors["tiny"], small(example), look, example.instruction) < 0.5, example
+
+
+def test_things_are_only_suggested_for_the_scene_that_has_them(tmp_path):
+    for model in MODELS:
+        for example in (None, *DRAWN):
+            extra = set(offered(model, example)) - set(offered(model, None))
+            assert extra == ({example.instruction} if example else set())
+    (tmp_path / "renamed.png").write_bytes(png_bytes(DRAWN[2].picture()))
+    assert example_of(tmp_path / "renamed.png") == DRAWN[2]
+    Image.new("RGB", (SCENE_SIZE, SCENE_SIZE)).save(tmp_path / "other.png")
+    for other in (tmp_path / "other.png", PHOTOS / "cat.jpg", tmp_path / "none.png", None):
+        assert example_of(other) is None
+
+
+def test_what_is_typed_is_gone_on_from_and_a_whole_suggestion_brings_the_others():
+    assert suggestions("tiny", "turn it", None)[0].startswith("turn it into")
+    assert "make it black and white" in suggestions("tiny", "please whi", None)
+    assert len(suggestions("tiny", "m", None)) == MOST_COMPLETIONS
+    others = suggestions("tiny", "make it look like  Sunset", None)
+    assert len(others) == MOST_AT_FIRST
+    assert "make it look like sunset" not in others
+    assert suggestions("reward-insp2p", "", None) == suggestions("tiny-untrained", "make", DRAWN[0]) == []

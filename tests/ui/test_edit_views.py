@@ -1,0 +1,149 @@
+"""Large photos: views as large as a screen, the rest when somebody looks; progress that says what goes on and is never full too early."""
+
+import html
+import io
+import re
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import expect
+
+from mre.editing import Turns
+from mre.imaging import open_image
+from tests.fake_editing import fake_editor
+from tests.ui.serving import browser, served
+from ui.app import build_app
+from ui.edit_run import run_edit
+from ui.edit_views import SCALE, VIEW_SIDE, colour_of, difference_map, measure, view_of
+from ui.edit_visit import Visit
+from ui.studio import Studio, StudioSettings
+
+VALUES = ("make it blue", 5, 5, 5, "", "", "", 2, 0, 0, 42, "default", "off", "auto")
+
+
+def grainy(size: tuple[int, int]) -> Image.Image:
+    pixels = np.random.default_rng(4).integers(0, 256, (size[1] // 20, size[0] // 20, 3), dtype=np.uint8)
+    return Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    path = tmp_path_factory.mktemp("photos") / "large.jpg"
+    exif = Image.Exif()
+    exif[0x010E] = "taken at home"
+    grainy((2400, 1600)).save(path, quality=90, exif=exif)
+    return path
+
+
+def test_two_pictures_are_measured_pixel_by_pixel():
+    first = grainy((300, 600))
+    second = np.array(first)
+    second[100:200, :100] = np.where(second[100:200, :100] > 127, 0, 255)
+    second[300, 7, 1] ^= 2                                       # by no more than is counted
+    change = measure(first, Image.fromarray(second))
+    away = np.abs(np.asarray(first, int) - second.astype(int)).max(axis=2)
+    assert change.share == pytest.approx((away > 2).mean())
+    assert change.top == away.max()
+    assert (measure(first, first).share, measure(first, first).top) == (0, 32)
+    shown = np.asarray(difference_map(first, Image.fromarray(second)).convert("RGB"))
+    for row, column in ((0, 0), (150, 50), (500, 200)):
+        assert tuple(shown[row, column]) == colour_of(away[row, column] / change.top)
+    assert (colour_of(0.0), colour_of(1.0)) == (SCALE[0], SCALE[-1])
+
+
+def test_a_view_is_lossless_where_it_can_be_and_small_where_it_must():
+    small, big = grainy((800, 600)), grainy((2400, 1800))
+    data, name = view_of(small)
+    assert (name, np.array_equal(np.asarray(open_image(data)), np.asarray(small))) == ("view.png", True)
+    data, name = view_of(big)
+    assert (name, open_image(data).size) == ("view.jpg", (1600, 1200))
+
+
+def told(studio, visit, photo, editor="quick") -> list[tuple[str, float | None]]:
+    """What a run says and how full its bar is, step by step."""
+    news = []
+    for progress, _ in run_edit(studio, visit, "en", False, False, str(photo), editor, *VALUES):
+        share = re.search(r'aria-valuenow="(\d+)"', progress)
+        news.append((re.sub(r" · .*", "", html.unescape(re.sub("<[^>]*>", "", progress))), int(share[1]) if share else None))
+    return news
+
+
+def test_progress_says_what_goes_on_and_is_full_only_at_the_end(large):
+    turns = Turns()
+    studio = Studio(StudioSettings(), {"quick": fake_editor("quick", 0.01, turns)})
+    studio.editor().pipeline()
+    news = told(studio, Visit(studio.shelf), large)
+    words = list(dict.fromkeys(said for said, _ in news))
+    assert words[:-1] == ["Reading the photo…", "Step 0 of 2", "Step 1 of 2", "Step 2 of 2", "Putting the photo's own detail back…",
+                          "Writing the picture…"]
+    assert words[-1].startswith("Done in ")
+    shares = [share for _, share in news[:-1]]
+    assert shares == sorted(shares)
+    assert shares[-1] < 100
+
+
+def test_a_bad_setting_is_said_before_the_photo_is_read():
+    studio = Studio(StudioSettings(), {"quick": fake_editor("quick")})
+    with pytest.raises(Exception, match="steps must be"):
+        list(run_edit(studio, Visit(studio.shelf), "en", False, False, "/none.jpg", "quick", *VALUES[:7], 300, *VALUES[8:]))
+
+
+def test_the_files_of_a_large_edit_go_with_the_visit(large):
+    studio = Studio(StudioSettings(), {"quick": fake_editor("quick")})
+    visit = Visit(studio.shelf)
+    told(studio, visit, large)
+    entry = visit.entries[0]
+    assert all(studio.shelf.get(token) for token in entry.tokens)
+    assert studio.shelf.path(entry.photo.token).read_bytes() == large.read_bytes(), "the photo is kept as it was sent, not encoded anew"
+    assert studio.shelf.get(entry.photo.view).size < 2_000_000
+    visit.close()
+    assert studio.shelf.bytes_used == 0
+
+
+@pytest.fixture
+def page(chromium, tmp_path):
+    app = build_app(StudioSettings(data=tmp_path), {"quick": fake_editor("quick", 0.0, Turns())})
+    with served(app) as url, browser(chromium) as chrome:
+        tab = chrome.new_page(viewport={"width": 1280, "height": 900}, locale="en-US")
+        tab.set_default_timeout(120_000)
+        tab.goto(url)
+        tab.wait_for_selector("#examples .shot")
+        tab.studio = app.state.studio
+        yield tab
+
+
+def test_the_whole_of_a_large_picture_is_sent_on_zooming_in_and_the_difference_on_looking(page, large):
+    asked = []
+    page.on("request", lambda request: asked.append(re.sub(r"[A-Za-z0-9_-]{32}", "TOKEN", request.url.partition("/views/")[2]))
+            if "/views/" in request.url else None)
+    page.set_input_files("#photo input[type=file]", large)
+    page.wait_for_selector("#seen >> text=2400 × 1600")
+    page.fill("#instruction textarea, #instruction input", "make it blue")
+    page.click("#run")
+    before = page.locator("#look .pane.one .before")
+    expect(before).to_have_js_property("naturalWidth", VIEW_SIDE)
+    assert asked == []
+    page.click("#look [data-mode=difference]")
+    expect(page.locator("#look .difference")).to_have_js_property("naturalWidth", VIEW_SIDE)
+    assert asked == ["TOKEN/TOKEN/difference.png"]
+    page.click("#look [data-mode=slide]")
+    page.locator("#look .pane.one").scroll_into_view_if_needed()
+    box = page.locator("#look .pane.one").bounding_box()
+    page.mouse.move(box["x"] + 200, box["y"] + 60)
+    page.mouse.wheel(0, -700)
+    expect(before).to_have_js_property("naturalWidth", 2400)
+    expect(page.locator("#look .pane.one .after")).to_have_js_property("naturalWidth", 2400)
+    whole = httpx.get(before.evaluate("image => image.src")).content
+    assert np.array_equal(np.asarray(open_image(whole)), np.asarray(open_image(large)))
+    assert b"home" not in whole
+    token = next(iter(page.studio.visits.values())).entries[0].photo.token
+    address = page.url + f"views/{token}/whole.png"
+    assert open_image(io.BytesIO(httpx.get(address).content)).size == (2400, 1600)
+    assert httpx.get(page.url + "views/nothing/whole.png").status_code == 404
+    assert httpx.get(page.url + f"views/{token}/nothing/difference.png").status_code == 404
+    for visit in list(page.studio.visits.values()):
+        visit.close()
+    assert httpx.get(address).status_code == 404, "what was made goes with the visit"
+    assert page.studio.shelf.bytes_used == 0

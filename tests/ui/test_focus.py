@@ -1,0 +1,79 @@
+"""The keyboard's place is to be seen: on every control of the Edit page something changes when it has the focus."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mre.editing import Turns
+from mre.models.zoo import ASSETS
+from tests.fake_editing import fake_editor
+from tests.ui.serving import browser, served
+from ui.app import build_app
+from ui.studio import StudioSettings
+
+SECONDS = 120_000
+CHANGED_PIXELS = 100         # by more than 40 levels: a ring of two pixels around the smallest button has twice as many
+MARGIN = 8
+PLACE = """() => { const e = document.activeElement; if (!e || e === document.body) return null;
+    const box = e.getBoundingClientRect();
+    const text = e.getAttribute('aria-label') || e.textContent.trim().slice(0, 30);
+    return {name: `${e.tagName} ${e.type || ''} ${e.closest('[id]')?.id} ${text}`,
+            box: [box.x, box.y, box.width, box.height]}; }"""
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    turns = Turns()
+    with served(build_app(StudioSettings(data=tmp_path_factory.mktemp("data")), {"quick": fake_editor("quick", 0.01, turns)})) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def chrome(chromium):
+    with browser(chromium) as running:
+        yield running
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_control_that_the_keyboard_reaches_shows_it(chrome, address, scheme):
+    context = chrome.new_context(viewport={"width": 1280, "height": 900}, locale="en-US", color_scheme=scheme)
+    page = context.new_page()
+    page.set_default_timeout(SECONDS)
+    page.goto(address)
+    page.wait_for_selector("#examples .shot")
+    page.add_style_tag(content="* { transition: none !important; animation: none !important; scroll-behavior: auto !important; }")
+    page.set_input_files("#photo input[type=file]", ASSETS / "photos" / "cat.jpg")
+    page.wait_for_selector("#seen img")
+    page.fill("#instruction textarea, #instruction input", "make it blue")
+    page.click("#more button")
+    page.click("#reward-texts button")
+    page.click("#run")
+    page.wait_for_selector("#look .mre-viewer")
+    page.wait_for_selector("#history .shot")
+    page.click("#edit-tools button[role=tab]:has-text('Sweep')")
+    page.wait_for_selector("#sweep-run")
+    page.wait_for_timeout(500)
+    page.evaluate("() => { document.activeElement.blur(); window.scrollTo(0, 0); document.body.tabIndex = -1; document.body.focus(); }")
+    reached, unseen = [], []
+    for _ in range(200):
+        page.keyboard.press("Tab")
+        if (place := page.evaluate(PLACE)) is None:
+            break
+        x, y, width, height = place["box"]
+        left, top = max(0, x - MARGIN), max(0, y - MARGIN)
+        clip = {"x": left, "y": top, "width": min(width + 2 * MARGIN, 1280 - left), "height": min(height + 2 * MARGIN, 900 - top)}
+        focused = page.screenshot(clip=clip)
+        page.evaluate("() => { window.last = document.activeElement; window.last.blur(); }")
+        plain = page.screenshot(clip=clip)
+        page.evaluate("() => window.last.focus({preventScroll: true})")
+        one, other = (np.asarray(Image.open(io.BytesIO(shot)).convert("RGB"), int) for shot in (focused, plain))
+        reached.append(place["name"])
+        if (np.abs(one - other).max(axis=2) > 40).sum() < CHANGED_PIXELS:
+            unseen.append(place["name"])
+    context.close()
+    assert unseen == []
+    for name in ("range slider for Following", "range slider for Preserving", "range slider for Image quality", "Position of the divider",
+                 "INPUT number seed", "TEXTAREA textarea instruction", "sweep-run"):
+        assert any(name in one for one in reached), f"{name} is not among {reached}"
