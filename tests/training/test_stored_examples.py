@@ -134,7 +134,7 @@ def test_released_rewards_join_parquet_rows_by_a_map(config, tree, parquet, tmp_
     with pytest.raises(DataError, match="row_map says which Parquet row a folder is"):
         StoredExamples(dataclasses.replace(config, data_dir=parquet))
     for content, said in (({kept[0]: row_map[kept[0]]}, "has no row for"), ({"a": "x"}, "not FILE.parquet#ROW"),
-                          ({"a": "x.parquet#1", "b": "x.parquet#1"}, "stands twice"), ([1], "one row")):
+                          ({"a": "x.parquet#1", "b": "x.parquet#1"}, "duplicate key"), ([1], "one row")):
         (tmp_path / "bad.json").write_text(json.dumps(content))
         with pytest.raises(DataError, match=said):
             StoredExamples(dataclasses.replace(config, data_dir=parquet, row_map=tmp_path / "bad.json"))
