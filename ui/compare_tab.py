@@ -15,6 +15,7 @@ import gradio as gr
 
 from mre.errors import MreError
 from ui.compare_sources import Sources, read_sources, run_names, study_names
+from ui.door import caller_of
 from ui.pictures import address
 from ui.studio import Studio
 from ui.texts import add_texts, language_of, say, t
@@ -163,6 +164,7 @@ def on_compare(studio: Studio, reread: bool = True, from_link: bool = False) -> 
             yield [skip] * 14
             return
         visit = visit or Visit()
+        studio.shelf.reserve(visit.id, caller_of(studio, request))
         try:
             if reread or visit.sources is None:
                 yield [visit, skip, _note(say("cmp_reading", language)), *rest[1:]]

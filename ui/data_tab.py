@@ -14,6 +14,7 @@ from mre.data.rewardedit import TripletReward
 from mre.errors import MreError
 from mre.recipes import png_bytes
 from mre.rewards import NOTHING_WRONG, PERSPECTIVES
+from ui.door import caller_of
 from ui.names import perspective_names
 from ui.pictures import address
 from ui.studio import Studio
@@ -132,6 +133,7 @@ def on_filter(studio: Studio, step: int) -> Callable:
         page = min(max(0, page + step), pages - 1) if step else 0
         owner = f"data {request.session_hash}"
         studio.shelf.drop_owner(owner)
+        studio.shelf.reserve(owner, caller_of(studio, request))
         cards = "".join(card_html(studio, data, row, owner, language) for row in rows[page * PAGE:(page + 1) * PAGE])
         told = say("data_count", language, shown=len(rows), total=len(data.rows), page=page + 1, pages=pages)
         return [f"<div class='data-cards'>{cards}</div>" if rows else f"<p class='notice plain'>{say('data_none', language)}</p>",

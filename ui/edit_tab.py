@@ -28,7 +28,7 @@ from ui import (
     edit_words,
     pictures,
 )
-from ui.door import keep_as_input
+from ui.door import caller_of, keep_as_input
 from ui.edit_form import Form
 from ui.edit_run import note, run_edit
 from ui.edit_viewer import empty_viewer, viewer
@@ -144,8 +144,8 @@ def build(studio: Studio) -> None:
 
 def add_routes(app: FastAPI, studio: Studio) -> None:
     """Visitors' pictures and those of the examples."""
-    pictures.add_routes(app, studio.shelf)
-    edit_views.add_routes(app, studio.shelf)
+    pictures.add_routes(app, studio)
+    edit_views.add_routes(app, studio)
     edit_examples.add_routes(app)
 
 
@@ -174,6 +174,7 @@ def visit_of(studio: Studio, visit: Visit | None, request: gr.Request) -> Visit:
     """The visitor's own visit; a new one for whoever has none yet."""
     if visit is None or visit.closed:
         visit = Visit(studio.shelf)
+        studio.shelf.reserve(visit.id, caller_of(studio, request))
     if request and request.session_hash:
         studio.visits[request.session_hash] = visit
     return visit

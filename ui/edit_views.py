@@ -8,14 +8,19 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Request, Response
 from PIL import Image, ImageChops
 
 from mre.errors import MreError
 from mre.imaging import open_image, reduced
 from mre.recipes import png_bytes
+from ui.door import caller_of
 from ui.pictures import MEDIA_TYPES, PictureShelf, address
+
+if TYPE_CHECKING:
+    from ui.studio import Studio
 
 VIEW_SIDE = 1600              # pixels of the longer side; a smaller picture is shown as it is
 CHANGED_LEVELS = 2            # of 255; a smaller difference is not seen and not counted
@@ -124,14 +129,15 @@ def difference_address(before: Kept, after: Kept) -> str:
 
 # -------------------------------------------------------------------------------------------------------------------- serving
 
-def add_routes(app: FastAPI, shelf: PictureShelf) -> None:
-    """What is made when it is asked for. An answer is kept as long as its pictures are; one at a time is made."""
+def add_routes(app: FastAPI, studio: Studio) -> None:
+    """What is made when it is asked for, by whoever may see its pictures. An answer is kept as long as these; one at a time is made."""
+    shelf = studio.shelf
     made: dict[str, str] = {}
     one_at_a_time = threading.Lock()
 
-    def answer(key: str, tokens: tuple[str, ...], make) -> Response:
+    def answer(request: Request, key: str, tokens: tuple[str, ...], make) -> Response:
         pictures = [shelf.get(token) for token in tokens]
-        if None in pictures:
+        if not all(picture and shelf.may_read(picture, caller_of(studio, request)) for picture in pictures):
             return Response("This picture is gone: pictures are deleted when their tab closes.", status_code=404, media_type="text/plain")
         with one_at_a_time:
             if (kept := shelf.get(made.get(key, ""))) is None:
@@ -151,13 +157,13 @@ def add_routes(app: FastAPI, shelf: PictureShelf) -> None:
             return Response("This picture is gone.", status_code=404, media_type="text/plain")
 
     @app.get("/views/{before}/{after}/difference.png", include_in_schema=False)
-    def difference(before: str, after: str, whole: int = 0) -> Response:
+    def difference(request: Request, before: str, after: str, whole: int = 0) -> Response:
         longest = None if whole else VIEW_SIDE
-        return answer(f"{before} {after} {longest}", (before, after), lambda *pair: _png(difference_map(*pair, longest)))
+        return answer(request, f"{before} {after} {longest}", (before, after), lambda *pair: _png(difference_map(*pair, longest)))
 
     @app.get("/views/{token}/whole.png", include_in_schema=False)
-    def whole_picture(token: str) -> Response:
-        return answer(token, (token,), png_bytes)
+    def whole_picture(request: Request, token: str) -> Response:
+        return answer(request, token, (token,), png_bytes)
 
 
 def _png(picture: Image.Image) -> bytes:

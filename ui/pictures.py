@@ -15,15 +15,20 @@ import weakref
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse
 
 from mre.errors import ImageError
 from mre.imaging import open_image
 from mre.recipes import png_bytes
-from ui.uploads import own_folder
+from ui.door import caller_of
+from ui.uploads import Caller, own_folder
+
+if TYPE_CHECKING:
+    from ui.studio import Studio
 
 MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".csv": "text/csv; charset=utf-8"}
 MAX_BYTES = 1_000_000_000
@@ -47,6 +52,7 @@ class PictureShelf:
         self.max_bytes = max_bytes
         self.folder = Path(tempfile.mkdtemp(prefix="pictures-", dir=own_folder()))
         self._pictures: OrderedDict[str, Picture] = OrderedDict()
+        self._readers: dict[str, Caller] = {}
         self._bytes = 0
         self._lock = threading.Lock()
         weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
@@ -72,6 +78,15 @@ class PictureShelf:
             found = self._pictures.get(token)
         return found if found and found.until >= time.monotonic() else None
 
+    def reserve(self, owner: str, reader: Caller) -> None:
+        """Show the files of an owner to one browser alone. Those of owners without a reader go to whoever was told their token."""
+        with self._lock:
+            self._readers[owner] = reader
+
+    def may_read(self, picture: Picture, caller: Caller) -> bool:
+        reader = self._readers.get(picture.owner)
+        return reader is None or (reader.identity, reader.visit) == (caller.identity, caller.visit)
+
     def path(self, token: str) -> Path:
         """The file of a token. Raises ImageError when it is gone."""
         if (found := self.get(token)) is None:
@@ -87,6 +102,7 @@ class PictureShelf:
     def drop_owner(self, owner: str) -> None:
         """Remove all files of a visit."""
         with self._lock:
+            self._readers.pop(owner, None)
             for token in [token for token, picture in self._pictures.items() if picture.owner == owner]:
                 self._remove(token)
 
@@ -105,12 +121,14 @@ def address(token: str, name: str = "picture.png", *, plain: bool = False) -> st
     return f"/pictures/{token}/{quote(name)}" + ("?plain=1" if plain else "")
 
 
-def add_routes(app: FastAPI, shelf: PictureShelf) -> None:
-    """Serve the shelf."""
+def add_routes(app: FastAPI, studio: Studio) -> None:
+    """Serve the shelf: a visitor's pictures to their own browser, a program's to whoever has the address."""
+    shelf = studio.shelf
+
     @app.get("/pictures/{token}/{name}", include_in_schema=False)
-    def picture(token: str, name: str, plain: int = 0) -> Response:
+    def picture(request: Request, token: str, name: str, plain: int = 0) -> Response:
         headers = {"Cache-Control": "private, max-age=3600", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
-        if (found := shelf.get(token)) is None:
+        if (found := shelf.get(token)) is None or not shelf.may_read(found, caller_of(studio, request)):
             return Response("This picture is gone: pictures are deleted when their tab closes.", status_code=404, media_type="text/plain")
         media = MEDIA_TYPES.get(Path(found.name).suffix, "application/octet-stream")
         try:

@@ -304,6 +304,22 @@ def test_an_upload_is_used_by_its_own_session_and_no_other(site):
     assert stranger.get("/gradio_api/queue/data?session_hash=one").status_code == 404
 
 
+def test_a_visitors_results_are_shown_to_their_own_browser_and_a_programs_to_whoever_has_the_address(site):
+    client, stranger = site.client("ada"), site.client("vera")
+    walk = Walk(client)
+    look = next(function for function in walk.functions if function["api_name"] == "look")          # the Data tab
+    shown = set(re.findall(r"/pictures/[\w/.-]+png", walk.run(look, walk.plain_values(look), "data-session").text))
+    assert shown
+    for address in shown:
+        assert client.get(address).status_code == 200
+        assert (stranger.get(address).status_code, stranger.get(address).text) == (404, stranger.get("/pictures/x/a.png").text)
+        token = address.split("/")[2]
+        for made in (f"/views/{token}/whole.png", f"/views/{token}/{token}/difference.png"):
+            assert [someone.get(made).status_code for someone in (client, stranger, client)] == [200, 404, 200]
+    made = re.search(r"/pictures/[\w-]+/edited.png", called(client, "edit", edit_values(file(upload(client)))))[0]
+    assert stranger.get(made).status_code == 200
+
+
 def test_a_program_without_cookies_edits_with_what_it_uploaded_once(site):
     """As curl does: nothing but the answer of the upload ties the two requests together."""
     headers = {"Cookie": f"mre_session={site.client().cookies['mre_session']}"} if site.signed else {}
