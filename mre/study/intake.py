@@ -148,7 +148,7 @@ def read_items(sources: list[Path], *, methods: tuple[str, ...] = (), fit: bool 
     what = ", ".join(str(source) for source in sources)
     faults += _faults_across(drafts, names, found)
     if faults:
-        raise StudyFaults(what, faults)
+        keep = None                                 # nothing is made of it any more: the pictures are read for their faults alone
     items, cache = [], {}
     for number, (name, draft) in enumerate(drafts.items(), 1):
         item = _item(name, draft, names, fit, inside, cache, keep, faults)
@@ -215,6 +215,8 @@ def _item(name: str, draft: _Draft, methods: list[str], fit: bool, inside: Path 
         faults.append(f"{draft.first.place}: original: {error}")
     edits = {}
     for method in methods:
+        if method not in draft.edits:               # told as a fault of the table
+            continue
         row = draft.edits[method]
         try:
             picture = rebuild(_inside(row, "edited", inside), size=original.size if fit and original else None)
@@ -224,7 +226,7 @@ def _item(name: str, draft: _Draft, methods: list[str], fit: bool, inside: Path 
             edits[method] = _kept(picture, keep)
         except (ImageError, DataError) as error:
             faults.append(f"{row.place}: edited: {error}")
-    if len(faults) > before:
+    if len(faults) > before or len(edits) < len(methods):
         return None
     details = {method: {key: row[key] for key in DETAILS if row[key]} for method, row in draft.edits.items()}
     return Item(name, draft.first["edit_type"], draft.first["instruction"], original, edits, details)

@@ -67,6 +67,16 @@ def test_every_fault_of_a_folder_is_listed_with_its_row(store, edits):
     assert told.count("\n") == 2
 
 
+def test_faults_of_table_and_pictures_are_listed_together_and_no_picture_is_kept(store, edits):
+    set_cell(edits, 13, "instruction", "")                  # item-005 then lacks an edit, too
+    (edits / "tiny" / "item-000.png").write_bytes(b"no picture")
+    told = faults_of(store, edits)
+    for part in ("row 13: instruction is empty", "item 'item-005' has no edit by tiny-baseline", "row 2: edited:"):
+        assert part in told, part
+    with store.read() as connection:
+        assert connection.execute(sa.text("select count(*) from images")).scalar_one() == 0
+
+
 def test_faults_of_the_table_itself_are_listed_with_their_rows(store, edits):
     for row, column, value in ((5, "item", "Item-000"), (7, "instruction", "another text"), (9, "method", "tiny"), (10, "instruction", ""),
                                (12, "method", "original")):
