@@ -71,7 +71,7 @@ class EditSettings:
         if self.scheduler not in SCHEDULERS:
             raise SettingsError(f"scheduler must be one of {', '.join(SCHEDULERS)}, got {self.scheduler!r}")
         if self.way_back not in (None, "guided", "replace"):
-            raise SettingsError(f"way back must be guided or replace, got {self.way_back!r}")
+            raise SettingsError(f"restore must be guided or replace, got {self.way_back!r}")
 
     def resolved(self, info: ModelInfo) -> EditSettings:
         """The same settings with the model's defaults filled in."""

@@ -147,7 +147,7 @@ def test_a_loaded_model_goes_on_when_its_folder_is_deleted(untrained, photo, tmp
     ({"seed": 1.5}, "seed must be a whole"), ({"seed": -1}, "seed must be"), ({"steps": 0}, "steps must be"),
     ({"steps": 201}, "steps must be"), ({"guidance_scale": "nan"}, "guidance scale"),
     ({"image_guidance_scale": 31}, "image guidance scale"),
-    ({"scheduler": "magic"}, "scheduler must be one of"), ({"way_back": "x"}, "way back")])
+    ({"scheduler": "magic"}, "scheduler must be one of"), ({"way_back": "x"}, "restore must be")])
 def test_settings_refuse_bad_values_by_name(fields, reason):
     with pytest.raises(SettingsError, match=reason):
         EditSettings(**{"instruction": "make it blue", **fields})

@@ -18,7 +18,7 @@ from ui.uploads import MOST_BYTES, own_folder
 TABS: tuple = (edit_tab, study_tab, research_tab, compare_tab, data_tab)
 
 MOST_SESSIONS = 500           # Gradio keeps about half a megabyte of each
-texts.add_texts({"tagline": ("Say what to change, and how good the change shall be.", "说出要改什么，以及要改得多好。")})
+texts.add_texts({"tagline": ("Say what to change, and how good the edit should be.", "说出要改什么，以及要改得多好。")})
 
 
 def build_app(settings: StudioSettings | None = None, editors: dict[str, Editor] | None = None) -> FastAPI:

@@ -23,7 +23,7 @@ TEXTS = {
     "cmp_people": ("People", "人工"), "cmp_people_mean": ("People's mean", "人工均分"),
     "cmp_judge_mean": ("Judge's mean", "模型均分"), "cmp_bias": ("Bias (judge − people)", "偏差（模型 − 人工）"),
     "cmp_mae": ("Mean error", "平均误差"), "cmp_within": ("Spearman within methods", "方法内 Spearman"),
-    "cmp_ceiling": ("Human ceiling", "人工上限"), "cmp_others": ("Judge in an annotator's place", "模型代替一名标注者"),
+    "cmp_ceiling": ("Human ceiling", "人工上限"), "cmp_others": ("Judge as an extra annotator", "模型作为额外的标注者"),
     "cmp_pooled": ("Spearman, methods pooled", "Spearman（方法混合）"), "cmp_alpha": ("People's alpha (ordinal)", "人工一致性 α（序数）"),
     "cmp_tau": ("Order of methods, tau-b", "方法排序 tau-b"), "cmp_same": ("Same order", "顺序相同"),
     "cmp_yes": ("yes", "是"), "cmp_no": ("no", "否"), "cmp_draws": ("in {share:.0%} of draws", "{share:.0%} 的重采样中相同"),

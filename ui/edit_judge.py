@@ -23,15 +23,15 @@ from ui.texts import add_texts, language_of, say, t
 
 TEXTS = {
     "tab_judge": ("Judge", "评判"),
-    "judge_about": ("Compare the scores you asked for with those a judge gives. Drawn examples are scored by the oracle that drew them, "
-                    "for free; other pictures need a judge (start the studio with --judge NAME) and are sent to it.",
+    "judge_about": ("Compare the scores you asked for with those a judge gives. Synthetic examples are scored by the oracle that drew "
+                    "them, for free; other pictures need a judge (start the studio with --judge NAME) and are sent to it.",
                     "比较你要求的分数和评判者给出的分数。示例中的绘制场景由绘制它的“神谕”免费评分；"
                     "其他图片需要评判模型（用 --judge 名称 启动），并会发送给它。"),
     "judge_run": ("Judge my edit", "评判我的编辑"), "judge_sweep": ("Judge the sweep", "评判整个扫描"),
-    "judge_none": ("No judge is configured, and this is no drawn example, so nobody can score it. Start the studio with --judge NAME.",
+    "judge_none": ("No judge is configured, and this is not a synthetic example: nobody can score it. Start the studio with --judge NAME.",
                    "没有配置评判者，这也不是绘制示例，因此无法评分。请用 --judge 名称 启动。"),
     "judge_nothing": ("Make an edit first.", "请先完成一次编辑。"), "judge_no_sweep": ("Run a sweep first.", "请先运行一次扫描。"),
-    "judge_used_up": ("Visitors have asked this server's judge as much as its host allows. Drawn examples are still scored, for free.",
+    "judge_used_up": ("This server's budget for its judge is exhausted. Synthetic examples are still scored, for free.",
                       "本服务器的评判次数已达主办方的上限；示例中的绘制场景仍可免费评分。"),
     "judge_part": ("{done} of {total} cells judged.", "已评判 {done}/{total} 个单元。"),
     "judge_working": ("Judging {done} of {total}…", "正在评判 {done}/{total}…"),

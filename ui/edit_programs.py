@@ -68,7 +68,7 @@ def build(studio: Studio) -> None:
         picture, recipe = gr.File(label="picture"), gr.JSON(label="recipe")
         picture.postprocess = _as_address
         gr.Button().click(edit_endpoint(studio, page), fields, [picture, recipe], api_name="edit", concurrency_limit=40,
-                          api_description="Edit a picture with an instruction and the scores (0-5) that the edit shall have; returns the "
+                          api_description="Edit a picture with an instruction and the scores (0-5) that the edit should have; returns the "
                                           "address of a PNG, kept for an hour, and the recipe to make it again. Empty model: the first.")
         gr.Button().click(recipe_endpoint(studio, page), photo_field(label="picture"), gr.JSON(label="recipe"), api_name="recipe",
                           concurrency_limit=40, api_description="The recipe inside a PNG that this studio made.")

@@ -42,7 +42,7 @@ from ui.texts import add_texts, language_of, say, t
 OPENED_SECONDS = 0.5          # between the page's opening and the loading of the model
 TEXTS = {
     "tab_edit": ("Edit", "编辑"),
-    "input_here": ("Use as next photo", "作为下一张照片"), "undo": ("Undo", "撤销"),
+    "input_here": ("Edit this result", "编辑此结果"), "undo": ("Undo", "撤销"),
     "download": ("Download PNG (recipe inside)", "下载 PNG（含配方）"), "download_plain": ("without recipe", "不含配方"),
     "privacy": ("Your pictures stay on this server only while this tab is open: they are deleted when it closes.",
                 "图片只在本页面打开期间保存在服务器上，关闭页面后即删除。"),

@@ -62,7 +62,7 @@ class Studio:
         self.turns = Turns()                               # one edit at a time on the device, whichever model
         self.shelf = PictureShelf()
         self.uploads = Uploads()
-        self.closing = threading.Event()                   # set when the process shall end: what runs stops within a step
+        self.closing = threading.Event()                   # set when the process is to end: what runs stops within a step
         if editors is not None:
             self.editors = editors
             self.turns = self.editor().turns
@@ -159,5 +159,5 @@ class Studio:
 
 
 def without_paths(text: str) -> str:
-    """The text with folders taken off file paths: the server's own are nobody's business."""
+    """The text with folders taken off file paths: the server's own must not be exposed."""
     return re.sub(r"(?<![\w:/])(?:[A-Za-z]:)?[/\\](?:[^\s/\\'\":,]+[/\\])+([^\s/\\'\":,]*)", r"\1", text)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 UNTRAINED, UNTRAINED_SEED = {"native_size": 64}, 0
-LEARNED = "Learned from drawn scenes and from photos with drawn edits, in English."
+LEARNED = "Trained on synthetic scenes and on photos with synthetic edits, in English."
 MAX_STEPS = 200
 SCHEDULERS = {"default": None, "ddim": "DDIMScheduler", "dpm-solver": "DPMSolverMultistepScheduler", "unipc": "UniPCMultistepScheduler",
               "euler": "EulerDiscreteScheduler", "euler-ancestral": "EulerAncestralDiscreteScheduler"}
@@ -53,9 +53,9 @@ class Known:
 # What both embedded models do well, and so, it may be hoped, another of their kind.
 SURE_LOOKS = ("sunset", "winter", "night", "foggy", "darker", "vintage", "negative")
 KNOWN = {
-    "tiny": Known("MRE tiny (embedded)", LEARNED + " It changes light, weather, season, colours and style of any photo. Things that it can "
-                  "draw itself (balls, stars, houses and the like) it adds, removes, recolours and covers with patterns, softly and not "
-                  "always in the right place. It does not know what is in your photo.", folder="tiny",
+    "tiny": Known("MRE tiny (embedded)", LEARNED + " It changes light, weather, season, colours and style of any photo. It can add, "
+                  "remove or recolour simple objects (balls, stars, houses), often blurry and sometimes misplaced. It does not know what "
+                  "is in your photo.", folder="tiny",
                   sure_looks=(
                       "sunset", "black_and_white", "winter", "sketch", "night", "sepia", "foggy", "watercolour", "vintage", "warmer",
                       "cooler", "darker", "brighter", "vivid", "negative", "poster")),
@@ -245,7 +245,7 @@ def _local_folder(name: str) -> Path | None:
 
 
 def _shortened(error: ModelError, folder: Path, name: str) -> ModelError:
-    """The same error with the model's name in place of the folder's whole path, which may be nobody's business."""
+    """The same error with the model's name in place of the folder's whole path, which must not be exposed."""
     return ModelError((Path(name).name or name) + str(error).removeprefix(str(folder))) if str(error).startswith(str(folder)) else error
 
 

@@ -113,7 +113,7 @@ def read_accounts(path: Path) -> dict[str, dict[str, str]]:
     try:
         accounts = dict(json.loads(path.read_text(encoding="utf-8"))["accounts"])
     except (ValueError, KeyError, TypeError) as error:
-        raise SettingsError(f"auth: {path}: is no accounts file as `study account` writes it") from error
+        raise SettingsError(f"auth: {path}: not an accounts file as `study account` writes it") from error
     for name, account in accounts.items():
         if not isinstance(account, dict) or account.get("role") not in ROLES or not re.fullmatch(STORED, str(account.get("password"))):
             raise SettingsError(f"auth: {path}: account {name!r} needs a role ({', '.join(ROLES)}) and an argon2id or scrypt password")

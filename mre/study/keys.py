@@ -143,7 +143,7 @@ def _found(store: Store, connection: Connection) -> tuple[Keys | None, bool]:
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, AttributeError) as error:
-        raise SettingsError(f"{path}: is no file of keys as this program writes it") from error
+        raise SettingsError(f"{path}: not a file of keys as this program writes it") from error
     keys = next((keys for keys in known if hmac.compare_digest(keys.check, check)), None)
     if keys is None:
         raise SettingsError(f"{path}: not the present secrets of this database; bring the file along from where they were changed")
