@@ -1,8 +1,10 @@
 """Rules that hold the rooms apart, read from the syntax trees."""
 
 import ast
+import re
 import subprocess
 import sys
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 from tests.conftest import ROOT
@@ -47,3 +49,29 @@ def test_statistics_read_tables_and_never_the_database():
         assert "sqlalchemy" not in imported_roots(path), path
         text = path.read_text(encoding="utf-8")
         assert "from mre.study" not in text.replace("from mre.study.cells import", ""), path
+
+
+BY_OTHERS = {"psycopg", "tensorboard", "pytest-timeout", "ruff"}      # a database URL, torch's log writer, pytest and .ci/run use these
+
+
+def declared(*files: str) -> set[str]:
+    """Names of the distributions that requirement files pin."""
+    lines = [line.strip() for file in files for line in (ROOT / file).read_text(encoding="utf-8").splitlines()]
+    assert all(re.fullmatch(r"[\w.-]+(\[\w+\])?==[\w.]+", line) for line in lines), "every requirement is pinned"
+    return {re.split(r"[\[=]", line)[0].lower().replace("_", "-") for line in lines}
+
+
+def distributions_of(paths: list[Path]) -> set[str]:
+    """Distributions of other people's packages that these files import, as they are installed here."""
+    known = packages_distributions()
+    own = {"mre", "ui", "app", "train", "tests"}
+    imported = set().union(*map(imported_roots, paths)) - own - set(sys.stdlib_module_names)
+    return {name.lower().replace("_", "-") for root in imported for name in known.get(root, [root])}
+
+
+def test_what_is_imported_is_declared_and_what_is_declared_is_used():
+    product = distributions_of([ROOT / "app.py", ROOT / "train.py", *(ROOT / "mre").rglob("*.py"), *(ROOT / "ui").rglob("*.py")])
+    tests = distributions_of(list((ROOT / "tests").rglob("*.py")))
+    assert product <= declared("requirements.txt")
+    assert tests <= declared("requirements.txt", "tests/requirements.txt")
+    assert declared("requirements.txt", "tests/requirements.txt") - BY_OTHERS <= product | tests
