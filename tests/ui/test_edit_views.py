@@ -135,15 +135,17 @@ def test_the_whole_of_a_large_picture_is_sent_on_zooming_in_and_the_difference_o
     page.mouse.wheel(0, -700)
     expect(before).to_have_js_property("naturalWidth", 2400)
     expect(page.locator("#look .pane.one .after")).to_have_js_property("naturalWidth", 2400)
-    whole = httpx.get(before.evaluate("image => image.src")).content
+    own = page.request                                           # with the browser's cookies: nobody else is shown these
+    whole = own.get(before.evaluate("image => image.src")).body()
     assert np.array_equal(np.asarray(open_image(whole)), np.asarray(open_image(large)))
     assert b"home" not in whole
     token = next(iter(page.studio.visits.values())).entries[0].photo.token
     address = page.url + f"views/{token}/whole.png"
-    assert open_image(io.BytesIO(httpx.get(address).content)).size == (2400, 1600)
-    assert httpx.get(page.url + "views/nothing/whole.png").status_code == 404
-    assert httpx.get(page.url + f"views/{token}/nothing/difference.png").status_code == 404
+    assert open_image(io.BytesIO(own.get(address).body())).size == (2400, 1600)
+    assert httpx.get(address).status_code == 404, "a stranger's"
+    assert own.get(page.url + "views/nothing/whole.png").status == 404
+    assert own.get(page.url + f"views/{token}/nothing/difference.png").status == 404
     for visit in list(page.studio.visits.values()):
         visit.close()
-    assert httpx.get(address).status_code == 404, "what was made goes with the visit"
+    assert own.get(address).status == 404, "what was made goes with the visit"
     assert page.studio.shelf.bytes_used == 0
