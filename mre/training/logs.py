@@ -29,7 +29,7 @@ class Table:
 
     def append(self, row: dict[str, object]) -> None:
         with self.path.open("a", newline="", encoding="utf-8") as file:
-            file.write(csv_text((), [[row[name] for name in self.columns]], floats=".8g"))
+            file.write(csv_text((), [[row.get(name, "") for name in self.columns]], floats=".8g"))
 
 
 class RunLog:

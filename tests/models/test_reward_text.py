@@ -25,7 +25,7 @@ def test_the_third_text_is_read_however_long_the_first_two_are(variant):
     assert (condition["reward_text"][0] - condition["reward_text"][1]).abs().max() > 0.01
 
 
-letters = st.text(max_size=90).filter(lambda text: ";" not in text)
+letters = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=90).filter(lambda text: ";" not in text)
 
 
 @pytest.mark.parametrize("variant", EDITORS)

@@ -49,7 +49,7 @@ def test_from_nothing_to_an_embedded_editor_and_on_to_stage_two(program, tree, t
     (["--config", "{folder}/bad.yaml"], "bad.yaml: there is no field 'learning_rates'"),
     (["--preset", "tiny", "--batch-size", "none"], "batch_size must be a whole number, got 'none'"),
     (["--preset", "reward-insp2p", "--mixed-precision", "no", "--data-dir", "{folder}", "--rewards", "{folder}/no.json"],
-     "no.json: cannot be read"),
+     "no.json is missing"),
     (["--preset", "insp2p", "--mixed-precision", "no", "--data-dir", "{folder}/nowhere"], "nowhere: no such folder of triplets"),
     (["--preset", "tiny", "--mixed-precision", "no", "--init-from", "{folder}/no-model"], "no-model"),
 ])

@@ -102,7 +102,7 @@ def test_a_filter_that_nothing_passes_says_so_and_a_bad_one_is_told(studio):
 def test_a_faulty_data_set_is_one_line_without_a_server_path(studio, tmp_path):
     (tmp_path / "rewards" / "bad.jsonl").write_text("not json\n")
     told = data_tab.on_open(studio)("bad.jsonl", "any", REQUEST)[0]
-    assert "line 1: not JSON" in told
+    assert "row 1: not JSON" in told
     assert str(tmp_path) not in told
 
 

@@ -140,7 +140,7 @@ def test_a_new_study_is_refused_with_every_fault_or_made_and_started_and_closed_
 
 
 def test_an_exported_file_is_brought_back_in_the_background_or_refused_with_its_rows(site, page, tmp_path):
-    export_file(site["store"], "scored@2", tmp_path / "s.csv")         # the copy that simulated annotators have scored
+    export_file(site["store"], "scored-simulated", tmp_path / "s.csv")         # the copy that simulated annotators have scored
     text = (tmp_path / "s.csv").read_text(encoding="utf-8")
     (tmp_path / "bad.csv").write_text(text.replace(",0,5,1,", ",0,5,one,", 2), encoding="utf-8")
     inner_tab(page, 4)
@@ -152,7 +152,7 @@ def test_an_exported_file_is_brought_back_in_the_background_or_refused_with_its_
     page.wait_for_selector("#study-said >> text=back was read from the file")
     assert page.input_value("#study-choice input") == "back"
     export_file(site["store"], "back", tmp_path / "again.csv")
-    assert (tmp_path / "again.csv").read_text(encoding="utf-8").replace("\nback,", "\nscored@2,") == text
+    assert (tmp_path / "again.csv").read_text(encoding="utf-8").replace("\nback,", "\nscored-simulated,") == text
 
 
 def test_without_a_choice_of_study_each_button_says_so(tmp_path):
