@@ -105,7 +105,7 @@ def test_a_server_whose_loop_hangs_ends_in_time_too(tmp_path):        # waits se
 def test_told_twice_the_server_ends_at_once(tmp_path):
     running, _ = started(tmp_path, HANG_LOOP.replace("2.5", "0.0"))
     running.send_signal(signal.SIGINT)
-    time.sleep(1.0)                              # two signals in one moment are one
+    time.sleep(2.0)                              # two signals in one moment are one; a busy machine delivers the first one late
     assert seconds_to_end(running, signal.SIGINT) < 5
 
 
