@@ -115,7 +115,8 @@ def build(studio: Studio) -> None:
     gr.on([instruction.change, form.model.change, photo.change], edit_words.on_type(studio), [instruction, form.model, photo], words,
           trigger_mode="always_last", **quiet)
     form.model.input(on_model(studio, form, sweep), [form.model, *sweep.axes], [*form.controls, *sweep.controls], **quiet)
-    gr.on([box.change for box in (photo, *form.settings, form.model)], None, progress, progress, js=FORGET_TROUBLE, **quiet)
+    mended = [photo.change, instruction.change, form.model.input, *(box.input for box in form.settings if box is not instruction)]
+    gr.on(mended, None, progress, progress, js=FORGET_TROUBLE, **quiet)      # by the visitor: what a model's change sets forgets nothing
     words.pick(edit_words.on_pick, None, instruction, **quiet)
     examples.pick(edit_examples.on_pick(studio), None, [photo, instruction], **quiet)
     for chip, text in zip(chips, texts, strict=True):
