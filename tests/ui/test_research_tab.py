@@ -143,7 +143,7 @@ def test_an_exported_file_is_brought_back_in_the_background_or_refused_with_its_
     export_file(site["store"], "scored-simulated", tmp_path / "s.csv")         # the copy that simulated annotators have scored
     text = (tmp_path / "s.csv").read_text(encoding="utf-8")
     (tmp_path / "bad.csv").write_text(text.replace(",0,5,1,", ",0,5,one,", 2), encoding="utf-8")
-    inner_tab(page, 4)
+    inner_tab(page, 5)
     page.fill("#new-name input, #new-name textarea", "back")
     page.set_input_files("#new-import input[type=file]", str(tmp_path / "bad.csv"))
     page.wait_for_selector("#study-said [role=alert] >> text=revision must be a whole number")
