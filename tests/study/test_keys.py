@@ -130,7 +130,7 @@ def test_a_file_that_was_not_brought_along_is_missed_only_where_it_is_needed(pla
     with pytest.raises(SettingsError, match="not the present secrets"):
         _ = place().secret
     file.write_text("{}")
-    with pytest.raises(SettingsError, match="no file of keys"):
+    with pytest.raises(SettingsError, match="not a file of keys"):
         _ = place().secret
     copy.rotate_keys(lost=True)
     visit.enter(copy, study.public_id, key="account/ann")

@@ -74,7 +74,7 @@ def test_a_sweep_that_meets_the_limit_shows_what_was_answered(tmp_path, monkeypa
             visit.add(other.shown)
         visit.sweep = Made(Sweep((), ()), {(place, 0, 0): entry for place, entry in enumerate(visit.entries)})
         said, plot = list(edit_judge.on_sweep(studio)(visit, REQUEST))[-1]
-    assert "as much as its host allows" in said
+    assert "budget for its judge is exhausted" in said
     assert "2 of 3 cells judged" in said
     assert plot.count("<circle") > 3, "the answered cells are in the plot"
 
