@@ -12,8 +12,8 @@ __version__ = "0.2.0"
 _LAZY = {
     "RewardEditPipeline": "mre.pipeline",
     "RewardUNet2DConditionModel": "mre.models.unet",
-    "GatedRewardUNet": "mre.models.gated",
-    "PatchAutoencoder": "mre.models.patch_autoencoder",
+    "GatedRewardUNet": "mre.embedded.gated",
+    "PatchAutoencoder": "mre.embedded.patch_autoencoder",
 }
 __all__ = ["EDIT_TYPES", "PERSPECTIVES", "Reward", "__version__", *_LAZY]
 

@@ -372,7 +372,7 @@ def preview(pipeline: Any, latents: torch.Tensor) -> Image.Image | None:
     """A picture of latents on the way: exact and nearly free for a patch autoencoder, a linear guess at colours for a VAE of 4 channels."""
     import torch
 
-    from mre.models.patch_autoencoder import PatchAutoencoder
+    from mre.embedded.patch_autoencoder import PatchAutoencoder
     with torch.inference_mode():
         first = latents[:1].detach().float().cpu()
         if isinstance(pipeline.vae, PatchAutoencoder):

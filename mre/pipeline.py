@@ -15,9 +15,9 @@ from diffusers.schedulers import KarrasDiffusionSchedulers
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from mre.embedded.gated import GatedRewardUNet
+from mre.embedded.patch_autoencoder import PatchAutoencoder
 from mre.errors import EditStopped, MreError, RewardError
-from mre.models.gated import GatedRewardUNet
-from mre.models.patch_autoencoder import PatchAutoencoder
 from mre.models.quiet import quiet_libraries
 from mre.models.reward_text import encode_reward_texts
 from mre.models.unet import RewardUNet2DConditionModel, refuse_pickle

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from mre.editing import Editor, Turns
-from mre.models.patch_autoencoder import PatchAutoencoder
-from mre.models.words import word_tokenizer
+from mre.embedded.patch_autoencoder import PatchAutoencoder
+from mre.embedded.tokenizer import word_tokenizer
 from mre.models.zoo import FULL_SIZE
 
 INFO = SimpleNamespace(name="fake", title="Fake editor", native_size=64, size_rule="fit", steps=4, guidance_scale=1.5,

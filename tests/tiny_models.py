@@ -6,8 +6,8 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from mre.embedded.tokenizer import word_tokenizer
 from mre.models.unet import RewardUNet2DConditionModel
-from mre.models.words import word_tokenizer
 from mre.pipeline import RewardEditPipeline
 
 TEXT_DIM = 32

@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 import mre
+from mre.embedded.patch_autoencoder import PatchAutoencoder
 from mre.errors import ModelError
 from mre.models import released
 from mre.models.condition import VARIANTS
 from mre.models.hub import HUB_SETTINGS, find_folder
 from mre.models.loading import Loading
-from mre.models.patch_autoencoder import PatchAutoencoder
 from mre.models.quiet import quiet_libraries
 from mre.models.unet import REWARD_SETTINGS, RewardUNet2DConditionModel
 from mre.models.weight_files import (

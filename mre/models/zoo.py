@@ -166,7 +166,7 @@ def describe(name: str) -> ModelInfo:
     """
     known = KNOWN.get(name)
     if name == "tiny-untrained":
-        from mre.models.embedded import SETTINGS
+        from mre.embedded.build import SETTINGS
 
         return _info(name, known, SETTINGS | UNTRAINED, True, capabilities_of(name), f"untrained-{UNTRAINED_SEED}")
     folder = _local_folder(name)
@@ -253,7 +253,7 @@ def _untrained_pipeline() -> RewardEditPipeline:
     """A small embedded editor with random weights, the same each time, in which instruction, reward and seed all leave a trace."""
     import torch
 
-    from mre.models.embedded import build_pipeline
+    from mre.embedded.build import build_pipeline
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(UNTRAINED_SEED)

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from diffusers.models.attention_processor import AttnProcessor
 
+from mre.embedded.build import build_pipeline
 from mre.errors import SettingsError
-from mre.models.embedded import build_pipeline
 from mre.models.quiet import quiet_libraries
 from mre.models.zoo import load_starting_pipeline
 from mre.training.config import EMBEDDED, TrainConfig

@@ -14,7 +14,7 @@ from diffusers.hooks import apply_group_offloading
 from torch import nn
 
 from mre import Reward
-from mre.models.embedded import build_pipeline
+from mre.embedded.build import build_pipeline
 from tests.test_pipeline import edited, photo
 from tests.tiny_models import pipeline, plain_unet, reward_inputs, reward_unet, unet_inputs
 

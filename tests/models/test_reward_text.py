@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mre.embedded.tokenizer import word_tokenizer
 from mre.models.reward_text import fitting_texts
-from mre.models.words import word_tokenizer
 from mre.rewards import PERSPECTIVES, Reward
 from mre.training.config import TrainConfig
 from mre.training.encoding import TextReader

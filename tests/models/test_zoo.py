@@ -12,9 +12,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from mre import Reward
+from mre.embedded.build import build_pipeline
 from mre.errors import ModelError
 from mre.models import zoo
-from mre.models.embedded import build_pipeline
 from tests.conftest import ROOT
 from tests.tiny_models import pipeline, plain_unet
 

@@ -8,9 +8,9 @@ from diffusers import DDIMScheduler
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from mre.data.scenes import vocabulary
-from mre.models.gated import GatedRewardUNet
-from mre.models.patch_autoencoder import PatchAutoencoder
-from mre.models.words import word_tokenizer
+from mre.embedded.gated import GatedRewardUNet
+from mre.embedded.patch_autoencoder import PatchAutoencoder
+from mre.embedded.tokenizer import word_tokenizer
 from mre.pipeline import RewardEditPipeline
 
 NATIVE_SIZE = 128           # pixels of the longer side that it is trained at

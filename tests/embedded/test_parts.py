@@ -8,10 +8,10 @@ import torch
 
 from mre.data.scenes.render import render, textured
 from mre.data.scenes.world import Backdrop, Scene, standard_thing
-from mre.models.edit_head import BLEND, FURTHEST, INK_GAIN, LARGEST_CHANGE, MIX_GAIN, MIXTURE, MOTION, MOVE_GAIN, OVERALL, EditHead
-from mre.models.embedded import build_pipeline
-from mre.models.patch_autoencoder import PatchAutoencoder
-from mre.models.words import word_tokenizer
+from mre.embedded.build import build_pipeline
+from mre.embedded.edit_head import BLEND, FURTHEST, INK_GAIN, LARGEST_CHANGE, MIX_GAIN, MIXTURE, MOTION, MOVE_GAIN, OVERALL, EditHead
+from mre.embedded.patch_autoencoder import PatchAutoencoder
+from mre.embedded.tokenizer import word_tokenizer
 
 WORDS = ["make", "the", "red", "ball", "blue", "tree", "trees", "remove"]
 CHANNELS = EditHead(8).channels

@@ -20,8 +20,8 @@ from diffusers.utils import BaseOutput
 from diffusers.utils.peft_utils import apply_lora_scale
 from torch import Tensor, nn
 
+from mre.embedded.edit_head import OVERALL, EditHead
 from mre.models.condition import RewardSignal, linear
-from mre.models.edit_head import OVERALL, EditHead
 from mre.models.unet import RewardUNet2DConditionModel, keeps_settings_of
 
 POOLS = 4               # weighted means of the instruction's tokens that join the time embedding
