@@ -4,6 +4,7 @@ Importing `mre` is cheap. The classes that diffusers stores by name in a saved p
 """
 
 from importlib import import_module
+from typing import Any
 
 from mre.rewards import EDIT_TYPES, PERSPECTIVES, Reward
 
@@ -12,13 +13,16 @@ __version__ = "0.2.0"
 _LAZY = {
     "RewardEditPipeline": "mre.pipeline",
     "RewardUNet2DConditionModel": "mre.models.unet",
-    "GatedRewardUNet": "mre.embedded.gated",
-    "PatchAutoencoder": "mre.embedded.patch_autoencoder",
 }
 __all__ = ["EDIT_TYPES", "PERSPECTIVES", "Reward", "__version__", *_LAZY]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return getattr(import_module(_LAZY[name]), name)
+    if name[:1].isupper():
+        from mre.families import find_class
+
+        if found := find_class(name):
+            return found
     raise AttributeError(f"module 'mre' has no attribute {name!r}")

@@ -369,14 +369,13 @@ class Editor:
 
 
 def preview(pipeline: Any, latents: torch.Tensor) -> Image.Image | None:
-    """A picture of latents on the way: exact and nearly free for a patch autoencoder, a linear guess at colours for a VAE of 4 channels."""
+    """A picture of latents on the way: as an autoencoder itself says that has a `preview`, a linear guess at colours for a VAE of 4
+    channels, none for others."""
     import torch
-
-    from mre.embedded.patch_autoencoder import PatchAutoencoder
     with torch.inference_mode():
         first = latents[:1].detach().float().cpu()
-        if isinstance(pipeline.vae, PatchAutoencoder):
-            pixels = pipeline.vae.decode((first / pipeline.vae.config.scaling_factor).to(pipeline.vae.dtype)).sample[0].float()
+        if hasattr(pipeline.vae, "preview"):
+            pixels = pipeline.vae.preview(first)[0].float()
         elif first.shape[1] == 4:
             pixels = torch.einsum("chw,cr->rhw", first[0], torch.tensor(LATENT_TO_RGB))
         else:

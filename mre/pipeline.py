@@ -15,8 +15,7 @@ from diffusers.schedulers import KarrasDiffusionSchedulers
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from mre.embedded.gated import GatedRewardUNet
-from mre.embedded.patch_autoencoder import PatchAutoencoder
+from mre import families
 from mre.errors import EditStopped, MreError, RewardError
 from mre.models.quiet import quiet_libraries
 from mre.models.reward_text import encode_reward_texts
@@ -40,12 +39,13 @@ class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
     `size_rule`, which `mre.imaging.fit_size` reads.
     """
 
-    def __init__(self, vae: AutoencoderKL | PatchAutoencoder, text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer,
-                 unet: UNet2DConditionModel | RewardUNet2DConditionModel | GatedRewardUNet, scheduler: KarrasDiffusionSchedulers,
+    def __init__(self, vae: AutoencoderKL, text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer,
+                 unet: UNet2DConditionModel | RewardUNet2DConditionModel, scheduler: KarrasDiffusionSchedulers,
                  safety_checker: Any = None, feature_extractor: Any = None, image_encoder: Any = None,
                  requires_safety_checker: bool = False, default_steps: int = 30, default_guidance_scale: float = 7.5,
                  default_image_guidance_scale: float = 1.5, native_size: int | None = None, size_rule: str = "released") -> None:
-        """The types say which parts of another pipeline `from_pipe` takes over. native_size: pixels; none = the size of the U-Net's."""
+        """The types, and those of the families of models, say which parts of another pipeline `from_pipe` takes over.
+        native_size: pixels; none = the size of the U-Net's."""
         super().__init__(vae, text_encoder, tokenizer, unet, scheduler, safety_checker, feature_extractor, image_encoder,
                          requires_safety_checker)
         native_size = native_size or _native_size(unet, vae)
@@ -173,6 +173,11 @@ class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
         refuse_pickle(kwargs)
         with quiet_libraries():
             super().save_pretrained(save_directory, **kwargs)
+
+    @classmethod
+    def _get_signature_types(cls) -> dict[str, tuple[type, ...]]:
+        types = super()._get_signature_types()
+        return types | {part: (*types[part], *families.part_classes(part).values()) for part in ("vae", "unet")}
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> RewardEditPipeline:

@@ -46,3 +46,7 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):
         """z: (B, 3 f^2, h, w), unscaled. Returns pictures (B, 3, h f, w f)."""
         pixels = F.pixel_shuffle(z, self.config.patch_size)
         return DecoderOutput(sample=pixels) if return_dict else (pixels,)
+
+    def preview(self, latents: Tensor) -> Tensor:
+        """Scaled latents (B, 3 f^2, h, w) -> pictures (B, 3, h f, w f): exact and nearly free, so a run may be watched by it."""
+        return self.decode((latents / self.config.scaling_factor).to(self.dtype)).sample

@@ -17,8 +17,7 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
-import mre
-from mre.embedded.patch_autoencoder import PatchAutoencoder
+from mre import families
 from mre.errors import ModelError
 from mre.models import released
 from mre.models.condition import VARIANTS
@@ -38,7 +37,6 @@ from mre.models.weight_files import (
 )
 
 SWITCHES = ("use_score", "use_text", "use_attention", "use_addition", "perspectives", "variant")
-REWARD_LAYERS = ("reward_condition.", "reward_encoder.", "reward_terms.", "reward_of_the_whole.")
 EDITING_PIPELINES = ("RewardEditPipeline", "StableDiffusionInstructPix2PixPipeline")
 PLAIN_PIPELINES = ("StableDiffusionPipeline",)
 DEFAULTS = ("default_steps", "default_guidance_scale", "default_image_guidance_scale", "native_size", "size_rule")
@@ -118,7 +116,7 @@ def read_unet(cls: type, folder: Path, loading: Loading | None = None, *, widen:
         config |= dict.fromkeys(SWITCHES[:4], False)
     elif "reward_term_pooling" not in config:                                   # saved before there was a choice
         config["reward_term_pooling"] = "tokens"
-    fresh = not cls.is_conditioned(config) and not any(name.startswith(REWARD_LAYERS) for name in tensors)
+    fresh = not cls.is_conditioned(config) and not any(name.startswith(cls.reward_layers) for name in tensors)
     if fresh:
         text_dim = config.get("cross_attention_dim")
         config |= ({"reward_text_dim": text_dim} if isinstance(text_dim, int) else {}) | {"reward_term_pooling": "kinds"} | condition
@@ -131,7 +129,7 @@ def read_unet(cls: type, folder: Path, loading: Loading | None = None, *, widen:
             unet = cls.from_config(config)
         except (TypeError, ValueError, KeyError) as error:
             raise ModelError(f"{folder / 'config.json'}: {error}") from error
-    fill(unet, tensors, folder, but=REWARD_LAYERS if fresh else (), shown=shown)
+    fill(unet, tensors, folder, but=cls.reward_layers if fresh else (), shown=shown)
     if fresh:
         unet.reset_reward_layers()
     return loading.cast(unet, "unet")
@@ -199,7 +197,7 @@ def _named_class(index: Mapping[str, Any], part: str, folder: Path) -> str:
 
 
 def _read_vae(folder: Path, kind: str, loading: Loading) -> nn.Module:
-    classes = {"AutoencoderKL": diffusers.AutoencoderKL, "PatchAutoencoder": PatchAutoencoder}
+    classes = {"AutoencoderKL": diffusers.AutoencoderKL, **families.part_classes("vae")}
     if kind not in classes:
         raise ModelError(f"{folder}: an editor's autoencoder must be one of {', '.join(classes)}, not {kind}")
     config, tensors = read_json(folder / "config.json"), read_tensors(folder, WEIGHTS["vae"], loading.variant)
@@ -259,8 +257,8 @@ def _unet_class(cls: type, config: Mapping[str, Any], folder: Path) -> type:
     name = config.get("_class_name")
     if name == "UNet2DConditionModel":
         return cls
-    found = getattr(mre, name) if name in mre.__all__ else None
-    if not (isinstance(found, type) and issubclass(found, RewardUNet2DConditionModel)):
+    found = {RewardUNet2DConditionModel.__name__: RewardUNet2DConditionModel, **families.part_classes("unet")}.get(str(name))
+    if found is None:
         raise ModelError(f"{folder / 'config.json'}: {name} is not the U-Net of an editor")
     return found
 

@@ -53,6 +53,8 @@ class RewardUNet2DConditionModel(UNet2DConditionModel):
     With nothing to read or nowhere to use it, this is the parent and has the parent's parameters alone.
     """
 
+    reward_layers = ("reward_condition.", "reward_encoder.", "reward_terms.")      # how names of the condition's tensors begin
+
     @register_to_config
     @keeps_settings_of(UNet2DConditionModel)
     def __init__(self, *, use_score: bool = True, use_text: bool = True, use_attention: bool = True, use_addition: bool = True,
