@@ -8,11 +8,17 @@ import gradio as gr
 from fastapi import FastAPI
 
 from mre.editing import Editor
-from ui import compare_tab, data_tab, edit_tab, gate, research_tab, study_tab, texts, theme
-from ui.door import Page
-from ui.sites import Sites, add_site_checks
+from ui import texts, theme
+from ui.compare import tab as compare_tab
+from ui.data import tab as data_tab
+from ui.edit import tab as edit_tab
+from ui.research import tab as research_tab
+from ui.site import gate
+from ui.site.door import Page
+from ui.site.sites import Sites, add_site_checks
+from ui.site.uploads import MOST_BYTES, own_folder
 from ui.studio import Studio, StudioSettings
-from ui.uploads import MOST_BYTES, own_folder
+from ui.study import tab as study_tab
 
 # modules with `title`, `build(studio)` and, where they have own routes, `add_routes(app, studio)`
 TABS: tuple = (edit_tab, study_tab, research_tab, compare_tab, data_tab)
@@ -59,6 +65,6 @@ def build_app(settings: StudioSettings | None = None, editors: dict[str, Editor]
     page.has_launched = page.is_running = True   # mounting leaves Gradio's own checks of files off
     gate.shut(app, studio)
     if page.mcp_server_obj:
-        from ui.agents import answer_agents  # only where the package for agents is installed
+        from ui.site.agents import answer_agents  # only where the package for agents is installed
         answer_agents(studio, page)
     return app

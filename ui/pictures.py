@@ -24,8 +24,8 @@ from fastapi.responses import FileResponse
 from mre.errors import ImageError
 from mre.imaging import open_image
 from mre.recipes import png_bytes
-from ui.door import caller_of
-from ui.uploads import Caller, own_folder
+from ui.site.door import caller_of
+from ui.site.uploads import Caller, own_folder
 
 if TYPE_CHECKING:
     from ui.studio import Studio

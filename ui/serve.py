@@ -19,9 +19,9 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ui.app import build_app
-from ui.sites import Sites
+from ui.site.sites import Sites
+from ui.site.uploads import own_folder, sweep_strays
 from ui.studio import Studio, StudioSettings
-from ui.uploads import own_folder, sweep_strays
 
 UNOPENED_SECONDS = 4.0       # the model loads after this even if nobody opens the page
 GRACE_SECONDS = 2            # for requests that are being answered when the process is told to end

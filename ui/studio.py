@@ -19,12 +19,12 @@ import mre
 from mre.editing import Editor, Turns
 from mre.errors import ModelError, MreError, SettingsError
 from ui.pictures import PictureShelf
-from ui.uploads import Uploads
+from ui.site.uploads import Uploads
 
 if TYPE_CHECKING:
     from mre.study.store import Store
-    from ui.access import Access
-    from ui.edit_visit import Visit
+    from ui.edit.visit import Visit
+    from ui.site.access import Access
 
 EMBEDDED = ("tiny", "tiny-baseline")
 UNTRAINED = "tiny-untrained"
@@ -125,7 +125,7 @@ class Studio:
     @cached_property
     def access(self) -> Access:
         """Who may do what."""
-        from ui.access import Access
+        from ui.site.access import Access
         return Access(self)
 
     @cached_property

@@ -29,7 +29,7 @@ from mre.imaging import fit_size, map_back, open_image, open_reduced, pixel_dige
 from mre.models.zoo import ASSETS
 from tests.conftest import ROOT
 from tests.ui.serving import browser
-from ui.edit_views import difference_map, measure, view_of
+from ui.edit.views import difference_map, measure, view_of
 
 INSTRUCTION = "make it look like sunset"
 

@@ -36,8 +36,8 @@ def serve(data: str, port: str, database: str | None = None) -> None:
     from fastapi import FastAPI
 
     from mre.study.importer import import_file
-    from ui.research_jobs import Jobs
-    from ui.study_pages.routes import add_routes
+    from ui.research.jobs import Jobs
+    from ui.study.pages.routes import add_routes
 
     app, store, jobs = FastAPI(), Store.open(Path(data), database), Jobs()
     add_routes(app, SimpleNamespace(store=store))

@@ -25,8 +25,8 @@ from mre.editing import Editor
 from mre.recipes import read_recipe
 from tests.ui.serving import served
 from ui.app import build_app
+from ui.site.uploads import own_folder
 from ui.studio import StudioSettings
-from ui.uploads import own_folder
 
 
 def picture(number: int) -> bytes:

@@ -10,7 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from mre.study.store import Store
-from ui.study_pages.routes import add_routes
+from ui.study.pages.routes import add_routes
 
 if __name__ == "__main__":
     data, port, *database = sys.argv[1:]

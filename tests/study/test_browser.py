@@ -22,9 +22,9 @@ from mre.study.schema import studies as studies_table
 from mre.study.store import Store
 from tests.study.blinding import Recorder, leaks
 from tests.study.conftest import draw_edits, serving
-from ui import access
-from ui.study_pages import routes
-from ui.study_pages.routes import add_routes
+from ui.site import access
+from ui.study.pages import routes
+from ui.study.pages.routes import add_routes
 
 METHODS = ("zeta-checkpoint-7b", "omega-baseline")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",

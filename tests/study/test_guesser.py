@@ -24,7 +24,7 @@ from mre.study.schema import studies as study_rows
 from mre.study.store import Store
 from tests.study import guesser
 from tests.study.conftest import NO_RULES
-from ui.study_pages.routes import add_routes
+from ui.study.pages.routes import add_routes
 
 STUDIES, PEOPLE, ITEMS = 20, 2, 10       # so many that a guess that is right in nine of ten visits stands out; it takes its seconds
 pytestmark = pytest.mark.timeout(300)

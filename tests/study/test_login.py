@@ -17,7 +17,7 @@ from mre.study import sessions, studies
 from mre.study.accounts import Accounts, invite, write_account
 from mre.study.design import StudyDesign
 from tests.study.conftest import draw_edits, serving
-from ui.login_limits import LIMITS, FairPool, TooManyWaiting, Tries, network_of
+from ui.site.login_limits import LIMITS, FairPool, TooManyWaiting, Tries, network_of
 
 PASSWORDS = {"ada": ("researcher", "correct horse"), "ann": ("annotator", "annotate well")}
 HEADER = {"X-Study": "1"}
@@ -185,7 +185,7 @@ def test_a_session_ended_by_another_process_is_over_soon(studio_app, monkeypatch
     sign_in(client, "ada")
     assert client.get("/config").status_code == 200
     sessions.end_all(studio_app.state.studio.store)
-    monkeypatch.setattr("ui.access.time.monotonic", lambda after=time.monotonic: after() + 6)
+    monkeypatch.setattr("ui.site.access.time.monotonic", lambda after=time.monotonic: after() + 6)
     assert client.get("/config").status_code == 401
 
 

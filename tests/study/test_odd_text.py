@@ -15,7 +15,7 @@ from mre.rewards import Reward
 from mre.study import studies
 from mre.study.export import export_file
 from mre.study.store import UnstorableText
-from ui.study_pages.routes import add_routes
+from ui.study.pages.routes import add_routes
 
 HALF, NUL = "emoji \ud83d cut", "a\0b"
 

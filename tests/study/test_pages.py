@@ -19,7 +19,7 @@ from mre.study.design import StudyDesign
 from mre.study.schema import answers, assignments, ratings
 from mre.study.store import Store
 from tests.study.conftest import draw_edits
-from ui.study_pages.routes import add_routes
+from ui.study.pages.routes import add_routes
 
 SCORES = [[1, 2, 3], [4, 5, 0]]
 

@@ -22,7 +22,7 @@ from mre.study.store import DATABASE_NAME, Store
 from tests.study.conftest import Clock
 from tests.study.test_pages import Browser
 from tests.study.test_participation import Person, started
-from ui.study_pages.routes import add_routes
+from ui.study.pages.routes import add_routes
 
 PROLIFIC = {"PROLIFIC_PID": "5f0a1b2c3d4e5f6a7b8c9d0e", "SESSION_ID": "64aa", "STUDY_ID": "63bb"}
 MTURK = {"workerId": "A1B2C3D4E5F6G7", "assignmentId": "3XYZ", "hitId": "30HIT"}

@@ -117,7 +117,7 @@ def test_the_pages_list_no_study_that_people_cannot_take_part_in(old):
     from fastapi import FastAPI
 
     from tests.study.test_pages import Browser
-    from ui.study_pages.routes import add_routes
+    from ui.study.pages.routes import add_routes
 
     app = FastAPI()
     add_routes(app, SimpleNamespace(store=old))

@@ -18,10 +18,10 @@ from tests.conftest import ROOT
 from tests.fake_editing import INFO, fake_editor
 from ui import theme
 from ui.app import build_app
-from ui.edit_run import run_edit
-from ui.edit_sweep import run_sweep
-from ui.edit_tab import on_stop
-from ui.edit_visit import Visit
+from ui.edit.run import run_edit
+from ui.edit.sweep import run_sweep
+from ui.edit.tab import on_stop
+from ui.edit.visit import Visit
 from ui.studio import EMBEDDED, UNTRAINED, Studio, StudioSettings
 
 

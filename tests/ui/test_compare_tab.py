@@ -12,8 +12,9 @@ from PIL import Image
 
 from mre.rewards import PERSPECTIVES
 from tests.ui.serving import browser, served
-from ui import compare_sources, compare_tab
 from ui.app import build_app
+from ui.compare import sources as compare_sources
+from ui.compare import tab as compare_tab
 from ui.studio import Studio, StudioSettings
 
 EVIL = "<img src=x onerror=alert(1)>"

@@ -11,7 +11,7 @@ from mre.data.reward_browser import DRAWN, Filter, RewardData
 from mre.data.rewardedit import TripletReward
 from mre.errors import DataError
 from mre.rewards import Reward
-from ui import data_tab
+from ui.data import tab as data_tab
 from ui.studio import Studio, StudioSettings
 
 EVIL = "<img src=x onerror=alert(1)>"

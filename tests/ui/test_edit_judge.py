@@ -10,10 +10,10 @@ from mre.recipes import Recipe, png_bytes
 from mre.rewards import Reward
 from mre.sweep import Sweep
 from tests.judge.fake_openai import KEY, FakeOpenAI
-from ui import edit_judge
-from ui.edit_sweep import Made
-from ui.edit_views import keep_edit, measure
-from ui.edit_visit import Entry, Visit
+from ui.edit import judge as edit_judge
+from ui.edit.sweep import Made
+from ui.edit.views import keep_edit, measure
+from ui.edit.visit import Entry, Visit
 from ui.studio import Studio, StudioSettings
 
 REQUEST = SimpleNamespace(headers={}, session_hash="visit-1")
@@ -57,7 +57,7 @@ def test_visitors_together_ask_the_judge_no_more_than_the_host_allows_and_kept_a
         visits = [visit_with_an_edit(studio, colour) for colour in ("blue", "blue", "green", "white", "green")]
         shown = [list(edit_judge.on_one(studio)(visit, REQUEST))[-1] for visit in visits]
         assert [("<td>2</td>" in one) for one in shown] == [True, True, True, False, True], "only the fourth needs the judge beyond six"
-        assert "as much as its host allows" in shown[3]
+        assert "budget for its judge is exhausted" in shown[3]
         assert "--judge-requests" not in shown[3]
         assert "the budget of 6 requests is used up" in caplog.text
         assert server.ledger()["requests"] == 6

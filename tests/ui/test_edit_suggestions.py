@@ -14,8 +14,8 @@ from mre.editing import Editor, EditSettings
 from mre.imaging import reduced
 from mre.models.zoo import sure_looks
 from mre.recipes import png_bytes
-from ui.edit_examples import EXAMPLES, PHOTOS, SCENE_SIZE, example_of
-from ui.edit_suggestions import MOST_AT_FIRST, MOST_COMPLETIONS, offered, suggestions
+from ui.edit.examples import EXAMPLES, PHOTOS, SCENE_SIZE, example_of
+from ui.edit.suggestions import MOST_AT_FIRST, MOST_COMPLETIONS, offered, suggestions
 
 MODELS = ("tiny", "tiny-baseline")
 DRAWN = [example for example in EXAMPLES if not example.photo]

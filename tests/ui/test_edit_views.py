@@ -15,9 +15,9 @@ from mre.imaging import open_image
 from tests.fake_editing import fake_editor
 from tests.ui.serving import browser, served
 from ui.app import build_app
-from ui.edit_run import run_edit
-from ui.edit_views import SCALE, VIEW_SIDE, colour_of, difference_map, measure, view_of
-from ui.edit_visit import Visit
+from ui.edit.run import run_edit
+from ui.edit.views import SCALE, VIEW_SIDE, colour_of, difference_map, measure, view_of
+from ui.edit.visit import Visit
 from ui.studio import Studio, StudioSettings
 
 VALUES = ("make it blue", 5, 5, 5, "", "", "", 2, 0, 0, 42, "default", "off", "auto")

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from mre.errors import DataError, StudyError
-from ui.research_jobs import MOST_WAITING, Jobs
+from ui.research.jobs import MOST_WAITING, Jobs
 
 
 def wait_for(job) -> None:

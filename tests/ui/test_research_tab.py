@@ -18,7 +18,7 @@ from tests.study.test_participants import Recruit
 from tests.study.test_participation import started
 from tests.ui.serving import browser, served
 from ui.app import build_app
-from ui.research_tab import Desk
+from ui.research.tab import Desk
 from ui.studio import Studio, StudioSettings
 
 EVIL = "<img src=x onerror=alert(1)>"

@@ -20,7 +20,7 @@ from mre.study.design import StudyDesign
 from tests.study.conftest import draw_edits, serving
 from tests.tls_proxy import tls_proxy
 from tests.ui.serving import BROWSER_FLAGS
-from ui.sites import Sites, add_site_checks, host_of
+from ui.site.sites import Sites, add_site_checks, host_of
 
 STUDIO, SIBLING = "studio.lab.example", "evil.lab.example"
 HEADER = {"X-Study": "1"}

@@ -34,10 +34,10 @@ from tests.conftest import ROOT
 from tests.fake_editing import fake_editor
 from tests.ui.attacks import META, Walk, places_of, shapes, watching
 from tests.ui.serving import served
-from ui import gate
 from ui.app import build_app
+from ui.site import gate
+from ui.site.uploads import MOST_BYTES, VISIT, Caller, NotUploaded, Uploads, safe_name
 from ui.studio import StudioSettings
-from ui.uploads import MOST_BYTES, VISIT, Caller, NotUploaded, Uploads, safe_name
 
 PASSWORDS = {"ada": ("researcher", "correct horse"), "vic": ("visitor", "battery staple"), "vera": ("visitor", "battery staple 2")}
 SECRET_COLOUR = (201, 17, 88)
@@ -446,7 +446,7 @@ def test_uploads_go_with_their_session_and_when_nobody_uses_them():
 
 
 def test_folders_that_a_killed_process_left_are_gone_when_the_next_one_starts(tmp_path):
-    code = ("import os, signal, sys; from ui.uploads import own_folder, Uploads, Caller\n"
+    code = ("import os, signal, sys; from ui.site.uploads import own_folder, Uploads, Caller\n"
             "uploads = Uploads(); kept = uploads.put(b'secret', 'a.png', Caller()); print(kept.file, flush=True); {end}")
     env = {**os.environ, "GRADIO_TEMP_DIR": str(tmp_path)}
 

@@ -1,0 +1,1 @@
+"""The Compare tab: how well scores of people and judges agree."""

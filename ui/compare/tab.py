@@ -1,0 +1,271 @@
+"""The Compare tab: do automatic scores agree with people's, where, and how surely?"""
+
+from __future__ import annotations
+
+import html
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from importlib import import_module
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+import gradio as gr
+
+from mre.errors import MreError
+from ui.compare.sources import Sources, read_sources, run_names, study_names
+from ui.pictures import address
+from ui.site.door import caller_of
+from ui.studio import Studio
+from ui.texts import add_texts, language_of, say, t
+
+if TYPE_CHECKING:
+    from mre.agreement.comparison import Comparison
+    from mre.agreement.sides import Options
+
+DRAWS = 1000
+SCHEMES = ("mre", "viescore")
+STATISTICS = ("ui.compare.view", "mre.agreement.comparison", "mre.agreement.plots")     # slow imports, made while a visitor looks around
+CARDS = 12
+SIGNS = ("both", "judge higher", "judge lower")
+TEXTS = {
+    "tab_compare": ("Compare", "对比"),
+    "cmp_intro": ("Do automatic scores agree with people? Choose both sides; scores are joined edit by edit. Nothing leaves this machine.",
+                  "自动评分与人工一致吗？请选择两方数据；分数按编辑逐一配对，数据不会离开本机。"),
+    "cmp_human_side": ("People", "人工评分"), "cmp_judge_side": ("Judge", "模型评分"),
+    "cmp_study": ("Study of this studio", "本平台的研究"), "cmp_run": ("Judge run of this studio", "本平台的评判任务"),
+    "cmp_upload_human": ("or upload ratings (CSV)", "或上传人工评分（CSV）"),
+    "cmp_upload_judge": ("or upload judge scores (CSV)", "或上传模型评分（CSV）"),
+    "cmp_upload_edits": ("edits.csv: edit types, source images (optional)", "edits.csv：编辑类型、原图（可选）"),
+    "cmp_scheme": ("Scheme", "方案"), "cmp_mre": ("per perspective, 0–5", "逐维度，0–5"),
+    "cmp_viescore": ("SC, PQ, O, 0–1", "SC、PQ、O，0–1"),
+    "cmp_go": ("Compare", "开始对比"), "cmp_judges": ("Judges", "评判模型"), "cmp_methods": ("Methods", "方法"),
+    "cmp_types": ("Edit types", "编辑类型"), "cmp_all": ("all", "全部"), "cmp_again": ("Apply", "应用"),
+    "cmp_reading": ("Reading both sides …", "正在读取数据……"),
+    "cmp_values": ("Values are there; drawing intervals ({done} of {total}) …", "数值已就绪；正在计算区间（{done}/{total}）……"),
+    "cmp_done": ("{figures} figures; {rule}", "{figures} 个指标；{rule}"),
+    "cmp_largest": ("Largest disagreements", "最大分歧"), "cmp_of": ("Perspective and judge", "维度与模型"),
+    "cmp_sign": ("Direction", "方向"),
+    "cmp_both": ("both", "两者"), "cmp_higher": ("judge higher", "模型更高"), "cmp_lower": ("judge lower", "模型更低"),
+    "cmp_type": ("Edit type", "编辑类型"),
+    "cmp_reveal": ("Show methods", "显示方法"),
+}
+add_texts(TEXTS)
+title = t("tab_compare")
+KEEP_LINK = """(query) => { const url = new URL(location.href); for (const key of [...url.searchParams.keys()]) if (key.startsWith('cmp_'))
+url.searchParams.delete(key); for (const [key, value] of new URLSearchParams(query || '')) url.searchParams.append(key, value);
+history.replaceState(history.state, '', url); }"""
+OPEN_TAB = """() => { if (![...new URLSearchParams(location.search).keys()].some(key => key.startsWith('cmp_'))) return;
+const tab = [...document.querySelectorAll('[role=tab]')].find(tab => /^(Compare|对比)$/.test(tab.textContent.trim()));
+if (tab) tab.click(); }"""
+
+
+@dataclass
+class Visit:
+    """What one visitor compares."""
+
+    sources: Sources | None = None
+    comparison: Comparison | None = None
+    id: str = field(default_factory=lambda: "compare-" + secrets.token_hex(8))
+    pictures: list[str] = field(default_factory=list)       # tokens of the cards shown
+    files: list[str] = field(default_factory=list)          # tokens of the downloads
+
+
+def build(studio: Studio) -> None:
+    """Draw the tab and connect its handlers."""
+    tab = gr.context.Context.block
+    visit, opened = gr.State(None, delete_callback=lambda visit: _forget(studio, visit)), gr.State(False)
+    query = gr.Textbox(visible=False)
+    with gr.Column(elem_id="compare"):
+        gr.Markdown(t("cmp_intro"), elem_classes="muted")
+        with gr.Row(equal_height=False):
+            with gr.Column(min_width=280):
+                study = gr.Dropdown([], label=t("cmp_study"), elem_id="cmp-study", value=None)
+                human = gr.File(label=t("cmp_upload_human"), file_count="multiple", file_types=[".csv", ".tsv"], height=150,
+                                elem_id="cmp-human")
+            with gr.Column(min_width=280):
+                run = gr.Dropdown([], label=t("cmp_run"), elem_id="cmp-run", value=None)
+                judge = gr.File(label=t("cmp_upload_judge"), file_count="multiple", file_types=[".csv"], height=150, elem_id="cmp-judge")
+            with gr.Column(min_width=280):
+                scheme = gr.Radio([(t("cmp_mre"), "mre"), (t("cmp_viescore"), "viescore")], value="mre", label=t("cmp_scheme"),
+                                  elem_id="cmp-scheme")
+                with gr.Accordion(t("cmp_upload_edits"), open=False):
+                    edits = gr.File(show_label=False, file_types=[".csv"], height=150, elem_id="cmp-edits")
+                go = gr.Button(t("cmp_go"), variant="primary", elem_id="cmp-go")
+        status = gr.HTML(elem_id="cmp-status")
+        with gr.Row(visible=False, elem_id="cmp-filters") as filters:
+            judges = gr.Dropdown([], multiselect=True, label=t("cmp_judges"), elem_id="cmp-judges", min_width=180)
+            methods = gr.Dropdown([], multiselect=True, label=t("cmp_methods"), elem_id="cmp-methods", min_width=180)
+            types = gr.Dropdown([], multiselect=True, label=t("cmp_types"), elem_id="cmp-types", min_width=180)
+            again = gr.Button(t("cmp_again"), elem_id="cmp-again", min_width=100, scale=0)
+        overview, downloads = gr.HTML(elem_id="cmp-overview"), gr.HTML(elem_id="cmp-downloads")
+        plots = gr.HTML(elem_id="cmp-plots")
+        with gr.Column(visible=False, elem_id="cmp-largest") as largest:
+            gr.Markdown(t("cmp_largest"), elem_classes="cmp-heading")
+            with gr.Row():
+                which = gr.Dropdown([], label=t("cmp_of"), elem_id="cmp-which", min_width=180)
+                sign = gr.Dropdown([(t("cmp_both"), SIGNS[0]), (t("cmp_higher"), SIGNS[1]), (t("cmp_lower"), SIGNS[2])], value=SIGNS[0],
+                                   label=t("cmp_sign"), elem_id="cmp-sign", min_width=140)
+                kind = gr.Dropdown([], label=t("cmp_type"), elem_id="cmp-kind", min_width=140)
+                reveal = gr.Checkbox(False, label=t("cmp_reveal"), elem_id="cmp-reveal", min_width=140)
+            cards = gr.HTML(elem_id="cmp-cards")
+        tables = gr.HTML(elem_id="cmp-tables")
+
+    quiet = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
+    chosen = [visit, study, human, run, judge, edits, scheme, judges, methods, types]
+    shown = [visit, query, status, filters, judges, methods, types, overview, downloads, plots, tables, largest, which, kind]
+    picked = [visit, which, sign, kind, reveal]
+    gr.context.Context.root_block.load(None, None, None, js=OPEN_TAB)
+    loaded = tab.select(on_open(studio), opened, [opened, study, run, scheme, judges, methods, types], **quiet)
+    runs = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": 4, "concurrency_id": "compare"}
+    starts = [loaded.then(on_compare(studio, from_link=True), chosen, shown, **runs), go.click(on_compare(studio), chosen, shown, **runs),
+              again.click(on_compare(studio, reread=False), chosen, shown, **runs)]
+    for event in starts:
+        event.then(None, query, None, js=KEEP_LINK).then(on_cards(studio), picked, [visit, cards], **quiet)
+    gr.on([which.input, sign.input, kind.input, reveal.input], on_cards(studio), picked, [visit, cards], trigger_mode="always_last",
+          **quiet)
+
+
+def on_open(studio: Studio) -> Callable:
+    """The choices there are; the first time, set as the page's address says."""
+    def load(request: gr.Request, opened: bool) -> list[Any]:
+        Thread(target=lambda: [import_module(name) for name in STATISTICS], daemon=True).start()
+        try:
+            studies, runs = study_names(studio), run_names(studio)
+        except MreError as error:
+            studio.trouble(error)
+            studies, runs = [], []
+        if opened:
+            return [True, gr.update(choices=studies), gr.update(choices=runs), *[gr.skip()] * 4]
+        asked = request.query_params
+        study, run, scheme = (asked.get(f"cmp_{name}") for name in ("study", "run", "scheme"))
+        many = [_all(asked, f"cmp_{name}") for name in ("judges", "methods", "types")]
+        return [True, gr.update(choices=studies, value=study if study in studies else None),
+                gr.update(choices=runs, value=run if run in runs else None), scheme if scheme in SCHEMES else "mre",
+                *(gr.update(choices=names, value=names) for names in many)]
+    return load
+
+
+def _all(asked: Any, key: str) -> list[str]:
+    """All values of a repeated query parameter."""
+    values = asked.getlist(key) if hasattr(asked, "getlist") else asked.get(key) or []
+    return [str(value) for value in ([values] if isinstance(values, str) else values)]
+
+
+def on_compare(studio: Studio, reread: bool = True, from_link: bool = False) -> Callable:
+    """Tables first, then plots, then intervals as they come. With `from_link` only when the page's address names both sides."""
+    def compare(request: gr.Request, visit: Visit | None, study, human, run, judge, edits, scheme, judges, methods,
+                types) -> Iterator[list]:
+        from mre.agreement.sides import Options
+        language, skip = language_of(request), gr.skip()
+        rest = [skip] * 12
+        if from_link and not (study and run and (visit is None or visit.comparison is None)):
+            yield [skip] * 14
+            return
+        visit = visit or Visit()
+        studio.shelf.reserve(visit.id, caller_of(studio, request))
+        try:
+            if reread or visit.sources is None:
+                yield [visit, skip, _note(say("cmp_reading", language)), *rest[1:]]
+                visit.sources = read_sources(studio, study, human, run, judge, edits)
+            if reread and not from_link:
+                there = _names(visit.sources)
+                judges, methods, types = ([name for name in chosen if name in names] for chosen, names in
+                                          zip((judges, methods, types), there, strict=True))
+            yield from _steps(studio, visit, language, Options(scheme=scheme, methods=tuple(methods), judges=tuple(judges),
+                                                               edit_types=tuple(types), bootstrap=DRAWS),
+                              {"cmp_study": "" if human else study, "cmp_run": "" if judge else run, "cmp_scheme": scheme,
+                               "cmp_judges": judges, "cmp_methods": methods, "cmp_types": types})
+        except Exception as error:               # shown in one line with an id; the log has the rest
+            yield [visit, skip, _note(studio.trouble(error), "bad"), *rest[1:]]
+    return compare
+
+
+def _names(sources: Sources) -> tuple[list[str], list[str], list[str]]:
+    """Judges, methods and edit types that the files have, for the filters."""
+    judges = sorted(map(str, sources.judge.frame["judge"].unique()))
+    methods = sorted({*map(str, sources.human.frame["method"].unique()), *map(str, sources.judge.frame["method"].unique())})
+    kinds = {str(kind) for frame in (sources.human.frame, sources.judge.frame, sources.edits) if frame is not None and "edit_type" in frame
+             for kind in frame["edit_type"].dropna().unique() if kind}
+    return judges, methods, sorted(kinds)
+
+
+def _steps(studio: Studio, visit: Visit, language: str, options: Options, link: dict[str, Any]) -> Iterator[list]:
+    from mre.agreement.comparison import Comparison
+    from mre.agreement.comparison_tables import all_tables, edit_types
+    from mre.agreement.plots import all_plots
+    from mre.agreement.sides import sides_of
+    from ui.compare import view
+
+    skip, sources = gr.skip(), visit.sources
+    sides = sides_of(sources.human, sources.judge, options, sources.edits)
+    comparison = visit.comparison = Comparison(sides)
+    there = _names(sources)
+    filters = [gr.update(choices=names, value=list(chosen)) for names, chosen in
+               zip(there, (options.judges, options.methods, options.edit_types), strict=True)]
+    named = view.names(language)
+    which = [(named.get(name, name) + (f" · {judge}" if len(sides.judges) > 1 else ""), f"{judge}\n{name}")
+             for judge, name in comparison.edits]
+    kinds = [(say("cmp_all", language), ""), *((named.get(kind, kind), kind) for kind in there[2])]
+    query = urlencode({key: value for key, value in link.items() if value}, doseq=True)
+    busy = _note(say("cmp_values", language, done=0, total=len(comparison.edits)))
+    yield [visit, query, busy, gr.update(visible=True), *filters, view.overview(comparison, language), "", "", "", gr.update(visible=True),
+           gr.update(choices=which, value=which[0][1]), gr.update(choices=kinds, value="")]
+    drawn = list(all_plots(comparison, edit_types(comparison), language, named))
+    yield [*[skip] * 9, view.plots(comparison, drawn, language), *[skip] * 4]
+    comparison.method_tests()
+    for done, total in comparison.intervals():
+        yield [skip, skip, _note(say("cmp_values", language, done=done, total=total)), *[skip] * 11]
+    made = all_tables(comparison)
+    drawn = list(all_plots(comparison, edit_types(comparison), language, named))
+    done = _note(say("cmp_done", language, figures=len(comparison.rows), rule=comparison.interval_rule))
+    yield [skip, skip, done, *[skip] * 4, view.overview(comparison, language), skip, view.plots(comparison, drawn, language),
+           view.tables(made, language), *[skip] * 3]
+    if language != "en":                                    # the report and its files are English
+        drawn = list(all_plots(comparison, made.get("edit_types", edit_types(comparison))))
+    files = view.download_files(comparison, made, drawn)
+    studio.shelf.drop(*visit.files)                         # those of the comparison before
+    visit.files = [studio.shelf.put(data, name, visit.id) for name, data in files.items()]
+    links = [(name, address(token, name)) for token, name in zip(visit.files, files, strict=True)]
+    yield [*[skip] * 8, view.download_links(links, language), *[skip] * 5]
+
+
+def on_cards(studio: Studio) -> Callable:
+    """The edits on which both sides differ most."""
+    def draw(request: gr.Request, visit: Visit | None, which: str | None, sign: str, kind: str | None, reveal: bool) -> list[Any]:
+        from mre.agreement.comparison_tables import disagreements
+        from ui.compare import view
+
+        language = language_of(request)
+        if visit is None or visit.comparison is None or not which:
+            return [gr.skip(), ""]
+        judge, _, perspective = which.partition("\n")
+        if (judge, perspective) not in visit.comparison.edits:
+            return [gr.skip(), ""]
+        rows = disagreements(visit.comparison, judge, perspective, CARDS, sign if sign in SIGNS else SIGNS[0], edit_type=kind or None)
+        studio.shelf.drop(*visit.pictures)
+        visit.pictures = []
+
+        def place(item: str, method: str | None) -> str | None:
+            try:
+                data = visit.sources.picture(item, method)
+            except MreError as error:
+                studio.trouble(error)
+                return None
+            if data is None:
+                return None
+            visit.pictures.append(studio.shelf.put(data, "picture.png", visit.id))
+            return address(visit.pictures[-1], plain=True)
+        return [visit, view.cards(rows, place, visit.comparison.sides.top, not reveal, language)]
+    return draw
+
+
+def _note(text: str, kind: str = "plain") -> str:
+    return f'<p class="notice {kind}" role="status">{html.escape(text)}</p>'
+
+
+def _forget(studio: Studio, visit: Visit | None) -> None:
+    """The visitor is gone, and so are the files made for them."""
+    if visit is not None:
+        studio.shelf.drop_owner(visit.id)

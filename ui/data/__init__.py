@@ -1,0 +1,1 @@
+"""The Data tab: triplets, as training sees them."""

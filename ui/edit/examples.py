@@ -1,0 +1,143 @@
+"""Pictures and instructions to try, one or more of each edit type: drawn scenes, whose true edit is known, and photographs."""
+
+from __future__ import annotations
+
+import html
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from fastapi import FastAPI, Response
+from PIL import Image
+
+import mre
+from mre.data.scenes import SceneTriplet, draw_triplet
+from mre.errors import MreError
+from mre.imaging import open_image, pixel_digest
+from mre.recipes import png_bytes
+from ui.chips import PICK
+from ui.site.door import keep_as_input
+from ui.studio import Studio
+from ui.texts import add_texts, say
+
+PHOTOS = Path(mre.__file__).parent / "assets" / "photos"
+SCENE_SIZE, SCENE_SEED, THUMB = 512, 20, 160
+TEXTS = {
+    "examples": ("Try one of these", "试试这些例子"),
+    "type_local": ("Local", "局部"), "type_remove": ("Remove", "移除"), "type_add": ("Add", "添加"), "type_texture": ("Texture", "纹理"),
+    "type_background": ("Background", "背景"), "type_global": ("Global", "全局"), "type_style": ("Style", "风格"),
+}
+add_texts(TEXTS)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A picture with an instruction; a drawn one knows its triplet, and so the true edit."""
+
+    edit_type: str
+    photo: str | None = None         # file name in assets/photos
+    scene: int | None = None         # index of a drawn triplet
+    words: str = ""
+
+    def triplet(self, size: int) -> SceneTriplet:
+        """The drawn scene; the same at every size."""
+        return draw_triplet(SCENE_SEED, self.scene, "heldout", size, edit_type=self.edit_type, spoiled=False)
+
+    def picture(self, size: int = SCENE_SIZE) -> Image.Image:
+        """The photograph, or the scene drawn at this size."""
+        return open_image(PHOTOS / self.photo) if self.photo else Image.fromarray(self.triplet(size).original)
+
+    @cached_property
+    def instruction(self) -> str:
+        return self.words or self.triplet(32).instruction
+
+    @property
+    def file_name(self) -> str:
+        return self.photo or f"scene-{self.edit_type}.png"
+
+
+EXAMPLES = (
+    Example("local", scene=4), Example("remove", scene=3), Example("add", scene=1), Example("texture", scene=2),
+    Example("background", scene=1),
+    Example("global", "rocket.jpg", words="make it look like sunset"), Example("style", "cat.jpg", words="turn it into a pencil sketch"),
+    Example("global", "coffee.jpg", words="make it darker"), Example("style", "astronaut.jpg", words="make it black and white"))
+
+
+@lru_cache(maxsize=1)
+def _drawn() -> dict[tuple[str, str], Example]:
+    return {(pixel_digest(example.picture()), " ".join(example.instruction.split())): example for example in EXAMPLES if not example.photo}
+
+
+def small_triplet_of(picture: Image.Image, instruction: str, size: int) -> SceneTriplet | None:
+    """The drawn triplet that this picture and instruction are the question of, if they are one of the examples', at another size."""
+    example = _drawn().get((pixel_digest(picture), " ".join(instruction.split())))
+    return example and example.triplet(size)
+
+
+def example_of(picture: str | Path | None) -> Example | None:
+    """The drawn example that a picture file is, whatever its name. Only a file of an example's size is decoded."""
+    try:
+        with Image.open(picture, formats=("PNG",)) as file:
+            if file.size != (SCENE_SIZE, SCENE_SIZE):
+                return None
+        digest = pixel_digest(open_image(picture))
+    except (OSError, ValueError, AttributeError, SyntaxError, MreError, Image.DecompressionBombError):
+        return None                              # whoever opens the photo says what is wrong with it
+    return next((example for (pixels, _), example in _drawn().items() if pixels == digest), None)
+
+
+def build() -> gr.HTML:
+    """The strip of examples; its `pick` event carries the number of the one chosen."""
+    return gr.HTML(elem_id="examples", js_on_load=PICK)
+
+
+def strip_html(language: str) -> str:
+    """The examples as buttons with a picture."""
+    cards = "".join(
+        f'<button type="button" class="shot" data-pick="{number}"><img src="/examples/{number}.jpg" alt="" loading="lazy">'
+        f'<span><b>{say("type_" + example.edit_type, language)}</b>{html.escape(example.instruction)}</span></button>'
+        for number, example in enumerate(EXAMPLES))
+    return f'<p class="heading-line">{say("examples", language)}</p><div class="strip low">{cards}</div>'
+
+
+def on_pick(studio: Studio) -> Callable:
+    """Put the example that was clicked into the form."""
+    def pick(event: gr.EventData, request: gr.Request) -> tuple[Any, Any]:
+        try:
+            number = int(event.pick)
+            example = EXAMPLES[number]
+        except (ValueError, IndexError, TypeError, AttributeError):
+            return gr.skip(), gr.skip()
+        return keep_as_input(studio, _whole(number), example.file_name, request), example.instruction
+    return pick
+
+
+def add_routes(app: FastAPI) -> None:
+    """Small pictures for the strip."""
+    @app.get("/examples/{number}.jpg", include_in_schema=False)
+    def example(number: int) -> Response:
+        if not 0 <= number < len(EXAMPLES):
+            return Response(status_code=404)
+        return Response(_thumb(number), media_type="image/jpeg", headers={"Cache-Control": "public, max-age=86400"})
+
+
+@lru_cache(maxsize=2 * len(EXAMPLES))
+def _whole(number: int) -> bytes:
+    example = EXAMPLES[number]
+    return (PHOTOS / example.photo).read_bytes() if example.photo else png_bytes(example.picture())
+
+
+@lru_cache(maxsize=len(EXAMPLES))
+def _thumb(number: int) -> bytes:
+    picture = EXAMPLES[number].picture(THUMB)
+    side = min(picture.size)
+    left, top = (picture.width - side) // 2, (picture.height - side) // 2
+    file = io.BytesIO()
+    picture.resize((THUMB, THUMB), Image.Resampling.LANCZOS, box=(left, top, left + side, top + side)).save(file, "JPEG", quality=85)
+    return file.getvalue()
+
+

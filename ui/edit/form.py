@@ -1,0 +1,259 @@
+"""The form of the Edit tab: its fields, in one order for every handler, and their values as settings."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+from gradio.data_classes import ImageData
+
+from mre.data.scenes.defects import FOLLOWING_TEXTS, PRESERVING_TEXTS, QUALITY_TEXTS
+from mre.editing import MAX_INSTRUCTION_CHARS, MAX_SEED, EditSettings
+from mre.editors.capabilities import DEFAULT_SEED, Capabilities, unused
+from mre.errors import ImageError
+from mre.imaging import open_image
+from mre.rewards import NOTHING_WRONG, PERSPECTIVES, Reward
+from ui.chips import PICK, chips_html
+from ui.studio import Studio
+from ui.texts import add_texts, t
+
+if TYPE_CHECKING:
+    from mre.models.zoo import ModelInfo
+
+PRESETS = (0, 3, 5)          # the scores of the paper's Table 6
+NEGATIVES = ("0,0,0", "1,1,1", "2,2,2", "3,3,3")
+CHIPS = 6                    # frequent defects offered for each perspective
+TEXTS = {
+    "photo": ("Photo", "照片"),
+    "instruction": ("Instruction", "编辑指令"),
+    "instruction_hint": ("What should change? For example: make it look like sunset", "想改什么？例如：make it look like sunset"),
+    "run": ("Run", "运行"), "stop": ("Stop", "停止"),
+    "reward_title": ("How good should the edit be?", "希望编辑有多好？"),
+    "reward_about": ("The model was trained on edits scored 0–5. Ask for 5 to get its best; ask for less to see what it learned to avoid.",
+                     "模型学习过带有 0–5 分评价的编辑。要求 5 分得到最好结果；要求低分可以看到它学会避免的东西。"),
+    "following": ("Following the instruction", "遵循指令"), "preserving": ("Preserving the rest", "保留其余部分"),
+    "quality": ("Image quality", "图像质量"),
+    "together": ("Move together", "一起移动"), "preset": ("Presets", "预设"),
+    "texts_title": ("What is wrong with the edit (reward texts)", "编辑的问题（奖励文本）"),
+    "texts_about": ("Leave empty for “no defect”.", "无缺陷请留空。"),
+    "text_following": ("Following", "遵循"), "text_preserving": ("Preserving", "保留"), "text_quality": ("Quality", "质量"),
+    "more": ("More settings", "更多设置"),
+    "model": ("Model", "模型"), "steps": ("Steps", "步数"),
+    "guidance": ("Instruction guidance", "指令引导"), "image_guidance": ("Photo guidance", "照片引导"),
+    "steps_hint": ("0 = model default (paper: 30)", "0：模型默认（论文：30）"),
+    "guidance_hint": ("0 = model default (paper: 7.5)", "0：模型默认（论文：7.5）"),
+    "image_guidance_hint": ("0 = model default (paper: 1.5)", "0：模型默认（论文：1.5）"),
+    "seed": ("Seed", "随机种子"), "seed_random": ("A new seed each run", "每次换新种子"),
+    "seed_hint": ("The same seed gives the same picture", "相同的种子得到相同的图片"),
+    "reuse": ("Reuse last run's settings", "使用上次的全部设置"),
+    "scheduler": ("Scheduler", "采样器"),
+    "negative": ("Move away from a low reward", "远离低奖励"),
+    "negative_hint": ("Off in the paper", "论文中关闭"),
+    "negative_off": ("off", "关闭"),
+    "way_back": ("Back to the photo's size", "恢复到照片尺寸"),
+    "way_auto": ("the model's own way", "模型默认方式"), "way_guided": ("keep the photo's detail", "保留照片细节"),
+    "way_replace": ("plain enlargement", "直接放大"),
+    "preview": ("Show the picture while it is made", "显示生成过程"),
+    "no_scores": ("This model was trained without scores, so there is nothing to ask for here.",
+                  "该模型训练时没有使用评分，因此这里没有可调的分数。"),
+}
+add_texts(TEXTS)
+
+
+@dataclass(frozen=True)
+class Form:
+    """The components, and the order in which handlers get their values."""
+
+    photo: gr.Image
+    instruction: gr.Textbox
+    scores: tuple[gr.Slider, gr.Slider, gr.Slider]
+    texts: tuple[gr.Textbox, gr.Textbox, gr.Textbox]
+    model: gr.Dropdown
+    steps: gr.Number
+    guidance_scale: gr.Number
+    image_guidance_scale: gr.Number
+    seed: gr.Number
+    scheduler: gr.Dropdown
+    negative: gr.Dropdown
+    way_back: gr.Dropdown
+    random_seed: gr.Checkbox
+    previews: gr.Checkbox
+    rewards: gr.Column           # what holds the scores
+    no_rewards: gr.Markdown      # what stands there instead
+    reward_texts: gr.Accordion
+
+    @property
+    def settings(self) -> list[Any]:
+        """Fields that make the settings; their values go to `settings_of` in this order."""
+        return [self.instruction, *self.scores, *self.texts, self.steps, self.guidance_scale, self.image_guidance_scale, self.seed,
+                self.scheduler, self.negative, self.way_back]
+
+    @property
+    def all(self) -> list[Any]:
+        """Photo, model and the settings: what a run needs."""
+        return [self.photo, self.model, *self.settings]
+
+    @property
+    def controls(self) -> list[Any]:
+        """Everything that `follow` and `fill` may change."""
+        return [*self.settings, self.model, self.random_seed, self.previews, self.rewards, self.no_rewards, self.reward_texts]
+
+    def follow(self, has: Capabilities) -> dict[Any, Any]:
+        """Updates for another model: what it can use is shown as it is, the rest is hidden and asks for nothing."""
+        updates = self._show_reward(has.reward, has.reward_text)
+        updates |= {} if has.reward else dict.fromkeys(self.scores, 5)
+        updates |= {} if has.reward_text else dict.fromkeys(self.texts, "")
+        updates[self.random_seed] = gr.update(visible=True) if has.seed else gr.update(visible=False, value=False)
+        updates[self.previews] = gr.update(visible=has.preview)
+        for box, shown, nothing, _ in self._optional(has):
+            updates[box] = gr.update(visible=True) if shown else gr.update(visible=False, value=nothing)
+        updates[self.scheduler]["choices"] = [(name, name) for name in ("default", *has.schedulers)]
+        return updates
+
+    def fill(self, settings: EditSettings, model: str | None, info: ModelInfo) -> dict[Any, Any]:
+        """Updates that show the given settings in the form. What the model lacks is shown where it asks for something, as recipes of before
+        do: what is seen is what counts."""
+        has, idle, reward = info.capabilities, unused(settings, info), settings.reward
+        updates = {**self._show_reward(has.reward or "scores" in idle, has.reward_text or "reward_text" in idle),
+                   self.instruction: settings.instruction, **dict(zip(self.scores, reward.scores, strict=True)),
+                   **{box: "" if text == NOTHING_WRONG else text for box, text in zip(self.texts, reward.texts, strict=True)},
+                   self.random_seed: gr.update(visible=has.seed, value=False), self.previews: gr.update(visible=has.preview),
+                   self.way_back: settings.way_back or "auto", **({self.model: model} if model else {})}
+        worst = settings.negative_reward
+        for box, shown, nothing, name in self._optional(has):
+            value = getattr(settings, name)
+            if name == "negative_reward":
+                value = None if worst is None else ",".join(f"{score:g}" for score in worst.scores)
+            shown = shown or name in idle
+            updates[box] = gr.update(visible=shown, value=nothing if value is None or not shown else value)
+        updates[self.scheduler]["choices"] = [(name, name) for name in dict.fromkeys(("default", *has.schedulers, settings.scheduler))]
+        negatives = [value for value in dict.fromkeys((*NEGATIVES, updates[self.negative]["value"])) if value != "off"]
+        updates[self.negative]["choices"] = [(t("negative_off"), "off"), *((value, value) for value in negatives)]
+        return updates
+
+    def _show_reward(self, scores: bool, texts: bool) -> dict[Any, Any]:
+        return {self.rewards: gr.update(visible=scores), self.no_rewards: gr.update(visible=not scores),
+                self.reward_texts: gr.update(visible=texts)}
+
+    def _optional(self, has: Capabilities) -> list[tuple[Any, bool, Any, str]]:
+        """Fields that not every model has: whether this one does, the value that asks for nothing, and the name of the setting."""
+        return [(self.steps, has.steps is not None, 0, "steps"), (self.guidance_scale, has.guidance_scale, 0, "guidance_scale"),
+                (self.image_guidance_scale, has.image_guidance_scale, 0, "image_guidance_scale"),
+                (self.seed, has.seed, DEFAULT_SEED, "seed"), (self.scheduler, bool(has.schedulers), "default", "scheduler"),
+                (self.negative, has.negative_reward, "off", "negative_reward")]
+
+
+def settings_of(instruction: str, following: float, preserving: float, quality: float, text_following: str, text_preserving: str,
+                text_quality: str, steps: float | None, guidance_scale: float | None, image_guidance_scale: float | None,
+                seed: float | None, scheduler: str, negative: str, way_back: str) -> EditSettings:
+    """The values of `Form.settings` as checked settings; 0 is the model's own. Raises MreError naming the field."""
+    return EditSettings(
+        instruction or "", Reward.of((following, preserving, quality), (text_following or "", text_preserving or "", text_quality or "")),
+        DEFAULT_SEED if seed is None else seed, steps or None, guidance_scale or None, image_guidance_scale or None, scheduler or "default",
+        None if negative in (None, "", "off") else Reward.parse(negative), None if way_back in (None, "", "auto") else way_back)
+
+
+def photo_of(path: str | None) -> Any:
+    """The uploaded photo. Raises ImageError, which names the file but no folder."""
+    if not path:
+        raise ImageError("Photo: choose a picture first; upload one, paste one, or take an example")
+    return open_image(path, name=Path(path).name)
+
+
+def new_seed() -> int:
+    """A seed that nobody could have guessed, small enough to read out."""
+    return secrets.randbelow(min(MAX_SEED, 10**9))
+
+
+def photo_field(**options: Any) -> gr.Image:
+    """An image field whose handlers get the path of the file as it was sent: `mre.imaging.open_image` is the one that reads it."""
+    field = gr.Image(type="filepath", format="png", image_mode=None, **options)
+    field.preprocess = _path_as_sent
+    return field
+
+
+def _path_as_sent(payload: ImageData | None) -> str | None:
+    """Where the upload lies: `ui.site.door` has looked up whose it is."""
+    return payload.path if payload else None
+
+
+def build_photo() -> gr.Image:
+    """The photo field."""
+    return photo_field(label=t("photo"), sources=["upload", "clipboard", "webcam"], height=260, elem_id="photo", buttons=["fullscreen"],
+                       webcam_options=gr.WebcamOptions(mirror=False))
+
+
+def build_instruction() -> gr.Textbox:
+    """The instruction field. Its limit is checked on the server too."""
+    return gr.Textbox(label=t("instruction"), placeholder=t("instruction_hint"), lines=1, max_lines=4,
+                      max_length=MAX_INSTRUCTION_CHARS + 200, elem_id="instruction")
+
+
+def build_scores(has: Capabilities) -> tuple[gr.Column, gr.Markdown, tuple[gr.Slider, gr.Slider, gr.Slider]]:
+    """Three sliders, with their presets and a lock that moves them together, in a column; and what stands in its place without them."""
+    with gr.Column(elem_id="rewards", visible=has.reward) as column:
+        gr.Markdown(t("reward_title"), elem_classes="heading")
+        gr.Markdown(t("reward_about"), elem_classes="muted small")
+        sliders = tuple(_checked_later(gr.Slider(0, 5, value=5, step=1, label=t(name), elem_id=f"score-{name}", buttons=["reset"],
+                                                 interactive=True)) for name in PERSPECTIVES)
+        with gr.Row(elem_classes="presets"):
+            presets = tuple(gr.Button(f"{score} / {score} / {score}", size="sm", elem_id=f"preset-{score}", min_width=64)
+                            for score in PRESETS)
+            together = gr.Checkbox(False, label=t("together"), elem_id="together", container=False, min_width=120)
+    without = gr.Markdown(t("no_scores"), elem_classes="muted small", elem_id="no-scores", visible=not has.reward)
+    quiet = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
+    for button, score in zip(presets, PRESETS, strict=True):
+        button.click(None, None, list(sliders), js=f"() => [{score}, {score}, {score}]", **quiet)    # at once: Run may be next
+    for slider in sliders:
+        others = [other for other in sliders if other is not slider]
+        slider.input(_moved_together, [slider, together], others, trigger_mode="always_last", **quiet)
+    return column, without, sliders
+
+
+def _checked_later(slider: gr.Slider) -> gr.Slider:
+    """The slider, its value unchecked: Gradio's own message names no field. It is checked where all settings are, by name."""
+    slider.preprocess = lambda payload: payload
+    return slider
+
+
+def _moved_together(value: float, locked: bool) -> list[Any]:
+    return [value if locked else gr.skip()] * 2
+
+
+def build_texts(has: Capabilities) -> tuple[gr.Accordion, tuple[gr.Textbox, ...], tuple[gr.HTML, ...]]:
+    """Three reward texts, each with frequent defects as chips, whose `pick` carries the text."""
+    boxes, chips = [], []
+    tables = dict(zip(PERSPECTIVES, (FOLLOWING_TEXTS, PRESERVING_TEXTS, QUALITY_TEXTS), strict=True))
+    with gr.Accordion(t("texts_title"), open=False, elem_id="reward-texts", visible=has.reward_text) as accordion:
+        gr.Markdown(t("texts_about"), elem_classes="muted small")
+        for name in PERSPECTIVES:
+            boxes.append(gr.Textbox(label=t(f"text_{name}"), placeholder=NOTHING_WRONG, max_lines=2, elem_id=f"text-{name}"))
+            frequent = [text for texts in tables[name].values() for text in texts if "{" not in text][:CHIPS]
+            chips.append(gr.HTML(chips_html(frequent, name), js_on_load=PICK, elem_id=f"chips-{name}"))
+    return accordion, tuple(boxes), tuple(chips)
+
+
+def build_settings(studio: Studio, has: Capabilities) -> dict[str, Any]:
+    """Everything that has a good default, of which the first model's controls are shown. Numbers are checked where all settings are."""
+    ways = [(t("way_auto"), "auto"), (t("way_guided"), "guided"), (t("way_replace"), "replace")]
+    narrow = {"min_width": 150}
+    with gr.Row(elem_id="settings"):
+        return {
+            "model": gr.Dropdown(list(studio.models), value=studio.models[0], label=t("model"), elem_id="model", filterable=False,
+                                 **narrow),
+            "steps": gr.Number(0, label=t("steps"), info=t("steps_hint"), elem_id="steps", visible=has.steps is not None, **narrow),
+            "guidance_scale": gr.Number(0, label=t("guidance"), info=t("guidance_hint"), step=0.1, elem_id="guidance-scale",
+                                        visible=has.guidance_scale, **narrow),
+            "image_guidance_scale": gr.Number(0, label=t("image_guidance"), info=t("image_guidance_hint"), step=0.1,
+                                              elem_id="image-guidance-scale", visible=has.image_guidance_scale, **narrow),
+            "seed": gr.Number(DEFAULT_SEED, label=t("seed"), info=t("seed_hint"), elem_id="seed", visible=has.seed, **narrow),
+            "scheduler": gr.Dropdown(["default", *has.schedulers], value="default", label=t("scheduler"), elem_id="scheduler",
+                                     filterable=False, visible=bool(has.schedulers), **narrow),
+            "negative": gr.Dropdown([(t("negative_off"), "off"), *NEGATIVES], value="off", label=t("negative"), info=t("negative_hint"),
+                                    elem_id="negative-reward", filterable=False, visible=has.negative_reward, **narrow),
+            "way_back": gr.Dropdown(ways, value="auto", label=t("way_back"), elem_id="way-back", filterable=False, **narrow),
+            "random_seed": gr.Checkbox(False, label=t("seed_random"), elem_id="random-seed", container=False, visible=has.seed, **narrow),
+            "previews": gr.Checkbox(True, label=t("preview"), elem_id="previews", container=False, visible=has.preview, **narrow)}

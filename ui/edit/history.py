@@ -1,0 +1,88 @@
+"""The session's edits: look at one again, compare any two, take settings or picture from one. Gone when the tab closes."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+
+from mre.errors import MreError
+from ui.chips import PICK
+from ui.edit.run import note
+from ui.edit.visit import Entry, Visit
+from ui.pictures import address
+from ui.studio import Studio
+from ui.texts import add_texts, language_of, say, t
+
+TEXTS = {
+    "tab_history": ("History", "历史"),
+    "history_empty": ("Edits of this session appear here; they go when the tab closes.", "本次会话的编辑会显示在这里，关闭页面后即消失。"),
+    "history_show": ("Show edit {number}: {instruction}", "显示第 {number} 次编辑：{instruction}"),
+    "history_first": ("Compare", "比较"), "history_second": ("with", "与"), "history_compare": ("Compare the two", "比较这两张"),
+}
+add_texts(TEXTS)
+
+
+class Panel:
+    """The history's components."""
+
+    def __init__(self) -> None:
+        self.shots = gr.HTML(elem_id="history", js_on_load=PICK)
+        with gr.Row():
+            self.first = gr.Dropdown([], label=t("history_first"), elem_id="history-first", filterable=False)
+            self.second = gr.Dropdown([], label=t("history_second"), elem_id="history-second", filterable=False)
+        self.compare = gr.Button(t("history_compare"), size="sm", elem_id="history-compare")
+
+
+def shots_html(visit: Visit | None, language: str) -> str:
+    """The edits as thumbnails, the newest first."""
+    if visit is None or not visit.entries:
+        return f'<p class="muted small">{say("history_empty", language)}</p>'
+    shots = []
+    for number, entry in reversed(list(enumerate(visit.entries, start=1))):
+        name = html.escape(say("history_show", language, number=number, instruction=entry.recipe.instruction), quote=True)
+        shots.append(f'<button type="button" class="shot" data-pick="{number - 1}" aria-label="{name}" title="{name}">'
+                     f'<img src="{address(entry.thumb, "thumb.jpg")}" alt="" loading="lazy"><b>#{number} · {scores_text(entry)}</b>'
+                     f'<span>{html.escape(entry.recipe.instruction)}</span></button>')
+    return f'<div class="strip">{"".join(shots)}</div>'
+
+
+def scores_text(entry: Entry) -> str:
+    return " / ".join(f"{score:g}" for score in entry.recipe.reward.scores)
+
+
+def label(number: int, entry: Entry) -> str:
+    """An edit as the choice of a list."""
+    return f"#{number} {entry.recipe.instruction[:40]} · {scores_text(entry)} · {entry.recipe.seed} · {entry.model}"
+
+
+def on_change(visit: Visit | None, request: gr.Request) -> tuple[str, Any, Any]:
+    """Draw the history anew; by default the last two edits are those to compare."""
+    entries = list(enumerate(visit.entries, start=1)) if visit else []
+    choices = [(label(number, entry), number - 1) for number, entry in entries]
+    second = len(entries) - 1 if entries else None
+    return (shots_html(visit, language_of(request)), gr.Dropdown(choices, value=max(0, second - 1) if entries else None),
+            gr.Dropdown(choices, value=second))
+
+
+def picked(visit: Visit | None, event: gr.EventData) -> Entry | None:
+    """The edit that was clicked."""
+    try:
+        return visit.entries[int(event.pick)] if visit and int(event.pick) >= 0 else None
+    except (ValueError, IndexError, AttributeError):
+        return None
+
+
+def on_compare(studio: Studio, show: Callable[..., str]) -> Callable:
+    """Two edits in the viewer. `show(visit, first, second, language, labels=...)` makes it."""
+    def compare(request: gr.Request, visit: Visit | None, first: int | None, second: int | None) -> str:
+        if visit is None or first is None or second is None or not (0 <= first < len(visit.entries) and 0 <= second < len(visit.entries)):
+            return gr.skip()
+        one, two = visit.entries[first], visit.entries[second]
+        try:
+            return show(visit, one.picture, two.picture, language_of(request), labels=(f"#{first + 1}", f"#{second + 1}"))
+        except MreError as error:
+            return note(studio.trouble(error), "bad")
+    return compare

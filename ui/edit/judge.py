@@ -1,0 +1,178 @@
+"""What was asked of an edit beside what a judge gives it: the configured judge, or for drawn examples the oracle that knows the answer."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from mre.errors import JudgeError, JudgeUsedUpError
+from mre.imaging import open_image
+from mre.judge import Ask, score_one
+from mre.rewards import PERSPECTIVES
+from ui.edit.examples import small_triplet_of
+from ui.edit.run import bar, note
+from ui.edit.sweep import Made
+from ui.edit.visit import Entry, Visit
+from ui.studio import Studio, log
+from ui.texts import add_texts, language_of, say, t
+
+TEXTS = {
+    "tab_judge": ("Judge", "评判"),
+    "judge_about": ("Compare the scores you asked for with those a judge gives. Synthetic examples are scored by the oracle that drew "
+                    "them, for free; other pictures need a judge (start the studio with --judge NAME) and are sent to it.",
+                    "比较你要求的分数和评判者给出的分数。示例中的绘制场景由绘制它的“神谕”免费评分；"
+                    "其他图片需要评判模型（用 --judge 名称 启动），并会发送给它。"),
+    "judge_run": ("Judge my edit", "评判我的编辑"), "judge_sweep": ("Judge the sweep", "评判整个扫描"),
+    "judge_none": ("No judge is configured, and this is not a synthetic example: nobody can score it. Start the studio with --judge NAME.",
+                   "没有配置评判者，这也不是绘制示例，因此无法评分。请用 --judge 名称 启动。"),
+    "judge_nothing": ("Make an edit first.", "请先完成一次编辑。"), "judge_no_sweep": ("Run a sweep first.", "请先运行一次扫描。"),
+    "judge_used_up": ("This server's budget for its judge is exhausted. Synthetic examples are still scored, for free.",
+                      "本服务器的评判次数已达主办方的上限；示例中的绘制场景仍可免费评分。"),
+    "judge_part": ("{done} of {total} cells judged.", "已评判 {done}/{total} 个单元。"),
+    "judge_working": ("Judging {done} of {total}…", "正在评判 {done}/{total}…"),
+    "judge_by": ("Scored by {judge} in {seconds:.1f} s", "由 {judge} 评分，用时 {seconds:.1f} 秒"),
+    "judge_perspective": ("Perspective", "方面"), "judge_asked": ("Asked", "要求"), "judge_given": ("Given", "得到"),
+    "judge_wrong": ("What is wrong", "问题"),
+    "judge_plot": ("Asked and given scores over the sweep", "扫描中要求的分数与得到的分数"),
+}
+add_texts(TEXTS)
+ORACLE_SIZE = 128
+
+
+class Panel:
+    """The judge's components."""
+
+    def __init__(self) -> None:
+        gr.Markdown(t("judge_about"), elem_classes="muted small")
+        with gr.Row():
+            self.one = gr.Button(t("judge_run"), elem_id="judge-run")
+            self.sweep = gr.Button(t("judge_sweep"), elem_id="judge-sweep")
+        self.answer = gr.HTML(elem_id="judge-answer")
+        self.plot = gr.HTML(elem_id="judge-plot")
+
+
+@lru_cache(maxsize=1)
+def _oracle() -> Any:
+    from mre.judge import make_judge
+    return make_judge("oracle")
+
+
+def score(studio: Studio, visit: Visit, entry: Entry) -> Any:
+    """Verdicts on an edit: by the oracle where it can, else by the configured judge. Raises JudgeError when there is none, and
+    JudgeUsedUpError when visitors have asked it as much as they may."""
+    photo, picture = (open_image(visit.shelf.path(kept.token)) for kept in (entry.photo, entry.picture))
+    if (triplet := small_triplet_of(photo, entry.recipe.instruction, ORACLE_SIZE)) is not None:
+        small = picture.resize((ORACLE_SIZE, ORACLE_SIZE), Image.Resampling.LANCZOS)
+        return score_one(_oracle(), Ask("the edit", triplet.instruction, Image.fromarray(triplet.original), small, scene=triplet), "reward")
+    if studio.judge is None:
+        raise JudgeError("no judge is configured")
+    return score_one(studio.judge, Ask("the edit", entry.recipe.instruction, photo, picture), "reward")
+
+
+def can_judge(studio: Studio, visit: Visit, entry: Entry) -> bool:
+    """Whether anybody can score this edit."""
+    if studio.settings.judge:
+        return True
+    return small_triplet_of(open_image(visit.shelf.path(entry.photo.token)), entry.recipe.instruction, ORACLE_SIZE) is not None
+
+
+def used_up(limit: JudgeUsedUpError, language: str) -> str:
+    """What a visitor reads; the host's log has the numbers."""
+    log.warning("%s; python app.py --judge-requests allows more", limit)
+    return note(say("judge_used_up", language), "bad")
+
+
+def on_one(studio: Studio) -> Callable:
+    """Score the edit that is shown."""
+    def judge(visit: Visit | None, request: gr.Request) -> Iterator[Any]:
+        language = language_of(request)
+        if visit is None or visit.shown is None:
+            yield note(say("judge_nothing", language))
+            return
+        try:
+            if not can_judge(studio, visit, visit.shown):
+                yield note(say("judge_none", language))
+                return
+            yield bar(say("judge_working", language, done=1, total=1), None)
+            yield table_html(visit.shown, score(studio, visit, visit.shown), language)
+        except JudgeUsedUpError as limit:
+            yield used_up(limit, language)
+        except Exception as error:               # shown in one line with an id; the log has the rest
+            yield note(studio.trouble(error), "bad")
+    return judge
+
+
+def table_html(entry: Entry, verdicts: Any, language: str) -> str:
+    """Asked beside given, a row for each perspective."""
+    rows = ""
+    for name, asked, verdict in zip(PERSPECTIVES, entry.recipe.reward.scores, verdicts, strict=True):
+        given = "–" if verdict.score is None else f"{verdict.score:g}"
+        rows += (f"<tr><th scope='row'>{say(name, language)}</th><td>{asked:g}</td><td>{given}</td>"
+                 f"<td>{html.escape(verdict.text or verdict.error or '')}</td></tr>")
+    columns = ("judge_perspective", "judge_asked", "judge_given", "judge_wrong")
+    head = "".join(f"<th scope='col'>{say(key, language)}</th>" for key in columns)
+    by = html.escape(say("judge_by", language, judge=f"{verdicts.judge} {verdicts.judge_version}".strip(), seconds=verdicts.seconds))
+    return (f"<table class='plain-table'><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+            f"<p class='small muted'>{by}</p>")
+
+
+def plot_html(means: dict[str, list[tuple[float, float]]], language: str) -> str:
+    """Mean score given against score asked, a line for each perspective; both axes from 0 to 5, and the diagonal where they agree."""
+    left, top, side = 40, 14, 240
+
+    def at(asked: float, given: float) -> str:
+        return f"{left + asked / 5 * side:.1f},{top + (5 - given) / 5 * side:.1f}"
+    grid = "".join(f'<path class="grid" d="M{at(score, 0)} L{at(score, 5)} M{at(0, score)} L{at(5, score)}"/>'
+                   f'<text x="{left + score / 5 * side}" y="{top + side + 16}" text-anchor="middle">{score}</text>'
+                   f'<text x="{left - 8}" y="{top + (5 - score) / 5 * side + 4}" text-anchor="end">{score}</text>' for score in range(6))
+    lines = ""
+    for number, (name, points) in enumerate(means.items()):
+        dots = "".join('<circle r="4" cx="{}" cy="{}"/>'.format(*at(*point).split(",")) for point in points)
+        lines += (f'<g class="line{number}"><polyline points="{" ".join(at(*point) for point in points)}"/>{dots}'
+                  f'<circle r="4" cx="{left + side + 22}" cy="{top + 12 + 24 * number}"/>'
+                  f'<text x="{left + side + 34}" y="{top + 16 + 24 * number}">{html.escape(say(name, language))}</text></g>')
+    title = html.escape(say("judge_plot", language))
+    return (f'<figure class="scores-plot"><figcaption>{title}</figcaption>'
+            f'<svg viewBox="0 0 {left + side + 210} {top + side + 40}" role="img" aria-label="{title}">{grid}'
+            f'<path class="agree" d="M{at(0, 0)} L{at(5, 5)}"/>{lines}'
+            f'<text x="{left + side / 2}" y="{top + side + 34}" text-anchor="middle">{say("judge_asked", language)}</text>'
+            f'<text transform="translate(12 {top + side / 2}) rotate(-90)" text-anchor="middle">{say("judge_given", language)}</text>'
+            f'</svg></figure>')
+
+
+def on_sweep(studio: Studio) -> Callable:
+    """Score every cell of the last sweep and draw asked against given."""
+    def judge(visit: Visit | None, request: gr.Request) -> Iterator[list]:
+        language = language_of(request)
+        made = visit.sweep if visit and isinstance(visit.sweep, Made) else None
+        if made is None or not made.entries:
+            yield [note(say("judge_no_sweep", language)), gr.skip()]
+            return
+        try:
+            entries = list(made.entries.values())
+            if not can_judge(studio, visit, entries[0]):
+                yield [note(say("judge_none", language)), gr.skip()]
+                return
+            points: dict[str, dict[float, list[float]]] = {name: {} for name in PERSPECTIVES}
+            last, over = None, ""
+            for number, entry in enumerate(entries, start=1):
+                yield [bar(say("judge_working", language, done=number, total=len(entries)), number / len(entries)), gr.skip()]
+                try:
+                    last = score(studio, visit, entry)
+                except JudgeUsedUpError as limit:       # what was answered is shown all the same
+                    over = used_up(limit, language) + note(say("judge_part", language, done=number - 1, total=len(entries)))
+                    break
+                for name, asked, verdict in zip(PERSPECTIVES, entry.recipe.reward.scores, last, strict=True):
+                    if verdict.score is not None:
+                        points[name].setdefault(asked, []).append(verdict.score)
+            means = {name: sorted((asked, sum(given) / len(given)) for asked, given in found.items()) for name, found in points.items()}
+            by = note(say("judge_by", language, judge=last.judge, seconds=last.seconds)) if last is not None else ""
+            yield [over + by, plot_html(means, language) if last is not None else gr.skip()]
+        except Exception as error:               # shown in one line with an id; the log has the rest
+            yield [note(studio.trouble(error), "bad"), gr.skip()]
+    return judge

@@ -1,0 +1,82 @@
+"""A PNG that was made here, dropped on the page: its settings go into the form, and what would keep the bytes from being equal is said."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from mre.editing import EditSettings
+from mre.errors import MreError
+from mre.recipes import read_recipe
+from ui.edit.form import Form, photo_of
+from ui.edit.run import note
+from ui.edit.sweep import Panel as Sweep
+from ui.edit.visit import Visit
+from ui.studio import Studio
+from ui.texts import add_texts, language_of, say, t
+
+TEXTS = {
+    "tab_recipe": ("Recipe", "配方"),
+    "recipe_about": ("Every PNG made here carries its recipe. Drop one to fill the form with the settings it was made with.",
+                     "这里生成的 PNG 都带有配方。拖入一张即可把它的设置填入表单。"),
+    "recipe_drop": ("PNG with a recipe", "带配方的 PNG"),
+    "recipe_filled": ("The form is filled. Run it on the same photo to make the same picture again.",
+                      "表单已填好。用同一张照片运行即可重新生成。"),
+    "recipe_same": ("Everything is equal here: the run gives the same bytes.", "条件完全一致：运行会得到逐字节相同的图片。"),
+    "recipe_differs": ("What differs from when it was made:", "与当时不同的地方："),
+    "recipe_other_model": ("It was made with the model “{model}”, which is not open here; the chosen model stays.",
+                           "它由模型 “{model}” 生成，此处没有该模型；保留当前选择的模型。"),
+    "recipe_no_photo": ("Choose the photo it was made from to know whether the result will be equal.",
+                        "选择当时的照片后，才能判断结果是否一致。"),
+}
+add_texts(TEXTS)
+
+
+class Panel:
+    """The recipe's components."""
+
+    def __init__(self) -> None:
+        gr.Markdown(t("recipe_about"), elem_classes="muted small")
+        self.file = gr.File(label=t("recipe_drop"), file_types=[".png"], type="filepath", elem_id="recipe-file", height=120)
+        self.answer = gr.HTML(elem_id="recipe-answer")
+
+
+def on_drop(studio: Studio, form: Form, sweep: Sweep, answer: gr.HTML) -> Callable:
+    """Fill the form from the recipe inside the file."""
+    def drop(request: gr.Request, visit: Visit | None, file: str | None, photo: str | None, chosen: str, *axes: str) -> dict[Any, Any]:
+        language = language_of(request)
+        if not file:
+            return {answer: ""}
+        try:
+            recipe = read_recipe(file, name=Path(file).name)
+            settings = EditSettings.from_recipe(recipe)
+            made_by = recipe.made_with.get("model", "")
+            by_name = {editor.info.name if editor.status == "ready" else name: name for name, editor in studio.editors.items()}
+            model = by_name.get(made_by) or (made_by if made_by in studio.editors else None)
+            editor = studio.editor(model or chosen)
+            lines = [note(say("recipe_filled", language))]
+            if model is None:
+                lines.append(note(say("recipe_other_model", language, model=made_by[:80]), "warn"))
+            if photo:
+                here = editor.recipe(photo_of(photo), settings)
+                lines.append(differences_html(recipe.differences(here), language))
+            else:
+                lines.append(note(say("recipe_no_photo", language)))
+            return {**form.fill(settings, model, editor.info), **sweep.follow(editor.capabilities, axes), answer: "".join(lines)}
+        except MreError as error:
+            return {answer: note(studio.trouble(error), "bad")}
+    return drop
+
+
+def differences_html(differences: list[str], language: str) -> str:
+    """What keeps the bytes from being equal, or that nothing does."""
+    if not differences:
+        return note(say("recipe_same", language))
+    rows = "".join(f"<li>{html.escape(line)}</li>" for line in differences)
+    return f'<div class="notice"><p>{say("recipe_differs", language)}</p><ul>{rows}</ul></div>'
+
+

@@ -1,0 +1,216 @@
+"""A run of the Edit tab: from the form's values to progress, picture and history, step by step."""
+
+from __future__ import annotations
+
+import html
+import io
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from PIL import Image
+
+from mre.editing import EditResult, Step
+from mre.errors import EditStopped, MreError
+from mre.imaging import reduced
+from ui.edit.form import new_seed, photo_of, settings_of
+from ui.edit.viewer import data_address
+from ui.edit.views import Kept, keep_edit, keep_photo, measure
+from ui.edit.visit import Entry, Visit, file_name
+from ui.studio import Studio
+from ui.texts import add_texts, say
+
+PREVIEW_SECONDS = 0.3         # between two previews of one run
+NOTICE_SECONDS = 0.25         # within which a run that makes no news notices that it shall stop
+FORSAKEN_SECONDS = 15         # a run whose page has not asked for news so long is stopped
+THUMB = 160
+READING, FULLEST = 0.04, 0.97  # shares of the bar: while the photo is read, and the most there is before all is done
+TAIL_SECONDS = 0.15           # for a million pixels: from the last step to the picture, on two cores
+RESTORING = 0.6               # of that, what puts the photo's detail back; the rest writes files
+TEXTS = {
+    "run_loading": ("Loading the model…", "正在加载模型…"),
+    "run_waiting": ("{place} ahead of you in the queue", "前面还有 {place} 个"),
+    "run_reading": ("Reading the photo…", "正在读取照片…"),
+    "run_editing": ("Editing…", "正在编辑…"), "run_step": ("Step {step} of {total}", "第 {step} 步，共 {total} 步"),
+    "run_restoring": ("Putting the photo's own detail back…", "正在恢复照片细节…"),
+    "run_writing": ("Writing the picture…", "正在写入图片…"),
+    "run_left": ("about {seconds} s left", "约剩 {seconds} 秒"),
+    "run_done": ("Done in {seconds} s with {model}", "用时 {seconds} 秒（{model}）"), "run_seed": (", seed {seed}", "，种子 {seed}"),
+    "run_stopped": ("Stopped.", "已停止。"), "run_stopping": ("Stopping…", "正在停止…"),
+    "run_busy": ("Your last run is still going on; stop it or wait for it.", "你的上一次运行还没结束，请先停止或等待。"),
+    "run_waits_for_model": ("The model is still loading; the run begins by itself.", "模型仍在加载，加载完会自动开始。"),
+}
+add_texts(TEXTS)
+T = TypeVar("T")
+
+
+class Follow:
+    """Work in a thread of its own, and its news as they come: iterate, then read `result`.
+
+    `("stopping", None)` is news too, once, when a stop is asked for that the work has not come to yet. Leaving the loop early, or not
+    asking for news any more (a closed tab), stops the work within one step.
+    """
+
+    def __init__(self, work: Callable[[Callable[..., None], Callable[[], bool]], T], stop: threading.Event) -> None:
+        self._news: queue.Queue[tuple[str, Any]] = queue.Queue()
+        self._stop = stop
+        self._asked = time.monotonic()
+        self._work = work
+        self.result: T | None = None
+
+    def _should_stop(self) -> bool:
+        return self._stop.is_set() or (not self._news.empty() and time.monotonic() - self._asked > FORSAKEN_SECONDS)
+
+    def _run(self) -> None:
+        try:
+            self._news.put(("result", self._work(lambda kind, value: self._news.put((kind, value)), self._should_stop)))
+        except Exception as error:               # handed to the one who follows, who raises it
+            self._news.put(("error", error))
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        threading.Thread(target=self._run, name="edit", daemon=True).start()
+        told = False
+        try:
+            while True:
+                self._asked = time.monotonic()
+                try:
+                    kind, value = self._news.get(timeout=None if told else NOTICE_SECONDS)
+                except queue.Empty:
+                    if told := self._stop.is_set():
+                        yield "stopping", None
+                    continue
+                if kind == "error":
+                    raise value
+                if kind == "result":
+                    self.result = value
+                    return
+                yield kind, value
+        finally:
+            self._asked = 0.0
+            if self.result is None:
+                self._stop.set()
+
+
+def run_edit(studio: Studio, visit: Visit, language: str, previews: bool, random_seed: bool, photo_path: str | None, model: str,
+             *values: Any) -> Iterator[tuple[str, Entry | None]]:
+    """Edit the photo as the form says. Yields (progress as HTML, entry when it is done). Raises MreError."""
+    if not visit.busy.acquire(blocking=False):
+        raise MreError(say("run_busy", language))
+    visit.stop.clear()
+    try:
+        settings = settings_of(*values)
+        editor = studio.editor(model)
+        if random_seed:
+            settings = replace(settings, seed=new_seed())
+        started = time.monotonic()
+        yield bar(say("run_reading", language), READING), None
+        photo = photo_of(photo_path)
+        if editor.status != "ready":
+            yield bar(say("run_loading", language), None), None
+
+        def work(tell: Callable[..., None], should_stop: Callable[[], bool]) -> EditResult:
+            last = 0.0
+
+            def on_step(step: Step) -> None:
+                nonlocal last
+                shown = None
+                if previews and step.index and (time.monotonic() - last > PREVIEW_SECONDS):
+                    shown, last = step.preview(), time.monotonic()
+                tell("step", (step, shown))
+            return editor.edit(photo, settings, on_step=on_step, on_wait=lambda place: tell("wait", place),
+                               on_restore=lambda share: tell("restore", share), should_stop=should_stop)
+
+        follow, progress = Follow(work, visit.stop), Progress(language, photo.size)
+        try:
+            for kind, value in follow:
+                if kind == "wait":
+                    yield bar(say("run_waiting", language, place=value), None), None
+                    started = time.monotonic()           # waiting is not in the time that is told
+                elif kind == "stopping":
+                    yield bar(say("run_stopping", language), None), None
+                elif kind == "restore":
+                    yield progress.restoring(value), None
+                else:
+                    yield progress.step(*value), None
+        except EditStopped:
+            yield note(say("run_stopped", language), "plain"), None
+            return
+        yield progress.writing(), None
+        result = follow.result
+        kept = keep_photo(visit.shelf, photo, Path(photo_path), visit.id)
+        entry = visit.add(shelve(visit, photo, kept, result, model or studio.models[0]))
+        done = say("run_done", language, seconds=f"{time.monotonic() - started:.1f}", model=entry.model)
+        if editor.capabilities.seed:
+            done += say("run_seed", language, seed=result.settings.seed)
+        yield note(done, "plain"), entry
+    finally:
+        visit.busy.release()
+
+
+def shelve(visit: Visit, photo: Image.Image, kept: Kept, result: EditResult, model: str) -> Entry:
+    """Put a result on the visitor's shelf, beside its photo that is kept there already."""
+    name, file = file_name(result), io.BytesIO()
+    reduced(result.image, 2 * THUMB).save(file, "JPEG", quality=85)
+    entry = Entry(photo=kept, picture=keep_edit(visit.shelf, result.image, result.png(), name, visit.id),
+                  thumb=visit.shelf.put(file.getvalue(), "thumb.jpg", visit.id), change=measure(photo, result.image), file_name=name,
+                  recipe=result.recipe, model=model, seconds=result.seconds)
+    if visit.closed:                             # the tab closed meanwhile: nothing of it stays
+        visit.shelf.drop_owner(visit.id)
+    return entry
+
+
+class Progress:
+    """The bar of an edit, or of `parts` edits one after the other: what goes on, and how much of it all is done. It is never full: what
+    comes after the last step grows with the photo, and has its share."""
+
+    def __init__(self, language: str, size: tuple[int, int], parts: int = 1) -> None:
+        self._language = language
+        self._tail = TAIL_SECONDS * size[0] * size[1] / 1e6
+        self._parts, self._part = parts, 0
+        self._begun = time.monotonic()
+        self._share, self._steps = READING, 0.0          # of all done; of a part taken by its steps
+
+    def step(self, step: Step, picture: Image.Image | None = None) -> str:
+        """Step by step, with the picture as far as it has come."""
+        if not step.index:
+            self._begun = time.monotonic()
+        elif step.total:
+            seconds = (time.monotonic() - self._begun) / step.index * step.total
+            self._steps = seconds / (seconds + self._tail + 1e-6)
+        words = say("run_step", self._language, step=step.index, total=step.total) if step.total > 1 else say("run_editing", self._language)
+        if step.seconds_left is not None and step.index < step.total:
+            words += " · " + say("run_left", self._language, seconds=f"{max(step.seconds_left, 0.1):.1f}")
+        return self._bar(words, self._steps * step.index / step.total, picture)
+
+    def restoring(self, share: float) -> str:
+        """While the photo's own detail is put back; at its end the next edit may begin."""
+        shown = self._bar(say("run_restoring", self._language), self._steps + (1 - self._steps) * RESTORING * share)
+        self._part += share == 1 and self._part + 1 < self._parts
+        return shown
+
+    def writing(self) -> str:
+        return self._bar(say("run_writing", self._language), self._steps + (1 - self._steps) * RESTORING)
+
+    def _bar(self, words: str, share: float, picture: Image.Image | None = None) -> str:
+        self._share = max(self._share, min((self._part + share) / self._parts, FULLEST))
+        return bar(words, self._share, picture)
+
+
+def bar(words: str, share: float | None, picture: Image.Image | None = None) -> str:
+    """A progress bar; without a share, one that only says that something goes on."""
+    value = f'aria-valuenow="{round(100 * share)}"' if share is not None else ""
+    width = f"{100 * share:.0f}%" if share is not None else "100%"
+    image = f'<img src="{data_address(picture)}" alt="">' if picture else ""
+    kind = "track" if share is not None else "track waiting"
+    return (f'<div class="progress" role="status"><p>{html.escape(words)}</p><div class="{kind}" role="progressbar" '
+            f'aria-label="{html.escape(words)}" aria-valuemin="0" aria-valuemax="100" {value}><i style="width:{width}"></i></div>'
+            f'{image}</div>')
+
+
+def note(text: str, kind: str = "plain") -> str:
+    """A line of news; the text may come from anywhere."""
+    return f'<p class="notice {kind}" role="status">{html.escape(text)}</p>'

@@ -1,0 +1,330 @@
+"""Sweeps on the page: a grid of edits from the same start noise, cells shown as they are made, a sheet and a CSV to take away."""
+
+from __future__ import annotations
+
+import html
+import io
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from mre.editing import BusyError, EditResult, Step
+from mre.editors.capabilities import Capabilities, can_vary
+from mre.errors import EditStopped, MreError
+from mre.imaging import reduced
+from mre.sweep import AXES, Axis, Cell, Sweep, contact_sheet, to_csv
+from ui.chips import PICK
+from ui.edit.form import Form, photo_of, settings_of
+from ui.edit.run import FULLEST, READING, Follow, bar, note, shelve
+from ui.edit.views import keep_photo
+from ui.edit.visit import Entry, Visit
+from ui.pictures import address
+from ui.studio import Studio
+from ui.texts import add_texts, language_of, say, t
+
+NONE = "none"
+SHEET_SIDE = 256
+TEXTS = {
+    "tab_sweep": ("Sweep", "参数扫描"),
+    "sweep_about": ("One photo and instruction over a grid of settings, every cell from the same start noise.",
+                    "同一张照片和指令，在一组参数上生成网格，每格使用相同的初始噪声。"),
+    "axis_x": ("Columns", "列"), "axis_y": ("Rows", "行"), "axis_z": ("Layers", "层"), "axis_values": ("Values", "取值"),
+    "axis_none": ("none", "无"), "axis_scores": ("all three scores", "三个分数"), "axis_following": ("following", "遵循"),
+    "axis_preserving": ("preserving", "保留"), "axis_quality": ("quality", "质量"), "axis_reward_text": ("reward text", "奖励文本"),
+    "axis_seed": ("seed", "种子"), "axis_steps": ("steps", "步数"), "axis_guidance_scale": ("instruction guidance", "指令引导"),
+    "axis_image_guidance_scale": ("photo guidance", "照片引导"), "axis_model": ("model", "模型"),
+    "sweep_035": ("0 / 3 / 5 (Table 6)", "0 / 3 / 5（表 6）"), "sweep_27": ("Each slider 0, 3, 5", "每个滑块取 0、3、5"),
+    "sweep_seeds": ("Four seeds", "四个种子"), "sweep_run": ("Run sweep", "运行扫描"),
+    "sweep_forecast": ("{cells} cells, {steps} steps", "{cells} 格，{steps} 步"),
+    "sweep_forecast_one": ("1 cell", "1 格"),
+    "sweep_time": (", about {seconds:.0f} s", "，约 {seconds:.0f} 秒"), "sweep_time_unknown": (", time not known before the first edit",
+                                                                                   "，首次编辑前无法估计时间"),
+    "sweep_cell": ("Cell {cell} of {total}", "第 {cell} 格，共 {total} 格"),
+    "sweep_done": ("{cells} cells in {seconds:.1f} s", "{cells} 格，用时 {seconds:.1f} 秒"),
+    "sweep_done_one": ("1 cell in {seconds:.1f} s", "1 格，用时 {seconds:.1f} 秒"),
+    "sweep_stopped": ("Stopped; {cells} of {total} cells are kept.", "已停止；保留 {cells}/{total} 格。"),
+    "sweep_sheet": ("Contact sheet (PNG)", "总览图（PNG）"), "sweep_csv": ("Table (CSV)", "表格（CSV）"),
+    "sweep_open": ("Show {label} in the viewer", "在查看器中显示 {label}"),
+}
+add_texts(TEXTS)
+
+
+@dataclass
+class Panel:
+    """The sweep's components."""
+
+    axes: list[gr.Dropdown] = field(default_factory=list)
+    values: list[gr.Textbox] = field(default_factory=list)
+    quick: dict[str, gr.Button] = field(default_factory=dict)
+    forecast: gr.HTML | None = None
+    run: gr.Button | None = None
+    stop: gr.Button | None = None
+    progress: gr.HTML | None = None
+    grid: gr.HTML | None = None
+    downloads: gr.HTML | None = None
+
+    @property
+    def controls(self) -> list[Any]:
+        """Everything that `follow` may change."""
+        return [*self.axes, *self.quick.values()]
+
+    def follow(self, has: Capabilities, chosen: Sequence[str]) -> dict[Any, Any]:
+        """Updates for another model, which can use these: axes that change nothing are not offered. `chosen` are the axes that are set."""
+        updates: dict[Any, Any] = {button: gr.update(visible=visible) for button, visible in
+                                   zip(self.quick.values(), _quick_shown(has).values(), strict=True)}
+        for number, (axis, name) in enumerate(zip(self.axes, chosen, strict=True)):
+            choices = _axes_offered(has, first=number == 0)
+            updates[axis] = gr.update(choices=choices, value=name if name in [value for _, value in choices] else choices[0][1])
+        return updates
+
+    @property
+    def choice(self) -> list[Any]:
+        return [part for pair in zip(self.axes, self.values, strict=True) for part in pair]
+
+
+@dataclass
+class Made:
+    """A sweep's cells so far, by place."""
+
+    sweep: Sweep
+    entries: dict[tuple[int, int, int], Entry] = field(default_factory=dict)
+    rows: list[tuple[Cell, EditResult, str]] = field(default_factory=list)          # results without their pictures
+    pictures: dict[tuple[int, int, int], Image.Image] = field(default_factory=dict)  # small, for the sheet
+
+
+QUICK = {"sweep_035": [("scores", "0, 3, 5"), (NONE, ""), (NONE, "")],
+         "sweep_27": [("following", "0, 3, 5"), ("preserving", "0, 3, 5"), ("quality", "0, 3, 5")]}
+
+
+def _axes_offered(has: Capabilities, first: bool) -> list[tuple[Any, str]]:
+    """Axes along which something changes, for the model that is chosen; all but the first may be none."""
+    return [*([] if first else [(t("axis_none"), NONE)]), *((t(f"axis_{name}"), name) for name in AXES if can_vary(name, has))]
+
+
+def _quick_shown(has: Capabilities) -> dict[str, bool]:
+    return {key: can_vary("seed" if key == "sweep_seeds" else "scores", has) for key in (*QUICK, "sweep_seeds")}
+
+
+def build(has: Capabilities) -> Panel:
+    """Draw the panel, with what the first model can use."""
+    panel = Panel()
+    gr.Markdown(t("sweep_about"), elem_classes="muted small")
+    with gr.Row():
+        panel.quick = {key: gr.Button(t(key), size="sm", elem_id=key.replace("_", "-"), min_width=120, visible=shown)
+                       for key, shown in _quick_shown(has).items()}
+    with gr.Row():
+        for key, name, text in (("axis_x", "scores", "0, 3, 5"), ("axis_y", NONE, ""), ("axis_z", NONE, "")):
+            with gr.Column(min_width=220):
+                choices = _axes_offered(has, first=key == "axis_x")
+                name = name if name in [value for _, value in choices] else choices[0][1]
+                panel.axes.append(gr.Dropdown(choices, value=name, label=t(key), filterable=False, elem_id=key.replace("_", "-")))
+                panel.values.append(gr.Textbox(text, label=t("axis_values"), elem_id=f"{key.replace('_', '-')}-values", max_lines=4))
+    panel.forecast = gr.HTML(elem_id="sweep-forecast")
+    with gr.Row():
+        panel.run = gr.Button(t("sweep_run"), variant="primary", elem_id="sweep-run", scale=3)
+        panel.stop = gr.Button(t("stop"), elem_id="sweep-stop", scale=1, min_width=90)
+    panel.progress = gr.HTML(elem_id="sweep-progress")
+    panel.grid = gr.HTML(elem_id="sweep-grid", js_on_load=PICK)
+    panel.downloads = gr.HTML(elem_id="sweep-downloads")
+    return panel
+
+
+def plan(studio: Studio, model: str, settings: tuple, choice: tuple) -> Sweep:
+    """The grid that the panel asks for. Raises MreError."""
+    axes = [Axis.parse(name, text) for name, text in zip(choice[::2], choice[1::2], strict=True) if name != NONE]
+    return Sweep.plan(settings_of(*settings), model, axes, {name: editor.capabilities for name, editor in studio.editors.items()})
+
+
+def on_forecast(studio: Studio) -> Callable:
+    """Cells, steps and time of the grid before it is made."""
+    def forecast(request: gr.Request, model: str, *values: Any) -> str:
+        language = language_of(request)
+        settings, choice = values[:-6], values[-6:]
+        try:
+            sweep = plan(studio, model, (settings[0] or "-", *settings[1:]), choice)
+        except MreError as error:
+            return note(studio.trouble(error), "bad")
+        return note(forecast_text(studio, sweep, language), "plain")
+    return forecast
+
+
+def forecast_text(studio: Studio, sweep: Sweep, language: str) -> str:
+    editors = studio.editors
+    cells = len(sweep.cells)
+    steps = sum(cell.settings.steps or editors[cell.model].default_steps or 0 for cell in sweep.cells)
+    text = say("sweep_forecast" if cells > 1 else "sweep_forecast_one", language, cells=cells, steps=steps or "?")
+    paces = [editors[cell.model].pace for cell in sweep.cells]
+    if any(pace is None for pace in paces):
+        return text + say("sweep_time_unknown", language)
+    seconds = sum(pace * (cell.settings.steps or editors[cell.model].default_steps)
+                  for pace, cell in zip(paces, sweep.cells, strict=True))
+    return text + say("sweep_time", language, seconds=max(seconds, 1))
+
+
+def on_quick(key: str) -> Callable:
+    """Fill the axes with a ready-made grid."""
+    def fill(seed: float | None) -> list[str]:
+        first = int(seed or 0)
+        grid = QUICK.get(key) or [("seed", ", ".join(str(first + number) for number in range(4))), (NONE, ""), (NONE, "")]
+        return [part for pair in grid for part in pair]
+    return fill
+
+
+def on_run(studio: Studio) -> Callable:
+    def run(request: gr.Request, visit: Visit | None, photo_path: str | None, model: str, *values: Any) -> Iterator[list]:
+        from ui.edit.tab import visit_of
+        language = language_of(request)
+        visit = visit_of(studio, visit, request)
+        try:
+            yield from ([visit, *shown] for shown in run_sweep(studio, visit, language, photo_path, model, values[:-6], values[-6:]))
+        except Exception as error:               # shown in one line with an id; the log has the rest
+            yield [visit, note(studio.trouble(error), "bad"), gr.skip(), gr.skip()]
+    return run
+
+
+def run_sweep(studio: Studio, visit: Visit, language: str, photo_path: str | None, model: str, settings: tuple,
+              choice: tuple) -> Iterator[list]:
+    """Make the grid. Yields progress, grid and downloads as HTML, a cell at a time."""
+    if not visit.busy.acquire(blocking=False):
+        raise BusyError(say("run_busy", language))
+    visit.stop.clear()
+    try:
+        sweep = plan(studio, model, settings, choice)
+        yield [bar(say("run_reading", language), READING), gr.skip(), gr.skip()]
+        photo = photo_of(photo_path)
+        made, started = Made(sweep), time.monotonic()
+        _forget(visit)
+        visit.sweep = made
+        kept = keep_photo(visit.shelf, photo, Path(photo_path), visit.id)
+        total = len(sweep.cells)
+        yield [bar(f"{say('sweep_cell', language, cell=1, total=total)} · {forecast_text(studio, sweep, language)}", READING / total),
+               grid_html(visit, made, language), ""]
+
+        def work(tell: Callable[..., None], should_stop: Callable[[], bool]) -> int:
+            hooks = {"should_stop": should_stop, "on_step": lambda step: tell("step", step), "on_wait": lambda place: tell("wait", place)}
+            for cell, result in sweep.run(photo, studio.editors, **hooks):
+                tell("cell", (cell, result))
+            return total
+
+        failure = None
+        try:
+            for kind, value in Follow(work, visit.stop):
+                if kind == "wait":
+                    yield [bar(say("run_waiting", language, place=value), None), gr.skip(), gr.skip()]
+                elif kind == "stopping":
+                    yield [bar(say("run_stopping", language), None), gr.skip(), gr.skip()]
+                elif kind == "step" and value.index in (0, value.total):
+                    yield [cell_bar(made, value, language), gr.skip(), gr.skip()]
+                elif kind == "cell":
+                    cell, result = value
+                    entry = shelve(visit, photo, kept, result, cell.model)
+                    made.entries[cell.place] = entry
+                    made.rows.append((cell, _without_pictures(result), entry.file_name))
+                    made.pictures[cell.place] = reduced(result.image, SHEET_SIDE)
+                    yield [gr.skip(), grid_html(visit, made, language), gr.skip()]
+        except EditStopped:
+            pass                                 # what was made is kept, and said below
+        except Exception as error:               # said below, beside the cells that were made before it
+            failure = error
+        seconds = time.monotonic() - started
+        done = len(made.rows)
+        key = "sweep_stopped" if done < total else "sweep_done" if total > 1 else "sweep_done_one"
+        last = say(key, language, cells=done, total=total, seconds=seconds)
+        news = note(last, "plain") if failure is None else note(studio.trouble(failure), "bad") + note(last, "plain")
+        yield [news, grid_html(visit, made, language), downloads_html(visit, made, language)]
+    finally:
+        visit.busy.release()
+
+
+def _forget(visit: Visit) -> None:
+    """The files of the sweep before, unless the history shows them."""
+    if isinstance(visit.sweep, Made):
+        visit.forget({token for entry in visit.sweep.entries.values() for token in entry.tokens})
+
+
+def cell_bar(made: Made, step: Step, language: str) -> str:
+    total = len(made.sweep.cells)
+    done = len(made.rows) + FULLEST * step.index / step.total           # the way back to the photo's size comes after the steps
+    words = say("sweep_cell", language, cell=min(len(made.rows) + 1, total), total=total)
+    if made.rows:
+        each = sum(result.seconds for _, result, _ in made.rows) / len(made.rows)
+        words += " · " + say("run_left", language, seconds=f"{max(total - done, 0) * each:.0f}")
+    return bar(words, done / total)
+
+
+def grid_html(visit: Visit, made: Made, language: str) -> str:
+    """The grid with the cells made so far, each a button that shows it in the viewer."""
+    columns, rows, layers = made.sweep.shape
+    axes = made.sweep.axes
+    parts = []
+    for z in range(layers):
+        layer = ""
+        if layers > 1:
+            layer = f"<h4>{html.escape(axes[2].label(axes[2].values[z]))}</h4>"
+        head = "".join(f"<th scope='col'>{html.escape(axes[0].label(value))}</th>" for value in axes[0].values)
+        body = ""
+        for y in range(rows):
+            label = html.escape(axes[1].label(axes[1].values[y])) if len(axes) > 1 else ""
+            body += f"<tr><th scope='row'>{label}</th>" + "".join(_cell(made, (x, y, z), language) for x in range(columns)) + "</tr>"
+        table = f"<table class='grid'><thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table>"
+        parts.append(f"<section>{layer}{table}</section>")
+    return f"<div class='grids{' layers' if layers > 1 else ''}'>{''.join(parts)}</div>"
+
+
+def _cell(made: Made, place: tuple[int, int, int], language: str) -> str:
+    entry = made.entries.get(place)
+    if entry is None:
+        return "<td><span class='hole'></span></td>"
+    label = ", ".join(axis.label(axis.values[p]) for axis, p in zip(made.sweep.axes, place, strict=False))
+    name = html.escape(say("sweep_open", language, label=label), quote=True)
+    return (f"<td><button type='button' class='shot' data-pick='{','.join(map(str, place))}' aria-label=\"{name}\" title=\"{name}\">"
+            f"<img src='{address(entry.thumb, 'cell.jpg')}' alt=''></button></td>")
+
+
+def downloads_html(visit: Visit, made: Made, language: str) -> str:
+    """The contact sheet and the table, for what was made."""
+    if not made.rows:
+        return ""
+    asked = made.rows[0][1].settings
+    sheet = contact_sheet(made.sweep, made.pictures, f"{asked.instruction} (seed {asked.seed}, {made.rows[0][0].model})")
+    file = io.BytesIO()
+    sheet.save(file, "PNG")
+    sheet_token = visit.shelf.put(file.getvalue(), "sweep.png", visit.id)
+    table_token = visit.shelf.put(to_csv(made.rows).encode(), "sweep.csv", visit.id)
+    sheet_link, table_link = address(sheet_token, "sweep.png"), address(table_token, "sweep.csv")
+    return (f'<p class="small links"><a id="sweep-sheet" href="{sheet_link}" download="sweep.png">{say("sweep_sheet", language)}</a> · '
+            f'<a id="sweep-csv" href="{table_link}" download="sweep.csv">{say("sweep_csv", language)}</a></p>')
+
+
+def _without_pictures(result: EditResult) -> EditResult:
+    nothing = Image.new("RGB", (1, 1))           # a hundred full pictures would fill the memory; their files are on the shelf
+    return replace(result, image=nothing, seen=nothing, made=nothing)
+
+
+def picked(visit: Visit | None, event: gr.EventData) -> Entry | None:
+    """The entry of the cell that was clicked."""
+    try:
+        place = tuple(int(part) for part in str(event.pick).split(","))
+    except (ValueError, AttributeError):
+        return None
+    return visit.sweep.entries.get(place) if visit and isinstance(visit.sweep, Made) else None
+
+
+def connect(studio: Studio, panel: Panel, form: Form, visit: gr.State, quiet: dict[str, Any]) -> None:
+    """Everything but what touches the viewer."""
+    asks = [form.model, *form.settings, *panel.choice]
+    gr.on([part.change for part in panel.choice] + [form.steps.change, form.model.change, panel.run.click], on_forecast(studio), asks,
+          panel.forecast, trigger_mode="always_last", **quiet)
+    outputs = [visit, panel.progress, panel.grid, panel.downloads]
+    heavy = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": 40, "trigger_mode": "once"}
+    panel.run.click(on_run(studio), [visit, form.photo, *asks], outputs, **heavy)
+    for key, button in panel.quick.items():
+        filled = button.click(on_quick(key), form.seed, panel.choice, **quiet)
+        filled.success(on_run(studio), [visit, form.photo, *asks], outputs, **heavy)
+
+

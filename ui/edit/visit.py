@@ -1,0 +1,83 @@
+"""What one visitor is doing in the Edit tab. It lives in `gr.State`, and ends with the tab."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from dataclasses import dataclass, field
+
+import gradio as gr
+
+from mre.editing import EditResult
+from mre.recipes import Recipe
+from ui.edit.views import Change, Kept
+from ui.pictures import PictureShelf
+
+MOST_ENTRIES = 24
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One edit of the visit: its files on the shelf, and how it was made."""
+
+    photo: Kept
+    picture: Kept
+    thumb: str                 # a token
+    change: Change             # between the two
+    file_name: str
+    recipe: Recipe
+    model: str
+    seconds: float
+
+    @property
+    def tokens(self) -> set[str]:
+        """Of all its files."""
+        return {self.photo.token, self.photo.view, self.picture.token, self.picture.view, self.thumb}
+
+
+@dataclass(eq=False)
+class Visit:
+    """The session's edits, the one that runs, and the pictures to remove when the tab closes."""
+
+    shelf: PictureShelf
+    id: str = field(default_factory=lambda: secrets.token_urlsafe(12))
+    entries: list[Entry] = field(default_factory=list)          # oldest first
+    earlier: list[str] = field(default_factory=list)            # tokens of the photos that `use as input` replaced, for undo
+    shown: Entry | None = None
+    sweep: object | None = None                                 # the last sweep's cells, for its downloads
+    pair: tuple[Entry, Entry] | None = None                     # the last two models side by side, for a study
+    busy: threading.Lock = field(default_factory=threading.Lock)
+    stop: threading.Event = field(default_factory=threading.Event)
+    closed: bool = False
+
+    def add(self, entry: Entry) -> Entry:
+        """Keep an edit; the oldest makes room."""
+        self.entries.append(entry)
+        self.shown = entry
+        while len(self.entries) > MOST_ENTRIES:
+            gone = self.entries.pop(0)
+            self.forget(gone.tokens)
+        return entry
+
+    def forget(self, tokens: set[str]) -> None:
+        """Drop files, but for those that the history or `undo` shows."""
+        self.shelf.drop(*tokens.difference(self.earlier, *(entry.tokens for entry in self.entries)))
+
+    def close(self) -> None:
+        """Stop what runs and delete what was made."""
+        self.closed = True
+        self.stop.set()
+        self.shelf.drop_owner(self.id)
+
+
+def forget_session(page: gr.Blocks, session: str | None) -> None:
+    """Drop what Gradio keeps of a session that is over: a copy of the page's settings, half a megabyte, which it would keep for good."""
+    page.state_holder.session_data.pop(session, None)
+    page.state_holder.time_last_used.pop(session, None)
+
+
+def file_name(result: EditResult) -> str:
+    """A name that says when and how: date, seed, scores."""
+    from datetime import datetime
+    scores = "-".join(f"{score:g}" for score in result.settings.reward.scores)
+    return f"{datetime.now():%Y%m%d-%H%M%S}-seed{result.settings.seed}-reward{scores}.png"

@@ -1,0 +1,105 @@
+"""Words of an instruction as they are typed: how much of it is read, what the embedded model does not know, how it could go on."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gradio as gr
+
+from mre.data.scenes import nouns, unknown_words
+from mre.editing import MAX_INSTRUCTION_CHARS, Editor
+from mre.errors import MreError
+from ui.chips import PICK, chips_html
+from ui.edit.examples import Example, example_of
+from ui.edit.suggestions import suggestions
+from ui.studio import Studio
+from ui.texts import add_texts, language_of, say
+
+SHOWN_WORDS, SHOWN_WORD, SHOWN_REST = 8, 24, 60     # how much of what was typed is said again
+TEXTS = {
+    "tokens": ("{count} of {most} tokens", "{count}/{most} 个词元"),
+    "tokens_cut": ("{count} of {most} tokens: the model does not read “{rest}”", "{count}/{most} 个词元：模型读不到 “{rest}”"),
+    "unknown_words": ("The embedded model was never shown: {words}. It knows edits of whole pictures and these things: {nouns}.",
+                      "内置模型没有学过：{words}。它会整图编辑，并认识这些物体：{nouns}。"),
+    "no_words": ("There are no words here that the model could read.", "这里没有模型能读的文字。"),
+    "things_on_photo": ("In a photo this model finds no {things}: it changes the light, weather, season, colours and style of the whole.",
+                        "这个模型在照片里找不到 {things}：它只改变整张照片的光线、天气、季节、颜色和风格。"),
+    "other_language": ("The embedded model understands English only; for example: {example}", "内置模型只懂英文，例如：{example}"),
+    "suggestions": ("Suggestions", "建议"),
+    "instruction_long": ("At most {most} characters; these are {count}.", "最多 {most} 个字符，现在是 {count} 个。"),
+    "untrained": ("This model is untrained: it shows how the page works, and edits nothing sensibly.",
+                  "该模型未经训练：只用于演示页面，不能真正编辑。"),
+}
+add_texts(TEXTS)
+
+
+def build() -> gr.HTML:
+    """The lines under the instruction; `pick` carries a suggestion that was clicked."""
+    return gr.HTML(elem_id="words", js_on_load=PICK)
+
+
+def words_html(editor: Editor, text: str, language: str, example: Example | None = None, photo: bool = False) -> str:
+    """Token count, notices and suggestions for an instruction; `example` is the drawn example that is loaded, `photo` tells of another
+    picture."""
+    lines = []
+    if len(text) > MAX_INSTRUCTION_CHARS:
+        lines.append(notice(say("instruction_long", language, most=MAX_INSTRUCTION_CHARS, count=len(text))))
+    elif editor.status == "ready" and text.strip():
+        try:
+            count, most, rest = editor.count_tokens(text)
+            kind, key = ("notice", "tokens_cut") if rest else ("muted", "tokens")
+            rest = html.escape(shortened(rest, SHOWN_REST))
+            lines.append(f'<p class="small {kind}" id="tokens">{say(key, language, count=count, most=most, rest=rest)}</p>')
+        except MreError:
+            pass                                 # the status line says what is wrong with the model
+    if not editor.capabilities.open_vocabulary and text.strip():
+        lines += [notice(words) for words in _about_words(text, language, photo)]
+    if found := suggestions(editor.name, text, example):
+        lines.append(chips_html(found, say("suggestions", language)))
+    return "".join(lines)
+
+
+def _about_words(text: str, language: str, photo: bool) -> Iterator[str]:
+    """What an embedded model makes nothing of."""
+    strange = unknown_words(text)
+    if any(not letter.isascii() and letter.isalpha() for word in strange for letter in word):
+        yield say("other_language", language, example=EXAMPLE)
+    elif strange:
+        shown = ", ".join(shortened(word, SHOWN_WORD) for word in strange[:SHOWN_WORDS])
+        yield say("unknown_words", language, words=shown, nouns=", ".join(nouns()))
+    elif not any(sign.isalnum() for sign in text):
+        yield say("no_words", language)
+    words = text.lower().split()
+    things = [noun for noun in nouns() if any(word.strip(".,!?") in (noun, noun + "s") for word in words)]
+    if photo and things and not set(words) & ADDING:
+        yield say("things_on_photo", language, things=", ".join(things))
+
+
+EXAMPLE = "make it look like sunset"
+ADDING = {"add", "put", "place", "draw", "insert", "include", "show", "want", "like", "be"}     # words that ask for something new
+
+
+def shortened(text: str, most: int) -> str:
+    return text if len(text) <= most else text[:most - 1] + "…"
+
+
+def notice(text: str) -> str:
+    return f'<p class="notice" role="note">{html.escape(text)}</p>'
+
+
+def on_type(studio: Studio) -> Callable:
+    def typed(request: gr.Request, text: str, model: str, photo: str | None) -> str:
+        try:
+            example = example_of(photo) if photo else None
+            return words_html(studio.editor(model), text or "", language_of(request), example, bool(photo) and example is None)
+        except MreError as error:
+            return notice(studio.trouble(error))
+    return typed
+
+
+def on_pick(event: gr.EventData) -> Any:
+    """A suggestion into the instruction."""
+    chosen = getattr(event, "pick", None)
+    return chosen[:1000] if isinstance(chosen, str) else gr.skip()

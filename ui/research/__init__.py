@@ -1,0 +1,1 @@
+"""The Research tab: studies are made, watched, exported and put up for annotators here."""

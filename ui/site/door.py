@@ -1,0 +1,140 @@
+"""The one door between Gradio and the studio's functions: no function sees a file that its session has not uploaded.
+
+Gradio 6.31 asks whether an input file was uploaded only when `Blocks.launch` was called; a page that is mounted on an application, as
+ours is, is never asked (`processing_utils._check_allowed`). Here every call of every function passes `Page.process_api`, by whatever
+route it came (direct, queue, agents), and whatever names a file in it is looked up among the session's uploads before Gradio sees it.
+On the way out, files are named by their tokens; a file that is no upload does not leave.
+"""
+
+from __future__ import annotations
+
+import functools
+from contextvars import ContextVar
+from typing import Any
+
+import anyio
+import gradio as gr
+from gradio.data_classes import FileData
+
+from ui.site.uploads import Caller, NotUploaded, Upload, Uploads, UploadTooLarge, file_address, visit_of
+from ui.texts import add_texts, language_of, say
+
+DEEPEST = 32
+NOBODY = Caller()
+MARK = {"_type": "gradio.FileData"}
+TEXTS = {
+    "not_uploaded": ("This is not a file that was uploaded in this session; please upload it first.",
+                     "这不是本次会话中上传的文件，请先上传。"),
+    "not_your_session": ("This session is somebody else's; please reload the page.", "这是他人的会话，请刷新页面。"),
+}
+add_texts(TEXTS)
+_caller: ContextVar[Caller] = ContextVar("caller")
+
+
+class Page(gr.Blocks):
+    """Gradio's page, whose functions get files of their own session only."""
+
+    def __init__(self, studio: Any, **options: Any) -> None:
+        super().__init__(**options)
+        self._studio = studio
+
+    async def process_api(self, block_fn: Any, inputs: list[Any], state: Any = None, request: Any = None, **options: Any) -> dict[str, Any]:
+        asking = request[0] if isinstance(request, list) and request else request
+        caller = caller_of(self._studio, asking)
+        if not self._studio.uploads.holds_session(caller):
+            raise gr.Error(say("not_your_session", language_of(asking)), print_exception=False)
+        before = _caller.set(caller)
+        try:
+            return await super().process_api(block_fn, inputs, state=state, request=request, **options)
+        except NotUploaded:
+            raise gr.Error(say("not_uploaded", language_of(asking)), print_exception=False) from None
+        except UploadTooLarge as error:
+            raise gr.Error(str(error), print_exception=False) from None
+        finally:
+            _caller.reset(before)
+
+    async def preprocess_data(self, block_fn: Any, inputs: list[Any], state: Any, explicit_call: bool = False) -> list[Any]:
+        if any(isinstance(value, dict | list) for value in inputs) or any(takes_files(block) for block in block_fn.inputs):
+            inputs = await anyio.to_thread.run_sync(self._admit_all, list(block_fn.inputs), list(inputs))
+        return await super().preprocess_data(block_fn, inputs, state, explicit_call)
+
+    async def postprocess_data(self, block_fn: Any, predictions: Any, state: Any) -> list[Any]:
+        return [_named(value, self._studio.uploads) for value in await super().postprocess_data(block_fn, predictions, state)]
+
+    def _admit_all(self, blocks: list[Any], values: list[Any]) -> list[Any]:
+        caller = _caller.get(NOBODY)
+        blocks += [None] * (len(values) - len(blocks))
+        return [admit(value, self._studio.uploads, caller, takes_files(block)) for value, block in zip(values, blocks, strict=False)]
+
+
+def admit(value: Any, uploads: Uploads, caller: Caller, files: bool, depth: int = 0) -> Any:
+    """The value with each file in it as the one of the caller's uploads that it names, and nothing else of what was said of it.
+    `files`: whether it is for a component that takes files. Raises NotUploaded, UploadTooLarge."""
+    if depth > DEEPEST:
+        raise NotUploaded
+    if isinstance(value, list):
+        return [admit(item, uploads, caller, files, depth + 1) for item in value]
+    if isinstance(value, dict):
+        if {"path", "url"} & value.keys():
+            return _uploaded(value, uploads, caller, files)
+        return {key: item if item is None or isinstance(item, str | int | float) else admit(item, uploads, caller, files, depth + 1)
+                for key, item in value.items()}
+    if files and value is not None:
+        raise NotUploaded                        # a file is a dictionary; a bare name is none
+    return value
+
+
+def _uploaded(value: dict, uploads: Uploads, caller: Caller, files: bool) -> dict[str, Any]:
+    path, url, name = value.get("path"), value.get("url"), value.get("orig_name")
+    if not files:
+        raise NotUploaded
+    if not path and isinstance(url, str) and url.startswith("data:"):
+        upload = uploads.take_data(url, name if isinstance(name, str) else None, caller)
+    else:
+        upload = uploads.find(path, caller)
+    return {"path": str(upload.file), "url": None, "size": upload.size, "orig_name": upload.file.name, "mime_type": None,
+            "is_stream": False, "meta": MARK}
+
+
+def _named(value: Any, uploads: Uploads) -> Any:
+    """The value with each file in it by its token and address, as a browser may know it."""
+    if isinstance(value, list | tuple):
+        return [_named(item, uploads) for item in value]
+    if isinstance(value, FileData):
+        value = value.model_dump()
+    if not isinstance(value, dict):
+        return value
+    if not (isinstance(value.get("path"), str) and "meta" in value):
+        return {key: _named(item, uploads) for key, item in value.items()}
+    if value.get("is_stream") and value["path"] == value.get("url"):
+        return value                             # an address of ours, not a file (`edit_programs.as_address`)
+    if (upload := uploads.at(value["path"])) is None:
+        raise RuntimeError(f"{value['path']} is no upload; a function that returns a file returns `Uploads.put(...).file`")
+    return value | {"path": upload.address, "url": file_address(upload), "orig_name": upload.file.name}
+
+
+def takes_files(block: Any) -> bool:
+    """Whether a component's value is, or holds, files."""
+    model = getattr(block, "data_model", None)
+    return model is not None and _holds_files(model)
+
+
+@functools.cache
+def _holds_files(model: type) -> bool:
+    return "gradio.FileData" in str(model.model_json_schema())
+
+
+def caller_of(studio: Any, request: Any) -> Caller:
+    """Who a request comes from: one of Gradio's, or of the application's."""
+    inner = getattr(request, "request", request)
+    if inner is None or not hasattr(inner, "cookies"):
+        return NOBODY
+    session = (studio.access.session(inner) or {}) if studio.access.enabled else {}
+    return Caller(str(session.get("account") or session.get("digest") or ""), visit_of(inner),
+                  None if inner is request else request.session_hash)
+
+
+def keep_as_input(studio: Any, data: bytes, name: str, request: gr.Request | None) -> str:
+    """Make bytes of the studio (a result, an example) a file of the session that asks, to be shown in a file field. Returns its path."""
+    upload: Upload = studio.uploads.put(data, name, caller_of(studio, request))
+    return str(upload.file)

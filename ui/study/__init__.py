@@ -1,0 +1,1 @@
+"""The Study tab, and the annotators' own pages that it shows."""
