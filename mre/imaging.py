@@ -26,7 +26,7 @@ MAX_PIXELS = 50_000_000      # a 50-megapixel phone photo passes
 MIN_SIDE = 16
 MAX_ASPECT = 8
 
-SIZE_RULES = ("released", "fit")
+SIZE_RULES = ("released", "fit", "own")
 WAYS_BACK = ("guided", "replace")
 Size = tuple[int, int]       # width, height, as Pillow has it
 
@@ -174,6 +174,7 @@ def fit_size(photo: Size, rule: str, native: int, multiple: int = 8) -> Fit:
     "released": the size rule of the paper's released evaluation (see `released_size`), then a centre crop to that aspect.
     "fit": the whole photo, its longer side at `native`, both sides at the nearest multiple of `multiple`; no crop, so the
     aspect may give way by a few percent, which the way back undoes.
+    "own": the photo's own size, whatever it is.
     """
     width, height = photo
     if rule == "released":
@@ -185,6 +186,8 @@ def fit_size(photo: Size, rule: str, native: int, multiple: int = 8) -> Fit:
         scale = native / max(photo)
         seen = tuple(max(2 * multiple, round(side * scale / multiple) * multiple) for side in photo)
         return Fit(photo, seen, (0.0, 0.0, float(width), float(height)))
+    if rule == "own":
+        return Fit(photo, photo, (0.0, 0.0, float(width), float(height)))
     raise ValueError(f"size rule must be one of {', '.join(SIZE_RULES)}, got {rule!r}")
 
 

@@ -10,9 +10,10 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from mre.editing import Editor, EditResult, EditSettings
 from mre.editors.capabilities import AXES as CONTROLS
 from mre.editors.capabilities import Capabilities, can_vary, limited, why
+from mre.editors.editor import Editor, EditResult
+from mre.editors.settings import EditSettings
 from mre.errors import MreError, SettingsError
 from mre.files import csv_text
 from mre.rewards import NOTHING_WRONG, PERSPECTIVES, Reward

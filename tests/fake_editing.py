@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
-from mre.editing import Editor, Turns
+from mre.editors.device_queue import DeviceQueue
+from mre.editors.editor import EditorInfo
+from mre.editors.local_editor import EditorOptions
+from mre.editors.pipeline_editor import PipelineEditor
+from mre.editors.pipeline_info import FULL_SIZE
 from mre.embedded.patch_autoencoder import PatchAutoencoder
 from mre.embedded.tokenizer import word_tokenizer
-from mre.models.zoo import FULL_SIZE
 
-INFO = SimpleNamespace(name="fake", title="Fake editor", native_size=64, size_rule="fit", steps=4, guidance_scale=1.5,
+INFO = EditorInfo(name="fake", title="Fake editor", native_size=64, size_rule="fit", steps=4, guidance_scale=1.5,
                        image_guidance_scale=1.0, capabilities=FULL_SIZE, limits="It mixes colours.", digest="f" * 64)
 
 
@@ -51,10 +56,10 @@ class FakePipeline:
             self.running -= 1
 
 
-def fake_editor(name: str = "fake", seconds: float = 0.0, turns: Turns | None = None) -> Editor:
-    """An editor on the fake pipeline."""
-    info = SimpleNamespace(**{**vars(INFO), "name": name, "title": name.capitalize()})
+def fake_editor(name: str = "fake", seconds: float = 0.0, queue: DeviceQueue | None = None, **info: Any) -> PipelineEditor:
+    """An editor on the fake pipeline; `info` in place of what INFO says."""
     pipeline = FakePipeline(seconds)
-    editor = Editor(name, turns=turns, load=lambda *_: pipeline, info=info)
+    about = replace(INFO, name=name, title=name.capitalize(), **info)
+    editor = PipelineEditor(name, EditorOptions(queue), load=lambda *_: pipeline, info=about)
     editor.fake = pipeline
     return editor

@@ -20,6 +20,7 @@ from mre.benchmark.scores import Answer, read_scores, write_scores
 from mre.benchmark.tables import Cell, Table, interval, mean_cell
 from mre.data.magicbrush import read_magicbrush
 from mre.data.realedit import parse_line, read_real_edit
+from mre.editors import pipeline_info
 from mre.errors import DataError, SettingsError
 from mre.files import JUDGE_SCORES, latex_escaped
 from mre.models import zoo
@@ -111,7 +112,7 @@ def test_scenes_come_equally_from_all_types_and_more_of_them_begin_with_the_same
 def edit_all(folder, benchmark, untrained, **options):
     method = Method(f"{TINY}@5-5-5", TINY, Reward.best(), steps=2)
     results = ResultsFolder(folder, benchmark)
-    results.claim([method], lambda model: zoo.describe(model).digest, 0)
+    results.claim([method], lambda model: pipeline_info.describe(model).digest, 0)
     made = write_edits(results, [method], untrained, **options)
     return results, made
 
@@ -203,14 +204,14 @@ def test_a_results_folder_of_another_benchmark_or_of_other_settings_is_refused(t
         ResultsFolder(tmp_path / "out", SceneSet(1, seed=1, size=64).benchmark())
     with pytest.raises(DataError, match=r"holds another method .*: steps is 2 there, 5 here"):
         ResultsFolder(tmp_path / "out", benchmark).claim([Method(f"{TINY}@5-5-5", TINY, Reward.best(), steps=5)],
-                                                         lambda model: zoo.describe(model).digest, 0)
+                                                         lambda model: pipeline_info.describe(model).digest, 0)
 
 
 def test_two_folders_of_one_name_are_not_written_into_one_method(tmp_path):
     """The released evaluation appends the results of every model whose folder has the same name to one file."""
     models = [str(tmp_path / name / "checkpoint-100") for name in ("a", "b")]
     with pytest.raises(SettingsError, match=r"two models would be called 'checkpoint-100@5-5-5'"):
-        plan_runs(SceneSet(1, size=64).benchmark(), models, [Reward.best()], lambda _: zoo.describe(TINY))
+        plan_runs(SceneSet(1, size=64).benchmark(), models, [Reward.best()], lambda _: pipeline_info.describe(TINY))
 
 
 # -- numbers
@@ -324,7 +325,7 @@ def test_the_oracle_reads_its_own_defects_back_from_spoiled_scenes():
 
 
 def test_a_plan_edits_each_method_over_the_items_its_tables_need():
-    plan = plan_runs(SceneSet(2, size=64).benchmark(), [TINY], [Reward.best(), Reward(0, 0, 0)], zoo.describe,
+    plan = plan_runs(SceneSet(2, size=64).benchmark(), [TINY], [Reward.best(), Reward(0, 0, 0)], pipeline_info.describe,
                      ("scores", "data", "sliders", "texts", "negative"), 1, 1, steps=2)
     count = {}
     for method, items in plan.jobs:

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from mre.__main__ import main
-from mre.editing import Editor, EditSettings
+from mre.editors.kinds import make_editor
+from mre.editors.settings import EditSettings
 from mre.imaging import open_image
 from mre.recipes import RecipeError, read_recipe
 
@@ -39,7 +40,7 @@ def test_one_picture_gets_the_bytes_that_the_editor_gives(photos, tmp_path):
     assert edit(photos / "0.png", "make it blue", "--out", out, *MODEL, "--seed", 9, "--scores", "5,3,0", "--reward-text", "a; b; c") == 0
     from mre.rewards import Reward
     settings = EditSettings("make it blue", Reward(5, 3, 0, ("a", "b", "c")), 9, 1)
-    assert out.read_bytes() == Editor("tiny-untrained", device="cpu").edit(open_image(photos / "0.png"), settings).png()
+    assert out.read_bytes() == make_editor("tiny-untrained", device="cpu").edit(open_image(photos / "0.png"), settings).png()
     assert [path.name for path in out.parent.iterdir()] == ["out.png"]
 
 
@@ -81,7 +82,7 @@ def test_a_column_that_the_model_has_no_use_for_is_refused_with_its_row(photos, 
 
 def test_a_recipe_of_before_runs_with_what_its_model_has_no_use_for(photos, tmp_path, capsys):
     settings = EditSettings("make it darker", seed=7, guidance_scale=1.5)
-    made = Editor("tiny", device="cpu").edit(open_image(photos / "0.png"), settings).png()
+    made = make_editor("tiny", device="cpu").edit(open_image(photos / "0.png"), settings).png()
     (tmp_path / "made.png").write_bytes(made)
     again = ("--out", tmp_path / "again.png", "--recipe", tmp_path / "made.png", "--device", "cpu")
     assert edit(photos / "0.png", *again) == 0

@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mre.editing import BusyError, Editor, EditSettings, Turns
+from mre.editors.device_queue import BusyError, DeviceQueue
+from mre.editors.editor import Editor
+from mre.editors.kinds import make_editor
+from mre.editors.settings import EditSettings
 from mre.errors import EditStopped, ModelError, RewardError, SettingsError
 from mre.recipes import read_recipe
 from mre.rewards import Reward
@@ -25,7 +28,7 @@ def untrained() -> Editor:
     """A real pipeline of the real classes, with random weights."""
     import torch
     torch.set_num_threads(1)
-    return Editor("tiny-untrained", device="cpu")
+    return make_editor("tiny-untrained", device="cpu")
 
 
 def test_the_same_recipe_gives_the_same_bytes_and_another_seed_does_not(untrained, photo):
@@ -33,7 +36,7 @@ def test_the_same_recipe_gives_the_same_bytes_and_another_seed_does_not(untraine
     first = untrained.edit(photo, settings).png()
     assert untrained.edit(photo, settings).png() == first
     again = EditSettings.from_recipe(read_recipe(first))
-    assert Editor("tiny-untrained", device="cpu").edit(photo, again).png() == first, "a fresh copy of the model agrees"
+    assert make_editor("tiny-untrained", device="cpu").edit(photo, again).png() == first, "a fresh copy of the model agrees"
     other = untrained.edit(photo, EditSettings("make it blue", seed=6, steps=2))
     assert other.image.tobytes() != untrained.edit(photo, settings).image.tobytes()
 
@@ -71,7 +74,7 @@ def test_after_stop_no_further_step_begins():
         editor.edit(Image.new("RGB", (64, 64)), EditSettings("x", steps=50), on_step=lambda step: seen.append(step.index),
                     should_stop=lambda: len(seen) >= 2)
     assert editor.fake.steps_begun == 2
-    assert len(editor.turns) == 0, "the device is free"
+    assert len(editor.queue) == 0, "the device is free"
 
 
 def test_the_way_back_is_told_and_can_be_stopped(photo):
@@ -81,7 +84,7 @@ def test_the_way_back_is_told_and_can_be_stopped(photo):
     assert shares[-1] == 1
     with pytest.raises(EditStopped, match="after the last step"):
         editor.edit(photo, EditSettings("x"), on_restore=shares.append, should_stop=lambda: len(shares) > 2)
-    assert len(editor.turns) == 0
+    assert len(editor.queue) == 0
 
 
 def test_twenty_at_once_are_served_one_at_a_time_in_order_each_with_their_own():
@@ -92,7 +95,7 @@ def test_twenty_at_once_are_served_one_at_a_time_in_order_each_with_their_own():
         picture = Image.new("RGB", (64, 64), (number * 10, 0, 0))
         results[number] = editor.edit(picture, EditSettings("y" * (number + 1), seed=number), on_wait=lambda _: gates[number].set(),
                                       on_step=lambda step: ends.append(number) if step.index == step.total else None)
-    blocker = editor.turns.join()
+    blocker = editor.queue.join()
     threads = [threading.Thread(target=visitor, args=(number,)) for number in range(20)]
     for thread, gate in zip(threads, gates, strict=True):
         thread.start()
@@ -107,18 +110,18 @@ def test_twenty_at_once_are_served_one_at_a_time_in_order_each_with_their_own():
 
 
 def test_a_full_line_refuses_and_stopping_while_waiting_leaves_it():
-    turns = Turns(most_waiting=1)
-    editor = fake_editor(turns=turns)
-    with turns.join(), turns.join(), pytest.raises(BusyError, match="1 edits are waiting"):
+    queue = DeviceQueue(most_waiting=1)
+    editor = fake_editor(queue=queue)
+    with queue.join(), queue.join(), pytest.raises(BusyError, match="1 edits are waiting"):
         editor.edit(Image.new("RGB", (64, 64)), EditSettings("x"))
-    with turns.join():
+    with queue.join():
         with pytest.raises(EditStopped):
             editor.edit(Image.new("RGB", (64, 64)), EditSettings("x"), should_stop=lambda: True)
-        assert len(turns) == 1
+        assert len(queue) == 1
 
 
 def test_a_model_that_is_not_there_is_one_clear_error_and_asking_again_tries_again(tmp_path):
-    editor = Editor(str(tmp_path / "gone"))
+    editor = make_editor(str(tmp_path / "gone"))
     editor.warm()
     for _ in range(100):
         if editor.status == "failed":
@@ -133,7 +136,7 @@ def test_a_model_that_is_not_there_is_one_clear_error_and_asking_again_tries_aga
 def test_a_loaded_model_goes_on_when_its_folder_is_deleted(untrained, photo, tmp_path):
     import shutil
     untrained.pipeline().save_pretrained(tmp_path / "model")
-    editor = Editor(str(tmp_path / "model"), device="cpu")
+    editor = make_editor(str(tmp_path / "model"), device="cpu")
     before = editor.edit(photo, EditSettings("make it blue", steps=1)).image.tobytes()
     shutil.rmtree(tmp_path / "model")
     assert editor.edit(photo, EditSettings("make it blue", steps=1)).image.tobytes() == before

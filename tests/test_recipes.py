@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mre.editing import EditSettings
+from mre.editors.settings import EditSettings
 from mre.imaging import open_image
 from mre.recipes import PNG_SIGNATURE, Recipe, RecipeError, png_bytes, read_recipe
 from mre.rewards import Reward

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mre.editing import MAX_SEED, EditSettings
+from mre.editors.pipeline_info import EMBEDDED, FULL_SIZE
+from mre.editors.settings import MAX_SEED, EditSettings
 from mre.errors import EditStopped, RewardError, SettingsError
-from mre.models.zoo import EMBEDDED, FULL_SIZE
 from mre.sweep import Axis, Sweep, SweepError, contact_sheet, to_csv
 from tests.fake_editing import fake_editor
 
@@ -84,8 +84,7 @@ def test_an_axis_that_the_model_does_not_use_is_refused_by_name(axes, reason):
 def test_a_model_without_reward_stands_beside_one_with_and_each_gets_what_it_can_use():
     sweep = Sweep.plan(EditSettings("make it blue", guidance_scale=7.5), "fake", [Axis.parse("model", "fake|blind"),
                        Axis.parse("scores", "0,5")], {"fake": FULL_SIZE, "blind": BLIND})
-    blind = fake_editor("blind")
-    blind._info.capabilities = BLIND
+    blind = fake_editor("blind", capabilities=BLIND)
     asked = [(cell.model, result.settings.guidance_scale, result.settings.reward.quality)
              for cell, result in sweep.run(Image.new("RGB", (64, 64)), {"fake": fake_editor(), "blind": blind})]
     own = blind.info.guidance_scale

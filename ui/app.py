@@ -7,7 +7,7 @@ from importlib.util import find_spec
 import gradio as gr
 from fastapi import FastAPI
 
-from mre.editing import Editor
+from mre.editors.editor import Editor
 from ui import texts, theme
 from ui.compare import tab as compare_tab
 from ui.data import tab as data_tab

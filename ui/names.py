@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mre.models.zoo import KNOWN, ModelInfo
+from mre.editors.editor import EditorInfo
+from mre.editors.pipeline_info import ABOUT
 from mre.rewards import PERSPECTIVES
 from ui.texts import add_texts, say
 
@@ -14,13 +15,13 @@ LIMITS = {     # in English they stand with the models
     "insp2p": "适用于任何照片，512 像素；未加载安全检查器。它不懂奖励：滑块不起作用。",
     "reward-insp2p": "适用于任何照片，512 像素；未加载安全检查器。"}
 add_texts(TEXTS)
-add_texts({f"limits_{name}": (KNOWN[name].limits, chinese) for name, chinese in LIMITS.items()})
+add_texts({f"limits_{name}": (ABOUT[name].limits, chinese) for name, chinese in LIMITS.items()})
 
 
 def perspective_names(language: str) -> dict[str, str]:
     return {name: say(f"name_{name}", language) for name in PERSPECTIVES}
 
 
-def limits_of(model: ModelInfo, language: str) -> str:
+def limits_of(model: EditorInfo, language: str) -> str:
     """What a model can edit, and what not; in the language where that is known."""
     return say(f"limits_{model.name}", language) if model.name in LIMITS else model.limits

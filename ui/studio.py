@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 import mre
-from mre.editing import Editor, Turns
+from mre.editors.device_queue import DeviceQueue
+from mre.editors.editor import Editor
+from mre.editors.kinds import make_editor
 from mre.errors import ModelError, MreError, SettingsError
 from ui.pictures import PictureShelf
 from ui.site.uploads import Uploads
@@ -59,13 +61,13 @@ class Studio:
     def __init__(self, settings: StudioSettings, editors: dict[str, Editor] | None = None) -> None:
         """`editors` stand in for those that the settings name."""
         self.settings = settings
-        self.turns = Turns()                               # one edit at a time on the device, whichever model
+        self.queue = DeviceQueue()                         # one edit at a time on the device, whichever model
         self.shelf = PictureShelf()
         self.uploads = Uploads()
         self.closing = threading.Event()                   # set when the process is to end: what runs stops within a step
         if editors is not None:
             self.editors = editors
-            self.turns = self.editor().turns
+            self.queue = self.editor().queue
         self.visits: weakref.WeakValueDictionary[str, Visit] = weakref.WeakValueDictionary()    # only to end them when a tab closes
 
     @cached_property
@@ -75,7 +77,7 @@ class Studio:
 
     @cached_property
     def editors(self) -> dict[str, Editor]:
-        """An editor for each model; they load on first use or when `warm` is called, and share one line of waiting edits.
+        """An editor for each model; they load on first use or when `warm` is called, and share one queue of waiting edits.
 
         A folder is known by its last name alone; where another model has that name already, with a number behind it."""
         assets = Path(mre.__file__).parent / "assets"
@@ -86,7 +88,7 @@ class Studio:
             number = 2
             while shown in editors:
                 shown, number = f"{short}-{number}", number + 1
-            editors[shown] = Editor(name, turns=self.turns)
+            editors[shown] = make_editor(name, queue=self.queue)
         return editors
 
     def editor(self, name: str | None = None) -> Editor:

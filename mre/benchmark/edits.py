@@ -19,7 +19,7 @@ from mre.files import EDITS, csv_text, png_bytes, read_json, read_table, write_w
 from mre.rewards import Reward
 
 if TYPE_CHECKING:
-    from mre.editing import Editor
+    from mre.editors.editor import Editor
 
 ORIGINALS = "original"
 RESERVED = {ORIGINALS, "tables", "sheets"}
@@ -166,26 +166,9 @@ def write_edits(folder: ResultsFolder, methods: Sequence[Method], editor: Callab
 
 
 def edit_group(editor: Editor, method: Method, group: Sequence[Item], seed: int) -> list[Image.Image]:
-    """The edits of a group: in one batch where all pictures have the model's size already, else one by one, each to its photo's size."""
-    from mre.editing import EditSettings
-    from mre.imaging import fit_size
+    """The edits of a group, each to its photo's size: in batches where the editor can."""
+    from mre.editors.settings import EditSettings
 
     settings = [EditSettings(item.instruction, method.reward or Reward.best(), item_seed(seed, item.item), method.steps,
                              method.guidance_scale, method.image_guidance_scale, negative_reward=method.negative_reward) for item in group]
-    pictures = [item.open() for item in group]
-    info = editor.info
-    if len(group) > 1 and all(fit_size(picture.size, info.size_rule, info.native_size).seen == picture.size for picture in pictures):
-        return _edit_batch(editor, pictures, [each.resolved(info) for each in settings])
-    return [editor.edit(picture, each).image for picture, each in zip(pictures, settings, strict=True)]
-
-
-def _edit_batch(editor: Editor, pictures: list[Image.Image], settings: list) -> list[Image.Image]:
-    import torch
-
-    first = settings[0]
-    negative = None if first.negative_reward is None else [each.negative_reward for each in settings]
-    with torch.inference_mode():
-        return editor.pipeline()(
-            [each.instruction for each in settings], image=pictures, reward=[each.reward for each in settings], negative_reward=negative,
-            num_inference_steps=first.steps, guidance_scale=first.guidance_scale, image_guidance_scale=first.image_guidance_scale,
-            generator=[torch.Generator("cpu").manual_seed(each.seed) for each in settings]).images
+    return [result.image for result in editor.edit_many([item.open() for item in group], settings)]

@@ -15,8 +15,7 @@ from mre.errors import SettingsError
 from mre.rewards import EDIT_TYPES, PERSPECTIVES, Reward
 
 if TYPE_CHECKING:
-    from mre.editing import Editor
-    from mre.models.zoo import ModelInfo
+    from mre.editors.editor import Editor, EditorInfo
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Plan:
         return [sweep[-1][1].name for sweep in self.sweeps.values()]
 
 
-def plan_runs(benchmark: Benchmark, models: Sequence[str], rewards: Sequence[Reward], info: Callable[[str], ModelInfo],
+def plan_runs(benchmark: Benchmark, models: Sequence[str], rewards: Sequence[Reward], info: Callable[[str], EditorInfo],
               tables: Sequence[str] = (), probe_per_type: int = 20, texts_per_type: int = 8, **settings) -> Plan:
     """All methods of a benchmark. `settings` (steps and guidance) go to every method; `tables` are those of synthetic scenes."""
     if len(set(models)) != len(models):
@@ -84,7 +83,7 @@ def with_settings(method: Method, settings: dict) -> Method:
     return replace(method, **settings)
 
 
-def refuse_idle_guidance(models: Sequence[ModelInfo], guidance_scale: float | None = None,
+def refuse_idle_guidance(models: Sequence[EditorInfo], guidance_scale: float | None = None,
                          image_guidance_scale: float | None = None) -> None:
     """Raises SettingsError for a guidance that is given and that none of the models would read."""
     if any(info.is_guided(guidance_scale, image_guidance_scale) for info in models):
@@ -108,13 +107,13 @@ def first_of_each(items: Sequence[Item], per_type: int) -> tuple[Item, ...]:
 
 def editors(device: str | None = None) -> Callable[[str], Editor]:
     """Editors by name, each loaded once, when it is first asked to edit."""
-    from mre.editing import Editor
+    from mre.editors.kinds import make_editor
 
     loaded: dict[str, Editor] = {}
 
     def editor(name: str) -> Editor:
         if name not in loaded:
-            loaded[name] = Editor(name, device=device)
+            loaded[name] = make_editor(name, device=device)
         return loaded[name]
 
     return editor

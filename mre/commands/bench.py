@@ -71,16 +71,16 @@ def run(args: argparse.Namespace) -> int:
     from accelerate import PartialState
 
     from mre.benchmark.runs import editors, plan_runs
-    from mre.models import zoo
 
     processes = PartialState(cpu=not torch.accelerator.is_available(),      # lets processes on CPUs find each other too
                              timeout=timedelta(days=7))                     # the quickest waits for the slowest
     device = str(processes.device) if processes.device.type == "cuda" else None
-    benchmark = open_what(args, zoo.describe(args.model[0]).native_size)
+    editor = editors(device)
+    benchmark = open_what(args, editor(args.model[0]).info.native_size)
     tables = [name for name in SCENE_TABLES if name in args.tables] if benchmark.kind == "scenes" else []
-    plan = plan_runs(benchmark, args.model, rewards, zoo.describe, tables, args.probe_per_type, args.texts_per_type,
+    plan = plan_runs(benchmark, args.model, rewards, lambda model: editor(model).info, tables, args.probe_per_type, args.texts_per_type,
                      steps=args.steps, guidance_scale=args.guidance_scale, image_guidance_scale=args.image_guidance_scale)
-    folder = make_edits(args, plan, editors(device), processes)
+    folder = make_edits(args, plan, editor, processes)
     processes.wait_for_everyone()
     if not processes.is_main_process:
         return 0

@@ -24,7 +24,8 @@ from mre.files import read_table, write_whole
 from mre.rewards import PERSPECTIVES, Reward
 
 if TYPE_CHECKING:
-    from mre.editing import Editor, EditSettings
+    from mre.editors.editor import Editor
+    from mre.editors.settings import EditSettings
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 NUMBERS = ("seed", "steps", "guidance_scale", "image_guidance_scale")
@@ -64,17 +65,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from mre.editing import Editor
+    from mre.editors.kinds import make_editor
     model, settings = _asked(args)
     jobs = _jobs(args, settings)
-    editor = Editor(model, device=args.device)
+    editor = make_editor(model, device=args.device)
     _refuse_unused(editor, args.recipe, jobs)
     code = 0
     if len(jobs) == 1 and not (args.image.is_dir() or _is_table(args.image)):
         _make(editor, jobs[0], keep_recipe=not args.no_recipe)
     else:
         code = _make_all(editor, jobs, keep_recipe=not args.no_recipe)
-    _say_what_is_unknown(model, jobs)
+    _say_what_is_unknown(editor, jobs)
     _say_what_is_idle(editor, jobs)
     return code
 
@@ -85,8 +86,8 @@ def _flag(setting: str) -> str:
 
 def _refuse_unused(editor: Editor, recipe: Path | None, jobs: list[Job]) -> None:
     """Before anything is made: a setting that the model has no control for raises SettingsError, unless the recipe brings it."""
-    from mre.editing import EditSettings
     from mre.editors.capabilities import refuse_unused, unused
+    from mre.editors.settings import EditSettings
     from mre.recipes import read_recipe
     accepted = unused(EditSettings.from_recipe(read_recipe(recipe, name=str(recipe))), editor.info) if recipe else {}
     for job in jobs:
@@ -96,15 +97,15 @@ def _refuse_unused(editor: Editor, recipe: Path | None, jobs: list[Job]) -> None
             raise SettingsError(f"{job.label}: {error}" if job.is_row else str(error)) from None
 
 
-def _say_what_is_unknown(model: str, jobs: list[Job]) -> None:
-    """A note on standard error for each instruction with words that an embedded model does not know."""
-    from mre.data.scenes import unknown_words
-    from mre.models.zoo import is_embedded
-    if not is_embedded(model):
+def _say_what_is_unknown(editor: Editor, jobs: list[Job]) -> None:
+    """A note on standard error for each instruction with words that an editor of a closed vocabulary does not know."""
+    if (vocabulary := editor.vocabulary) is None:
         return
-    strange = [words for instruction in dict.fromkeys(job.settings.instruction for job in jobs) if (words := unknown_words(instruction))]
+    asked = dict.fromkeys(job.settings.instruction for job in jobs)
+    strange = [words for instruction in asked if (words := vocabulary.unknown_words(instruction))]
     for words in strange[:NOTES]:
-        print(f"note: {model} does not know: {', '.join(words[:8])}; it learned a few hundred English words, see its card", file=sys.stderr)
+        print(f"note: {editor.name} does not know: {', '.join(words[:8])}; it learned a few hundred English words, see its card",
+              file=sys.stderr)
     if len(strange) > NOTES:
         print(f"note: nor words of {len(strange) - NOTES} more instructions", file=sys.stderr)
 
@@ -119,7 +120,7 @@ def _say_what_is_idle(editor: Editor, jobs: list[Job]) -> None:
 
 def _asked(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     """The model and the settings that the flags ask for, on top of those of --recipe."""
-    from mre.editing import EditSettings
+    from mre.editors.settings import EditSettings
     from mre.recipes import read_recipe
     given: dict[str, Any] = {name: getattr(args, name) for name in (*NUMBERS, "scheduler", "way_back") if getattr(args, name) is not None}
     base: dict[str, Any] = {}
@@ -140,9 +141,9 @@ def _asked(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
 
 
 def _known_model(name: str, source: Path) -> str:
-    """A recipe may name a model of the zoo; a folder or hub id that it names is not opened on its word."""
-    from mre.models import zoo
-    if name not in zoo.KNOWN:
+    """A recipe may name a model that is known by name; a folder or hub id that it names is not opened on its word."""
+    from mre.editors.kinds import kind_of
+    if not kind_of(name).by_recipe:
         raise SettingsError(f"{source} was made with the model {name[:60]!r}, which is no model known by name; say which one with --model")
     return name
 
@@ -152,7 +153,7 @@ def _is_table(path: Path) -> bool:
 
 
 def _jobs(args: argparse.Namespace, asked: dict[str, Any]) -> list[Job]:
-    from mre.editing import EditSettings
+    from mre.editors.settings import EditSettings
     if _is_table(args.image):
         return _table_jobs(args.image, args.out, asked)
     if args.image.is_dir():
@@ -170,7 +171,7 @@ def _jobs(args: argparse.Namespace, asked: dict[str, Any]) -> list[Job]:
 
 def _table_jobs(table: Path, out: Path, asked: dict[str, Any]) -> list[Job]:
     """The rows of a CSV as jobs; a fault names file and row."""
-    from mre.editing import EditSettings
+    from mre.editors.settings import EditSettings
     jobs, taken = [], {}
     for number, (line, row) in enumerate(read_table(table, needed=("image",)), 1):
         if unknown := [column for column in row if column not in COLUMNS]:
@@ -220,14 +221,14 @@ def _is_made(editor: Editor, photo: Any, job: Job) -> bool:
         there = read_recipe(job.out)
     except RecipeError:
         return False
-    editor.pipeline()                            # the recipe names the kind of device that the model is on
+    editor.prepare()                             # the recipe names the kind of device that the model is on
     return not there.differences(editor.recipe(photo, job.settings))
 
 
 def _make_all(editor: Editor, jobs: list[Job], *, keep_recipe: bool) -> int:
     """Make all jobs; those that cannot be made are named and counted, and do not keep the others from being made."""
     from tqdm import tqdm
-    editor.pipeline()                            # a model that cannot be loaded is one error, not one a picture
+    editor.prepare()                             # a model that cannot be loaded is one error, not one a picture
     made = skipped = failed = 0
     with tqdm(jobs, unit="picture", file=sys.stderr) as rows:
         for job in rows:

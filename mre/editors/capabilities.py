@@ -13,8 +13,8 @@ from mre.errors import SettingsError
 from mre.rewards import PERSPECTIVES, Reward
 
 if TYPE_CHECKING:
-    from mre.editing import EditSettings
-    from mre.models.zoo import ModelInfo
+    from mre.editors.editor import EditorInfo
+    from mre.editors.settings import EditSettings
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Capabilities:
     schedulers: tuple[str, ...]     # beside its own
     mask: bool
     preview: bool                   # there is something to see between the steps
-    batch: int                      # pictures that it edits at once
+    batch: int                      # pictures that it can edit at once
     open_vocabulary: bool           # it was taught no closed list of words
 
     @property
@@ -44,7 +44,11 @@ class Capabilities:
         return values | {"steps": self.steps and [self.steps[0], self.steps[-1]], "schedulers": list(self.schedulers)}
 
 
-def unused(settings: EditSettings, info: ModelInfo) -> dict[str, Any]:
+NOTHING = Capabilities(reward=False, reward_text=False, negative_reward=False, seed=False, steps=None, guidance_scale=False,
+                       image_guidance_scale=False, schedulers=(), mask=False, preview=False, batch=1, open_vocabulary=True)
+
+
+def unused(settings: EditSettings, info: EditorInfo) -> dict[str, Any]:
     """The settings that ask for something which this model has no control for, by name. A model's own value asks for nothing."""
     has = info.capabilities
     best = Reward.best()
@@ -69,7 +73,7 @@ WHY = {
     "image_guidance_scale": "was not trained for guidance, which would spoil its picture", "scheduler": "has no other scheduler"}
 
 
-def refuse_unused(settings: EditSettings, info: ModelInfo, flag: Callable[[str], str] = str,
+def refuse_unused(settings: EditSettings, info: EditorInfo, flag: Callable[[str], str] = str,
                   accepted: Mapping[str, Any] | None = None) -> None:
     """Raise SettingsError, one line with flag and model, for a setting that this model has no control for.
 
@@ -87,7 +91,7 @@ def why(name: str, has: Capabilities) -> str:
     return f"takes {has.steps[0]} to {has.steps[-1]} steps" if name == "steps" and has.steps else WHY[name]
 
 
-def limited(settings: EditSettings, info: ModelInfo) -> EditSettings:
+def limited(settings: EditSettings, info: EditorInfo) -> EditSettings:
     """The same settings without what this model has no control for. The reward stays: a model that reads none is not harmed."""
     defaults = {"negative_reward": None, "seed": DEFAULT_SEED, "steps": None, "guidance_scale": None, "image_guidance_scale": None,
                 "scheduler": "default"}

@@ -47,13 +47,14 @@ def make_edits(out: Path, methods: tuple[str, ...] = METHODS, per_type: int = PE
     `editor_of` gives the editor of a method's name; by default the model of that name.
     """
     from mre.data.scenes import draw_triplet
-    from mre.editing import Editor, EditSettings
+    from mre.editors.kinds import make_editor
+    from mre.editors.settings import EditSettings
 
     chosen = {edit_type: [draw_triplet(seed, index, split="heldout", size=SIZE, edit_type=edit_type) for index in range(per_type)]
               for edit_type in EDIT_TYPES}
     rows, done, total = [], 0, len(methods) * len(EDIT_TYPES) * per_type
     for method in methods:
-        editor = (editor_of or Editor)(method)
+        editor = (editor_of or make_editor)(method)
         for edit_type, triplets in chosen.items():
             for number, triplet in enumerate(triplets, 1):
                 item = f"{edit_type}-{number}"

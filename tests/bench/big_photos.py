@@ -24,7 +24,9 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from mre.editing import Editor, EditSettings
+from mre.editors.editor import Editor
+from mre.editors.kinds import make_editor
+from mre.editors.settings import EditSettings
 from mre.imaging import fit_size, map_back, open_image, open_reduced, pixel_digest
 from mre.models.zoo import ASSETS
 from tests.conftest import ROOT
@@ -124,7 +126,7 @@ def main() -> None:
             program.terminate()
             program.wait(20)
         if args.stages:
-            editor = Editor(args.model)
+            editor = make_editor(args.model)
             editor.edit(open_image(ASSETS / "photos" / "coffee.jpg"), EditSettings(INSTRUCTION))
             for megapixels, photo in zip(args.megapixels, photos, strict=True):
                 print(f"{megapixels:g} megapixels, part by part")

@@ -16,7 +16,8 @@ from PIL import Image
 
 from mre.data.scenes import draw_triplet
 from mre.data.scenes.oracle import score
-from mre.editing import Editor, EditSettings
+from mre.editors.kinds import make_editor
+from mre.editors.settings import EditSettings
 from mre.errors import MreError
 from mre.rewards import EDIT_TYPES, PERSPECTIVES, Reward
 
@@ -38,7 +39,7 @@ def main() -> None:
     parser.add_argument("--per-type", type=int, default=10, help="scenes of each edit type")
     args = parser.parse_args()
     for model in args.model:
-        editor = Editor(model)
+        editor = make_editor(model)
         size = editor.info.native_size
         scenes = [draw_triplet(9, index, "heldout", size, edit_type=kind) for kind in EDIT_TYPES for index in range(args.per_type)]
         photos = [Image.fromarray(scene.original) for scene in scenes]

@@ -9,7 +9,8 @@ import argparse
 import statistics
 import time
 
-from mre.editing import Editor, EditSettings
+from mre.editors.kinds import make_editor
+from mre.editors.settings import EditSettings
 from mre.imaging import open_image
 from mre.models.zoo import ASSETS
 from mre.recipes import png_bytes
@@ -24,7 +25,7 @@ def main() -> None:
     args = parser.parse_args()
     import torch
     torch.set_num_threads(args.threads)
-    editor, photo = Editor(args.model), open_image(ASSETS / "photos" / "coffee.jpg")
+    editor, photo = make_editor(args.model), open_image(ASSETS / "photos" / "coffee.jpg")
     started = time.perf_counter()
     editor.pipeline()
     print(f"load                     {time.perf_counter() - started:6.2f} s")

@@ -15,7 +15,8 @@ from PIL import Image
 
 from mre.data.scenes.looks import LOOKS
 from mre.data.scenes.wordings import ADJECTIVES, STYLE_NOUNS
-from mre.editing import Editor, EditSettings
+from mre.editors.kinds import make_editor
+from mre.editors.settings import EditSettings
 from mre.imaging import open_image
 
 
@@ -47,7 +48,7 @@ def main() -> None:
     parser.add_argument("--model", nargs="+", default=["tiny", "tiny-baseline"])
     parser.add_argument("--sheet", type=Path, help="where to save a picture of it: a row for each look, of photo, true look, models")
     args = parser.parse_args()
-    editors = [Editor(model) for model in args.model]
+    editors = [make_editor(model) for model in args.model]
     photos = [middle_of(path, editors[0].info.native_size) for path in args.photos]
     print(f"{'look':16}" + "".join(f"{Path(model).name:>16}" for model in args.model))
     rows, means = [], []

@@ -21,7 +21,7 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from mre.editing import Editor
+from mre.editors.kinds import make_editor
 from mre.recipes import read_recipe
 from tests.ui.serving import served
 from ui.app import build_app
@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--interleaved", type=int, default=200)
     args = parser.parse_args()
     uploads = own_folder()
-    editor = Editor(args.model)
+    editor = make_editor(args.model)
     editor.pipeline()
     with tempfile.TemporaryDirectory() as data:
         app = build_app(StudioSettings(data=Path(data)), {args.model: editor})

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from mre.editing import Editor, EditSettings
+from mre.editors import pipeline_info
 from mre.editors.capabilities import limited, refuse_unused, unused
+from mre.editors.kinds import make_editor
+from mre.editors.settings import EditSettings
 from mre.errors import SettingsError
 from mre.imaging import open_image
 from mre.models import zoo
@@ -21,7 +23,7 @@ LACKS = {"tiny": {"seed", "steps", "guidance_scale", "image_guidance_scale", "sc
 
 @pytest.mark.parametrize("name", LACKS)
 def test_a_control_that_a_model_lacks_is_refused_in_one_line_with_flag_and_model(name):
-    info = zoo.describe(name)
+    info = pipeline_info.describe(name)
     for control, asked in ASKED.items():
         settings = EditSettings("make it darker", **asked)
         if control not in LACKS[name]:
@@ -35,37 +37,37 @@ def test_a_control_that_a_model_lacks_is_refused_in_one_line_with_flag_and_model
 
 def test_the_models_own_values_ask_for_nothing():
     """As in every recipe, which has all of them."""
-    info = zoo.describe("tiny")
+    info = pipeline_info.describe("tiny")
     assert unused(EditSettings("x", reward=Reward(1, 2, 3), steps=1, guidance_scale=1.0, image_guidance_scale=1.0, seed=42), info) == {}
     assert unused(EditSettings("x").resolved(info), info) == {}
 
 
 def test_steps_beyond_the_models_range_are_refused():
-    info = zoo.describe("reward-insp2p")
+    info = pipeline_info.describe("reward-insp2p")
     assert info.capabilities.steps == range(1, 201)
     refuse_unused(EditSettings("x", steps=200), info)
     with pytest.raises(SettingsError, match="steps 30: the model tiny-baseline takes 1 to 20 steps; leave it out"):
-        refuse_unused(EditSettings("x", steps=30), zoo.describe("tiny-baseline"))
+        refuse_unused(EditSettings("x", steps=30), pipeline_info.describe("tiny-baseline"))
 
 
 def test_what_a_recipe_asks_for_passes_as_it_is():
-    info, old = zoo.describe("tiny"), EditSettings("x", seed=7, guidance_scale=1.5)
+    info, old = pipeline_info.describe("tiny"), EditSettings("x", seed=7, guidance_scale=1.5)
     refuse_unused(old, info, accepted=unused(old, info))
     with pytest.raises(SettingsError, match="seed 8"):
         refuse_unused(EditSettings("x", seed=8, guidance_scale=1.5), info, accepted=unused(old, info))
 
 
 def test_for_programs_everything_is_plain_json():
-    assert zoo.FULL_SIZE.as_json()["steps"] == [1, 200]
-    assert zoo.EMBEDDED.as_json()["steps"] is None
-    assert zoo.FULL_SIZE.as_json()["schedulers"] == ["ddim", "dpm-solver", "unipc", "euler", "euler-ancestral"]
+    assert pipeline_info.FULL_SIZE.as_json()["steps"] == [1, 200]
+    assert pipeline_info.EMBEDDED.as_json()["steps"] is None
+    assert pipeline_info.FULL_SIZE.as_json()["schedulers"] == ["ddim", "dpm-solver", "unipc", "euler", "euler-ancestral"]
 
 
 @pytest.fixture(scope="module", params=["tiny", "tiny-baseline"])
 def embedded(request):
     import torch
     torch.set_num_threads(1)
-    return Editor(request.param, device="cpu")
+    return make_editor(request.param, device="cpu")
 
 
 def moved(editor, base=None, **asked) -> float:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mre.editing import Editor, EditSettings
+from mre.editors.kinds import make_editor
+from mre.editors.settings import EditSettings
 from mre.models.zoo import ASSETS
 from mre.rewards import Reward
 from mre.training.config import PRESETS, TrainConfig
@@ -35,7 +36,7 @@ def test_three_steps_of_training_have_the_losses_and_gradients_that_were_recorde
 @pytest.mark.parametrize("instruction", REWARDS)
 def test_an_edit_has_the_pixels_that_were_recorded(model, instruction):
     photo = Image.open(ASSETS / "photos" / "coffee.jpg").convert("RGB")
-    edited = Editor(model).edit(photo, EditSettings(instruction, reward=REWARDS[instruction])).image
+    edited = make_editor(model).edit(photo, EditSettings(instruction, reward=REWARDS[instruction])).image
     assert np.abs(means_of_cells(edited) - RECORDED["edits"][f"{model}: {instruction}"]).max() < 0.2
 
 

@@ -12,7 +12,8 @@ from safetensors import safe_open
 from mre.data.scenes import draw_triplet
 from mre.data.scenes.looks import LOOKS
 from mre.data.scenes.oracle import Oracle
-from mre.editing import Editor, EditSettings
+from mre.editors.kinds import make_editor
+from mre.editors.settings import EditSettings
 from mre.models import zoo
 from mre.rewards import EDIT_TYPES, PERSPECTIVES, Reward
 from tests.bench.looks import as_pixels, instruction_for, left_out, middle_of
@@ -58,7 +59,7 @@ def test_tiny_asked_for_the_best_does_better_on_every_perspective_than_asked_for
 @pytest.mark.parametrize("look", LOOKS)
 def test_tiny_gives_a_photo_the_looks_that_the_page_offers(look):
     """At most a quarter of the way to the true look is left, in squared distance, for each one and all sample photographs together."""
-    editor, distances = Editor("tiny"), []
+    editor, distances = make_editor("tiny"), []
     for path in sorted((zoo.ASSETS / "photos").glob("*.jpg")):
         photo = middle_of(path, editor.info.native_size)
         before, asked = as_pixels(photo), LOOKS[look](as_pixels(photo))
@@ -70,7 +71,7 @@ def test_tiny_gives_a_photo_the_looks_that_the_page_offers(look):
 
 def test_a_photo_made_black_and_white_keeps_next_to_no_colour():
     photo = Image.open(zoo.ASSETS / "photos" / "coffee.jpg").convert("RGB")
-    edit = Editor("tiny").edit(photo, EditSettings("make it black and white")).image
+    edit = make_editor("tiny").edit(photo, EditSettings("make it black and white")).image
     before, after = (np.ptp(np.asarray(picture, np.float32), axis=2).mean() for picture in (photo, edit))
     assert after < 0.12 * before
 

@@ -8,6 +8,7 @@ import torch
 from huggingface_hub import constants
 
 from mre import Reward
+from mre.editors import pipeline_info
 from mre.errors import ModelError
 from mre.models import zoo
 from mre.models.hub import HUB_SETTINGS
@@ -202,7 +203,7 @@ def test_a_variant_that_no_part_has_is_refused_and_one_that_some_have_is_taken_w
 
 def test_a_name_reads_half_precision_where_there_is_nothing_else(half):
     assert zoo.load_pipeline(str(half), device="cpu").unet.dtype == torch.float32
-    assert zoo.describe(str(half)).conditioned
+    assert pipeline_info.describe(str(half)).conditioned
 
 
 def test_a_whole_editor_is_no_unet(ours):

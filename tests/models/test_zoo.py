@@ -12,6 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from mre import Reward
+from mre.editors import pipeline_info
 from mre.embedded.build import build_pipeline
 from mre.errors import ModelError
 from mre.models import zoo
@@ -28,11 +29,11 @@ def folder(tmp_path_factory):
 
 
 def test_a_folder_is_described_without_loading_it(folder):
-    info = zoo.describe(str(folder))
+    info = pipeline_info.describe(str(folder))
     assert (info.name, info.native_size, info.size_rule) == ("mine", 16, "fit")
     assert (info.steps, info.guidance_scale, info.image_guidance_scale) == (3, 2.0, 1.25)
     assert info.conditioned
-    assert info.capabilities == zoo.capabilities_of(str(folder)) == zoo.FULL_SIZE
+    assert info.capabilities == pipeline_info.capabilities_of(str(folder)) == pipeline_info.FULL_SIZE
     assert len(info.digest) == 64
 
 
@@ -50,14 +51,14 @@ def test_the_digest_follows_the_weights(folder, tmp_path):
 def test_every_known_name_is_described_or_says_that_it_is_not_here(name):
     if zoo.KNOWN[name].folder and not (zoo.ASSETS / zoo.KNOWN[name].folder).is_dir():
         with pytest.raises(ModelError, match=f"the embedded model {name} is not in this copy"):
-            zoo.describe(name)
+            pipeline_info.describe(name)
         return
-    info = zoo.describe(name)
+    info = pipeline_info.describe(name)
     assert info.name == name
     assert info.title
     assert info.limits
     assert info.conditioned == info.capabilities.reward == (name not in ("insp2p", "tiny-baseline"))
-    assert info.capabilities == zoo.capabilities_of(name), "the page knows it before the model is loaded"
+    assert info.capabilities == pipeline_info.capabilities_of(name), "the page knows it before the model is loaded"
 
 
 def test_the_untrained_model_is_the_same_each_time_and_heeds_instruction_reward_and_seed():
@@ -74,7 +75,7 @@ def test_the_untrained_model_is_the_same_each_time_and_heeds_instruction_reward_
     assert torch.equal(torch.random.get_rng_state(), before), "the program's own random numbers are left alone"
     for other in (run("make it blue"), run(reward=Reward(0, 0, 0)), run(seed=1)):
         assert np.abs(other - first).max() > 1e-4
-    assert zoo.describe("tiny-untrained").native_size == 64
+    assert pipeline_info.describe("tiny-untrained").native_size == 64
 
 
 @pytest.mark.parametrize(("name", "message"), [
@@ -86,13 +87,13 @@ def test_a_name_that_leads_nowhere_is_refused_in_one_line(name, message):
         zoo.load_pipeline(name)
     assert "\n" not in str(caught.value)
     with pytest.raises(ModelError):
-        zoo.describe(name)
+        pipeline_info.describe(name)
 
 
 def test_public_weights_that_are_not_here_are_described_but_not_loaded_offline(monkeypatch, tmp_path):
     """HF_HUB_OFFLINE is set for tests: nothing is fetched."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    info = zoo.describe("reward-insp2p")
+    info = pipeline_info.describe("reward-insp2p")
     assert (info.steps, info.guidance_scale, info.image_guidance_scale, info.size_rule, info.native_size) == (30, 7.5, 1.5, "released", 512)
     assert info.digest is None
     with pytest.raises(ModelError, match="is not on this machine, and HF_HUB_OFFLINE forbids asking the hub"):
@@ -104,7 +105,7 @@ def test_an_embedded_model_that_was_deleted_or_damaged_is_said_by_name(monkeypat
     with pytest.raises(ModelError, match="the embedded model tiny is not in this copy"):
         zoo.load_pipeline("tiny")
     with pytest.raises(ModelError, match="the embedded model tiny is not in this copy"):
-        zoo.describe("tiny")
+        pipeline_info.describe("tiny")
     shutil.copytree(folder, tmp_path / "tiny")
     assert zoo.load_pipeline("tiny", device="cpu").config.default_steps == 3
     (tmp_path / "tiny" / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"")
@@ -130,6 +131,6 @@ def test_importing_the_names_loads_no_torch_and_loading_a_model_says_nothing():
 def test_an_embedded_model_is_known_as_one_in_whatever_folder(folder, tmp_path):
     """What the page and the command line say of words that it never saw is said of a model trained by a user too."""
     build_pipeline(width=(32, 48, 64), words=["red"], native_size=32).save_pretrained(tmp_path / "mine")
-    assert zoo.is_embedded(str(tmp_path / "mine"))
-    assert not zoo.is_embedded(str(folder)), "a reward U-Net of the full kind"
-    assert not zoo.is_embedded("someone/some-model")
+    assert pipeline_info.is_embedded(str(tmp_path / "mine"))
+    assert not pipeline_info.is_embedded(str(folder)), "a reward U-Net of the full kind"
+    assert not pipeline_info.is_embedded("someone/some-model")

@@ -71,7 +71,7 @@ def test_the_store_itself_refuses_it_on_every_database(store, study, text):
 
 @pytest.mark.parametrize(("text", "told"), [(HALF, "half of a character"), (NUL, "a NUL character")])
 def test_instructions_and_reward_texts_with_it_are_refused_and_a_judges_reply_is_kept(text, told):
-    from mre.editing import EditSettings
+    from mre.editors.settings import EditSettings
     with pytest.raises(SettingsError, match=f"the instruction holds {told}"):
         EditSettings(text)
     with pytest.raises(RewardError, match=f"text of preserving holds {told}"):

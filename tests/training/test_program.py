@@ -7,7 +7,7 @@ import sys
 import pytest
 from accelerate.state import AcceleratorState
 
-from mre.models.zoo import describe
+from mre.editors.pipeline_info import describe
 from mre.training.config import TrainConfig
 from tests.conftest import ROOT
 from tests.training.conftest import log_of

@@ -5,14 +5,16 @@ import socket
 import subprocess
 import sys
 import threading
-from types import SimpleNamespace
+from dataclasses import replace
 
 import httpx
 import pytest
 from PIL import Image
 
 import app as program
-from mre.editing import Editor, Turns
+from mre.editors.device_queue import DeviceQueue
+from mre.editors.local_editor import EditorOptions
+from mre.editors.pipeline_editor import PipelineEditor
 from mre.errors import ModelError
 from tests.conftest import ROOT
 from tests.fake_editing import INFO, fake_editor
@@ -95,17 +97,17 @@ def test_the_place_in_the_queue_is_told_and_leaving_the_page_leaves_the_queue(tm
     photo = tmp_path / "photo.png"
     Image.new("RGB", (64, 64)).save(photo)
     values = ["make it blue", 5, 5, 5, "", "", "", 0, 0, 0, 1, "default", "off", "auto"]
-    with studio.turns.join():
+    with studio.queue.join():
         news = run_edit(studio, Visit(studio.shelf), "en", True, False, str(photo), "fake", *values)
         told = [next(news)[0] for _ in range(3)]
         assert "Reading the photo" in told[0]
         assert "1 ahead of you in the queue" in told[2]
         news.close()
         for _ in range(50):
-            if len(studio.turns) == 1:
+            if len(studio.queue) == 1:
                 break
             threading.Event().wait(0.05)
-        assert len(studio.turns) == 1, "only the one that held the device is in the line"
+        assert len(studio.queue) == 1, "only the one that held the device is in the line"
     assert editor.fake.steps_begun == 0
     assert photo.exists(), "a file outside the folder of uploads is never deleted"
 
@@ -123,7 +125,7 @@ def test_a_run_that_nobody_follows_any_more_stops_within_a_step(tmp_path):
     begun = editor.fake.steps_begun
     threading.Event().wait(0.4)
     assert editor.fake.steps_begun <= begun + 1
-    assert len(studio.turns) == 0
+    assert len(studio.queue) == 0
 
 
 def test_a_run_says_that_it_stops_while_its_step_goes_on_and_then_that_it_has_stopped(tmp_path):
@@ -143,9 +145,9 @@ def test_a_run_says_that_it_stops_while_its_step_goes_on_and_then_that_it_has_st
 def test_a_sweep_that_fails_half_way_keeps_its_cells_and_says_why(tmp_path):
     def gone(*_):
         raise ModelError("unet: no file model.safetensors")
-    turns = Turns()
-    broken = Editor("broken", turns=turns, load=gone, info=SimpleNamespace(**{**vars(INFO), "name": "broken"}))
-    studio = Studio(StudioSettings(), {"fake": fake_editor(turns=turns), "broken": broken})
+    queue = DeviceQueue()
+    broken = PipelineEditor("broken", EditorOptions(queue), load=gone, info=replace(INFO, name="broken"))
+    studio = Studio(StudioSettings(), {"fake": fake_editor(queue=queue), "broken": broken})
     visit, photo = Visit(studio.shelf), tmp_path / "photo.png"
     Image.new("RGB", (64, 64)).save(photo)
     values = ("make it blue", 5, 5, 5, "", "", "", 1, 0, 0, 1, "default", "off", "auto")

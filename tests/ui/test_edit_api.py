@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -16,9 +17,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mre.editing import EditSettings, Turns
+from mre.editors import pipeline_info
+from mre.editors.device_queue import DeviceQueue
+from mre.editors.settings import EditSettings
 from mre.imaging import open_image
-from mre.models import zoo
 from mre.rewards import Reward
 from tests.conftest import ROOT
 from tests.fake_editing import fake_editor
@@ -31,9 +33,9 @@ from ui.studio import Studio, StudioSettings, without_paths
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory):
-    turns = Turns(most_waiting=30)
+    queue = DeviceQueue(most_waiting=30)
     return build_app(StudioSettings(data=tmp_path_factory.mktemp("data")),
-                     {"quick": fake_editor("quick", 0.002, turns), "slow": fake_editor("slow", 0.2, turns)})
+                     {"quick": fake_editor("quick", 0.002, queue), "slow": fake_editor("slow", 0.2, queue)})
 
 
 @pytest.fixture(scope="module")
@@ -103,10 +105,10 @@ def test_no_answer_names_a_place_on_the_server(client):
 
 def test_models_tell_what_they_can_use_and_the_rest_is_refused_by_name(client, app):
     editor = app.state.studio.editors["quick"]
-    editor._info.capabilities, before = zoo.EMBEDDED, editor.info.capabilities
+    before, editor._info = editor.info, replace(editor.info, capabilities=pipeline_info.EMBEDDED)
     try:
         told = {model["model"]: model["capabilities"] for model in call(client, "models", [])[1][0]}
-        assert told["quick"] == zoo.EMBEDDED.as_json()
+        assert told["quick"] == pipeline_info.EMBEDDED.as_json()
         assert told["slow"]["steps"] == [1, 200]
         assert (told["quick"]["seed"], told["quick"]["steps"]) == (False, None)
         assert edit(client, picture(1), "make it blue", (5, 3, 0))[0] == "complete"
@@ -114,7 +116,7 @@ def test_models_tell_what_they_can_use_and_the_rest_is_refused_by_name(client, a
         assert outcome == "error"
         assert "seed 7: the model quick makes the same picture" in json.dumps(text)
     finally:
-        editor._info.capabilities = before
+        editor._info = before
 
 
 def test_gradios_own_client_gets_the_same_picture(client, app, tmp_path):
@@ -210,8 +212,8 @@ def test_twenty_at_once_each_get_their_own_and_a_full_line_refuses_politely(clie
         answers = list(pool.map(lambda number: edit(client, picture(number), f"number {number}", seed=number), range(20)))
     assert [kind for kind, _ in answers] == ["complete"] * 20
     assert [answer[1]["instruction"] for _, answer in answers] == [f"number {number}" for number in range(20)]
-    turns = app.state.studio.turns
-    held = [turns.join() for _ in range(31)]
+    queue = app.state.studio.queue
+    held = [queue.join() for _ in range(31)]
     kind, answer = edit(client, picture(0), "one too many")
     for turn in held:
         turn.leave()

@@ -7,9 +7,11 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from mre.editing import Editor, EditSettings, Turns
+from mre.editors.device_queue import DeviceQueue
+from mre.editors.kinds import make_editor
+from mre.editors.pipeline_info import ABOUT
+from mre.editors.settings import EditSettings
 from mre.imaging import open_image
-from mre.models.zoo import KNOWN
 from mre.recipes import Recipe, png_bytes, read_recipe
 from mre.rewards import EDIT_TYPES, Reward
 from tests.fake_editing import fake_editor
@@ -25,9 +27,9 @@ def studio(tmp_path_factory):
     """A studio with a real, untrained model, shown first, and two quick stand-ins."""
     import torch
     torch.set_num_threads(1)
-    turns = Turns()
-    editors = {**{name: Editor(name, turns=turns, device="cpu") for name in ("tiny-untrained", "tiny", "tiny-baseline")},
-               "slow": fake_editor("slow", 0.25, turns), "quick": fake_editor("quick", 0.01, turns)}
+    queue = DeviceQueue()
+    editors = {**{name: make_editor(name, queue=queue, device="cpu") for name in ("tiny-untrained", "tiny", "tiny-baseline")},
+               "slow": fake_editor("slow", 0.25, queue), "quick": fake_editor("quick", 0.01, queue)}
     editors["tiny-untrained"].pipeline()
     editors["slow"].pipeline()
     editors["quick"].pipeline()
@@ -77,7 +79,7 @@ def choose(page, model: str) -> None:
     page.click("#model input")
     page.click(f"[role=option][aria-label='{model}']")
     page.wait_for_function("m => [m, TITLES[m]].includes(document.querySelector('#status b')?.textContent.toLowerCase())"
-                           .replace("TITLES", str({name: known.title.lower() for name, known in KNOWN.items()})), arg=model.lower())
+                           .replace("TITLES", str({name: about.title.lower() for name, about in ABOUT.items()})), arg=model.lower())
 
 
 def fill(page, photo, instruction: str = "make it look like sunset") -> None:
@@ -153,7 +155,7 @@ def test_progress_comes_step_by_step_with_a_preview_and_stop_frees_the_device(pa
     begun = editor.fake.steps_begun
     page.wait_for_timeout(600)
     assert editor.fake.steps_begun == begun
-    assert len(editor.turns) == 0
+    assert len(editor.queue) == 0
     assert page.locator("#look .mre-viewer").count() == 0
 
 
@@ -177,10 +179,10 @@ def test_closing_the_tab_stops_the_work_and_deletes_the_pictures(chrome, address
     context.close()
     import time
     for _ in range(60):
-        if len(editor.turns) == 0 and len(shelf._pictures) <= before and set(studio.state.page.state_holder.session_data) <= others:
+        if len(editor.queue) == 0 and len(shelf._pictures) <= before and set(studio.state.page.state_holder.session_data) <= others:
             break
         time.sleep(0.1)
-    assert len(editor.turns) == 0
+    assert len(editor.queue) == 0
     assert len(shelf._pictures) <= before
     assert set(studio.state.page.state_holder.session_data) <= others
 

@@ -10,9 +10,10 @@ from PIL import Image
 from mre.data.scenes import look_instructions
 from mre.data.scenes.looks import LOOKS
 from mre.data.scenes.oracle import score
-from mre.editing import Editor, EditSettings
+from mre.editors.kinds import make_editor
+from mre.editors.pipeline_info import vocabulary_of
+from mre.editors.settings import EditSettings
 from mre.imaging import reduced
-from mre.models.zoo import sure_looks
 from mre.recipes import png_bytes
 from ui.edit.examples import EXAMPLES, PHOTOS, SCENE_SIZE, example_of
 from ui.edit.suggestions import MOST_AT_FIRST, MOST_COMPLETIONS, offered, suggestions
@@ -26,7 +27,7 @@ SMALL = 256                  # the model works at 128
 @pytest.fixture(scope="module")
 def editors():
     torch.set_num_threads(1)
-    return {name: Editor(name, device="cpu") for name in MODELS}
+    return {name: make_editor(name, device="cpu") for name in MODELS}
 
 
 @lru_cache(maxsize=16)
@@ -45,8 +46,8 @@ def left_out(editor, picture: Image.Image, look: str, instruction: str) -> float
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("number", range(MOST_AT_FIRST))
 def test_a_look_suggested_at_first_is_what_any_picture_gets(editors, model, number):
-    look = sure_looks(model)[number]
-    instruction = suggestions(model, "", None)[number]
+    look = vocabulary_of(model).looks[number]
+    instruction = suggestions(vocabulary_of(model), "", None)[number]
     assert instruction in look_instructions(look)
     for example in (*DRAWN, *PHOTO_EXAMPLES.values()):
         assert left_out(editors[model], small(example), look, instruction) < 0.5, (instruction, example.file_name, example.edit_type)
@@ -55,7 +56,7 @@ def test_a_look_suggested_at_first_is_what_any_picture_gets(editors, model, numb
 @pytest.mark.parametrize("model", MODELS)
 def test_every_other_wording_that_is_offered_while_typing_works_too(editors, model):
     """On one photograph, so that it does not take a minute."""
-    for look in sure_looks(model):
+    for look in vocabulary_of(model).looks:
         for instruction in look_instructions(look)[1:]:
             assert left_out(editors[model], small(PHOTO_EXAMPLES["cat.jpg"]), look, instruction) < 0.5, instruction
 
@@ -63,7 +64,7 @@ def test_every_other_wording_that_is_offered_while_typing_works_too(editors, mod
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("example", DRAWN, ids=lambda example: example.edit_type)
 def test_a_drawn_examples_own_suggestion_is_good_in_the_oracles_eyes(editors, model, example):
-    assert suggestions(model, "", example)[0] == example.instruction
+    assert suggestions(vocabulary_of(model), "", example)[0] == example.instruction
     triplet = example.triplet(128)
     picture = editors[model].edit(example.picture(), EditSettings(example.instruction)).image.resize((128, 128), Image.Resampling.LANCZOS)
     scores = score(triplet, np.asarray(picture)).scores
@@ -72,7 +73,7 @@ def test_a_drawn_examples_own_suggestion_is_good_in_the_oracles_eyes(editors, mo
 
 
 def test_photo_examples_say_looks_that_are_done(editors):
-    said = {text: look for look in sure_looks("tiny") for text in look_instructions(look)}
+    said = {text: look for look in vocabulary_of("tiny").looks for text in look_instructions(look)}
     for example in EXAMPLES:
         if example.photo:
             look = said[example.instruction]
@@ -82,7 +83,7 @@ def test_photo_examples_say_looks_that_are_done(editors):
 def test_things_are_only_suggested_for_the_scene_that_has_them(tmp_path):
     for model in MODELS:
         for example in (None, *DRAWN):
-            extra = set(offered(model, example)) - set(offered(model, None))
+            extra = set(offered(vocabulary_of(model), example)) - set(offered(vocabulary_of(model), None))
             assert extra == ({example.instruction} if example else set())
     (tmp_path / "renamed.png").write_bytes(png_bytes(DRAWN[2].picture()))
     assert example_of(tmp_path / "renamed.png") == DRAWN[2]
@@ -92,10 +93,10 @@ def test_things_are_only_suggested_for_the_scene_that_has_them(tmp_path):
 
 
 def test_what_is_typed_is_gone_on_from_and_a_whole_suggestion_brings_the_others():
-    assert suggestions("tiny", "turn it", None)[0].startswith("turn it into")
-    assert "make it black and white" in suggestions("tiny", "please whi", None)
-    assert len(suggestions("tiny", "m", None)) == MOST_COMPLETIONS
-    others = suggestions("tiny", "make it look like  Sunset", None)
+    assert suggestions(vocabulary_of("tiny"), "turn it", None)[0].startswith("turn it into")
+    assert "make it black and white" in suggestions(vocabulary_of("tiny"), "please whi", None)
+    assert len(suggestions(vocabulary_of("tiny"), "m", None)) == MOST_COMPLETIONS
+    others = suggestions(vocabulary_of("tiny"), "make it look like  Sunset", None)
     assert len(others) == MOST_AT_FIRST
     assert "make it look like sunset" not in others
-    assert suggestions("reward-insp2p", "", None) == suggestions("tiny-untrained", "make", DRAWN[0]) == []
+    assert suggestions(vocabulary_of("reward-insp2p"), "", None) == suggestions(vocabulary_of("tiny-untrained"), "make", DRAWN[0]) == []

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from mre.editing import Turns
+from mre.editors.device_queue import DeviceQueue
 from mre.imaging import open_image
 from tests.fake_editing import fake_editor
 from tests.ui.serving import browser, served
@@ -71,8 +71,8 @@ def told(studio, visit, photo, editor="quick") -> list[tuple[str, float | None]]
 
 
 def test_progress_says_what_goes_on_and_is_full_only_at_the_end(large):
-    turns = Turns()
-    studio = Studio(StudioSettings(), {"quick": fake_editor("quick", 0.01, turns)})
+    queue = DeviceQueue()
+    studio = Studio(StudioSettings(), {"quick": fake_editor("quick", 0.01, queue)})
     studio.editor().pipeline()
     news = told(studio, Visit(studio.shelf), large)
     words = list(dict.fromkeys(said for said, _ in news))
@@ -104,7 +104,7 @@ def test_the_files_of_a_large_edit_go_with_the_visit(large):
 
 @pytest.fixture
 def page(chromium, tmp_path):
-    app = build_app(StudioSettings(data=tmp_path), {"quick": fake_editor("quick", 0.0, Turns())})
+    app = build_app(StudioSettings(data=tmp_path), {"quick": fake_editor("quick", 0.0, DeviceQueue())})
     with served(app) as url, browser(chromium) as chrome:
         tab = chrome.new_page(viewport={"width": 1280, "height": 900}, locale="en-US")
         tab.set_default_timeout(120_000)

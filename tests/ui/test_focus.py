@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mre.editing import Turns
+from mre.editors.device_queue import DeviceQueue
 from mre.models.zoo import ASSETS
 from tests.fake_editing import fake_editor
 from tests.ui.serving import browser, served
@@ -25,8 +25,8 @@ PLACE = """() => { const e = document.activeElement; if (!e || e === document.bo
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
-    turns = Turns()
-    with served(build_app(StudioSettings(data=tmp_path_factory.mktemp("data")), {"quick": fake_editor("quick", 0.01, turns)})) as url:
+    queue = DeviceQueue()
+    with served(build_app(StudioSettings(data=tmp_path_factory.mktemp("data")), {"quick": fake_editor("quick", 0.01, queue)})) as url:
         yield url
 
 

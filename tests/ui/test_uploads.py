@@ -28,7 +28,7 @@ import pytest
 from gradio import processing_utils
 from PIL import Image
 
-from mre.editing import Turns
+from mre.editors.device_queue import DeviceQueue
 from mre.study.accounts import write_account
 from tests.conftest import ROOT
 from tests.fake_editing import fake_editor
@@ -87,8 +87,8 @@ def site(request, tmp_path_factory):
     for name, (role, password) in PASSWORDS.items():
         write_account(folder / "accounts.json", name, role, password)
     auth = folder / "accounts.json" if request.param == "accounts" else None
-    turns = Turns(most_waiting=50)
-    app = build_app(StudioSettings(data=folder / "data", auth=auth), {"quick": fake_editor("quick", 0.0, turns)})
+    queue = DeviceQueue(most_waiting=50)
+    app = build_app(StudioSettings(data=folder / "data", auth=auth), {"quick": fake_editor("quick", 0.0, queue)})
     other = f"http://127.0.0.1:{host.server_port}"
     places = {**places_of(outside), "address": f"{other}/photo.png",
               "address without a scheme": other.removeprefix("http:") + "/photo.png",

@@ -11,8 +11,8 @@ import gradio as gr
 from gradio.data_classes import ImageData
 
 from mre.data.scenes.defects import FOLLOWING_TEXTS, PRESERVING_TEXTS, QUALITY_TEXTS
-from mre.editing import MAX_INSTRUCTION_CHARS, MAX_SEED, EditSettings
 from mre.editors.capabilities import DEFAULT_SEED, Capabilities, unused
+from mre.editors.settings import MAX_INSTRUCTION_CHARS, MAX_SEED, EditSettings
 from mre.errors import ImageError
 from mre.imaging import open_image
 from mre.rewards import NOTHING_WRONG, PERSPECTIVES, Reward
@@ -21,7 +21,7 @@ from ui.studio import Studio
 from ui.texts import add_texts, t
 
 if TYPE_CHECKING:
-    from mre.models.zoo import ModelInfo
+    pass
 
 PRESETS = (0, 3, 5)          # the scores of the paper's Table 6
 NEGATIVES = ("0,0,0", "1,1,1", "2,2,2", "3,3,3")
@@ -113,7 +113,7 @@ class Form:
         updates[self.scheduler]["choices"] = [(name, name) for name in ("default", *has.schedulers)]
         return updates
 
-    def fill(self, settings: EditSettings, model: str | None, info: ModelInfo) -> dict[Any, Any]:
+    def fill(self, settings: EditSettings, model: str | None, info: EditorInfo) -> dict[Any, Any]:
         """Updates that show the given settings in the form. What the model lacks is shown where it asks for something, as recipes of before
         do: what is seen is what counts."""
         has, idle, reward = info.capabilities, unused(settings, info), settings.reward

@@ -8,8 +8,9 @@ from typing import Any
 
 import gradio as gr
 
-from mre.editing import BusyError, EditResult
 from mre.editors.capabilities import limited
+from mre.editors.device_queue import BusyError
+from mre.editors.editor import EditResult
 from mre.errors import EditStopped, SettingsError
 from mre.imaging import open_image
 from mre.recipes import png_bytes

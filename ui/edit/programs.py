@@ -11,8 +11,8 @@ import gradio as gr
 from gradio.data_classes import FileData
 from gradio.route_utils import get_request_origin
 
-from mre.editing import EditSettings
 from mre.editors.capabilities import refuse_unused
+from mre.editors.settings import EditSettings
 from mre.recipes import read_recipe
 from mre.rewards import Reward
 from ui.edit.form import photo_field, photo_of

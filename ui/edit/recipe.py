@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from mre.editing import EditSettings
+from mre.editors.settings import EditSettings
 from mre.errors import MreError
 from mre.recipes import read_recipe
 from ui.edit.form import Form, photo_of

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from PIL import Image
 
-from mre.editing import EditResult, Step
+from mre.editors.editor import EditResult, Step
 from mre.errors import EditStopped, MreError
 from mre.imaging import reduced
 from ui.edit.form import new_seed, photo_of, settings_of

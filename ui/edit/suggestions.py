@@ -1,32 +1,32 @@
-"""Instructions offered for what is loaded. The embedded models know few; only those are offered that they do well on it: tests run each.
+"""Instructions offered for what is loaded. A model of a closed vocabulary knows few; only those are offered that it does well on it: tests
+run each.
 
 On any picture these are looks of the whole; on a drawn example also what it was drawn for, whose true edit is known.
 """
 
 from __future__ import annotations
 
-from mre.data.scenes import look_instructions
-from mre.models.zoo import sure_looks
+from mre.editors.editor import Vocabulary
 from ui.edit.examples import Example
 
 MOST_AT_FIRST, MOST_COMPLETIONS = 7, 5
 
 
-def offered(model: str, example: Example | None) -> list[str]:
+def offered(vocabulary: Vocabulary | None, example: Example | None) -> list[str]:
     """All that may be offered with this model: at first one for each look, then other wordings."""
-    wordings = [look_instructions(look) for look in sure_looks(model)]
+    wordings = vocabulary.suggestions if vocabulary else ()
     first = [example.instruction] if example and wordings else []
     return list(dict.fromkeys([*first, *(each[0] for each in wordings), *(text for each in wordings for text in each[1:])]))
 
 
-def suggestions(model: str, typed: str, example: Example | None) -> list[str]:
+def suggestions(vocabulary: Vocabulary | None, typed: str, example: Example | None) -> list[str]:
     """With nothing typed, or a whole one of them, one for each look. Else what goes on from it: those that begin so first, then those that
     hold its last word."""
-    all_of_them, words = offered(model, example), typed.lower().split()
+    all_of_them, words = offered(vocabulary, example), typed.lower().split()
     text, last = " ".join(words), words[-1] if words else ""
     others = [one for one in all_of_them if one.lower() != text]
     if not words or len(others) < len(all_of_them):
-        return others[:min(MOST_AT_FIRST, len(sure_looks(model)))]
+        return others[:min(MOST_AT_FIRST, len(vocabulary.suggestions) if vocabulary else 0)]
     begins = [one for one in others if one.lower().startswith(text)]
     holds = [one for one in others if len(last) > 2 and any(word.startswith(last) for word in one.lower().split())]
     return list(dict.fromkeys([*begins, *holds]))[:MOST_COMPLETIONS]

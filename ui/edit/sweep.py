@@ -13,8 +13,9 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from mre.editing import BusyError, EditResult, Step
 from mre.editors.capabilities import Capabilities, can_vary
+from mre.editors.device_queue import BusyError
+from mre.editors.editor import EditResult, Step
 from mre.errors import EditStopped, MreError
 from mre.imaging import reduced
 from mre.sweep import AXES, Axis, Cell, Sweep, contact_sheet, to_csv

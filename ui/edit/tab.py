@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 from fastapi import FastAPI
 
-from mre.editing import EditSettings
+from mre.editors.settings import EditSettings
 from mre.errors import MreError
 from mre.imaging import open_image
 from ui import pictures

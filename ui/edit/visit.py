@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import gradio as gr
 
-from mre.editing import EditResult
+from mre.editors.editor import EditResult
 from mre.recipes import Recipe
 from ui.edit.views import Change, Kept
 from ui.pictures import PictureShelf

@@ -9,7 +9,8 @@ from typing import Any
 import gradio as gr
 
 from mre.data.scenes import nouns, unknown_words
-from mre.editing import MAX_INSTRUCTION_CHARS, Editor
+from mre.editors.editor import Editor
+from mre.editors.settings import MAX_INSTRUCTION_CHARS
 from mre.errors import MreError
 from ui.chips import PICK, chips_html
 from ui.edit.examples import Example, example_of
@@ -56,7 +57,7 @@ def words_html(editor: Editor, text: str, language: str, example: Example | None
             pass                                 # the status line says what is wrong with the model
     if not editor.capabilities.open_vocabulary and text.strip():
         lines += [notice(words) for words in _about_words(text, language, photo)]
-    if found := suggestions(editor.name, text, example):
+    if found := suggestions(editor.vocabulary, text, example):
         lines.append(chips_html(found, say("suggestions", language)))
     return "".join(lines)
 

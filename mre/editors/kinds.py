@@ -1,0 +1,47 @@
+"""Names of editors: which kind of editor a name means, and how one is made. A new kind is one entry in KINDS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from mre.editors import pipeline_info
+from mre.editors.editor import Editor
+from mre.editors.local_editor import EditorOptions
+from mre.editors.pipeline_editor import PipelineEditor
+from mre.errors import ModelError
+
+
+@dataclass(frozen=True)
+class EditorKind:
+    """One kind of editor behind its names."""
+
+    form: str                                   # what its names look like, as help shows them
+    matches: Callable[[str], bool]
+    make: Callable[[str, EditorOptions], Editor]
+    by_recipe: bool = False                     # a recipe's word is enough to open it: its names lead to nothing that a visitor chose
+
+
+KINDS = [
+    EditorKind(", ".join(name for name in pipeline_info.ABOUT if name != "tiny-untrained"), lambda name: name in pipeline_info.ABOUT,
+               PipelineEditor, by_recipe=True),
+    EditorKind("a folder or a hub id", lambda name: True, PipelineEditor),
+]
+
+
+def kind_of(name: str) -> EditorKind:
+    """The kind that a name means: the first that matches."""
+    return next(kind for kind in KINDS if kind.matches(name))
+
+
+def forms() -> str:
+    """What an editor can be called, in words."""
+    return "; ".join(kind.form for kind in KINDS)
+
+
+def make_editor(name: str, **options: Any) -> Editor:
+    """An editor by name. Loads nothing. options: fields of EditorOptions. Raises ModelError for an empty name."""
+    if not str(name).strip():
+        raise ModelError(f"the model has no name; give {forms()}")
+    return kind_of(name).make(name, EditorOptions(**options))

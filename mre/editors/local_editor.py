@@ -1,0 +1,243 @@
+"""An editor on this machine: it waits for the device, fits the photo to the model, and brings the picture back to the photo's size."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image
+
+from mre.editors.capabilities import Capabilities
+from mre.editors.device_queue import DeviceQueue
+from mre.editors.editor import EditorInfo, EditResult, Step, Vocabulary
+from mre.editors.settings import EditSettings
+from mre.errors import EditStopped, ModelError, MreError
+from mre.imaging import Fit, fit_size, map_back, pixel_digest
+from mre.recipes import Recipe, circumstances
+
+
+@dataclass(frozen=True)
+class EditorOptions:
+    """What a command line or a page may say of an editor; a kind reads what concerns it."""
+
+    queue: DeviceQueue | None = None            # shared by all editors of one device; None: a queue of its own
+    device: str | None = None                   # cpu, cuda, cuda:1, mps; None: the best there is
+
+
+class LocalEditor:
+    """Loaded on first use, once; one edit at a time on its device, whoever asks.
+
+    A kind says what it is (`describe`) and how it makes a picture (`make`); what must be in memory for that comes from `load`.
+    """
+
+    def __init__(self, name: str, options: EditorOptions | None = None) -> None:
+        options = options or EditorOptions()
+        self.name = name
+        self.queue = DeviceQueue() if options.queue is None else options.queue
+        self.device = options.device
+        self.pace: float | None = None           # the way in and back included
+        self._info: EditorInfo | None = None
+        self._loaded: Any = None
+        self._failure: ModelError | None = None
+        self._loading = threading.Lock()
+
+    # -- what a kind says
+
+    def describe(self) -> EditorInfo:
+        """What is known of it without loading. Called once. Raises ModelError for a name that leads nowhere."""
+        raise NotImplementedError
+
+    def load(self) -> Any:
+        """What `make` needs in memory. Raises ModelError where weights are not there or not whole."""
+        return self
+
+    def make(self, seen: Image.Image, settings: EditSettings, on_step: Callable[[Step], None],
+             should_stop: Callable[[], bool]) -> Image.Image:
+        """The edited picture of a photo at the editor's size. All settings have values. Each step that is done is told, where there are
+        any, and none begins when `should_stop` says so: EditStopped."""
+        raise NotImplementedError
+
+    def make_many(self, seen: Sequence[Image.Image], settings: Sequence[EditSettings]) -> list[Image.Image]:
+        """A batch: pictures of one size, whose settings differ in instruction, reward and seed alone."""
+        return [self.make(each, asked, lambda step: None, lambda: False) for each, asked in zip(seen, settings, strict=True)]
+
+    def count_tokens(self, text: str) -> tuple[int, int, str] | None:
+        """Tokens of a text, how many the model reads, and the end of the text that it would not read; None where nobody knows."""
+        return None
+
+    @property
+    def vocabulary(self) -> Vocabulary | None:
+        """The words that it was taught, where these are a closed list."""
+        return None
+
+    @property
+    def device_kind(self) -> str:
+        """cpu, cuda, mps: equal bytes are promised for the same kind only."""
+        return str(self.device or "cpu").split(":")[0]
+
+    # -- what is known of it
+
+    @property
+    def info(self) -> EditorInfo:
+        """Without loading the model. Raises ModelError for a name that leads nowhere."""
+        if self._info is None:
+            self._info = self.describe()
+        return self._info
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What changes its pictures."""
+        return self.info.capabilities
+
+    @property
+    def default_steps(self) -> int | None:
+        """Its own number of steps, as far as it is known without importing anything."""
+        return self._info.steps if self._info else None
+
+    @property
+    def status(self) -> str:
+        """`cold`, `loading`, `ready` or `failed`."""
+        if self._loaded is not None:
+            return "ready"
+        return "failed" if self._failure else "loading" if self._loading.locked() else "cold"
+
+    @property
+    def failure(self) -> str | None:
+        """Why loading failed, in one line."""
+        return str(self._failure) if self._failure else None
+
+    # -- loading
+
+    def warm(self) -> None:
+        """Start loading in the background; `status` tells how it goes."""
+        def load_quietly() -> None:
+            with suppress(MreError):             # kept in `failure`, and raised for whoever edits
+                self.prepare()
+        threading.Thread(target=load_quietly, name=f"load {self.name}", daemon=True).start()
+
+    def unload(self) -> None:
+        """Give the memory back; the next edit loads again."""
+        with self._loading:
+            self._loaded = None
+
+    def prepare(self) -> Any:
+        """What `load` gives, loaded once. Raises ModelError; asking again tries again."""
+        if (loaded := self._loaded) is not None:
+            return loaded
+        with self._loading:
+            if self._loaded is None:
+                self._failure = None
+                try:
+                    self._info = self.info
+                    self._loaded = self.load()
+                except MreError as error:
+                    self._failure = error if isinstance(error, ModelError) else ModelError(str(error))
+                    raise
+                except (OSError, ValueError, RuntimeError, ImportError) as error:
+                    self._failure = ModelError(f"the model {self.name} cannot be loaded")
+                    raise self._failure from error
+            return self._loaded
+
+    # -- edits
+
+    def edit(self, photo: Image.Image, settings: EditSettings, *, on_step: Callable[[Step], None] | None = None,
+             on_wait: Callable[[int], None] | None = None, on_restore: Callable[[float], None] | None = None,
+             should_stop: Callable[[], bool] | None = None) -> EditResult:
+        """Edit the photo. The same photo, settings, model, code and kind of device give the same bytes.
+
+        `on_wait(place)` is called while others are ahead, `on_step` before the first and after each step, `on_restore` with the share of
+        the photo whose own detail is back in its place, 0 to 1; when `should_stop` says so no further step begins and EditStopped is
+        raised. Raises BusyError, ModelError, SettingsError.
+        """
+        stop = should_stop or (lambda: False)
+        restored = on_restore or (lambda share: None)
+
+        def on_share(share: float) -> None:
+            if stop():
+                raise EditStopped("stopped after the last step")
+            restored(share)
+        with self._turn(on_wait, stop):
+            self.prepare()
+            settings = settings.resolved(self.info)
+            fit = self._fit(photo)
+            seen = fit.apply(photo)
+            started = time.perf_counter()
+            tell = on_step or (lambda step: None)
+            tell(Step(0, settings.steps, self.pace and self.pace * settings.steps, lambda: None))
+            made = self._guarded(lambda: self.make(seen, settings, tell, stop))
+            restored(0.0)
+            image = map_back(photo, made, fit, settings.way_back, on_share)
+            seconds = time.perf_counter() - started
+            self.pace = seconds / settings.steps
+        return EditResult(image, seen, made, fit, settings, self.recipe(photo, settings, fit), seconds)
+
+    def edit_many(self, photos: Sequence[Image.Image], settings: Sequence[EditSettings], *,
+                  should_stop: Callable[[], bool] | None = None) -> Iterator[EditResult]:
+        """Edit photos, each with its own settings: in batches where all have the editor's size already, else one by one.
+
+        A picture of a batch may differ from the same one made alone by the last bits of its numbers.
+        """
+        most, stop = self.capabilities.batch, should_stop or (lambda: False)
+        for start in range(0, len(photos), most):
+            group = photos[start:start + most], settings[start:start + most]
+            if len(group[0]) > 1 and self._is_batch(*group):
+                yield from self._edit_batch(*group, stop)
+            else:
+                yield from (self.edit(photo, asked, should_stop=stop) for photo, asked in zip(*group, strict=True))
+
+    def _is_batch(self, photos: Sequence[Image.Image], settings: Sequence[EditSettings]) -> bool:
+        alike = {(asked.steps, asked.guidance_scale, asked.image_guidance_scale, asked.scheduler, asked.negative_reward is None,
+                  asked.way_back) for asked in settings}
+        return len(alike) == len({photo.size for photo in photos}) == 1 and self._fit(photos[0]).seen == photos[0].size
+
+    def _edit_batch(self, photos: Sequence[Image.Image], settings: Sequence[EditSettings],
+                    stop: Callable[[], bool]) -> Iterator[EditResult]:
+        """Pictures of the editor's own size: there is no way back."""
+        with self._turn(None, stop):
+            self.prepare()
+            settings = [asked.resolved(self.info) for asked in settings]
+            started = time.perf_counter()
+            pictures = self._guarded(lambda: self.make_many(photos, settings))
+            seconds = (time.perf_counter() - started) / len(photos)
+        for photo, asked, made in zip(photos, settings, pictures, strict=True):
+            fit = self._fit(photo)
+            yield EditResult(made, photo, made, fit, asked, self.recipe(photo, asked, fit), seconds)
+
+    @contextmanager
+    def _turn(self, on_wait: Callable[[int], None] | None, stop: Callable[[], bool]) -> Iterator[None]:
+        """The device, for as long as the block takes. Raises BusyError, EditStopped."""
+        with self.queue.join() as ticket:
+            while not ticket.wait(0):
+                if stop():
+                    raise EditStopped("stopped while waiting")
+                if on_wait and (place := ticket.place):
+                    on_wait(place)
+                ticket.wait(0.2)
+            if stop():
+                raise EditStopped("stopped before the first step")
+            yield
+
+    def _guarded(self, work: Callable[[], Any]) -> Any:
+        """What `work` gives; a failure of the libraries below is a ModelError."""
+        try:
+            return work()
+        except (RuntimeError, ValueError, NotImplementedError, OSError) as error:
+            if isinstance(error, MreError):
+                raise
+            raise ModelError(f"the model {self.name} failed on this picture") from error
+
+    def _fit(self, photo: Image.Image) -> Fit:
+        return fit_size(photo.size, self.info.size_rule, self.info.native_size)
+
+    def recipe(self, photo: Image.Image, settings: EditSettings, fit: Fit | None = None) -> Recipe:
+        """The recipe that an edit of this photo with these settings would carry, here and now."""
+        settings = settings.resolved(self.info)
+        fit = fit or self._fit(photo)
+        made_with = circumstances(model=self.info.name, weights=self.info.digest or "", input_digest=pixel_digest(photo), size=fit.seen,
+                                  device=self.device_kind)
+        return Recipe(settings.instruction, settings.reward, settings.seed, settings.steps, settings.guidance_scale,
+                      settings.image_guidance_scale, settings.scheduler, settings.negative_reward, settings.way_back, made_with)

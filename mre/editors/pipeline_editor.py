@@ -1,0 +1,132 @@
+"""Our own pipelines behind the door. torch and the model are loaded on first use, so that whoever only draws a page does not wait."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from mre.editors import pipeline_info
+from mre.editors.capabilities import Capabilities
+from mre.editors.editor import EditorInfo, Step, Vocabulary
+from mre.editors.local_editor import EditorOptions, LocalEditor
+from mre.editors.settings import SCHEDULERS, EditSettings
+from mre.errors import EditStopped, MreError, SettingsError
+from mre.models import zoo
+
+if TYPE_CHECKING:
+    import torch
+
+
+class PipelineEditor(LocalEditor):
+    """A RewardEditPipeline by name, folder or hub id."""
+
+    def __init__(self, name: str, options: EditorOptions | None = None, *, load: Callable[[str, str | None], Any] = zoo.load_pipeline,
+                 info: EditorInfo | None = None) -> None:
+        """`load(name, device)` makes the pipeline and `info` describes it, where they do not come from names, folders and the hub."""
+        super().__init__(name, options)
+        self._load, self._info = load, info
+
+    def describe(self) -> EditorInfo:
+        return pipeline_info.describe(self.name)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What changes its pictures, as far as it is known without importing anything."""
+        return self._info.capabilities if self._info else pipeline_info.capabilities_of(self.name)
+
+    @property
+    def vocabulary(self) -> Vocabulary | None:
+        """The words that an embedded model was taught."""
+        return pipeline_info.vocabulary_of(self.name)
+
+    def load(self) -> Any:
+        pipeline = self._load(self.name, self.device)
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline
+
+    def pipeline(self) -> Any:
+        """The loaded pipeline. Raises ModelError when the weights are not there or not whole."""
+        return self.prepare()
+
+    @property
+    def device_kind(self) -> str:
+        return str(getattr(self._loaded, "device", self.device or "cpu")).split(":")[0]
+
+    def count_tokens(self, text: str) -> tuple[int, int, str]:
+        """Tokens of a text with start and end, how many the model reads, and the end of the text that it would not read."""
+        tokenizer = self.pipeline().tokenizer
+        most = tokenizer.model_max_length
+        encoded = tokenizer(text, return_offsets_mapping=True, verbose=False)
+        count = len(encoded["input_ids"])
+        return count, most, text[encoded["offset_mapping"][most - 1][0]:] if count > most else ""
+
+    def make(self, seen: Image.Image, settings: EditSettings, on_step: Callable[[Step], None],
+             should_stop: Callable[[], bool]) -> Image.Image:
+        import torch
+
+        pipeline, total = self.pipeline(), settings.steps
+        started = time.perf_counter()
+
+        def after_step(pipe: Any, index: int, timestep: Any, values: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+            if should_stop():
+                raise EditStopped(f"stopped after step {index + 1} of {total}")
+            done, latents = index + 1, values["latents"]
+            left = (time.perf_counter() - started) / done * (total - done)
+            on_step(Step(done, total, left, lambda: preview(pipe, latents)))
+            return values
+
+        own = pipeline.scheduler
+        try:
+            if SCHEDULERS[settings.scheduler]:
+                import diffusers
+                pipeline.scheduler = getattr(diffusers, SCHEDULERS[settings.scheduler]).from_config(own.config)
+            with torch.inference_mode():
+                return pipeline(
+                    settings.instruction, image=seen, reward=settings.reward, negative_reward=settings.negative_reward,
+                    num_inference_steps=settings.steps, guidance_scale=settings.guidance_scale,
+                    image_guidance_scale=settings.image_guidance_scale, generator=torch.Generator("cpu").manual_seed(settings.seed),
+                    callback_on_step_end=after_step).images[0]
+        except (RuntimeError, ValueError, NotImplementedError, OSError) as error:
+            if isinstance(error, MreError) or settings.scheduler == "default":
+                raise
+            raise SettingsError(f"the scheduler {settings.scheduler} does not work with this model") from error
+        finally:
+            pipeline.scheduler = own
+
+    def make_many(self, seen: Sequence[Image.Image], settings: Sequence[EditSettings]) -> list[Image.Image]:
+        import torch
+
+        first = settings[0]
+        if SCHEDULERS[first.scheduler]:
+            return super().make_many(seen, settings)
+        negative = None if first.negative_reward is None else [each.negative_reward for each in settings]
+        with torch.inference_mode():
+            return self.pipeline()(
+                [each.instruction for each in settings], image=list(seen), reward=[each.reward for each in settings],
+                negative_reward=negative, num_inference_steps=first.steps, guidance_scale=first.guidance_scale,
+                image_guidance_scale=first.image_guidance_scale,
+                generator=[torch.Generator("cpu").manual_seed(each.seed) for each in settings]).images
+
+
+def preview(pipeline: Any, latents: torch.Tensor) -> Image.Image | None:
+    """A picture of latents on the way: as an autoencoder itself says that has a `preview`, a linear guess at colours for a VAE of 4
+    channels, none for others."""
+    import torch
+
+    with torch.inference_mode():
+        first = latents[:1].detach().float().cpu()
+        if hasattr(pipeline.vae, "preview"):
+            pixels = pipeline.vae.preview(first)[0].float()
+        elif first.shape[1] == 4:
+            pixels = torch.einsum("chw,cr->rhw", first[0], torch.tensor(LATENT_TO_RGB))
+        else:
+            return None
+        values = ((pixels.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    return Image.fromarray(values)
+
+
+# Colours of the four latent channels of Stable Diffusion 1's autoencoder, as a linear map to RGB in [-1, 1]: a well-known approximation.
+LATENT_TO_RGB = [[0.298, 0.207, 0.208], [0.187, 0.286, 0.173], [-0.158, 0.189, 0.264], [-0.184, -0.271, -0.473]]

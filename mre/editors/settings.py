@@ -1,0 +1,87 @@
+"""What is asked of an edit: one dataclass that page, API, commands, recipes, sweeps and benchmarks share. Importing this loads no torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from mre.editors.capabilities import DEFAULT_SEED
+from mre.errors import SettingsError
+from mre.files import fault_of_text
+from mre.recipes import Recipe
+from mre.rewards import Reward
+
+if TYPE_CHECKING:
+    from mre.editors.editor import EditorInfo
+
+MAX_INSTRUCTION_CHARS = 1000
+MAX_SEED = 2**32 - 1
+MAX_STEPS = 200
+MAX_GUIDANCE = 30.0
+SCHEDULERS = {"default": None, "ddim": "DDIMScheduler", "dpm-solver": "DPMSolverMultistepScheduler", "unipc": "UniPCMultistepScheduler",
+              "euler": "EulerDiscreteScheduler", "euler-ancestral": "EulerAncestralDiscreteScheduler"}      # name -> class of diffusers
+
+
+@dataclass(frozen=True)
+class EditSettings:
+    """What is asked of an edit. None means the editor's own default. Raises SettingsError or RewardError naming the field."""
+
+    instruction: str
+    reward: Reward = field(default_factory=Reward.best)
+    seed: int = DEFAULT_SEED
+    steps: int | None = None
+    guidance_scale: float | None = None          # how strongly the instruction is followed
+    image_guidance_scale: float | None = None    # how strongly the photo is kept
+    scheduler: str = "default"
+    negative_reward: Reward | None = None        # a lower reward as the branch to move away from; off by default
+    way_back: str | None = None                  # see mre.imaging.map_back
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.instruction, str) or not self.instruction.strip():
+            raise SettingsError("the instruction is empty; say what to change")
+        if len(self.instruction) > MAX_INSTRUCTION_CHARS:
+            raise SettingsError(f"the instruction has {len(self.instruction)} characters; at most {MAX_INSTRUCTION_CHARS} are accepted")
+        if fault := fault_of_text(self.instruction):
+            raise SettingsError(f"the instruction holds {fault}")
+        object.__setattr__(self, "instruction", " ".join(self.instruction.split()))
+        object.__setattr__(self, "seed", _whole(self.seed, "seed", 0, MAX_SEED))
+        if self.steps is not None:
+            object.__setattr__(self, "steps", _whole(self.steps, "steps", 1, MAX_STEPS))
+        for name in ("guidance_scale", "image_guidance_scale"):
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, _number(value, name.replace("_", " "), 0.0, MAX_GUIDANCE))
+        if self.scheduler not in SCHEDULERS:
+            raise SettingsError(f"scheduler must be one of {', '.join(SCHEDULERS)}, got {self.scheduler!r}")
+        if self.way_back not in (None, "guided", "replace"):
+            raise SettingsError(f"restore must be guided or replace, got {self.way_back!r}")
+
+    def resolved(self, info: EditorInfo) -> EditSettings:
+        """The same settings with the editor's defaults filled in."""
+        return replace(self, steps=self.steps or info.steps,
+                       guidance_scale=info.guidance_scale if self.guidance_scale is None else self.guidance_scale,
+                       image_guidance_scale=info.image_guidance_scale if self.image_guidance_scale is None else self.image_guidance_scale,
+                       way_back=self.way_back or ("guided" if info.size_rule == "fit" else "replace"))
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe) -> EditSettings:
+        """The settings that a recipe asks for."""
+        return cls(recipe.instruction, recipe.reward, recipe.seed, recipe.steps, recipe.guidance_scale, recipe.image_guidance_scale,
+                   recipe.scheduler, recipe.negative_reward, recipe.way_back)
+
+
+def _whole(value: Any, name: str, low: int, high: int) -> int:
+    number = _number(value, name, low, high)
+    if number != int(number):
+        raise SettingsError(f"{name} must be a whole number, got {value}")
+    return int(number)
+
+
+def _number(value: Any, name: str, low: float, high: float) -> float:
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not low <= number <= high:                # NaN fails this too
+        raise SettingsError(f"{name} must be a number between {low:.10g} and {high:.10g}, got {str(value)[:40]!r}")
+    return number
