@@ -5,13 +5,14 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
 from gradio.data_classes import ImageData
 
 from mre.data.scenes.defects import FOLLOWING_TEXTS, PRESERVING_TEXTS, QUALITY_TEXTS
 from mre.editors.capabilities import DEFAULT_SEED, Capabilities, unused
+from mre.editors.editor import EditorInfo
 from mre.editors.settings import MAX_INSTRUCTION_CHARS, MAX_SEED, EditSettings
 from mre.errors import ImageError
 from mre.imaging import open_image
@@ -19,9 +20,6 @@ from mre.rewards import NOTHING_WRONG, PERSPECTIVES, Reward
 from ui.chips import PICK, chips_html
 from ui.studio import Studio
 from ui.texts import add_texts, t
-
-if TYPE_CHECKING:
-    pass
 
 PRESETS = (0, 3, 5)          # the scores of the paper's Table 6
 NEGATIVES = ("0,0,0", "1,1,1", "2,2,2", "3,3,3")
