@@ -18,9 +18,15 @@ PACKAGES = ("mre.embedded",)
 
 @dataclass(frozen=True)
 class Family:
-    """What a family of models brings."""
+    """What a family of models brings. Functions and classes are named as MODULE:NAME."""
 
+    name: str
     parts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)    # "unet", "vae" -> class, as saved folders name it -> its module
+    fresh: Mapping[str, tuple[str, str]] = field(default_factory=dict)      # what `init_from` may be -> function that builds it, help
+    settings: str = ""              # a group of settings of its own in a TrainConfig
+    presets: str = ""               # of training: name -> settings
+    training_example: str = ""      # a command line
+    loss_term: str = ""             # a LossTerm that every objective takes along
 
 
 @lru_cache(maxsize=1)
@@ -37,6 +43,38 @@ def part_modules(part: str) -> dict[str, str]:
 def part_classes(part: str) -> dict[str, type]:
     """The same as classes, by name. Loads torch."""
     return {name: getattr(import_module(module), name) for name, module in part_modules(part).items()}
+
+
+def fresh_models() -> dict[str, str]:
+    """What `init_from` may be for an untrained model of a family -> what that is."""
+    return {name: about for family in families() for name, (_, about) in family.fresh.items()}
+
+
+def build_fresh(name: str, config: Any, **switches: object) -> Any:
+    """The untrained pipeline of that name. Loads torch."""
+    [build] = [family.fresh[name][0] for family in families() if name in family.fresh]
+    return named(build)(config, **switches)
+
+
+def settings_groups() -> dict[str, type]:
+    """Groups of settings that families add to those of a training run, by the family's name."""
+    return {family.name: named(family.settings) for family in families() if family.settings}
+
+
+def training_presets() -> dict[str, dict[str, Any]]:
+    """Presets of training by name."""
+    return {name: dict(values) for family in families() if family.presets for name, values in named(family.presets).items()}
+
+
+def loss_terms() -> list[type]:
+    """What families add to an objective: classes that are made with the config of a run."""
+    return [named(family.loss_term) for family in families() if family.loss_term]
+
+
+def named(place: str) -> Any:
+    """What stands at MODULE:NAME."""
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)
 
 
 def find_class(name: str) -> Any:

@@ -5,4 +5,12 @@ Without this folder and its weights in `mre/assets` the program works with all o
 
 from mre.families import Family
 
-FAMILY = Family(parts={"unet": {"GatedRewardUNet": "mre.embedded.gated"}, "vae": {"PatchAutoencoder": "mre.embedded.patch_autoencoder"}})
+FAMILY = Family(
+    name="embedded",
+    parts={"unet": {"GatedRewardUNet": "mre.embedded.gated"}, "vae": {"PatchAutoencoder": "mre.embedded.patch_autoencoder"}},
+    fresh={"embedded": ("mre.embedded.build:fresh_pipeline", "a fresh embedded model")},
+    settings="mre.embedded.settings:EmbeddedSettings",
+    presets="mre.embedded.settings:PRESETS",
+    training_example="python train.py --preset tiny --out runs/tiny --max-minutes 60",
+    loss_term="mre.embedded.masks:ChangeMasks",
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from diffusers import DDIMScheduler
 from transformers import CLIPTextConfig, CLIPTextModel
@@ -21,6 +22,12 @@ HEADS = 4
 STEPS = 1                   # more add nothing but mottle: the network predicts the picture itself
 SETTINGS = {"default_steps": STEPS, "default_guidance_scale": 1.0, "default_image_guidance_scale": 1.0, "size_rule": "fit"}
 LATENT_SCALE = 2.0          # pixels in [-1, 1] have a standard deviation near 1/2
+
+
+def fresh_pipeline(config: Any, **switches: object) -> RewardEditPipeline:
+    """An untrained embedded editor of the width and size that a TrainConfig names."""
+    size = {"width": config.width} if config.width else {}
+    return build_pipeline(native_size=config.resolution, **size, **switches)
 
 
 def build_pipeline(*, width: Sequence[int] = WIDTH, words: Iterable[str] | None = None, native_size: int = NATIVE_SIZE,

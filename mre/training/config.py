@@ -1,44 +1,49 @@
-"""Settings of a training run: one frozen dataclass, from which the command line and the YAML file are derived. No torch here."""
+"""Settings of a training run: one frozen dataclass per group, put together as TrainConfig, from which the command line and the YAML file
+are derived. No torch here."""
 
 from __future__ import annotations
 
 import argparse
-import os
-from collections.abc import Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields
+import difflib
+from collections.abc import Iterator, Sequence
+from dataclasses import Field, asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
 import yaml
 
 from mre.errors import SettingsError
+from mre.families import families, fresh_models, settings_groups, training_presets
 from mre.rewards import EDIT_TYPES, PERSPECTIVES
+from mre.settings import Settings, checked, setting, shown
+from mre.training.objectives import OBJECTIVES
 
-EMBEDDED = "embedded"           # init_from: a fresh embedded model, built from this config
-
-
-def setting(default: Any, text: str, choices: Sequence[str] | None = None, low: float | None = None, high: float | None = None,
-            resume: bool = False) -> Any:
-    """A field of TrainConfig: default, help text, and what values it takes. `resume`: a resumed run may change it."""
-    return field(default=default, metadata={"help": text, "choices": choices, "low": low, "high": high, "resume": resume})
+FRESH = tuple(fresh_models())           # what init_from may be beside a folder or a name: an untrained model of a family
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """One training run. Defaults are those of the paper (section 6.1) and of its released training command unless noted.
+class RunSettings(Settings):
+    """How long a run is, and how it runs."""
 
-    Raises SettingsError, naming the field, for a value that cannot be used.
-    """
-
-    # The run
     out: str = setting("runs/train", "folder of the run: checkpoints, logs, samples and the finished pipeline")
     seed: int = setting(0, "with the number of a sample, decides its data, noise, timestep and dropout", low=0)
     max_steps: int = setting(10_000, "optimizer steps; 10 000 in the released command", low=1, resume=True)
     max_minutes: float = setting(0.0, "stop cleanly after this many minutes of training; 0 = no limit", low=0, resume=True)
+    mixed_precision: str = setting("no", "numbers of forward and backward passes; fp16 in the released command, on a GPU",
+                                   choices=("no", "fp16", "bf16"))
+    gradient_checkpointing: bool = setting(False, "trade time for memory; always on in the released code")
+    plain_attention: bool = setting(False, "attention as plain matrix products: faster to train on a CPU")
+    channels_last: bool = setting(False, "memory layout of convolutions")
+    local_sgd_steps: int = setting(0, "many processes: average parameters each so many steps; 0 = average gradients at every step", low=0)
 
-    # The model
-    init_from: str = setting(EMBEDDED, "what to start from: a name, folder or hub id of an editor, a Stable Diffusion folder, or "
-                                       f"'{EMBEDDED}' for a fresh embedded model")
+
+@dataclass(frozen=True)
+class ModelSettings(Settings):
+    """What is trained: where it starts, and what its reward condition is made of."""
+
+    init_from: str = setting(FRESH[0] if FRESH else "insp2p", ", ".join([
+        "what to start from: a name, folder or hub id of an editor, a Stable Diffusion folder",
+        *(f"or '{name}' for {about}" for name, about in fresh_models().items())]))
     variant: str = setting("released", "form of the reward condition", choices=("released", "paper"))
     use_score: bool = setting(True, "condition on the three scores (Table 4)")
     use_text: bool = setting(True, "condition on the reward text (Table 4)")
@@ -47,9 +52,17 @@ class TrainConfig:
     perspectives: tuple[str, ...] = setting(PERSPECTIVES, "perspectives that the condition sees (Table 10)", choices=PERSPECTIVES)
     reward_init: str = setting("zero", "how new reward layers start: without effect, or at random as in the released code",
                                choices=("zero", "released"))
-    width: tuple[int, ...] = setting((), "channels of the U-Net's levels of a fresh embedded model; empty = its own default", low=1)
 
-    # The data
+    @property
+    def conditioned(self) -> bool:
+        """Whether the model sees rewards at all. All switches off is plain InstructPix2Pix: stage 1, and the baseline."""
+        return (self.use_score or self.use_text) and (self.use_attention or self.use_addition)
+
+
+@dataclass(frozen=True)
+class DataSettings(Settings):
+    """Where triplets and rewards come from, and how they are looked at."""
+
     data: str = setting("scenes", "where triplets come from: synthetic scenes, or an InstructPix2Pix tree or Parquet folder",
                         choices=("scenes", "pix2pix"))
     data_dir: str = setting("", "the InstructPix2Pix tree or Parquet folder")
@@ -65,25 +78,43 @@ class TrainConfig:
     cache_latents: str = setting("", "folder for latents and text states, encoded once; frozen encoders only")
     num_workers: int = setting(0, "processes that prepare data, per training process", low=0, resume=True)
 
-    # Conditions
+    def check(self) -> None:
+        """Files and folders that need each other."""
+        if self.edit_type_weights and (len(self.edit_type_weights) != len(EDIT_TYPES) or not sum(self.edit_type_weights)):
+            raise SettingsError(f"edit_type_weights must be {len(EDIT_TYPES)} numbers, not all 0, got {self.edit_type_weights}")
+        if self.data == "pix2pix" and not self.data_dir:
+            raise SettingsError("data_dir must name the triplet folder when data is pix2pix")
+        if self.row_map and not self.rewards:
+            raise SettingsError("row_map says which Parquet rows the keys of rewards are; it needs rewards")
+
+
+@dataclass(frozen=True)
+class ObjectiveSettings(Settings):
+    """What is minimised: the objective, its noise levels and weights, and which conditions are dropped."""
+
+    objective: str = setting("noise", "what is learned: " + "; ".join(f"{name} = {one.about}" for name, one in OBJECTIVES.items()),
+                             choices=tuple(OBJECTIVES))
     condition_dropout: float = setting(0.05, "d of the released command: text dropped for p < 2d, image for d <= p < 3d", low=0, high=1 / 3)
     image_dropout: bool = setting(True, "whether that dropout also zeroes the original image")
     reward_dropout: float = setting(0.0, "share of samples trained without any reward; 0 in the paper", low=0, high=1)
     reward_text_dropout: float = setting(0.0, "share of samples whose reward text becomes None, whatever their scores; 0 in the paper",
                                          low=0, high=1)
-
-    # The objective
     timestep_terminal: float = setting(0.0, "share of samples at the very last timestep; 0 in the paper", low=0, high=1)
     timestep_high: float = setting(0.0, "share of samples in the noisiest fifth of the timesteps; 0 in the paper", low=0, high=1)
     snr_cap: float = setting(0.0, "weigh the loss by min(SNR + 1, cap), where the sample is predicted; 0 = plain mean, as in the paper",
                              low=0)
-    mask_weight: float = setting(0.0, "weight of what differs between original and edited image against the whole picture; 0 in the paper",
-                                 low=0)
-    outside_weight: float = setting(0.0, "added to the weight of each pixel that does not differ, where a plain mean gives 1; 0 in the "
-                                         "paper", low=0)
-    mask_loss_weight: float = setting(0.0, "weight of the loss of the change mask that the embedded model also predicts", low=0)
 
-    # Optimisation
+    def check(self) -> None:
+        """Shares of one whole."""
+        if self.timestep_terminal + self.timestep_high > 1:
+            raise SettingsError("timestep_terminal and timestep_high are shares of one whole; "
+                                f"together they are {self.timestep_terminal + self.timestep_high}")
+
+
+@dataclass(frozen=True)
+class OptimisationSettings(Settings):
+    """How it is minimised."""
+
     batch_size: int = setting(4, "triplets per process and step; 4 in the released command", low=1)
     accumulation: int = setting(4, "batches per optimizer step; 4 in the released command", low=1)
     learning_rate: float = setting(5e-5, "peak learning rate; 5e-5 in the released command", low=0)
@@ -91,7 +122,7 @@ class TrainConfig:
     schedule: str = setting("constant", "after warm-up: constant, or constant and then a cosine to zero", choices=("constant", "cosine"))
     cosine_from: float = setting(0.5, "share of the run (of steps or minutes, whichever is further) where the cosine begins",
                                  low=0, high=1)
-    train_text_encoder: bool = setting(False, "train the text encoder too (the embedded model's starts empty)")
+    train_text_encoder: bool = setting(False, "train the text encoder too (that of a fresh model starts empty)")
     text_encoder_rate: float = setting(1.0, "its learning rate as a multiple of learning_rate", low=0)
     adam_beta1: float = setting(0.9, "of AdamW", low=0, high=1)
     adam_beta2: float = setting(0.999, "of AdamW", low=0, high=1)
@@ -103,15 +134,11 @@ class TrainConfig:
     ema_decay: float = setting(0.9999, "largest decay of the moving average", low=0, high=1)
     ema_every: int = setting(1, "optimizer steps between its updates; with local_sgd_steps it is updated at each averaging", low=1)
 
-    # How it runs
-    mixed_precision: str = setting("no", "numbers of forward and backward passes; fp16 in the released command, on a GPU",
-                                   choices=("no", "fp16", "bf16"))
-    gradient_checkpointing: bool = setting(False, "trade time for memory; always on in the released code")
-    plain_attention: bool = setting(False, "attention as plain matrix products: faster to train on a CPU")
-    channels_last: bool = setting(False, "memory layout of convolutions")
-    local_sgd_steps: int = setting(0, "many processes: average parameters each so many steps; 0 = average gradients at every step", low=0)
 
-    # What it writes
+@dataclass(frozen=True)
+class OutputSettings(Settings):
+    """What a run writes, and when."""
+
     log_every: int = setting(10, "steps between log lines", low=1, resume=True)
     checkpoint_every: int = setting(500, "steps between checkpoints", low=1, resume=True)
     checkpoint_limit: int = setting(3, "checkpoints kept, newest first; 0 = all", low=0, resume=True)
@@ -122,51 +149,42 @@ class TrainConfig:
                                         "data it scores none", low=0, resume=True)
     half: bool = setting(False, "save the finished pipeline in half precision", resume=True)
 
+
+GROUPS: dict[str, type[Settings]] = {
+    "run": RunSettings, "model": ModelSettings, "data": DataSettings, "objective": ObjectiveSettings, "optimisation": OptimisationSettings,
+    "output": OutputSettings, **settings_groups()}
+
+
+@dataclass(frozen=True)
+class TrainConfig(*GROUPS.values()):
+    """One training run: the fields of all groups. Defaults are those of the paper (section 6.1) and of its released training command
+    unless noted.
+
+    Raises SettingsError, naming the field, for a value that cannot be used.
+    """
+
     def __post_init__(self) -> None:
-        hints = get_type_hints(type(self))
-        for one in fields(self):
-            value = _converted(one.name, hints[one.name], getattr(self, one.name))
-            object.__setattr__(self, one.name, value)
-            _check(one.name, value, one.metadata)
-        if self.timestep_terminal + self.timestep_high > 1:
-            raise SettingsError("timestep_terminal and timestep_high are shares of one whole; "
-                                f"together they are {self.timestep_terminal + self.timestep_high}")
-        if self.edit_type_weights and (len(self.edit_type_weights) != len(EDIT_TYPES) or not sum(self.edit_type_weights)):
-            raise SettingsError(f"edit_type_weights must be {len(EDIT_TYPES)} numbers, not all 0, got {self.edit_type_weights}")
-        if self.data == "pix2pix" and not self.data_dir:
-            raise SettingsError("data_dir must name the triplet folder when data is pix2pix")
-        if self.row_map and not self.rewards:
-            raise SettingsError("row_map says which Parquet rows the keys of rewards are; it needs rewards")
+        checked(self)
+        for group in GROUPS.values():
+            group.check(self)
         if self.data == "pix2pix" and self.conditioned and not self.rewards:
             raise SettingsError("rewards must name a RewardEdit file when a model is trained with rewards on data_dir")
         if self.cache_latents and (self.train_text_encoder or self.data == "scenes"):
             raise SettingsError("cache_latents needs frozen encoders and stored triplets; it cannot be used with "
                                 + ("train_text_encoder" if self.train_text_encoder else "data scenes"))
-        if self.cache_latents and self.reads_masks:
-            raise SettingsError("cache_latents keeps no pictures, which mask_weight, outside_weight and mask_loss_weight need")
-
-    @property
-    def conditioned(self) -> bool:
-        """Whether the model sees rewards at all. All switches off is plain InstructPix2Pix: stage 1, and the baseline."""
-        return (self.use_score or self.use_text) and (self.use_attention or self.use_addition)
 
     @property
     def scored_scenes(self) -> int:
         """Held-out scenes that the oracle scores at each validation: none where there is no validation, or no synthetic scene."""
         return self.validation_scored if self.validation_every and self.data == "scenes" else 0
 
-    @property
-    def reads_masks(self) -> bool:
-        """Whether the loss needs to know where original and edited image differ."""
-        return bool(self.mask_weight or self.outside_weight or self.mask_loss_weight)
-
     def as_yaml(self) -> str:
         """The settings as a YAML file that `--config` reads, with what each is for."""
         lines = []
-        for one in fields(self):
+        for one in config_fields():
             value = getattr(self, one.name)
-            shown = yaml.safe_dump(list(value) if isinstance(value, tuple) else value, default_flow_style=True, width=10_000)
-            lines.append(f"{one.name}: {shown.removesuffix('...' + chr(10)).strip()}".ljust(40) + f"  # {one.metadata['help']}")
+            text = yaml.safe_dump(list(value) if isinstance(value, tuple) else value, default_flow_style=True, width=10_000)
+            lines.append(f"{one.name}: {text.removesuffix('...' + chr(10)).strip()}".ljust(40) + f"  # {one.metadata['help']}")
         return "\n".join(lines) + "\n"
 
     @classmethod
@@ -188,7 +206,8 @@ class TrainConfig:
             return {name: value for name, value in content.items() if name in known}
         for name in content:
             if name not in known:
-                raise SettingsError(f"{path}: there is no field {name!r}{_closest(str(name), known)}")
+                close = difflib.get_close_matches(str(name), known, n=1)
+                raise SettingsError(f"{path}: there is no field {name!r}" + (f"; did you mean {close[0]!r}?" if close else ""))
         return content
 
     @classmethod
@@ -205,103 +224,43 @@ class TrainConfig:
             raise SettingsError(f"{path}: {error}" if path and str(error).split()[0] not in given else str(error)) from error
 
 
-_EMBEDDED = {
-    # Why each: research on the embedded model. At its size the text matters only near pure noise, and the change mask grounds it.
-    "init_from": EMBEDDED, "data": "scenes", "resolution": 128, "flip": False,
-    "train_text_encoder": True, "text_encoder_rate": 1.5,
-    "learning_rate": 2e-4, "adam_beta2": 0.99, "warmup_steps": 120, "schedule": "cosine",
-    "batch_size": 12, "accumulation": 1, "max_steps": 20_000, "ema_decay": 0.98, "ema_every": 8,
-    "edit_type_weights": (1.6, 1.8, 1.8, 2.2, 1.1, 1.4, 2),         # more of what is learned last: single things, and fine styles
-    "clean_share": 0.25,            # by chance one triplet of thirty is flawless: too few to learn what 5/5/5 looks like
-    "condition_dropout": 0.04, "image_dropout": False, "reward_text_dropout": 0.5,
-    "timestep_terminal": 0.45, "timestep_high": 0.35, "snr_cap": 2.0, "mask_weight": 2.0, "mask_loss_weight": 0.3,
-    "outside_weight": 4.0,          # more, and triplets whose surroundings are spoiled (all of it changed) weigh too little to be learned
-    "plain_attention": True, "mixed_precision": "bf16", "half": True, "validation_scored": 35,
-}
-_NO_REWARD = {"use_score": False, "use_text": False, "use_attention": False, "use_addition": False}
+NO_REWARD = {"use_score": False, "use_text": False, "use_attention": False, "use_addition": False}
 _FULL_SIZE = {"data": "pix2pix", "mixed_precision": "fp16", "gradient_checkpointing": True, "num_workers": 4}
 PRESETS: dict[str, dict[str, Any]] = {
-    "tiny-start": {**_EMBEDDED, **_NO_REWARD, "clean_share": 1.0, "learning_rate": 4e-4, "schedule": "constant", "ema": False,
-                   "local_sgd_steps": 8, "half": False, "out": "runs/tiny-start"},
-    "tiny": {**_EMBEDDED, "out": "runs/tiny"},
-    "tiny-baseline": {**_EMBEDDED, **_NO_REWARD, "out": "runs/tiny-baseline"},
-    "insp2p": {**_FULL_SIZE, **_NO_REWARD, "init_from": "stable-diffusion-v1-5/stable-diffusion-v1-5", "out": "runs/insp2p"},
+    **training_presets(),
+    "insp2p": {**_FULL_SIZE, **NO_REWARD, "init_from": "stable-diffusion-v1-5/stable-diffusion-v1-5", "out": "runs/insp2p"},
     "reward-insp2p": {**_FULL_SIZE, "init_from": "runs/insp2p/pipeline", "out": "runs/reward-insp2p"},
 }
 
 
+def config_fields() -> Iterator[Field]:
+    """Every field of TrainConfig, group after group."""
+    for group in GROUPS.values():
+        yield from fields(group)        # type: ignore[arg-type]
+
+
 def flag_parser() -> argparse.ArgumentParser:
-    """The flags of train.py: one for each field of TrainConfig, a preset and a file."""
+    """The flags of train.py: one for each field of TrainConfig, in its groups, a preset and a file."""
+    examples = [*(family.training_example for family in families() if family.training_example),
+                "accelerate launch --num_processes 8 train.py --preset reward-insp2p --data-dir clip-filtered --rewards RewardEdit.json"]
     parser = argparse.ArgumentParser(
         prog="train.py", description="Train or fine-tune an editor. The same command again goes on where the last one stopped.",
-        epilog="example:\n  python train.py --preset tiny --out runs/tiny --max-minutes 60\n"
-               "  accelerate launch --num_processes 8 train.py --preset reward-insp2p --data-dir clip-filtered --rewards RewardEdit.json",
+        epilog="example:\n  " + "\n  ".join(examples),
         formatter_class=argparse.RawDescriptionHelpFormatter, argument_default=argparse.SUPPRESS, allow_abbrev=False)
     parser.add_argument("--preset", choices=PRESETS, help="settings to begin with")
     parser.add_argument("--config", metavar="FILE.yaml", help="settings from a file, such as the one beside a checkpoint")
-    hints = get_type_hints(TrainConfig)
-    for one in fields(TrainConfig):
-        extra = {"nargs": "?", "const": "true"} if hints[one.name] is bool else {}
-        kind = {bool: "true|false"}.get(hints[one.name], one.name.split("_")[-1].upper())
-        parser.add_argument("--" + one.name.replace("_", "-"), dest=one.name,
-                            metavar="|".join(one.metadata["choices"] or ()) or kind, **extra,
-                            help=f"{one.metadata['help']} ({_shown(one)})".replace("%", "%%"))
+    for title, group in GROUPS.items():
+        hints, section = get_type_hints(group), parser.add_argument_group(title)
+        for one in fields(group):       # type: ignore[arg-type]
+            extra = {"nargs": "?", "const": "true"} if hints[one.name] is bool else {}
+            kind = {bool: "true|false"}.get(hints[one.name], one.name.split("_")[-1].upper())
+            section.add_argument("--" + one.name.replace("_", "-"), dest=one.name, metavar="|".join(one.metadata["choices"] or ()) or kind,
+                                 help=f"{one.metadata['help']} ({shown(one)})".replace("%", "%%"), **extra)
     return parser
-
-
-def _shown(one: Any) -> str:
-    value = one.default
-    assert value is not MISSING
-    if isinstance(value, tuple):
-        return ",".join(map(str, value)) or "empty"
-    return str(value).lower() if isinstance(value, bool) else str(value) if value != "" else "empty"
-
-
-def _converted(name: str, kind: Any, value: Any) -> Any:
-    """`value`, from a flag or a YAML file, as the type of its field. Raises SettingsError naming the field."""
-    if get_origin(kind) is tuple:
-        parts = [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-        if not isinstance(parts, list | tuple):
-            raise SettingsError(f"{name} must be a list, got {value!r}")
-        return tuple(_converted(name, get_args(kind)[0], part.strip() if isinstance(part, str) else part) for part in parts)
-    try:
-        if kind is bool:
-            if isinstance(value, bool):
-                return value
-            return {"true": True, "false": False}[str(value).lower()]
-        if kind is str:
-            if not isinstance(value, str | os.PathLike):
-                raise TypeError
-            return os.fspath(value)
-        if isinstance(value, bool):
-            raise TypeError
-        number = float(value)
-        if kind is int and number != int(number):
-            raise ValueError
-        return kind(number)
-    except (KeyError, TypeError, ValueError, OverflowError):
-        word = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[kind]
-        raise SettingsError(f"{name} must be {word}, got {value!r}") from None
-
-
-def _check(name: str, value: Any, rule: Any) -> None:
-    for part in value if isinstance(value, tuple) else (value,):
-        if rule["choices"] and part not in rule["choices"]:
-            raise SettingsError(f"{name} must be one of {', '.join(rule['choices'])}, got {part!r}")
-        if rule["low"] is not None and not part >= rule["low"]:          # NaN fails this too
-            raise SettingsError(f"{name} must be at least {rule['low']:g}, got {part}")
-        if rule["high"] is not None and not part <= rule["high"]:
-            raise SettingsError(f"{name} must be at most {rule['high']:g}, got {part}")
-
-
-def _closest(name: str, known: set[str]) -> str:
-    import difflib
-
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def differing(new: TrainConfig, old: TrainConfig) -> list[str]:
     """Fields in which a resumed run may not differ from the run it goes on with, but does."""
     ours, theirs = asdict(new), asdict(old)
-    return [one.name for one in fields(new) if not one.metadata["resume"] and one.name != "out" and ours[one.name] != theirs[one.name]]
+    return [one.name for one in config_fields()
+            if not one.metadata["resume"] and one.name != "out" and ours[one.name] != theirs[one.name]]

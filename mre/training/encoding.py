@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from mre.models.reward_text import encode_reward_texts, encode_texts
 from mre.rewards import Reward
 from mre.training.config import TrainConfig
-from mre.training.objective import Batch, Draws, changed_mask, dropped
+from mre.training.draws import Draws, dropped
+from mre.training.objectives.objective import Batch, Objective
 
 
 @dataclass(frozen=True)
@@ -75,35 +76,35 @@ class TextReader:
 class Learner(nn.Module):
     """Everything between a batch of triplets and its loss. Holds what is trained as submodules, so that one wrapper serves all of it."""
 
-    def __init__(self, pipeline, reader, loss, config: TrainConfig) -> None:
+    def __init__(self, pipeline, reader, objective: Objective, config: TrainConfig) -> None:
         """reader: a TextReader, or anything that has its two methods, such as a cache"""
         super().__init__()
         self.unet = pipeline.unet
         if config.train_text_encoder:
             self.text_encoder = pipeline.text_encoder
         self._frozen = {"vae": pipeline.vae}                # in a dictionary, so that it is no submodule
-        self.reader, self.loss, self.config = reader, loss, config
+        self.reader, self.objective, self.config = reader, objective, config
         self._null_text: Tensor | None = None
 
     def forward(self, triplets: TrainingBatch, draws: Draws) -> dict[str, Tensor]:
         """Losses of a batch: `loss` and its parts."""
-        return self.loss(self.unet, self.encode(triplets, draws), draws)
+        return self.objective(self.unet, self.encode(triplets, draws), draws)
 
     def encode(self, triplets: TrainingBatch, draws: Draws) -> Batch:
         """What the U-Net reads for these triplets, conditions dropped as the draws say."""
-        config, device, vae, mask = self.config, draws.noise.device, self._frozen["vae"], None
+        config, device, vae, extras = self.config, draws.noise.device, self._frozen["vae"], {}
         latents = triplets.latents
         if latents is None:
             original, edited = to_pixels(triplets.original, device), to_pixels(triplets.edited, device)
             latents = encode_pictures(vae, original, edited)
-            mask = changed_mask(original, edited, triplets.everywhere) if config.reads_masks else None
+            extras = self.objective.read(original, edited, triplets.everywhere)
         image_latents, mean, std = (part.to(device).float() for part in (latents.original, latents.mean, latents.std))
         text_dropped, image_dropped = dropped(draws.condition, config.condition_dropout)
         if config.image_dropout:
             image_latents = image_latents * ~image_dropped.to(device)[:, None, None, None]
         text = self.instruction_states(triplets.instructions, text_dropped, device)
         edited_latents = (mean + std * draws.latent) * vae.config.scaling_factor
-        return Batch(edited_latents, image_latents, text, self.conditions(triplets, draws), mask)
+        return Batch(edited_latents, image_latents, text, self.conditions(triplets, draws), extras)
 
     def instruction_states(self, instructions: Sequence[str], text_dropped: Tensor, device: torch.device) -> Tensor:
         """(B, T, D) states of the instructions, the null text where dropped. A frozen encoder reads the null text once in a run."""

@@ -14,7 +14,6 @@ from mre.rewards import PERSPECTIVES
 from mre.training.config import TrainConfig
 
 PLACE = ("step", "samples", "seconds")          # where in the run a line was written
-LOSSES = (*PLACE, "loss", "denoise", "mask", "grad_norm", "learning_rate")
 SCORES = (*PLACE, *PERSPECTIVES)
 
 
@@ -33,15 +32,15 @@ class Table:
 
 
 class RunLog:
-    """`log.csv`, `validation.csv` where there are scores, and TensorBoard events of a run.
+    """`log.csv` with these losses, `validation.csv` where there are scores, and TensorBoard events of a run.
 
     A run that goes on has done `step` steps; `validated` tells whether the validation of that step was finished, if it was due.
     """
 
-    def __init__(self, out: Path, config: TrainConfig, step: int, validated: bool = True) -> None:
+    def __init__(self, out: Path, config: TrainConfig, losses: Sequence[str], step: int, validated: bool = True) -> None:
         out.mkdir(parents=True, exist_ok=True)
         (out / "config.yaml").write_text(config.as_yaml(), encoding="utf-8")
-        self.losses = Table(out / "log.csv", LOSSES, step)
+        self.losses = Table(out / "log.csv", (*PLACE, *losses, "grad_norm", "learning_rate"), step)
         self.scores = Table(out / "validation.csv", SCORES, step if validated else step - 1) if config.scored_scenes else None
         self.board = SummaryWriter(str(out / "tensorboard"), purge_step=step + 1 if step else None)
 

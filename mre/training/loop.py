@@ -15,7 +15,6 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator
-from diffusers import DDPMScheduler
 from diffusers.training_utils import EMAModel
 from torch import Tensor
 from tqdm.auto import tqdm
@@ -32,12 +31,13 @@ from mre.training.checkpoints import (
     save_tensors,
     write_whole,
 )
-from mre.training.config import EMBEDDED, TrainConfig, differing
+from mre.training.config import FRESH, TrainConfig, differing
+from mre.training.draws import Draws, stream
 from mre.training.encoding import Learner, TextReader
 from mre.training.examples import batches
 from mre.training.logs import RunLog
 from mre.training.memory import keep_freed_memory
-from mre.training.objective import Draws, NoisePrediction, stream
+from mre.training.objectives import open_objective
 from mre.training.optimizer import build_optimizer, load_optimizer_tensors, optimizer_tensors, set_learning_rate
 from mre.training.start import latent_shape, open_examples, prepare_models, save_editor, starting_pipeline
 from mre.training.validation import oracle_scores, sample_sheet
@@ -97,15 +97,16 @@ class Run:
         torch.manual_seed(config.seed)                                      # new layers start alike in every process
         begun = self.out / START
         self.pipeline = starting_pipeline(config, begun if previous and begun.exists() else None)
-        if config.init_from == EMBEDDED and self.main and not previous:
+        if config.init_from in FRESH and self.main and not previous:
             write_whole(begun, self.pipeline.save_pretrained)
         self.latent_shape = latent_shape(self.pipeline, config)
         prepare_models(self.pipeline, config, self.device)
-        self.loss = NoisePrediction(DDPMScheduler.from_config(self.pipeline.scheduler.config), config)
+        self.objective = open_objective(config.objective, self.pipeline.scheduler, config)
+        self.pipeline.scheduler = self.objective.sampler(self.pipeline.scheduler)
         reader = TextReader(self.pipeline, config)
         if config.cache_latents:
             reader = self.triplets = self._cached()
-        self.learner = Learner(self.pipeline, reader, self.loss, config)
+        self.learner = Learner(self.pipeline, reader, self.objective, config)
         named = [(name, parameter) for name, parameter in self.learner.named_parameters() if parameter.requires_grad]
         self.names, self.parameters = [name for name, _ in named], [parameter for _, parameter in named]
         self.optimizer = build_optimizer(self.learner, config)
@@ -121,7 +122,7 @@ class Run:
         """The run from top to bottom."""
         config, finished = self.config, self._finished()
         to_show = self.step and self._shows_samples(finished) and not self._sheet().exists()       # cut between a checkpoint and its sheet
-        log = RunLog(self.out, config, self.step, validated=not to_show) if self.main else None
+        log = RunLog(self.out, config, self.objective.names, self.step, validated=not to_show) if self.main else None
         loader = batches(self.triplets, config, self.samples, self.rank, self.world)
         self.learner.train()
         started = time.monotonic() - self.seconds
@@ -173,7 +174,7 @@ class Run:
         config, total = self.config, {}
         for part in range(config.accumulation):
             triplets = next(loader)
-            draws = Draws.of(config, triplets.samples, self.latent_shape, self.loss.num_timesteps, self.device)
+            draws = Draws.of(config, triplets.samples, self.latent_shape, self.objective.num_timesteps, self.device)
             torch.manual_seed(stream(config.seed, self.samples, part, self.rank).initial_seed())       # dropout inside the network
             with self.accelerator.accumulate(self.module):
                 with self.accelerator.autocast():

@@ -12,7 +12,7 @@ _KEPT = 2**31 - 1           # bytes
 def keep_freed_memory() -> bool:
     """Let the C library keep what is freed, for the next step asks for the same blocks again. Returns whether it could be told.
 
-    glibc maps each large block anew and gives it back at once; clearing those pages took a third to a half of the embedded model's
+    glibc maps each large block anew and gives it back at once; clearing those pages took a third to a half of a small model's
     training time on two cores. Other C libraries are left as they are.
     """
     name = ctypes.util.find_library("c")

@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 from diffusers.models.attention_processor import AttnProcessor
 
-from mre.embedded.build import build_pipeline
 from mre.errors import SettingsError
+from mre.families import build_fresh
 from mre.models.quiet import quiet_libraries
 from mre.models.zoo import load_starting_pipeline
-from mre.training.config import EMBEDDED, TrainConfig
+from mre.training.config import FRESH, TrainConfig
 from mre.training.examples import ExampleSource, SyntheticExamples
 from mre.training.stored_examples import StoredExamples
 
@@ -19,13 +19,13 @@ SWITCHES = ("use_score", "use_text", "use_attention", "use_addition", "perspecti
 
 
 def starting_pipeline(config: TrainConfig, begun: Path | None = None):
-    """The pipeline that a run trains: a fresh embedded one, or an existing one whose U-Net is given the config's reward condition.
+    """The pipeline that a run trains: a fresh one of a family of models, or an existing one, whose U-Net is given the config's reward
+    condition.
 
     begun: a folder that a fresh model of this run was saved to, which a resumed run takes, whatever is the default by then
     """
-    if config.init_from == EMBEDDED and begun is None:
-        size = {"width": config.width} if config.width else {}
-        return build_pipeline(native_size=config.resolution, **size, **switches(config))
+    if config.init_from in FRESH and begun is None:
+        return build_fresh(config.init_from, config, **switches(config))
     return load_starting_pipeline(str(begun or config.init_from), **switches(config))
 
 

@@ -11,8 +11,11 @@ from diffusers import DDIMScheduler, DDPMScheduler
 from diffusers.training_utils import EMAModel
 from diffusers.utils import BaseOutput
 
+from mre.embedded.masks import changed_mask
 from mre.training.config import TrainConfig
-from mre.training.objective import Batch, Draws, NoisePrediction, changed_mask, dropped, timesteps
+from mre.training.draws import Draws, dropped, timesteps
+from mre.training.objectives.noise import NoisePrediction
+from mre.training.objectives.objective import Batch
 from mre.training.optimizer import build_optimizer, set_learning_rate
 from tests import tiny_models
 
@@ -73,7 +76,7 @@ def batch_and_draws(steps):
     mask[0, 0, 0, 3] = 1            # one pixel: the upper right cell of the first sample counts as changed
     ones = torch.ones(2)
     draws = Draws(torch.tensor(steps), ones, ones, ones, noise, torch.zeros_like(noise))
-    return Batch(latents, image, torch.zeros(2, 3, 8), {}, mask), draws
+    return Batch(latents, image, torch.zeros(2, 3, 8), {}, {"mask": mask}), draws
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "sample", "v_prediction"])

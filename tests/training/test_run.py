@@ -18,6 +18,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from diffusers import DDPMScheduler
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -28,9 +29,9 @@ from mre.rewards import Reward
 from mre.training import checkpoints, loop
 from mre.training.checkpoints import checkpoints as whole_checkpoints
 from mre.training.config import TrainConfig
+from mre.training.draws import Draws
 from mre.training.encoding import Latents
 from mre.training.examples import TrainingExample, held_out_scene
-from mre.training.objective import Draws
 from mre.training.validation import oracle_scores
 from tests import tiny_models
 from tests.conftest import ROOT
@@ -82,7 +83,7 @@ def golden_run(request, shared, monkeypatch, train, tmp_path):
             module.p = 0.0
     vae = torch.nn.Module()
     vae.dtype, vae.config = torch.float32, SimpleNamespace(scaling_factor=1.0, latent_channels=4)
-    scheduler = loop.DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
+    scheduler = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
     pipeline = SimpleNamespace(unet=unet, vae=vae, text_encoder=torch.nn.Module(), tokenizer=None, scheduler=scheduler, vae_scale_factor=8)
     monkeypatch.setattr(loop, "starting_pipeline", lambda *args: pipeline)
     monkeypatch.setattr(loop, "open_examples", lambda config: batch)

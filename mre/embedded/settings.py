@@ -1,0 +1,55 @@
+"""What only a training of the small editor sets, and the presets that train it. No torch here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from mre.errors import SettingsError
+from mre.settings import Settings, setting
+
+FRESH = "embedded"          # init_from: an untrained small editor, built from the config
+
+
+@dataclass(frozen=True)
+class EmbeddedSettings(Settings):
+    """Settings of the small editor: the width of a fresh one, and how its loss knows where a picture is changed."""
+
+    width: tuple[int, ...] = setting((), "channels of the U-Net's levels of a fresh embedded model; empty = its own default", low=1)
+    mask_weight: float = setting(0.0, "weight of what differs between original and edited image against the whole picture; 0 in the paper",
+                                 low=0)
+    outside_weight: float = setting(0.0, "added to the weight of each pixel that does not differ, where a plain mean gives 1; 0 in the "
+                                         "paper", low=0)
+    mask_loss_weight: float = setting(0.0, "weight of the loss of the change mask that the embedded model also predicts", low=0)
+
+    @property
+    def reads_masks(self) -> bool:
+        """Whether the loss needs to know where original and edited image differ."""
+        return bool(self.mask_weight or self.outside_weight or self.mask_loss_weight)
+
+    def check(self) -> None:
+        """Masks are made of pictures, which a cache of latents does not keep."""
+        if self.reads_masks and getattr(self, "cache_latents", ""):
+            raise SettingsError("cache_latents keeps no pictures, which mask_weight, outside_weight and mask_loss_weight need")
+
+
+_SMALL = {
+    # Why each: research on the embedded model. At its size the text matters only near pure noise, and the change mask grounds it.
+    "init_from": FRESH, "data": "scenes", "resolution": 128, "flip": False,
+    "train_text_encoder": True, "text_encoder_rate": 1.5,
+    "learning_rate": 2e-4, "adam_beta2": 0.99, "warmup_steps": 120, "schedule": "cosine",
+    "batch_size": 12, "accumulation": 1, "max_steps": 20_000, "ema_decay": 0.98, "ema_every": 8,
+    "edit_type_weights": (1.6, 1.8, 1.8, 2.2, 1.1, 1.4, 2),         # more of what is learned last: single things, and fine styles
+    "clean_share": 0.25,            # by chance one triplet of thirty is flawless: too few to learn what 5/5/5 looks like
+    "condition_dropout": 0.04, "image_dropout": False, "reward_text_dropout": 0.5,
+    "timestep_terminal": 0.45, "timestep_high": 0.35, "snr_cap": 2.0, "mask_weight": 2.0, "mask_loss_weight": 0.3,
+    "outside_weight": 4.0,          # more, and triplets whose surroundings are spoiled (all of it changed) weigh too little to be learned
+    "plain_attention": True, "mixed_precision": "bf16", "half": True, "validation_scored": 35,
+}
+_NO_REWARD = {"use_score": False, "use_text": False, "use_attention": False, "use_addition": False}
+PRESETS: dict[str, dict[str, Any]] = {
+    "tiny-start": {**_SMALL, **_NO_REWARD, "clean_share": 1.0, "learning_rate": 4e-4, "schedule": "constant", "ema": False,
+                   "local_sgd_steps": 8, "half": False, "out": "runs/tiny-start"},
+    "tiny": {**_SMALL, "out": "runs/tiny"},
+    "tiny-baseline": {**_SMALL, **_NO_REWARD, "out": "runs/tiny-baseline"},
+}
