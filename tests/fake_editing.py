@@ -20,7 +20,7 @@ from mre.embedded.patch_autoencoder import PatchAutoencoder
 from mre.embedded.tokenizer import word_tokenizer
 
 INFO = EditorInfo(name="fake", title="Fake editor", native_size=64, size_rule="fit", steps=4, guidance_scale=1.5,
-                       image_guidance_scale=1.0, capabilities=FULL_SIZE, limits="It mixes colours.", digest="f" * 64)
+                       image_guidance_scale=1.0, guidable=True, capabilities=FULL_SIZE, limits="It mixes colours.", digest="f" * 64)
 
 
 class FakePipeline:

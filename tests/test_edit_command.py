@@ -64,7 +64,7 @@ def test_a_guidance_that_changes_nothing_says_so(photos, tmp_path, capsys, scale
 @pytest.mark.parametrize(("model", "flags", "said"), [
     ("tiny", ("--seed", 7), "--seed 7: the model tiny makes the same picture, but for traces, from every seed; leave it out"),
     ("tiny", ("--steps", 30), "--steps 30: the model tiny always works in its own number of steps; leave it out"),
-    ("tiny", ("--guidance-scale", 7.5), "--guidance-scale 7.5: the model tiny was not trained for guidance, which would spoil its picture"),
+    ("tiny", ("--guidance-scale", 7.5), "--guidance-scale 7.5: the model tiny was not made for guidance"),
     ("tiny", ("--negative-scores", "0,0,0"), "--negative-scores: the model tiny cannot move away from a reward; leave it out"),
     ("tiny-baseline", ("--scores", "3,3,3"), "--scores 3,3,3: the model tiny-baseline reads no scores; leave it out")])
 def test_a_flag_that_the_model_has_no_use_for_is_refused_before_anything_is_made(photos, tmp_path, capsys, model, flags, said):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from mre.benchmark import scene_tables
 from mre.benchmark.edits import Method, method_name
 from mre.benchmark.items import Benchmark, Item
 from mre.benchmark.report import Scores, table_1, table_6, table_of_stability, table_of_types
 from mre.benchmark.tables import Table
+from mre.editors.capabilities import refuse_unused, unused
+from mre.editors.settings import EditSettings
 from mre.errors import SettingsError
 from mre.rewards import EDIT_TYPES, PERSPECTIVES, Reward
 
@@ -43,18 +45,21 @@ class Plan:
 
 
 def plan_runs(benchmark: Benchmark, models: Sequence[str], rewards: Sequence[Reward], info: Callable[[str], EditorInfo],
-              tables: Sequence[str] = (), probe_per_type: int = 20, texts_per_type: int = 8, **settings) -> Plan:
-    """All methods of a benchmark. `settings` (steps and guidance) go to every method; `tables` are those of synthetic scenes."""
+              tables: Sequence[str] = (), probe_per_type: int = 20, texts_per_type: int = 8, **given) -> Plan:
+    """All methods of a benchmark. `given` (steps and guidance) go to every method whose model can use them; `tables` are those of synthetic
+    scenes."""
     if len(set(models)) != len(models):
         raise SettingsError("a model is named twice")
-    scales = {name: value for name, value in settings.items() if name.endswith("guidance_scale")}
-    refuse_idle_guidance([info(model) for model in models], **scales)
+    scales = {name: value for name, value in given.items() if name.endswith("guidance_scale")}
+    refuse_idle([info(model) for model in models], rewards, **given)
+    refuse_idle_guidance([info(model) for model in models if info(model).guidable], **scales)
+    settings = {model: usable(info(model), given) for model in models}
     rewards = sorted(rewards, key=lambda reward: (sum(reward.scores), reward.scores))
     sweeps: dict[str, list[tuple[str, Method]]] = {}
     for model in models:
         asked = rewards if info(model).conditioned else [None]
         sweeps[model] = [("-" if reward is None else "/".join(f"{score:g}" for score in reward.scores),
-                          Method(method_name(model, reward), model, reward, **settings)) for reward in asked]
+                          Method(method_name(model, reward), model, reward, **settings[model])) for reward in asked]
     names = [sweep[0][1].name for sweep in sweeps.values()]
     if len(set(names)) != len(names):
         raise SettingsError(f"two models would be called {max(names, key=names.count)!r}; rename a folder")
@@ -66,27 +71,40 @@ def plan_runs(benchmark: Benchmark, models: Sequence[str], rewards: Sequence[Rew
     if "data" in tables:
         plan.jobs.append((scene_tables.training_data(), benchmark.items))
     for model in conditioned:
-        best = [(Method(method_name(model, Reward.best()), model, Reward.best(), **settings), plan.probe_items)]
+        best = (Method(method_name(model, Reward.best()), model, Reward.best(), **settings[model]), plan.probe_items)
+
+        def probed(methods: Sequence[Method], items: Sequence[Item], model: str = model) -> list[tuple[Method, Sequence[Item]]]:
+            return [(replace(method, **settings[model]), items) for method in methods]
         if "sliders" in tables:
-            plan.jobs.extend(best + [(with_settings(method, settings), plan.probe_items) for method in scene_tables.slider_methods(model)])
+            plan.jobs.extend([best, *probed(scene_tables.slider_methods(model), plan.probe_items)])
         if "texts" in tables:
-            plan.jobs.extend(best + [(with_settings(method, settings), plan.text_items) for _, method in scene_tables.text_methods(model)])
+            plan.jobs.extend([best, *probed([method for _, method in scene_tables.text_methods(model)], plan.text_items)])
         if "negative" in tables and model in guided:
-            plan.jobs.extend((with_settings(method, settings), plan.probe_items) for _, method in scene_tables.negative_methods(model))
+            plan.jobs.extend(probed([method for _, method in scene_tables.negative_methods(model)], plan.probe_items))
     return plan
 
 
-def with_settings(method: Method, settings: dict) -> Method:
-    """The same method with steps and guidance as given."""
-    from dataclasses import replace
+def usable(info: EditorInfo, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Of steps and guidance what this editor can use; a guidance that it was not made for is tried all the same."""
+    steps = given.get("steps")
+    idle = {"steps"} if steps is not None and steps not in (info.capabilities.steps or ()) else set()
+    idle |= set() if info.guidable else {"guidance_scale", "image_guidance_scale"}
+    return {name: value for name, value in given.items() if name not in idle}
 
-    return replace(method, **settings)
+
+def refuse_idle(models: Sequence[EditorInfo], rewards: Sequence[Reward], **given) -> None:
+    """Raises SettingsError, one line with flag and model, for what is asked for and none of the models has a control for."""
+    if any(info.guidable for info in models):           # see refuse_idle_guidance
+        given = {name: value for name, value in given.items() if name == "steps"}
+    for settings in (*(EditSettings("-", reward) for reward in rewards), EditSettings("-", **given)):
+        if all(unused(settings, info) for info in models):
+            refuse_unused(settings, models[0], lambda name: "--" + name.replace("_", "-"))
 
 
 def refuse_idle_guidance(models: Sequence[EditorInfo], guidance_scale: float | None = None,
                          image_guidance_scale: float | None = None) -> None:
     """Raises SettingsError for a guidance that is given and that none of the models would read."""
-    if any(info.is_guided(guidance_scale, image_guidance_scale) for info in models):
+    if not models or any(info.is_guided(guidance_scale, image_guidance_scale) for info in models):
         return
     for name, value in (("guidance", guidance_scale), ("image-guidance", image_guidance_scale)):
         if value not in (None, 1):          # 1 is what no guidance is

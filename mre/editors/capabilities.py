@@ -69,8 +69,8 @@ DEFAULT_SEED = 42               # the released evaluation's
 WHY = {
     "scores": "reads no scores", "reward_text": "reads no reward text", "negative_reward": "cannot move away from a reward",
     "seed": "makes the same picture, but for traces, from every seed", "steps": "always works in its own number of steps",
-    "guidance_scale": "was not trained for guidance, which would spoil its picture",
-    "image_guidance_scale": "was not trained for guidance, which would spoil its picture", "scheduler": "has no other scheduler"}
+    "guidance_scale": "was not made for guidance", "image_guidance_scale": "was not made for guidance",
+    "scheduler": "has no other scheduler"}
 
 
 def refuse_unused(settings: EditSettings, info: EditorInfo, flag: Callable[[str], str] = str,
@@ -82,7 +82,7 @@ def refuse_unused(settings: EditSettings, info: EditorInfo, flag: Callable[[str]
     for name, value in unused(settings, info).items():
         if value == (accepted or {}).get(name):
             continue
-        shown = "" if isinstance(value, Reward) else f" {str(value)[:60]}"
+        shown = "" if isinstance(value, Reward) else f" {value:g}" if isinstance(value, float) else f" {str(value)[:60]}"
         raise SettingsError(f"{flag(name)}{shown}: the model {info.name} {why(name, info.capabilities)}; leave it out")
 
 

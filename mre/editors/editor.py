@@ -28,6 +28,7 @@ class EditorInfo:
     steps: int = 1                      # this and the next two: its defaults
     guidance_scale: float = 1.0
     image_guidance_scale: float = 1.0
+    guidable: bool = False              # whether guidance does anything at all, be it good or bad
     capabilities: Capabilities = NOTHING
     digest: str | None = None           # of its weights; none while they are not on this machine
 
@@ -40,7 +41,7 @@ class EditorInfo:
         """Whether an edit with these scales, or its defaults in their place, is guided at all: else no scale changes anything."""
         text = self.guidance_scale if guidance_scale is None else guidance_scale
         image = self.image_guidance_scale if image_guidance_scale is None else image_guidance_scale
-        return text > 1 and image >= 1
+        return self.guidable and text > 1 and image >= 1
 
 
 @dataclass(frozen=True)

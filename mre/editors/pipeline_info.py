@@ -148,4 +148,4 @@ def _info(name: str, index: dict[str, Any], capabilities: Capabilities, digest: 
         name=name if name in ABOUT else Path(name).name, title=about.title, limits=about.limits,
         native_size=index.get("native_size", 512), size_rule=index.get("size_rule", "released"), steps=index.get("default_steps", 30),
         guidance_scale=index.get("default_guidance_scale", 7.5), image_guidance_scale=index.get("default_image_guidance_scale", 1.5),
-        capabilities=capabilities, digest=digest)
+        guidable=True, capabilities=capabilities, digest=digest)

@@ -49,10 +49,11 @@ def words_html(editor: Editor, text: str, language: str, example: Example | None
         lines.append(notice(say("instruction_long", language, most=MAX_INSTRUCTION_CHARS, count=len(text))))
     elif editor.status == "ready" and text.strip():
         try:
-            count, most, rest = editor.count_tokens(text)
-            kind, key = ("notice", "tokens_cut") if rest else ("muted", "tokens")
-            rest = html.escape(shortened(rest, SHOWN_REST))
-            lines.append(f'<p class="small {kind}" id="tokens">{say(key, language, count=count, most=most, rest=rest)}</p>')
+            if counted := editor.count_tokens(text):
+                count, most, rest = counted
+                kind, key = ("notice", "tokens_cut") if rest else ("muted", "tokens")
+                rest = html.escape(shortened(rest, SHOWN_REST))
+                lines.append(f'<p class="small {kind}" id="tokens">{say(key, language, count=count, most=most, rest=rest)}</p>')
         except MreError:
             pass                                 # the status line says what is wrong with the model
     if not editor.capabilities.open_vocabulary and text.strip():
