@@ -1,0 +1,5 @@
+"""Figures of edits that need no judge: CLIP-I, CLIP-T and FID (`clip`)."""
+
+from mre.metrics.clip import ClipFeatures, frechet_distance, similarities
+
+__all__ = ["ClipFeatures", "frechet_distance", "similarities"]
