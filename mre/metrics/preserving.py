@@ -88,7 +88,7 @@ class Comparison:
         self.before, self.raw = (np.asarray(picture, np.float32) for picture in small)         # (h, w, 3), levels
         self.mask = None if full_mask is None else reduced_mask(full_mask, self.size)
         place = (self.alignment or STILL).scaled(scale)
-        self.after = np.asarray(place.undone(small[1]) if _moved(place, self.size) else small[1], np.float32)
+        self.after = np.asarray(place.undone(small[1]) if is_moved(place, self.size) else small[1], np.float32)
         left, top, right, bottom = place.covered(self.size)
         self.valid = np.zeros(self.before.shape[:2], bool)
         self.valid[top:bottom, left:right] = True
@@ -171,7 +171,7 @@ def as_mask(mask: Image.Image | Array, size: tuple[int, int]) -> Array:
     """(H, W) bool of a mask of pictures of (width, height): white, or more than half of it, is what was to change."""
     inside = np.asarray(mask.convert("L")) > 127 if isinstance(mask, Image.Image) else np.asarray(mask, bool)
     if inside.shape != size[::-1]:
-        raise ValueError(f"the mask has {inside.shape[1]} x {inside.shape[0]} pixels, the picture {size[0]} x {size[1]}")
+        raise ValueError(f"has {inside.shape[1]} x {inside.shape[0]} pixels, the picture {size[0]} x {size[1]}; both need one size")
     return inside
 
 
@@ -221,7 +221,7 @@ def _refitted(model: tuple[Array, Array], before: Array, after: Array) -> tuple[
     return gain, level - gain * centre
 
 
-def _moved(place: Alignment, size: tuple[int, int]) -> bool:
+def is_moved(place: Alignment, size: tuple[int, int]) -> bool:
     """Whether an alignment is worth undoing: a third of a pixel somewhere, and more than its own error."""
     error = np.hypot(place.dx_error, place.dy_error) + place.zoom_error * max(size) / 2
     return place.displacement(size) > max(0.3, 3 * error)

@@ -127,7 +127,7 @@ def test_flat_synthetic_scenes_that_were_spoiled_show_how(kind, dx, dy, zoom):
 
 def test_a_mask_of_another_size_is_refused():
     original, _ = cuts(1)
-    with pytest.raises(ValueError, match="mask has 10 x 12 pixels, the picture 300 x 240"):
+    with pytest.raises(ValueError, match="has 10 x 12 pixels, the picture 300 x 240"):
         measure_preserving(original, original, np.ones((12, 10), bool))
 
 
