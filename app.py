@@ -59,6 +59,7 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     from mre.errors import MreError
+    from ui.app import build_app
     from ui.serve import serve
     from ui.studio import EMBEDDED, StudioSettings
 
@@ -68,7 +69,7 @@ def main(argv: list[str] | None = None) -> int:
             models=tuple(dict.fromkeys(args.model or EMBEDDED)), judge=args.judge, judge_requests=args.judge_requests, data=args.data,
             database=args.database, host=args.host, port=port, share=args.share, auth=args.auth,
             allowed_hosts=tuple(args.allowed_host), trusted_proxies=tuple(args.trusted_proxy), frame_ancestors=tuple(args.frame_ancestor))
-        return serve(settings, server)
+        return serve(build_app(settings), server)
     except MreError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

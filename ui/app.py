@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.util import find_spec
 
 import gradio as gr
 from fastapi import FastAPI
+from gradio.i18n import I18nData
 
 from mre.editors.editor import Editor
 from ui import texts, theme
 from ui.compare import tab as compare_tab
 from ui.data import tab as data_tab
 from ui.edit import tab as edit_tab
+from ui.research import files as research_files
 from ui.research import tab as research_tab
 from ui.site import gate
 from ui.site.door import Page
@@ -19,10 +23,24 @@ from ui.site.sites import Sites, add_site_checks
 from ui.site.uploads import MOST_BYTES, own_folder
 from ui.studio import Studio, StudioSettings
 from ui.study import tab as study_tab
+from ui.study.pages import routes as study_routes
 
-# modules with `title`, `build(studio)` and, where they have own routes, `add_routes(app, studio)`
-TABS: tuple = (edit_tab, study_tab, research_tab, compare_tab, data_tab)
 
+@dataclass(frozen=True)
+class Tab:
+    """A tab of the page: its name, what draws it, what adds its own routes, and the least role that may use it where there are accounts."""
+
+    title: I18nData
+    build: Callable[[Studio], None]
+    add_routes: Callable[[FastAPI, Studio], None] | None = None
+    role: str = "researcher"
+
+
+TABS = (Tab(edit_tab.title, edit_tab.build, edit_tab.add_routes, role="visitor"),
+        Tab(study_tab.title, study_tab.build, study_routes.add_routes, role="visitor"),
+        Tab(research_tab.title, research_tab.build, research_files.add_routes),
+        Tab(compare_tab.title, compare_tab.build),
+        Tab(data_tab.title, data_tab.build))
 MOST_SESSIONS = 500           # Gradio keeps about half a megabyte of each
 texts.add_texts({"tagline": ("Say what to change, and how good the edit should be.", "说出要改什么，以及要改得多好。")})
 
@@ -42,10 +60,9 @@ def build_app(settings: StudioSettings | None = None, editors: dict[str, Editor]
         shown = {}
         with gr.Tabs():
             for tab in TABS:
-                before = set(page.fns)
-                with gr.Tab(tab.title, visible=access.shows(tab, "visitor")) as shown[tab]:
+                with gr.Tab(tab.title, visible=access.shows(tab.role, "visitor")) as drawn, page.functions_for(tab.role):
                     tab.build(studio)
-                access.protect(page, before, tab)
+                shown[drawn] = tab.role
         access.show_tabs(page, shown)
     page.queue(max_size=200)
     page.state_session_capacity = MOST_SESSIONS
@@ -55,14 +72,14 @@ def build_app(settings: StudioSettings | None = None, editors: dict[str, Editor]
     access.add_routes(app)
     add_site_checks(app, sites)
     for tab in TABS:
-        if add_routes := getattr(tab, "add_routes", None):
+        if tab.add_routes:
             known = len(app.routes)
-            add_routes(app, studio)
-            access.protect_routes(app.routes[known:], tab)
+            tab.add_routes(app, studio)
+            access.protect_routes(app.routes[known:], tab.role)
     gr.mount_gradio_app(app, page, path="/", footer_links=["api", "settings"], run_history=False, show_error=False,
                         max_file_size=max(MOST_BYTES.values()), auth_dependency=access.gradio_name, mcp_server=find_spec("mcp") is not None,
                         theme=theme.theme(), css=theme.css(), head=theme.head(), i18n=texts.translations())
-    page.has_launched = page.is_running = True   # mounting leaves Gradio's own checks of files off
+    page.open()
     gate.shut(app, studio)
     if page.mcp_server_obj:
         from ui.site.agents import answer_agents  # only where the package for agents is installed

@@ -1,13 +1,16 @@
-"""What readers of each language call the three perspectives, and are told of the models that have a name; every tab uses these."""
+"""Names that every tab uses, in each language: of perspectives, of edit types; and what the models that have a name can edit."""
 
 from __future__ import annotations
 
 from mre.editors.editor import EditorInfo
 from mre.editors.pipeline_info import ABOUT
-from mre.rewards import PERSPECTIVES
+from mre.rewards import EDIT_TYPES, PERSPECTIVES
 from ui.texts import add_texts, say
 
-TEXTS = {"name_following": ("Following", "遵循"), "name_preserving": ("Preserving", "保持"), "name_quality": ("Quality", "质量")}
+UNTRAINED = "tiny-untrained"        # stands in while the embedded weights are not there
+TEXTS = {"name_following": ("Following", "遵循"), "name_preserving": ("Preserving", "保持"), "name_quality": ("Quality", "质量"),
+    "type_local": ("Local", "局部"), "type_remove": ("Remove", "移除"), "type_add": ("Add", "添加"), "type_texture": ("Texture", "纹理"),
+    "type_background": ("Background", "背景"), "type_global": ("Global", "全局"), "type_style": ("Style", "风格")}
 LIMITS = {     # in English they stand with the models
     "tiny": "从绘制的场景和加了绘制编辑的照片中学习，只懂英文。能改变任何照片的光线、天气、季节、颜色和风格；"
             "它自己会画的东西（球、星星、房子等）能添加、移除、改色和换上图案，但边缘较软，位置也不总是对。它不知道你的照片里有什么。",
@@ -20,6 +23,10 @@ add_texts({f"limits_{name}": (ABOUT[name].limits, chinese) for name, chinese in 
 
 def perspective_names(language: str) -> dict[str, str]:
     return {name: say(f"name_{name}", language) for name in PERSPECTIVES}
+
+
+def edit_type_names(language: str) -> dict[str, str]:
+    return {name: say(f"type_{name}", language) for name in EDIT_TYPES}
 
 
 def limits_of(model: EditorInfo, language: str) -> str:

@@ -5,6 +5,8 @@ Gradio's own cache is common to all visitors and keeps what it is given; a visit
 
 from __future__ import annotations
 
+import base64
+import io
 import math
 import secrets
 import shutil
@@ -20,11 +22,11 @@ from urllib.parse import quote
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse
+from PIL import Image
 
 from mre.errors import ImageError
-from mre.imaging import open_image
+from mre.imaging import open_image, reduced
 from mre.recipes import png_bytes
-from ui.site.door import caller_of
 from ui.site.uploads import Caller, own_folder
 
 if TYPE_CHECKING:
@@ -121,6 +123,13 @@ def address(token: str, name: str = "picture.png", *, plain: bool = False) -> st
     return f"/pictures/{token}/{quote(name)}" + ("?plain=1" if plain else "")
 
 
+def data_address(image: Image.Image, longest: int = 256, quality: int = 80) -> str:
+    """A small JPEG of the picture inside an address, for what is shown for a moment only."""
+    file = io.BytesIO()
+    reduced(image, longest).save(file, "JPEG", quality=quality)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+
+
 def add_routes(app: FastAPI, studio: Studio) -> None:
     """Serve the shelf: a visitor's pictures to their own browser, a program's to whoever has the address."""
     shelf = studio.shelf
@@ -128,7 +137,7 @@ def add_routes(app: FastAPI, studio: Studio) -> None:
     @app.get("/pictures/{token}/{name}", include_in_schema=False)
     def picture(request: Request, token: str, name: str, plain: int = 0) -> Response:
         headers = {"Cache-Control": "private, max-age=3600", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
-        if (found := shelf.get(token)) is None or not shelf.may_read(found, caller_of(studio, request)):
+        if (found := shelf.get(token)) is None or not shelf.may_read(found, studio.caller(request)):
             return Response("This picture is gone: pictures are deleted when their tab closes.", status_code=404, media_type="text/plain")
         media = MEDIA_TYPES.get(Path(found.name).suffix, "application/octet-stream")
         try:

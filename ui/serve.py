@@ -11,17 +11,18 @@ import sys
 import threading
 import time
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h11
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from ui.app import build_app
 from ui.site.sites import Sites
 from ui.site.uploads import own_folder, sweep_strays
-from ui.studio import Studio, StudioSettings
+
+if TYPE_CHECKING:
+    from ui.studio import Studio, StudioSettings
 
 UNOPENED_SECONDS = 4.0       # the model loads after this even if nobody opens the page
 GRACE_SECONDS = 2            # for requests that are being answered when the process is told to end
@@ -127,12 +128,12 @@ def configured(app: FastAPI, **options: Any) -> uvicorn.Config:
                           timeout_graceful_shutdown=GRACE_SECONDS, **options)
 
 
-def serve(settings: StudioSettings, server: socket.socket) -> int:
-    """Serve the studio on a bound socket and print its address once it answers. Returns the exit code."""
+def serve(app: FastAPI, server: socket.socket) -> int:
+    """Serve the application on a bound socket and print its address once it answers. Returns the exit code."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
     log.setLevel(logging.INFO)
-    app = build_app(settings)
     studio: Studio = app.state.studio
+    settings = studio.settings
     runner = StudioServer(configured(app), studio)
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
     url = f"http://{'[' + host + ']' if ':' in host else host}:{settings.port}/"

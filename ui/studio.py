@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import logging
-import re
 import secrets
 import threading
 import weakref
@@ -20,16 +19,17 @@ from mre.editors.device_queue import DeviceQueue
 from mre.editors.editor import Editor
 from mre.editors.kinds import make_editor
 from mre.errors import ModelError, MreError, SettingsError
+from ui.names import UNTRAINED
+from ui.notices import without_paths
 from ui.pictures import PictureShelf
-from ui.site.uploads import Uploads
+from ui.site.uploads import Caller, Uploads, visit_of
 
 if TYPE_CHECKING:
     from mre.study.store import Store
-    from ui.edit.visit import Visit
+    from ui.edit.visit import EditVisit
     from ui.site.access import Access
 
 EMBEDDED = ("tiny", "tiny-baseline")
-UNTRAINED = "tiny-untrained"
 log = logging.getLogger("mre.studio")
 
 
@@ -68,7 +68,7 @@ class Studio:
         if editors is not None:
             self.editors = editors
             self.queue = self.editor().queue
-        self.visits: weakref.WeakValueDictionary[str, Visit] = weakref.WeakValueDictionary()    # only to end them when a tab closes
+        self.visits: weakref.WeakValueDictionary[str, EditVisit] = weakref.WeakValueDictionary()    # only to end them when a tab closes
 
     @cached_property
     def models(self) -> tuple[str, ...]:
@@ -139,6 +139,15 @@ class Studio:
         return make_judge(self.settings.judge, cache=self.settings.data / "judge-answers.sqlite",
                           max_requests=self.settings.judge_requests, limits_last=True)
 
+    def caller(self, request: Any) -> Caller:
+        """Who a request comes from: one of Gradio's, or of the application's."""
+        inner = getattr(request, "request", request)
+        if inner is None or not hasattr(inner, "cookies"):
+            return Caller()
+        session = (self.access.session(inner) or {}) if self.access.enabled else {}
+        return Caller(str(session.get("account") or session.get("digest") or ""), visit_of(inner),
+                      None if inner is request else request.session_hash)
+
     def close(self) -> None:
         """End what visitors run, within a step."""
         self.closing.set()
@@ -158,8 +167,3 @@ class Studio:
     def error(self, error: Exception) -> gr.Error:
         """The same as an error that Gradio shows; its text may come from a visitor, so it is escaped."""
         return gr.Error(html.escape(self.trouble(error), quote=False), duration=8, print_exception=False)
-
-
-def without_paths(text: str) -> str:
-    """The text with folders taken off file paths: the server's own must not be exposed."""
-    return re.sub(r"(?<![\w:/])(?:[A-Za-z]:)?[/\\](?:[^\s/\\'\":,]+[/\\])+([^\s/\\'\":,]*)", r"\1", text)

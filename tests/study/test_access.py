@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 
+import gradio as gr
 import httpx
 import pytest
+from fastapi import Request
 from fastapi.testclient import TestClient
+from gradio.state_holder import SessionState
 
 from mre.errors import SettingsError
 from mre.study import studies
@@ -93,11 +97,22 @@ def test_a_researchers_function_refuses_visitors_even_through_the_queue(studio_a
         assert "Pairs complete" in json.dumps(told)
 
 
-def test_every_function_of_the_research_tabs_is_behind_the_check(studio_app):
-    inside = [fn for fn in studio_app.state.page.fns.values()
+def test_every_function_of_the_research_tabs_refuses_visitors(studio_app, browser):
+    """Called as Gradio's routes call: through the page, which asks before it runs anything."""
+    page = studio_app.state.page
+    request = Request({"type": "http", "method": "POST", "path": "/", "query_string": b"", "scheme": "http", "server": ("testserver", 80),
+                       "headers": [(b"cookie", cookies_of(browser("vic")).encode())]})
+    inside = [fn for fn in page.fns.values()
               if fn.fn is not None and getattr(fn.fn, "__module__", "").startswith(("ui.research", "ui.compare", "ui.data"))]
     assert len(inside) > 10
-    assert all(hasattr(fn.fn, "__wrapped__") for fn in inside)
+    for fn in inside:
+        for known in (fn, fn._id):
+            with pytest.raises(gr.Error, match="for researchers"):
+                asyncio.run(page.process_api(known, [None] * len(fn.inputs), request=gr.Request(request), state=SessionState(page)))
+
+
+def cookies_of(client: TestClient) -> str:
+    return "; ".join(f"{name}={value}" for name, value in client.cookies.items())
 
 
 def test_exports_are_for_researchers(browser):

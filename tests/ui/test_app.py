@@ -23,7 +23,7 @@ from ui.app import build_app
 from ui.edit.run import run_edit
 from ui.edit.sweep import run_sweep
 from ui.edit.tab import on_stop
-from ui.edit.visit import Visit
+from ui.edit.visit import EditVisit
 from ui.studio import EMBEDDED, UNTRAINED, Studio, StudioSettings
 
 
@@ -85,7 +85,7 @@ def test_without_shipped_weights_the_studio_opens_with_the_untrained_model(monke
 
 def test_a_second_run_of_one_visitor_is_refused_while_the_first_goes_on():
     studio = Studio(StudioSettings(), {"fake": fake_editor()})
-    visit = Visit(studio.shelf)
+    visit = EditVisit(studio.shelf)
     visit.busy.acquire()
     with pytest.raises(Exception, match="still going on"):
         next(run_edit(studio, visit, "en", True, False, None, "fake"))
@@ -98,7 +98,7 @@ def test_the_place_in_the_queue_is_told_and_leaving_the_page_leaves_the_queue(tm
     Image.new("RGB", (64, 64)).save(photo)
     values = ["make it blue", 5, 5, 5, "", "", "", 0, 0, 0, 1, "default", "off", "auto"]
     with studio.queue.join():
-        news = run_edit(studio, Visit(studio.shelf), "en", True, False, str(photo), "fake", *values)
+        news = run_edit(studio, EditVisit(studio.shelf), "en", True, False, str(photo), "fake", *values)
         told = [next(news)[0] for _ in range(3)]
         assert "Reading the photo" in told[0]
         assert "1 ahead of you in the queue" in told[2]
@@ -118,7 +118,7 @@ def test_a_run_that_nobody_follows_any_more_stops_within_a_step(tmp_path):
     photo = tmp_path / "photo.png"
     Image.new("RGB", (64, 64)).save(photo)
     values = ["make it blue", 5, 5, 5, "", "", "", 100, 0, 0, 1, "default", "off", "auto"]
-    news = run_edit(studio, Visit(studio.shelf), "en", False, False, str(photo), "fake", *values)
+    news = run_edit(studio, EditVisit(studio.shelf), "en", False, False, str(photo), "fake", *values)
     for _ in range(4):
         next(news)
     news.close()
@@ -130,7 +130,7 @@ def test_a_run_that_nobody_follows_any_more_stops_within_a_step(tmp_path):
 
 def test_a_run_says_that_it_stops_while_its_step_goes_on_and_then_that_it_has_stopped(tmp_path):
     studio = Studio(StudioSettings(), {"fake": fake_editor(seconds=1.0)})
-    visit, photo = Visit(studio.shelf), tmp_path / "photo.png"
+    visit, photo = EditVisit(studio.shelf), tmp_path / "photo.png"
     Image.new("RGB", (64, 64)).save(photo)
     values = ["make it blue", 5, 5, 5, "", "", "", 100, 0, 0, 1, "default", "off", "auto"]
     told = []
@@ -148,7 +148,7 @@ def test_a_sweep_that_fails_half_way_keeps_its_cells_and_says_why(tmp_path):
     queue = DeviceQueue()
     broken = PipelineEditor("broken", EditorOptions(queue), load=gone, info=replace(INFO, name="broken"))
     studio = Studio(StudioSettings(), {"fake": fake_editor(queue=queue), "broken": broken})
-    visit, photo = Visit(studio.shelf), tmp_path / "photo.png"
+    visit, photo = EditVisit(studio.shelf), tmp_path / "photo.png"
     Image.new("RGB", (64, 64)).save(photo)
     values = ("make it blue", 5, 5, 5, "", "", "", 1, 0, 0, 1, "default", "off", "auto")
     *_, last = run_sweep(studio, visit, "en", str(photo), "fake", values, ("model", "fake | broken", "none", "", "none", ""))

@@ -27,8 +27,9 @@ from tests.fake_editing import fake_editor
 from tests.test_imaging import bomb
 from tests.ui.serving import served
 from ui.app import build_app
+from ui.notices import without_paths
 from ui.pictures import PictureShelf
-from ui.studio import Studio, StudioSettings, without_paths
+from ui.studio import Studio, StudioSettings
 
 
 @pytest.fixture(scope="module")

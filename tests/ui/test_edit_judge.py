@@ -13,15 +13,15 @@ from tests.judge.fake_openai import KEY, FakeOpenAI
 from ui.edit import judge as edit_judge
 from ui.edit.sweep import Made
 from ui.edit.views import keep_edit, measure
-from ui.edit.visit import Entry, Visit
+from ui.edit.visit import EditVisit, Entry
 from ui.studio import Studio, StudioSettings
 
 REQUEST = SimpleNamespace(headers={}, session_hash="visit-1")
 WRONG_KEY = "sk-planted-999888777666555444"
 
 
-def visit_with_an_edit(studio, colour="blue") -> Visit:
-    visit = Visit(studio.shelf)
+def visit_with_an_edit(studio, colour="blue") -> EditVisit:
+    visit = EditVisit(studio.shelf)
     pictures = [Image.new("RGB", (40, 40), one) for one in ("red", colour)]
     photo, picture = (keep_edit(studio.shelf, one, png_bytes(one), "a.png", visit.id) for one in pictures)
     visit.add(Entry(photo, picture, picture.token, measure(*pictures), "a.png",

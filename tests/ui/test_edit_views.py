@@ -17,7 +17,7 @@ from tests.ui.serving import browser, served
 from ui.app import build_app
 from ui.edit.run import run_edit
 from ui.edit.views import SCALE, VIEW_SIDE, colour_of, difference_map, measure, view_of
-from ui.edit.visit import Visit
+from ui.edit.visit import EditVisit
 from ui.studio import Studio, StudioSettings
 
 VALUES = ("make it blue", 5, 5, 5, "", "", "", 2, 0, 0, 42, "default", "off", "auto")
@@ -74,7 +74,7 @@ def test_progress_says_what_goes_on_and_is_full_only_at_the_end(large):
     queue = DeviceQueue()
     studio = Studio(StudioSettings(), {"quick": fake_editor("quick", 0.01, queue)})
     studio.editor().pipeline()
-    news = told(studio, Visit(studio.shelf), large)
+    news = told(studio, EditVisit(studio.shelf), large)
     words = list(dict.fromkeys(said for said, _ in news))
     assert words[:-1] == ["Reading the photo…", "Step 0 of 2", "Step 1 of 2", "Step 2 of 2", "Putting the photo's own detail back…",
                           "Writing the picture…"]
@@ -87,12 +87,12 @@ def test_progress_says_what_goes_on_and_is_full_only_at_the_end(large):
 def test_a_bad_setting_is_said_before_the_photo_is_read():
     studio = Studio(StudioSettings(), {"quick": fake_editor("quick")})
     with pytest.raises(Exception, match="steps must be"):
-        list(run_edit(studio, Visit(studio.shelf), "en", False, False, "/none.jpg", "quick", *VALUES[:7], 300, *VALUES[8:]))
+        list(run_edit(studio, EditVisit(studio.shelf), "en", False, False, "/none.jpg", "quick", *VALUES[:7], 300, *VALUES[8:]))
 
 
 def test_the_files_of_a_large_edit_go_with_the_visit(large):
     studio = Studio(StudioSettings(), {"quick": fake_editor("quick")})
-    visit = Visit(studio.shelf)
+    visit = EditVisit(studio.shelf)
     told(studio, visit, large)
     entry = visit.entries[0]
     assert all(studio.shelf.get(token) for token in entry.tokens)

@@ -18,7 +18,7 @@ from tests.study.test_participants import Recruit
 from tests.study.test_participation import started
 from tests.ui.serving import browser, served
 from ui.app import build_app
-from ui.research.tab import Desk
+from ui.research.tab import ResearchHandlers
 from ui.studio import Studio, StudioSettings
 
 EVIL = "<img src=x onerror=alert(1)>"
@@ -156,7 +156,7 @@ def test_an_exported_file_is_brought_back_in_the_background_or_refused_with_its_
 
 
 def test_without_a_choice_of_study_each_button_says_so(tmp_path):
-    desk = Desk(Studio(StudioSettings(data=tmp_path)))
+    desk = ResearchHandlers(Studio(StudioSettings(data=tmp_path)))
     for press in (lambda: desk.agreement(None, Asked()), lambda: desk.table(None, Asked()), lambda: desk.mover("start")(None, Asked()),
                   lambda: desk.exclude(None, "a", "b", Asked()), lambda: desk.invite(None, 1, Asked()),
                   lambda: desk.simulate(None, 2, Asked())):
@@ -183,7 +183,7 @@ def paid(tmp_path):
 
 def test_participants_are_shown_with_code_id_state_and_why_in_both_languages(paid):
     app, people = paid
-    desk = Desk(app.state.studio)
+    desk = ResearchHandlers(app.state.studio)
     code = people[0].work()["completion_code"]
     chinese = Asked()
     english = Asked()
@@ -203,7 +203,7 @@ def test_participants_are_shown_with_code_id_state_and_why_in_both_languages(pai
 
 def test_the_tab_lets_go_on_collects_again_and_deletes_ids(paid):
     app, people = paid
-    desk = Desk(app.state.studio)
+    desk = ResearchHandlers(app.state.studio)
     desk.let_continue("s", people[1].label, Asked())
     assert people[1].work()["current"]
     assert "2" in desk.recollect("s", people[2].label, Asked())[0]
@@ -222,7 +222,7 @@ def test_lists_of_people_are_downloads_for_researchers(paid):
         assert people.headers["cache-control"] == "no-store"
         assert "id0" in people.text
         address = re.search('href="(/research/payments/prolific/[^"]+)"',
-                            Desk(app.state.studio).pay_links("s", 2.5, 0.1, True, Asked())).group(1)
+                            ResearchHandlers(app.state.studio).pay_links("s", 2.5, 0.1, True, Asked())).group(1)
         assert http.get(html.unescape(address)).text == "id0,3.60\n"                # 2.50 and 0.10 for each of 11 screens
         assert http.get("/research/payments/mturk/s.csv").json()["error"].startswith("nobody in study s has an id of mturk")
         assert http.get("/research/payments/csv/s.csv?amount=x").status_code == 404

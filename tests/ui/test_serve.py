@@ -26,11 +26,10 @@ from pathlib import Path
 from tests.fake_editing import fake_editor
 from ui import app, serve
 from ui.studio import StudioSettings
-build = app.build_app
-serve.build_app = lambda settings: build(settings, {{"slow": fake_editor("slow", 60.0)}})
 {more}
 server = socket.create_server(("127.0.0.1", 0))
-sys.exit(serve.serve(StudioSettings(data=Path(sys.argv[1]), port=server.getsockname()[1]), server))
+settings = StudioSettings(data=Path(sys.argv[1]), port=server.getsockname()[1])
+sys.exit(serve.serve(app.build_app(settings, {{"slow": fake_editor("slow", 60.0)}}), server))
 """
 HANG_LOOP = """
 import asyncio

@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import sqlalchemy as sa
@@ -14,7 +15,9 @@ from mre.agreement.score_files import Ratings, read_edits, read_human, read_judg
 from mre.errors import DataError
 from mre.imaging import open_image
 from mre.recipes import png_bytes
-from ui.studio import Studio
+
+if TYPE_CHECKING:
+    from ui.studio import Studio
 
 RUN_FILE = "scores.csv"         # of a benchmark folder, beside its edits.csv
 PREVIEW_PIXELS = 512

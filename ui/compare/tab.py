@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -15,14 +14,14 @@ import gradio as gr
 
 from mre.errors import MreError
 from ui.compare.sources import Sources, read_sources, run_names, study_names
+from ui.notices import note
 from ui.pictures import address
-from ui.site.door import caller_of
-from ui.studio import Studio
 from ui.texts import add_texts, language_of, say, t
 
 if TYPE_CHECKING:
     from mre.agreement.comparison import Comparison
     from mre.agreement.sides import Options
+    from ui.studio import Studio
 
 DRAWS = 1000
 SCHEMES = ("mre", "viescore")
@@ -62,7 +61,7 @@ if (tab) tab.click(); }"""
 
 
 @dataclass
-class Visit:
+class CompareVisit:
     """What one visitor compares."""
 
     sources: Sources | None = None
@@ -155,7 +154,7 @@ def _all(asked: Any, key: str) -> list[str]:
 
 def on_compare(studio: Studio, reread: bool = True, from_link: bool = False) -> Callable:
     """Tables first, then plots, then intervals as they come. With `from_link` only when the page's address names both sides."""
-    def compare(request: gr.Request, visit: Visit | None, study, human, run, judge, edits, scheme, judges, methods,
+    def compare(request: gr.Request, visit: CompareVisit | None, study, human, run, judge, edits, scheme, judges, methods,
                 types) -> Iterator[list]:
         from mre.agreement.sides import Options
         language, skip = language_of(request), gr.skip()
@@ -163,11 +162,11 @@ def on_compare(studio: Studio, reread: bool = True, from_link: bool = False) -> 
         if from_link and not (study and run and (visit is None or visit.comparison is None)):
             yield [skip] * 14
             return
-        visit = visit or Visit()
-        studio.shelf.reserve(visit.id, caller_of(studio, request))
+        visit = visit or CompareVisit()
+        studio.shelf.reserve(visit.id, studio.caller(request))
         try:
             if reread or visit.sources is None:
-                yield [visit, skip, _note(say("cmp_reading", language)), *rest[1:]]
+                yield [visit, skip, note(say("cmp_reading", language)), *rest[1:]]
                 visit.sources = read_sources(studio, study, human, run, judge, edits)
             if reread and not from_link:
                 there = _names(visit.sources)
@@ -178,7 +177,7 @@ def on_compare(studio: Studio, reread: bool = True, from_link: bool = False) -> 
                               {"cmp_study": "" if human else study, "cmp_run": "" if judge else run, "cmp_scheme": scheme,
                                "cmp_judges": judges, "cmp_methods": methods, "cmp_types": types})
         except Exception as error:               # shown in one line with an id; the log has the rest
-            yield [visit, skip, _note(studio.trouble(error), "bad"), *rest[1:]]
+            yield [visit, skip, note(studio.trouble(error), "bad"), *rest[1:]]
     return compare
 
 
@@ -191,7 +190,7 @@ def _names(sources: Sources) -> tuple[list[str], list[str], list[str]]:
     return judges, methods, sorted(kinds)
 
 
-def _steps(studio: Studio, visit: Visit, language: str, options: Options, link: dict[str, Any]) -> Iterator[list]:
+def _steps(studio: Studio, visit: CompareVisit, language: str, options: Options, link: dict[str, Any]) -> Iterator[list]:
     from mre.agreement.comparison import Comparison
     from mre.agreement.comparison_tables import all_tables, edit_types
     from mre.agreement.plots import all_plots
@@ -209,17 +208,17 @@ def _steps(studio: Studio, visit: Visit, language: str, options: Options, link: 
              for judge, name in comparison.edits]
     kinds = [(say("cmp_all", language), ""), *((named.get(kind, kind), kind) for kind in there[2])]
     query = urlencode({key: value for key, value in link.items() if value}, doseq=True)
-    busy = _note(say("cmp_values", language, done=0, total=len(comparison.edits)))
+    busy = note(say("cmp_values", language, done=0, total=len(comparison.edits)))
     yield [visit, query, busy, gr.update(visible=True), *filters, view.overview(comparison, language), "", "", "", gr.update(visible=True),
            gr.update(choices=which, value=which[0][1]), gr.update(choices=kinds, value="")]
     drawn = list(all_plots(comparison, edit_types(comparison), language, named))
     yield [*[skip] * 9, view.plots(comparison, drawn, language), *[skip] * 4]
     comparison.method_tests()
     for done, total in comparison.intervals():
-        yield [skip, skip, _note(say("cmp_values", language, done=done, total=total)), *[skip] * 11]
+        yield [skip, skip, note(say("cmp_values", language, done=done, total=total)), *[skip] * 11]
     made = all_tables(comparison)
     drawn = list(all_plots(comparison, edit_types(comparison), language, named))
-    done = _note(say("cmp_done", language, figures=len(comparison.rows), rule=comparison.interval_rule))
+    done = note(say("cmp_done", language, figures=len(comparison.rows), rule=comparison.interval_rule))
     yield [skip, skip, done, *[skip] * 4, view.overview(comparison, language), skip, view.plots(comparison, drawn, language),
            view.tables(made, language), *[skip] * 3]
     if language != "en":                                    # the report and its files are English
@@ -233,7 +232,7 @@ def _steps(studio: Studio, visit: Visit, language: str, options: Options, link: 
 
 def on_cards(studio: Studio) -> Callable:
     """The edits on which both sides differ most."""
-    def draw(request: gr.Request, visit: Visit | None, which: str | None, sign: str, kind: str | None, reveal: bool) -> list[Any]:
+    def draw(request: gr.Request, visit: CompareVisit | None, which: str | None, sign: str, kind: str | None, reveal: bool) -> list[Any]:
         from mre.agreement.comparison_tables import disagreements
         from ui.compare import view
 
@@ -261,11 +260,7 @@ def on_cards(studio: Studio) -> Callable:
     return draw
 
 
-def _note(text: str, kind: str = "plain") -> str:
-    return f'<p class="notice {kind}" role="status">{html.escape(text)}</p>'
-
-
-def _forget(studio: Studio, visit: Visit | None) -> None:
+def _forget(studio: Studio, visit: CompareVisit | None) -> None:
     """The visitor is gone, and so are the files made for them."""
     if visit is not None:
         studio.shelf.drop_owner(visit.id)

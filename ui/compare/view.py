@@ -12,9 +12,7 @@ import pandas as pd
 from mre.agreement.comparison import Comparison
 from mre.agreement.comparison_tables import summary, verdict
 from mre.agreement.report import CAPTIONS, cell_text, html_table, image_tag, report_files, settings_lines
-from mre.rewards import EDIT_TYPES
-from ui.edit import examples as edit_examples  # noqa: F401 (makes the edit types' names known)
-from ui.names import perspective_names
+from ui.names import edit_type_names, perspective_names
 from ui.texts import add_texts, say
 
 MOST_NOTICES = 8
@@ -48,7 +46,7 @@ SUMMARY = (("cmp_perspective", "perspective"), ("cmp_judge", "judge"), ("cmp_edi
 
 def names(language: str) -> dict[str, str]:
     """What charts call perspectives and edit types in a language; English readers know them by their own names."""
-    return {} if language == "en" else perspective_names(language) | {kind: say(f"type_{kind}", language) for kind in EDIT_TYPES}
+    return {} if language == "en" else perspective_names(language) | edit_type_names(language)
 
 
 def overview(comparison: Comparison, language: str) -> str:

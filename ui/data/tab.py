@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
@@ -15,10 +15,12 @@ from mre.errors import MreError
 from mre.recipes import png_bytes
 from mre.rewards import NOTHING_WRONG, PERSPECTIVES
 from ui.names import perspective_names
+from ui.notices import note
 from ui.pictures import address
-from ui.site.door import caller_of
-from ui.studio import Studio
 from ui.texts import add_texts, language_of, say, t
+
+if TYPE_CHECKING:
+    from ui.studio import Studio
 
 TEXTS = {
     "tab_data": ("Data", "数据"),
@@ -94,7 +96,7 @@ def on_open(studio: Studio) -> Callable:
         try:
             data = reward_browser.open_data(studio.settings.data / "rewards", name)
         except MreError as error:
-            return f"<p class='notice bad'>{html.escape(studio.trouble(error))}</p>", gr.skip()
+            return note(studio.trouble(error), "bad"), gr.skip()
         return numbers_html(data, language), gr.Dropdown(choices=word_choices(data, perspective), value="")
     return opened
 
@@ -127,16 +129,16 @@ def on_filter(studio: Studio, step: int) -> Callable:
             data = reward_browser.open_data(studio.settings.data / "rewards", name)
             rows = reward_browser.filtered(data, wanted)
         except MreError as error:
-            return [f"<p class='notice bad'>{html.escape(studio.trouble(error))}</p>", "", 0, gr.Button(interactive=False),
+            return [note(studio.trouble(error), "bad"), "", 0, gr.Button(interactive=False),
                     gr.Button(interactive=False)]
         pages = max(1, -(-len(rows) // PAGE))
         page = min(max(0, page + step), pages - 1) if step else 0
         owner = f"data {request.session_hash}"
         studio.shelf.drop_owner(owner)
-        studio.shelf.reserve(owner, caller_of(studio, request))
+        studio.shelf.reserve(owner, studio.caller(request))
         cards = "".join(card_html(studio, data, row, owner, language) for row in rows[page * PAGE:(page + 1) * PAGE])
         told = say("data_count", language, shown=len(rows), total=len(data.rows), page=page + 1, pages=pages)
-        return [f"<div class='data-cards'>{cards}</div>" if rows else f"<p class='notice plain'>{say('data_none', language)}</p>",
+        return [f"<div class='data-cards'>{cards}</div>" if rows else note(say("data_none", language)),
                 f"<p class='small muted'>{told}</p>", page, gr.Button(interactive=page > 0), gr.Button(interactive=page < pages - 1)]
     return look
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 from fastapi import FastAPI, Response
@@ -21,17 +21,14 @@ from mre.imaging import open_image, pixel_digest
 from mre.recipes import png_bytes
 from ui.chips import PICK
 from ui.site.door import keep_as_input
-from ui.studio import Studio
 from ui.texts import add_texts, say
+
+if TYPE_CHECKING:
+    from ui.studio import Studio
 
 PHOTOS = Path(mre.__file__).parent / "assets" / "photos"
 SCENE_SIZE, SCENE_SEED, THUMB = 512, 20, 160
-TEXTS = {
-    "examples": ("Try one of these", "试试这些例子"),
-    "type_local": ("Local", "局部"), "type_remove": ("Remove", "移除"), "type_add": ("Add", "添加"), "type_texture": ("Texture", "纹理"),
-    "type_background": ("Background", "背景"), "type_global": ("Global", "全局"), "type_style": ("Style", "风格"),
-}
-add_texts(TEXTS)
+add_texts({"examples": ("Try one of these", "试试这些例子")})
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
-from gradio.data_classes import ImageData
 
 from mre.data.scenes.defects import FOLLOWING_TEXTS, PRESERVING_TEXTS, QUALITY_TEXTS
 from mre.editors.capabilities import DEFAULT_SEED, Capabilities, unused
@@ -18,8 +17,11 @@ from mre.errors import ImageError
 from mre.imaging import open_image
 from mre.rewards import NOTHING_WRONG, PERSPECTIVES, Reward
 from ui.chips import PICK, chips_html
-from ui.studio import Studio
+from ui.site.door import photo_field, score_slider
 from ui.texts import add_texts, t
+
+if TYPE_CHECKING:
+    from ui.studio import Studio
 
 PRESETS = (0, 3, 5)          # the scores of the paper's Table 6
 NEGATIVES = ("0,0,0", "1,1,1", "2,2,2", "3,3,3")
@@ -166,18 +168,6 @@ def new_seed() -> int:
     return secrets.randbelow(min(MAX_SEED, 10**9))
 
 
-def photo_field(**options: Any) -> gr.Image:
-    """An image field whose handlers get the path of the file as it was sent: `mre.imaging.open_image` is the one that reads it."""
-    field = gr.Image(type="filepath", format="png", image_mode=None, **options)
-    field.preprocess = _path_as_sent
-    return field
-
-
-def _path_as_sent(payload: ImageData | None) -> str | None:
-    """Where the upload lies: `ui.site.door` has looked up whose it is."""
-    return payload.path if payload else None
-
-
 def build_photo() -> gr.Image:
     """The photo field."""
     return photo_field(label=t("photo"), sources=["upload", "clipboard", "webcam"], height=260, elem_id="photo", buttons=["fullscreen"],
@@ -195,8 +185,8 @@ def build_scores(has: Capabilities) -> tuple[gr.Column, gr.Markdown, tuple[gr.Sl
     with gr.Column(elem_id="rewards", visible=has.reward) as column:
         gr.Markdown(t("reward_title"), elem_classes="heading")
         gr.Markdown(t("reward_about"), elem_classes="muted small")
-        sliders = tuple(_checked_later(gr.Slider(0, 5, value=5, step=1, label=t(name), elem_id=f"score-{name}", buttons=["reset"],
-                                                 interactive=True)) for name in PERSPECTIVES)
+        sliders = tuple(score_slider(minimum=0, maximum=5, value=5, step=1, label=t(name), elem_id=f"score-{name}", buttons=["reset"],
+                                     interactive=True) for name in PERSPECTIVES)
         with gr.Row(elem_classes="presets"):
             presets = tuple(gr.Button(f"{score} / {score} / {score}", size="sm", elem_id=f"preset-{score}", min_width=64)
                             for score in PRESETS)
@@ -209,12 +199,6 @@ def build_scores(has: Capabilities) -> tuple[gr.Column, gr.Markdown, tuple[gr.Sl
         others = [other for other in sliders if other is not slider]
         slider.input(_moved_together, [slider, together], others, trigger_mode="always_last", **quiet)
     return column, without, sliders
-
-
-def _checked_later(slider: gr.Slider) -> gr.Slider:
-    """The slider, its value unchecked: Gradio's own message names no field. It is checked where all settings are, by name."""
-    slider.preprocess = lambda payload: payload
-    return slider
 
 
 def _moved_together(value: float, locked: bool) -> list[Any]:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from mre.errors import MreError
 from ui.chips import PICK
-from ui.edit.run import note
-from ui.edit.visit import Entry, Visit
+from ui.edit.visit import EditVisit, Entry
+from ui.notices import note
 from ui.pictures import address
-from ui.studio import Studio
 from ui.texts import add_texts, language_of, say, t
+
+if TYPE_CHECKING:
+    from ui.studio import Studio
 
 TEXTS = {
     "tab_history": ("History", "历史"),
@@ -25,7 +27,7 @@ TEXTS = {
 add_texts(TEXTS)
 
 
-class Panel:
+class HistoryPanel:
     """The history's components."""
 
     def __init__(self) -> None:
@@ -36,7 +38,7 @@ class Panel:
         self.compare = gr.Button(t("history_compare"), size="sm", elem_id="history-compare")
 
 
-def shots_html(visit: Visit | None, language: str) -> str:
+def shots_html(visit: EditVisit | None, language: str) -> str:
     """The edits as thumbnails, the newest first."""
     if visit is None or not visit.entries:
         return f'<p class="muted small">{say("history_empty", language)}</p>'
@@ -58,7 +60,7 @@ def label(number: int, entry: Entry) -> str:
     return f"#{number} {entry.recipe.instruction[:40]} · {scores_text(entry)} · {entry.recipe.seed} · {entry.model}"
 
 
-def on_change(visit: Visit | None, request: gr.Request) -> tuple[str, Any, Any]:
+def on_change(visit: EditVisit | None, request: gr.Request) -> tuple[str, Any, Any]:
     """Draw the history anew; by default the last two edits are those to compare."""
     entries = list(enumerate(visit.entries, start=1)) if visit else []
     choices = [(label(number, entry), number - 1) for number, entry in entries]
@@ -67,7 +69,7 @@ def on_change(visit: Visit | None, request: gr.Request) -> tuple[str, Any, Any]:
             gr.Dropdown(choices, value=second))
 
 
-def picked(visit: Visit | None, event: gr.EventData) -> Entry | None:
+def picked(visit: EditVisit | None, event: gr.EventData) -> Entry | None:
     """The edit that was clicked."""
     try:
         return visit.entries[int(event.pick)] if visit and int(event.pick) >= 0 else None
@@ -77,7 +79,7 @@ def picked(visit: Visit | None, event: gr.EventData) -> Entry | None:
 
 def on_compare(studio: Studio, show: Callable[..., str]) -> Callable:
     """Two edits in the viewer. `show(visit, first, second, language, labels=...)` makes it."""
-    def compare(request: gr.Request, visit: Visit | None, first: int | None, second: int | None) -> str:
+    def compare(request: gr.Request, visit: EditVisit | None, first: int | None, second: int | None) -> str:
         if visit is None or first is None or second is None or not (0 <= first < len(visit.entries) and 0 <= second < len(visit.entries)):
             return gr.skip()
         one, two = visit.entries[first], visit.entries[second]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import html
+import logging
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 from PIL import Image
@@ -15,11 +16,13 @@ from mre.imaging import open_image
 from mre.judge import Ask, score_one
 from mre.rewards import PERSPECTIVES
 from ui.edit.examples import small_triplet_of
-from ui.edit.run import bar, note
 from ui.edit.sweep import Made
-from ui.edit.visit import Entry, Visit
-from ui.studio import Studio, log
+from ui.edit.visit import EditVisit, Entry
+from ui.notices import bar, note
 from ui.texts import add_texts, language_of, say, t
+
+if TYPE_CHECKING:
+    from ui.studio import Studio
 
 TEXTS = {
     "tab_judge": ("Judge", "评判"),
@@ -42,9 +45,10 @@ TEXTS = {
 }
 add_texts(TEXTS)
 ORACLE_SIZE = 128
+log = logging.getLogger("mre.studio")
 
 
-class Panel:
+class JudgePanel:
     """The judge's components."""
 
     def __init__(self) -> None:
@@ -62,7 +66,7 @@ def _oracle() -> Any:
     return make_judge("oracle")
 
 
-def score(studio: Studio, visit: Visit, entry: Entry) -> Any:
+def score(studio: Studio, visit: EditVisit, entry: Entry) -> Any:
     """Verdicts on an edit: by the oracle where it can, else by the configured judge. Raises JudgeError when there is none, and
     JudgeUsedUpError when visitors have asked it as much as they may."""
     photo, picture = (open_image(visit.shelf.path(kept.token)) for kept in (entry.photo, entry.picture))
@@ -74,7 +78,7 @@ def score(studio: Studio, visit: Visit, entry: Entry) -> Any:
     return score_one(studio.judge, Ask("the edit", entry.recipe.instruction, photo, picture), "reward")
 
 
-def can_judge(studio: Studio, visit: Visit, entry: Entry) -> bool:
+def can_judge(studio: Studio, visit: EditVisit, entry: Entry) -> bool:
     """Whether anybody can score this edit."""
     if studio.settings.judge:
         return True
@@ -89,7 +93,7 @@ def used_up(limit: JudgeUsedUpError, language: str) -> str:
 
 def on_one(studio: Studio) -> Callable:
     """Score the edit that is shown."""
-    def judge(visit: Visit | None, request: gr.Request) -> Iterator[Any]:
+    def judge(visit: EditVisit | None, request: gr.Request) -> Iterator[Any]:
         language = language_of(request)
         if visit is None or visit.shown is None:
             yield note(say("judge_nothing", language))
@@ -147,7 +151,7 @@ def plot_html(means: dict[str, list[tuple[float, float]]], language: str) -> str
 
 def on_sweep(studio: Studio) -> Callable:
     """Score every cell of the last sweep and draw asked against given."""
-    def judge(visit: Visit | None, request: gr.Request) -> Iterator[list]:
+    def judge(visit: EditVisit | None, request: gr.Request) -> Iterator[list]:
         language = language_of(request)
         made = visit.sweep if visit and isinstance(visit.sweep, Made) else None
         if made is None or not made.entries:

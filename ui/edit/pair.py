@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
@@ -17,11 +17,14 @@ from mre.recipes import png_bytes
 from mre.rewards import EDIT_TYPES
 from mre.study.pairs import KeptEdit, keep_pair
 from ui.edit.form import Form, photo_of, settings_of
-from ui.edit.run import READING, Follow, Progress, bar, note, shelve
+from ui.edit.run import READING, Follow, Progress, shelve
 from ui.edit.views import keep_photo
-from ui.edit.visit import Entry, Visit
-from ui.studio import Studio
+from ui.edit.visit import EditVisit, Entry, visit_of
+from ui.notices import bar, note
 from ui.texts import add_texts, language_of, say, t
+
+if TYPE_CHECKING:
+    from ui.studio import Studio
 
 TEXTS = {
     "tab_pair": ("Two models", "两个模型"),
@@ -44,7 +47,7 @@ TEXTS = {
 add_texts(TEXTS)
 
 
-class Panel:
+class PairPanel:
     """The pair's components."""
 
     def __init__(self, studio: Studio) -> None:
@@ -68,8 +71,7 @@ class Panel:
 
 def on_run(studio: Studio, show: Callable[..., str]) -> Callable:
     """Edit with one model and then with the other, and show both."""
-    def run(request: gr.Request, visit: Visit | None, first: str, second: str, photo_path: str | None, *values: Any) -> Iterator[list]:
-        from ui.edit.tab import visit_of
+    def run(request: gr.Request, visit: EditVisit | None, first: str, second: str, photo_path: str | None, *values: Any) -> Iterator[list]:
         language = language_of(request)
         visit = visit_of(studio, visit, request)
         try:
@@ -84,7 +86,7 @@ def on_run(studio: Studio, show: Callable[..., str]) -> Callable:
     return run
 
 
-def run_pair(studio: Studio, visit: Visit, language: str, first: str, second: str, photo_path: str | None,
+def run_pair(studio: Studio, visit: EditVisit, language: str, first: str, second: str, photo_path: str | None,
              values: tuple) -> Iterator[tuple[str, tuple[Entry, Entry] | None]]:
     """Yields (progress, the two entries when both are made). Raises MreError."""
     if first == second:
@@ -128,7 +130,7 @@ def run_pair(studio: Studio, visit: Visit, language: str, first: str, second: st
 
 def on_keep(studio: Studio) -> Callable:
     """Put the pair that is shown where a study can be made of it."""
-    def keep(request: gr.Request, visit: Visit | None, edit_type: str) -> str:
+    def keep(request: gr.Request, visit: EditVisit | None, edit_type: str) -> str:
         language = language_of(request)
         if visit is None or visit.pair is None:
             return note(say("pair_first_run", language))
@@ -148,7 +150,7 @@ def on_keep(studio: Studio) -> Callable:
     return keep
 
 
-def connect(studio: Studio, panel: Panel, form: Form, visit: gr.State, show: Callable[..., str], stop: Callable,
+def connect(studio: Studio, panel: PairPanel, form: Form, visit: gr.State, show: Callable[..., str], stop: Callable,
             quiet: dict[str, Any]) -> Any:
     """Returns the event of a run, for what shall happen after it."""
     panel.keep.click(on_keep(studio), [visit, panel.edit_type], panel.kept, **quiet)

@@ -5,21 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
-from gradio.data_classes import FileData
 from gradio.route_utils import get_request_origin
 
 from mre.editors.capabilities import refuse_unused
 from mre.editors.settings import EditSettings
 from mre.recipes import read_recipe
 from mre.rewards import Reward
-from ui.edit.form import photo_field, photo_of
-from ui.edit.visit import forget_session
+from ui.edit.form import photo_of
 from ui.pictures import address
-from ui.studio import Studio
+from ui.site.door import Page, address_field, photo_field
 from ui.texts import add_texts, t
+
+if TYPE_CHECKING:
+    from ui.studio import Studio
 
 TEXTS = {
     "tab_programs": ("Programs", "程序接口"),
@@ -65,8 +66,7 @@ def build(studio: Studio) -> None:
                   gr.Number(None, label="steps", precision=0), gr.Number(None, label="guidance_scale"),
                   gr.Number(None, label="image_guidance_scale"), gr.Textbox("default", label="scheduler"), gr.Textbox("", label="model"),
                   gr.Checkbox(True, label="recipe_inside")]
-        picture, recipe = gr.File(label="picture"), gr.JSON(label="recipe")
-        picture.postprocess = _as_address
+        picture, recipe = address_field(label="picture"), gr.JSON(label="recipe")
         gr.Button().click(edit_endpoint(studio, page), fields, [picture, recipe], api_name="edit", concurrency_limit=40,
                           api_description="Edit a picture with an instruction and the scores (0-5) that the edit should have; returns the "
                                           "address of a PNG, kept for an hour, and the recipe to make it again. Empty model: the first.")
@@ -76,7 +76,7 @@ def build(studio: Studio) -> None:
                           api_description="The models that can be named, their state, and what they can use: `/edit` refuses the rest.")
 
 
-def edit_endpoint(studio: Studio, page: gr.Blocks) -> Callable:
+def edit_endpoint(studio: Studio, page: Page) -> Callable:
     def edit(request: gr.Request, image: str, instruction: str, following: float = 5, preserving: float = 5, quality: float = 5,
              reward_text: str = "None; None; None", seed: int = 42, steps: int | None = None, guidance_scale: float | None = None,
              image_guidance_scale: float | None = None, scheduler: str = "default", model: str = "",
@@ -97,13 +97,7 @@ def edit_endpoint(studio: Studio, page: gr.Blocks) -> Callable:
     return edit
 
 
-def _as_address(address: str | None) -> FileData | None:
-    """A result as its address on the shelf, and not as a file that Gradio would copy and whose place on the server it would tell.
-    Told that the address is a stream, Gradio passes it on as it is, and its clients fetch it as it is."""
-    return address and FileData(path=address, orig_name="edited.png", is_stream=True)
-
-
-def recipe_endpoint(studio: Studio, page: gr.Blocks) -> Callable:
+def recipe_endpoint(studio: Studio, page: Page) -> Callable:
     def recipe(request: gr.Request, picture: str) -> dict[str, Any]:
         try:
             return json.loads(read_recipe(picture or "", name=Path(picture or "").name).to_json())
@@ -114,7 +108,7 @@ def recipe_endpoint(studio: Studio, page: gr.Blocks) -> Callable:
     return recipe
 
 
-def models_endpoint(studio: Studio, page: gr.Blocks) -> Callable:
+def models_endpoint(studio: Studio, page: Page) -> Callable:
     def models(request: gr.Request) -> list[dict[str, Any]]:
         _forget(studio, page, request.session_hash)
         return [{"model": name, "status": editor.status, "capabilities": editor.capabilities.as_json()}
@@ -122,8 +116,8 @@ def models_endpoint(studio: Studio, page: gr.Blocks) -> Callable:
     return models
 
 
-def _forget(studio: Studio, page: gr.Blocks, session: str | None, upload: str | None = None) -> None:
+def _forget(studio: Studio, page: Page, session: str | None, upload: str | None = None) -> None:
     """A program's call is over: its upload has been read and is not needed again. A page that calls as a program does goes on."""
     if session not in studio.visits:
         studio.uploads.forget(upload)
-        forget_session(page, session)
+        page.forget_session(session)

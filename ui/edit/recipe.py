@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
@@ -13,11 +13,13 @@ from mre.editors.settings import EditSettings
 from mre.errors import MreError
 from mre.recipes import read_recipe
 from ui.edit.form import Form, photo_of
-from ui.edit.run import note
-from ui.edit.sweep import Panel as Sweep
-from ui.edit.visit import Visit
-from ui.studio import Studio
+from ui.edit.sweep import SweepPanel
+from ui.edit.visit import EditVisit
+from ui.notices import note
 from ui.texts import add_texts, language_of, say, t
+
+if TYPE_CHECKING:
+    from ui.studio import Studio
 
 TEXTS = {
     "tab_recipe": ("Recipe", "配方"),
@@ -36,7 +38,7 @@ TEXTS = {
 add_texts(TEXTS)
 
 
-class Panel:
+class RecipePanel:
     """The recipe's components."""
 
     def __init__(self) -> None:
@@ -45,9 +47,9 @@ class Panel:
         self.answer = gr.HTML(elem_id="recipe-answer")
 
 
-def on_drop(studio: Studio, form: Form, sweep: Sweep, answer: gr.HTML) -> Callable:
+def on_drop(studio: Studio, form: Form, sweep: SweepPanel, answer: gr.HTML) -> Callable:
     """Fill the form from the recipe inside the file."""
-    def drop(request: gr.Request, visit: Visit | None, file: str | None, photo: str | None, chosen: str, *axes: str) -> dict[Any, Any]:
+    def drop(request: gr.Request, visit: EditVisit | None, file: str | None, photo: str | None, chosen: str, *axes: str) -> dict[Any, Any]:
         language = language_of(request)
         if not file:
             return {answer: ""}

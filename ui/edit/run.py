@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import io
 import queue
 import threading
@@ -10,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from PIL import Image
 
@@ -18,11 +17,14 @@ from mre.editors.editor import EditResult, Step
 from mre.errors import EditStopped, MreError
 from mre.imaging import reduced
 from ui.edit.form import new_seed, photo_of, settings_of
-from ui.edit.viewer import data_address
 from ui.edit.views import Kept, keep_edit, keep_photo, measure
-from ui.edit.visit import Entry, Visit, file_name
-from ui.studio import Studio
+from ui.edit.visit import EditVisit, Entry, file_name
+from ui.notices import bar, note
+from ui.pictures import data_address
 from ui.texts import add_texts, say
+
+if TYPE_CHECKING:
+    from ui.studio import Studio
 
 PREVIEW_SECONDS = 0.3         # between two previews of one run
 NOTICE_SECONDS = 0.25         # within which a run that makes no news notices that it shall stop
@@ -95,7 +97,7 @@ class Follow:
                 self._stop.set()
 
 
-def run_edit(studio: Studio, visit: Visit, language: str, previews: bool, random_seed: bool, photo_path: str | None, model: str,
+def run_edit(studio: Studio, visit: EditVisit, language: str, previews: bool, random_seed: bool, photo_path: str | None, model: str,
              *values: Any) -> Iterator[tuple[str, Entry | None]]:
     """Edit the photo as the form says. Yields (progress as HTML, entry when it is done). Raises MreError."""
     if not visit.busy.acquire(blocking=False):
@@ -151,7 +153,7 @@ def run_edit(studio: Studio, visit: Visit, language: str, previews: bool, random
         visit.busy.release()
 
 
-def shelve(visit: Visit, photo: Image.Image, kept: Kept, result: EditResult, model: str) -> Entry:
+def shelve(visit: EditVisit, photo: Image.Image, kept: Kept, result: EditResult, model: str) -> Entry:
     """Put a result on the visitor's shelf, beside its photo that is kept there already."""
     name, file = file_name(result), io.BytesIO()
     reduced(result.image, 2 * THUMB).save(file, "JPEG", quality=85)
@@ -197,20 +199,4 @@ class Progress:
 
     def _bar(self, words: str, share: float, picture: Image.Image | None = None) -> str:
         self._share = max(self._share, min((self._part + share) / self._parts, FULLEST))
-        return bar(words, self._share, picture)
-
-
-def bar(words: str, share: float | None, picture: Image.Image | None = None) -> str:
-    """A progress bar; without a share, one that only says that something goes on."""
-    value = f'aria-valuenow="{round(100 * share)}"' if share is not None else ""
-    width = f"{100 * share:.0f}%" if share is not None else "100%"
-    image = f'<img src="{data_address(picture)}" alt="">' if picture else ""
-    kind = "track" if share is not None else "track waiting"
-    return (f'<div class="progress" role="status"><p>{html.escape(words)}</p><div class="{kind}" role="progressbar" '
-            f'aria-label="{html.escape(words)}" aria-valuemin="0" aria-valuemax="100" {value}><i style="width:{width}"></i></div>'
-            f'{image}</div>')
-
-
-def note(text: str, kind: str = "plain") -> str:
-    """A line of news; the text may come from anywhere."""
-    return f'<p class="notice {kind}" role="status">{html.escape(text)}</p>'
+        return bar(words, self._share, data_address(picture) if picture else "")

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import gradio as gr
 
 from mre.errors import MreError
 from mre.imaging import fit_size
 from ui.edit.form import photo_of
-from ui.edit.run import note
-from ui.edit.viewer import data_address
-from ui.edit.visit import Visit
-from ui.studio import Studio
+from ui.edit.visit import EditVisit
+from ui.notices import note
+from ui.pictures import data_address
 from ui.texts import add_texts, language_of, say
+
+if TYPE_CHECKING:
+    from ui.studio import Studio
 
 TEXTS = {
     "seen_whole": ("{photo} pixels. The model works on all of it at {seen}; the result comes back at {photo}.",
@@ -29,7 +32,7 @@ add_texts(TEXTS)
 
 def on_photo(studio: Studio) -> Callable:
     """Check a new photo at once, and tell what the model sees of it."""
-    def seen(request: gr.Request, visit: Visit | None, path: str | None, model: str) -> str:
+    def seen(request: gr.Request, visit: EditVisit | None, path: str | None, model: str) -> str:
         if not path:
             return ""
         try:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 from PIL import Image
@@ -21,12 +21,15 @@ from mre.imaging import reduced
 from mre.sweep import AXES, Axis, Cell, Sweep, contact_sheet, to_csv
 from ui.chips import PICK
 from ui.edit.form import Form, photo_of, settings_of
-from ui.edit.run import FULLEST, READING, Follow, bar, note, shelve
+from ui.edit.run import FULLEST, READING, Follow, shelve
 from ui.edit.views import keep_photo
-from ui.edit.visit import Entry, Visit
+from ui.edit.visit import EditVisit, Entry, visit_of
+from ui.notices import bar, note
 from ui.pictures import address
-from ui.studio import Studio
 from ui.texts import add_texts, language_of, say, t
+
+if TYPE_CHECKING:
+    from ui.studio import Studio
 
 NONE = "none"
 SHEET_SIDE = 256
@@ -56,7 +59,7 @@ add_texts(TEXTS)
 
 
 @dataclass
-class Panel:
+class SweepPanel:
     """The sweep's components."""
 
     axes: list[gr.Dropdown] = field(default_factory=list)
@@ -111,9 +114,9 @@ def _quick_shown(has: Capabilities) -> dict[str, bool]:
     return {key: can_vary("seed" if key == "sweep_seeds" else "scores", has) for key in (*QUICK, "sweep_seeds")}
 
 
-def build(has: Capabilities) -> Panel:
+def build(has: Capabilities) -> SweepPanel:
     """Draw the panel, with what the first model can use."""
-    panel = Panel()
+    panel = SweepPanel()
     gr.Markdown(t("sweep_about"), elem_classes="muted small")
     with gr.Row():
         panel.quick = {key: gr.Button(t(key), size="sm", elem_id=key.replace("_", "-"), min_width=120, visible=shown)
@@ -177,8 +180,7 @@ def on_quick(key: str) -> Callable:
 
 
 def on_run(studio: Studio) -> Callable:
-    def run(request: gr.Request, visit: Visit | None, photo_path: str | None, model: str, *values: Any) -> Iterator[list]:
-        from ui.edit.tab import visit_of
+    def run(request: gr.Request, visit: EditVisit | None, photo_path: str | None, model: str, *values: Any) -> Iterator[list]:
         language = language_of(request)
         visit = visit_of(studio, visit, request)
         try:
@@ -188,7 +190,7 @@ def on_run(studio: Studio) -> Callable:
     return run
 
 
-def run_sweep(studio: Studio, visit: Visit, language: str, photo_path: str | None, model: str, settings: tuple,
+def run_sweep(studio: Studio, visit: EditVisit, language: str, photo_path: str | None, model: str, settings: tuple,
               choice: tuple) -> Iterator[list]:
     """Make the grid. Yields progress, grid and downloads as HTML, a cell at a time."""
     if not visit.busy.acquire(blocking=False):
@@ -242,7 +244,7 @@ def run_sweep(studio: Studio, visit: Visit, language: str, photo_path: str | Non
         visit.busy.release()
 
 
-def _forget(visit: Visit) -> None:
+def _forget(visit: EditVisit) -> None:
     """The files of the sweep before, unless the history shows them."""
     if isinstance(visit.sweep, Made):
         visit.forget({token for entry in visit.sweep.entries.values() for token in entry.tokens})
@@ -258,7 +260,7 @@ def cell_bar(made: Made, step: Step, language: str) -> str:
     return bar(words, done / total)
 
 
-def grid_html(visit: Visit, made: Made, language: str) -> str:
+def grid_html(visit: EditVisit, made: Made, language: str) -> str:
     """The grid with the cells made so far, each a button that shows it in the viewer."""
     columns, rows, layers = made.sweep.shape
     axes = made.sweep.axes
@@ -287,7 +289,7 @@ def _cell(made: Made, place: tuple[int, int, int], language: str) -> str:
             f"<img src='{address(entry.thumb, 'cell.jpg')}' alt=''></button></td>")
 
 
-def downloads_html(visit: Visit, made: Made, language: str) -> str:
+def downloads_html(visit: EditVisit, made: Made, language: str) -> str:
     """The contact sheet and the table, for what was made."""
     if not made.rows:
         return ""
@@ -307,7 +309,7 @@ def _without_pictures(result: EditResult) -> EditResult:
     return replace(result, image=nothing, seen=nothing, made=nothing)
 
 
-def picked(visit: Visit | None, event: gr.EventData) -> Entry | None:
+def picked(visit: EditVisit | None, event: gr.EventData) -> Entry | None:
     """The entry of the cell that was clicked."""
     try:
         place = tuple(int(part) for part in str(event.pick).split(","))
@@ -316,7 +318,7 @@ def picked(visit: Visit | None, event: gr.EventData) -> Entry | None:
     return visit.sweep.entries.get(place) if visit and isinstance(visit.sweep, Made) else None
 
 
-def connect(studio: Studio, panel: Panel, form: Form, visit: gr.State, quiet: dict[str, Any]) -> None:
+def connect(studio: Studio, panel: SweepPanel, form: Form, visit: gr.State, quiet: dict[str, Any]) -> None:
     """Everything but what touches the viewer."""
     asks = [form.model, *form.settings, *panel.choice]
     gr.on([part.change for part in panel.choice] + [form.steps.change, form.model.change, panel.run.click], on_forecast(studio), asks,

@@ -6,7 +6,7 @@ import html
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 from fastapi import FastAPI
@@ -27,15 +27,18 @@ from ui.edit import sweep as edit_sweep
 from ui.edit import views as edit_views
 from ui.edit import words as edit_words
 from ui.edit.form import Form
-from ui.edit.run import note, run_edit
+from ui.edit.run import run_edit
 from ui.edit.viewer import empty_viewer, viewer
 from ui.edit.views import Change, Kept, keep_photo, measure
-from ui.edit.visit import Entry, Visit, forget_session
-from ui.names import limits_of
+from ui.edit.visit import EditVisit, Entry, visit_of
+from ui.names import UNTRAINED, limits_of
+from ui.notices import note
 from ui.pictures import address
-from ui.site.door import caller_of, keep_as_input
-from ui.studio import UNTRAINED, Studio
+from ui.site.door import Page, keep_as_input
 from ui.texts import add_texts, language_of, say, t
+
+if TYPE_CHECKING:
+    from ui.studio import Studio
 
 OPENED_SECONDS = 0.5          # between the page's opening and the loading of the model
 TEXTS = {
@@ -83,15 +86,15 @@ def build(studio: Studio) -> None:
             gr.Markdown(t("privacy"), elem_classes="muted small", elem_id="privacy")
     with gr.Tabs(elem_id="edit-tools"):
         with gr.Tab(t("tab_history"), elem_id="tab-history"):
-            history = edit_history.Panel()
+            history = edit_history.HistoryPanel()
         with gr.Tab(t("tab_sweep"), elem_id="tab-sweep"):
             sweep = edit_sweep.build(has)
         with gr.Tab(t("tab_pair"), elem_id="tab-pair"):
-            pair = edit_pair.Panel(studio)
+            pair = edit_pair.PairPanel(studio)
         with gr.Tab(t("tab_judge"), elem_id="tab-judge"):
-            judge = edit_judge.Panel()
+            judge = edit_judge.JudgePanel()
         with gr.Tab(t("tab_recipe"), elem_id="tab-recipe"):
-            recipe = edit_recipe.Panel()
+            recipe = edit_recipe.RecipePanel()
         with gr.Tab(t("tab_programs"), elem_id="tab-programs"):
             edit_programs.build(studio)
     form = Form(photo=photo, instruction=instruction, scores=scores, texts=texts, rewards=rewards, no_rewards=no_rewards,
@@ -150,7 +153,7 @@ def add_routes(app: FastAPI, studio: Studio) -> None:
 
 def on_load(studio: Studio) -> Callable:
     """A new visit, and everything that depends on the visitor's language."""
-    def load(request: gr.Request, visit: Visit | None, model: str) -> list[Any]:
+    def load(request: gr.Request, visit: EditVisit | None, model: str) -> list[Any]:
         language = language_of(request)
         visit = visit_of(studio, visit, request)
         editor = studio.editor(model)
@@ -160,23 +163,13 @@ def on_load(studio: Studio) -> Callable:
     return load
 
 
-def on_close(studio: Studio, page: gr.Blocks) -> Callable:
+def on_close(studio: Studio, page: Page) -> Callable:
     def close(request: gr.Request) -> None:
         if visit := studio.visits.pop(request.session_hash, None):
             visit.close()
-        forget_session(page, request.session_hash)
+        page.forget_session(request.session_hash)
         studio.uploads.drop_session(request.session_hash)
     return close
-
-
-def visit_of(studio: Studio, visit: Visit | None, request: gr.Request) -> Visit:
-    """The visitor's own visit; a new one for whoever has none yet."""
-    if visit is None or visit.closed:
-        visit = Visit(studio.shelf)
-        studio.shelf.reserve(visit.id, caller_of(studio, request))
-    if request and request.session_hash:
-        studio.visits[request.session_hash] = visit
-    return visit
 
 
 def on_tick(studio: Studio) -> Callable:
@@ -186,7 +179,7 @@ def on_tick(studio: Studio) -> Callable:
     return tick
 
 
-def on_model(studio: Studio, form: Form, sweep: edit_sweep.Panel) -> Callable:
+def on_model(studio: Studio, form: Form, sweep: edit_sweep.SweepPanel) -> Callable:
     """Another model was chosen: the form and the sweep offer what it can use."""
     def follow(model: str, *axes: str) -> dict[Any, Any]:
         has = studio.editor(model).capabilities
@@ -200,8 +193,8 @@ FORGET_TROUBLE = "(shown) => typeof shown === 'string' && shown.includes('notice
 
 def on_run(studio: Studio) -> Callable:
     """Run, and show what comes. What is missing is said where it is missing, too."""
-    def run(request: gr.Request, visit: Visit | None, previews: bool, random_seed: bool, photo: str | None, model: str, instruction: str,
-            *values: Any) -> Iterator[list]:
+    def run(request: gr.Request, visit: EditVisit | None, previews: bool, random_seed: bool, photo: str | None, model: str,
+            instruction: str, *values: Any) -> Iterator[list]:
         language = language_of(request)
         visit = visit_of(studio, visit, request)
         nothing_new = [gr.skip()] * 6            # viewer, downloads, use as next photo; seed; the lines below photo and instruction
@@ -219,16 +212,16 @@ def on_run(studio: Studio) -> Callable:
     return run
 
 
-def show(visit: Visit, entry: Entry, language: str) -> list[Any]:
+def show(visit: EditVisit, entry: Entry, language: str) -> list[Any]:
     """An edit against its photo: viewer, downloads, and a way to go on from it."""
     visit.shown = entry
     look = compare_html(visit, entry.photo, entry.picture, language, entry.change)
     return [look, downloads_html(entry, language), gr.Button(interactive=True)]
 
 
-def on_show(picked: Callable[[Visit | None, gr.EventData], Entry | None]) -> Callable:
+def on_show(picked: Callable[[EditVisit | None, gr.EventData], Entry | None]) -> Callable:
     """Show the edit that was clicked somewhere."""
-    def pick(request: gr.Request, visit: Visit | None, event: gr.EventData) -> list[Any]:
+    def pick(request: gr.Request, visit: EditVisit | None, event: gr.EventData) -> list[Any]:
         entry = picked(visit, event)
         if entry is None or None in (visit.shelf.get(entry.picture.token), visit.shelf.get(entry.photo.token)):
             return [gr.skip()] * 3
@@ -236,13 +229,13 @@ def on_show(picked: Callable[[Visit | None, gr.EventData], Entry | None]) -> Cal
     return pick
 
 
-def on_stop(visit: Visit | None) -> None:
+def on_stop(visit: EditVisit | None) -> None:
     """Stop the visitor's own run; the next denoising step does not begin. The run itself says so: its news alone come in order."""
     if visit is not None and visit.busy.locked():
         visit.stop.set()
 
 
-def compare_html(visit: Visit, before: Kept, after: Kept, language: str, change: Change | None = None,
+def compare_html(visit: EditVisit, before: Kept, after: Kept, language: str, change: Change | None = None,
                  labels: tuple[str, str] | None = None, element: str = "look") -> str:
     """The viewer for two pictures of the shelf; how much they differ is measured where it is not known."""
     if change is None:
@@ -261,7 +254,7 @@ def downloads_html(entry: Entry, language: str) -> str:
 
 def on_use_as_input(studio: Studio) -> Callable:
     """The picture shown becomes the photo; the photo before it can be had back."""
-    def use(request: gr.Request, visit: Visit | None, photo: str | None) -> tuple[Any, Any]:
+    def use(request: gr.Request, visit: EditVisit | None, photo: str | None) -> tuple[Any, Any]:
         found = visit.shelf.get(visit.shown.picture.token) if visit and visit.shown else None
         if found is None:
             return gr.skip(), gr.skip()
@@ -274,7 +267,7 @@ def on_use_as_input(studio: Studio) -> Callable:
 
 def on_undo(studio: Studio) -> Callable:
     """Back to the photo before; as many times as there are any."""
-    def undo(request: gr.Request, visit: Visit | None) -> tuple[Any, Any]:
+    def undo(request: gr.Request, visit: EditVisit | None) -> tuple[Any, Any]:
         if visit is None or not visit.earlier:
             return gr.skip(), gr.Button(interactive=False)
         found = visit.shelf.get(visit.earlier.pop())
@@ -283,9 +276,9 @@ def on_undo(studio: Studio) -> Callable:
     return undo
 
 
-def on_reuse(studio: Studio, form: Form, sweep: edit_sweep.Panel) -> Callable:
+def on_reuse(studio: Studio, form: Form, sweep: edit_sweep.SweepPanel) -> Callable:
     """The settings of the last edit into the form."""
-    def reuse(visit: Visit | None, *axes: str) -> dict[Any, Any]:
+    def reuse(visit: EditVisit | None, *axes: str) -> dict[Any, Any]:
         if visit is None or not visit.entries:
             return {form.seed: gr.skip()}
         last = visit.entries[-1]

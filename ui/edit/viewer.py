@@ -5,13 +5,8 @@ The handlers make plain HTML; `assets/viewer.js` gives it life by listening on t
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 
-from PIL import Image
-
-from mre.imaging import reduced
 from ui.edit.views import CHANGED_LEVELS, SCALE, Change, Kept, difference_address
 from ui.texts import add_texts, say
 
@@ -69,10 +64,3 @@ def empty_viewer(language: str) -> str:
     return (f'<div class="viewer-empty"><svg viewBox="0 0 64 48" aria-hidden="true"><rect x="2" y="2" width="60" height="44" rx="5"/>'
             f'<path d="M32 2v44M8 38l12-14 8 9 12-17 16 22"/><circle cx="46" cy="13" r="4"/></svg>'
             f'<p>{say("viewer_empty", language)}</p><p class="small muted">{say("viewer_empty_how", language)}</p></div>')
-
-
-def data_address(image: Image.Image, longest: int = 256, quality: int = 80) -> str:
-    """A small JPEG of the picture inside an address, for what is shown for a moment only."""
-    file = io.BytesIO()
-    reduced(image, longest).save(file, "JPEG", quality=quality)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()

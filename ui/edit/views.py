@@ -17,7 +17,6 @@ from mre.errors import MreError
 from mre.imaging import open_image, reduced
 from mre.recipes import png_bytes
 from ui.pictures import MEDIA_TYPES, PictureShelf, address
-from ui.site.door import caller_of
 
 if TYPE_CHECKING:
     from ui.studio import Studio
@@ -137,7 +136,7 @@ def add_routes(app: FastAPI, studio: Studio) -> None:
 
     def answer(request: Request, key: str, tokens: tuple[str, ...], make) -> Response:
         pictures = [shelf.get(token) for token in tokens]
-        if not all(picture and shelf.may_read(picture, caller_of(studio, request)) for picture in pictures):
+        if not all(picture and shelf.may_read(picture, studio.caller(request)) for picture in pictures):
             return Response("This picture is gone: pictures are deleted when their tab closes.", status_code=404, media_type="text/plain")
         with one_at_a_time:
             if (kept := shelf.get(made.get(key, ""))) is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import gradio as gr
 
@@ -12,6 +13,9 @@ from mre.editors.editor import EditResult
 from mre.recipes import Recipe
 from ui.edit.views import Change, Kept
 from ui.pictures import PictureShelf
+
+if TYPE_CHECKING:
+    from ui.studio import Studio
 
 MOST_ENTRIES = 24
 
@@ -36,7 +40,7 @@ class Entry:
 
 
 @dataclass(eq=False)
-class Visit:
+class EditVisit:
     """The session's edits, the one that runs, and the pictures to remove when the tab closes."""
 
     shelf: PictureShelf
@@ -70,10 +74,14 @@ class Visit:
         self.shelf.drop_owner(self.id)
 
 
-def forget_session(page: gr.Blocks, session: str | None) -> None:
-    """Drop what Gradio keeps of a session that is over: a copy of the page's settings, half a megabyte, which it would keep for good."""
-    page.state_holder.session_data.pop(session, None)
-    page.state_holder.time_last_used.pop(session, None)
+def visit_of(studio: Studio, visit: EditVisit | None, request: gr.Request) -> EditVisit:
+    """The visitor's own visit; a new one for whoever has none yet."""
+    if visit is None or visit.closed:
+        visit = EditVisit(studio.shelf)
+        studio.shelf.reserve(visit.id, studio.caller(request))
+    if request and request.session_hash:
+        studio.visits[request.session_hash] = visit
+    return visit
 
 
 def file_name(result: EditResult) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
@@ -15,8 +15,10 @@ from mre.errors import MreError
 from ui.chips import PICK, chips_html
 from ui.edit.examples import Example, example_of
 from ui.edit.suggestions import suggestions
-from ui.studio import Studio
 from ui.texts import add_texts, language_of, say
+
+if TYPE_CHECKING:
+    from ui.studio import Studio
 
 SHOWN_WORDS, SHOWN_WORD, SHOWN_REST = 8, 24, 60     # how much of what was typed is said again
 TEXTS = {

@@ -23,13 +23,14 @@ from mre.study.intake import StudyFaults, unpacked
 from mre.study.participants import forget_ids, participants
 from mre.study.simulate import Crowd, simulate
 from mre.study.table import study_table
+from ui.notices import note
 from ui.research import people as people_view
 from ui.research import view
-from ui.research import words as research_words  # noqa: F401 (makes the texts known)
-from ui.research.files import add_routes  # noqa: F401 (the app adds a tab's routes)
 from ui.research.jobs import Job, Jobs
-from ui.texts import language_of, say, t
+from ui.research.words import TEXTS
+from ui.texts import add_texts, language_of, say, t
 
+add_texts(TEXTS)
 title = t("tab_research")
 REFRESH_SECONDS = 20
 EDITS_FILE = "edits.csv"
@@ -42,7 +43,7 @@ MOVES = {"start": ("draft", "paused"), "pause": ("running",), "close": ("draft",
 
 def build(studio) -> None:
     """Draw the tab."""
-    desk = Desk(studio)
+    handlers = ResearchHandlers(studio)
     with gr.Column(elem_id="research"):
         if not studio.access.enabled:
             gr.Markdown(t("res_open"), elem_id="open-note", elem_classes="muted small")
@@ -89,43 +90,43 @@ def build(studio) -> None:
             with gr.Tab(t("res_tab_design")):
                 simulated, simulate_go, power_inputs, power_table = _design_form()
             with gr.Tab(t("res_tab_invite")):
-                _invitation_form(studio, desk, chosen)
+                _invitation_form(studio, handlers, chosen)
     shown = [summary, people, who, skipped, took_part, methods, downloads, *buttons.values()]
     lists = [chosen, *shown]
     private = {"api_visibility": "private"}
     quiet = private | {"show_progress": "hidden"}
-    refresh.click(desk.lists, chosen, lists, **private)
-    gr.on([refresh.click, gr.context.Context.root_block.load], desk.folders, None, new["folder"], **quiet)
-    chosen.change(desk.show, chosen, shown, **quiet)
+    refresh.click(handlers.lists, chosen, lists, **private)
+    gr.on([refresh.click, gr.context.Context.root_block.load], handlers.folders, None, new["folder"], **quiet)
+    chosen.change(handlers.show, chosen, shown, **quiet)
     chosen.input(lambda: ("", "", ""), None, [agreement, table, said], **quiet)       # they spoke of another study
-    gr.Timer(REFRESH_SECONDS).tick(desk.show, chosen, shown, **quiet)
-    gr.context.Context.root_block.load(desk.lists, chosen, lists, **private)
+    gr.Timer(REFRESH_SECONDS).tick(handlers.show, chosen, shown, **quiet)
+    gr.context.Context.root_block.load(handlers.lists, chosen, lists, **private)
     for name in ("start", "pause"):
-        buttons[name].click(desk.mover(name), chosen, [said, *shown], **private)
+        buttons[name].click(handlers.mover(name), chosen, [said, *shown], **private)
     buttons["close"].click(lambda: gr.update(visible=True), None, sure, **quiet)
     for button in (close, cancel):
         button.click(lambda: gr.update(visible=False), None, sure, **quiet)
-    close.click(desk.mover("close"), chosen, [said, *shown], **private)
-    exclude.click(desk.exclude, [chosen, who, reason], [said, *shown], **private)
-    recollect.click(desk.recollect, [chosen, who], [said, *shown], **private)
-    include.click(desk.include, [chosen, who], [said, *shown], **private)
-    go_on.click(desk.let_continue, [chosen, who], [said, *shown], **private)
-    forget.click(desk.forget, chosen, [said, *shown], **private)
-    gr.on([chosen.change, *(box.change for box in pay[:-1])], desk.pay_links, [chosen, *pay[:-1]], pay[-1], **quiet)
-    compute.click(desk.agreement, chosen, agreement, **private)
-    make_table.click(desk.table, chosen, table, **private)
+    close.click(handlers.mover("close"), chosen, [said, *shown], **private)
+    exclude.click(handlers.exclude, [chosen, who, reason], [said, *shown], **private)
+    recollect.click(handlers.recollect, [chosen, who], [said, *shown], **private)
+    include.click(handlers.include, [chosen, who], [said, *shown], **private)
+    go_on.click(handlers.let_continue, [chosen, who], [said, *shown], **private)
+    forget.click(handlers.forget, chosen, [said, *shown], **private)
+    gr.on([chosen.change, *(box.change for box in pay[:-1])], handlers.pay_links, [chosen, *pay[:-1]], pay[-1], **quiet)
+    compute.click(handlers.agreement, chosen, agreement, **private)
+    make_table.click(handlers.table, chosen, table, **private)
     running = [job, said, look]
-    create.click(desk.create, list(new.values()), running, **private)
-    imported.upload(desk.bring_back, [new["name"], imported], [*running, imported], **private)
-    look.tick(desk.look, [job, chosen], [*running, *lists], **quiet)
-    gr.context.Context.root_block.load(desk.running, None, running, **quiet)
-    simulate_go.click(desk.simulate, [chosen, simulated], [said, *lists], concurrency_limit=1, **private)
-    gr.on([*(box.change for box in power_inputs), gr.context.Context.root_block.load], desk.power, power_inputs, power_table,
+    create.click(handlers.create, list(new.values()), running, **private)
+    imported.upload(handlers.bring_back, [new["name"], imported], [*running, imported], **private)
+    look.tick(handlers.look, [job, chosen], [*running, *lists], **quiet)
+    gr.context.Context.root_block.load(handlers.running, None, running, **quiet)
+    simulate_go.click(handlers.simulate, [chosen, simulated], [said, *lists], concurrency_limit=1, **private)
+    gr.on([*(box.change for box in power_inputs), gr.context.Context.root_block.load], handlers.power, power_inputs, power_table,
           trigger_mode="always_last", **quiet)
 
 
 def _new_study_form() -> tuple[dict[str, Any], gr.Button, gr.File]:
-    """Fields by the name that `Desk.create` knows them under, in its order; the button; and the file to bring back."""
+    """Fields by the name that `ResearchHandlers.create` knows them under, in its order; the button; and the file to bring back."""
     default = StudyDesign()
     gr.Markdown(t("res_new_about"), elem_classes="muted small")
     new: dict[str, Any] = {}
@@ -198,7 +199,7 @@ def _design_form() -> tuple[gr.Number, gr.Button, list[gr.Number], gr.HTML]:
     return simulated, go, boxes, gr.HTML(elem_id="power-table")
 
 
-def _invitation_form(studio, desk: Desk, chosen: gr.Dropdown) -> None:
+def _invitation_form(studio, handlers: ResearchHandlers, chosen: gr.Dropdown) -> None:
     gr.Markdown(t("res_invite_about"), elem_classes="muted small")
     if not studio.access.enabled:
         gr.Markdown(t("res_plain_link"), elem_classes="muted small")
@@ -206,10 +207,10 @@ def _invitation_form(studio, desk: Desk, chosen: gr.Dropdown) -> None:
         count = gr.Number(10, label=t("res_links_count"), precision=0, minimum=0, maximum=MAX_LINKS, min_width=140)
         go = gr.Button(t("res_make_links"), elem_id="invite-go", min_width=120, size="sm")
     links = gr.Textbox(label=t("res_links"), lines=8, buttons=["copy"], interactive=False, elem_id="invite-links")
-    go.click(desk.invite, [chosen, count], links, api_visibility="private")
+    go.click(handlers.invite, [chosen, count], links, api_visibility="private")
 
 
-class Desk:
+class ResearchHandlers:
     """Handlers of the tab: widget values into calls, results into what widgets show."""
 
     def __init__(self, studio) -> None:
@@ -266,34 +267,34 @@ class Desk:
             language = language_of(request)
             study = self._tried(lambda: getattr(studies, move)(self.store, self._chosen(name, language), by=self._by(request)))
             told = say("res_state_said", language, name=study.name, state=say(f"res_{study.state}", language))
-            return [view.good(told), *self.show(name, request)]
+            return [note(told), *self.show(name, request)]
         return move_study
 
     def exclude(self, name: str | None, who: str | None, reason: str | None, request: gr.Request) -> list:
         language = language_of(request)
         self._tried(lambda: studies.exclude(self.store, self._chosen(name, language), who or "", reason or "", by=self._by(request)))
-        return [view.good(say("res_exclude_said", language, who=who)), *self.show(name, request)]
+        return [note(say("res_exclude_said", language, who=who)), *self.show(name, request)]
 
     def include(self, name: str | None, who: str | None, request: gr.Request) -> list:
         language = language_of(request)
         found = self._tried(lambda: studies.include(self.store, self._chosen(name, language), who or "", by=self._by(request)))
-        return [view.good(say("res_include_said", language, who=who, counted=found.counted, surplus=found.surplus)),
+        return [note(say("res_include_said", language, who=who, counted=found.counted, surplus=found.surplus)),
                 *self.show(name, request)]
 
     def recollect(self, name: str | None, who: str | None, request: gr.Request) -> list:
         language = language_of(request)
         count = self._tried(lambda: studies.recollect(self.store, self._chosen(name, language), who or "", by=self._by(request)))
-        return [view.good(say("res_recollect_said", language, who=who, count=count)), *self.show(name, request)]
+        return [note(say("res_recollect_said", language, who=who, count=count)), *self.show(name, request)]
 
     def let_continue(self, name: str | None, who: str | None, request: gr.Request) -> list:
         language = language_of(request)
         self._tried(lambda: studies.let_continue(self.store, self._chosen(name, language), who or "", by=self._by(request)))
-        return [view.good(say("res_continue_said", language, who=who)), *self.show(name, request)]
+        return [note(say("res_continue_said", language, who=who)), *self.show(name, request)]
 
     def forget(self, name: str | None, request: gr.Request) -> list:
         language = language_of(request)
         count = self._tried(lambda: forget_ids(self.store, self._chosen(name, language), by=self._by(request)))
-        return [view.good(say("res_forget_said", language, count=count)), *self.show(name, request)]
+        return [note(say("res_forget_said", language, count=count)), *self.show(name, request)]
 
     def pay_links(self, name: str | None, amount: float | None, per_screen: float | None, reject: bool, request: gr.Request) -> str:
         return people_view.pay_links(name, amount or 0, per_screen or 0, reject, language_of(request)) if name else ""
@@ -360,11 +361,11 @@ class Desk:
             return [gr.skip(), view.job(job, language), *[gr.skip()] * (9 + len(MOVES))]
         told, lists = gr.skip(), [gr.skip()] * (8 + len(MOVES))
         if job is not None and job.study:
-            told = view.good(say({"import": "res_imported", "create": "res_created"}[job.kind], language, name=job.study))
+            told = note(say({"import": "res_imported", "create": "res_created"}[job.kind], language, name=job.study))
             lists = self.lists(job.study, request)
         elif job is not None:
             told = (view.faults(job.error.faults, language) if isinstance(job.error, StudyFaults) else
-                    view.bad(self.studio.trouble(job.error)))
+                    note(self.studio.trouble(job.error), "bad", role="alert"))
         return [None, told, gr.Timer(active=False), *lists]
 
     def simulate(self, name: str | None, annotators: float | None, request: gr.Request, progress=gr.Progress()) -> list:
@@ -395,7 +396,7 @@ class Desk:
             return [view.faults(error.faults, language), *[gr.skip()] * (8 + len(MOVES))]
         except MreError as error:
             raise self.studio.error(error) from error
-        return [view.good(say(told, language, name=study.name)), *self.lists(study.name, request)]
+        return [note(say(told, language, name=study.name)), *self.lists(study.name, request)]
 
     def _chosen(self, name: str | None, language: str) -> str:
         if not name:

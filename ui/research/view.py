@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pandas as pd
@@ -15,11 +16,15 @@ from mre.study.coverage import Coverage
 from mre.study.simulate import power
 from mre.study.studies import Study
 from mre.study.table import FORMS as TABLE_FORMS
-from ui.edit.run import bar
 from ui.names import perspective_names
-from ui.research.jobs import Job
-from ui.studio import without_paths
-from ui.texts import say
+from ui.notices import bar, note, without_paths
+from ui.research.words import TEXTS
+from ui.texts import add_texts, say
+
+if TYPE_CHECKING:
+    from ui.research.jobs import Job
+
+add_texts(TEXTS)
 
 MOST_FAULTS = 500
 POWER_ITEMS, POWER_PEOPLE = (80, 160, 280, 560), (1, 3, 5, 10)
@@ -155,14 +160,6 @@ def job(job: Job, language: str) -> str:
     return bar(words, job.done / job.total if job.total else None)
 
 
-def bad(text: str) -> str:
-    return f'<p class="notice bad" role="alert">{escaped(text)}</p>'
-
-
-def good(text: str) -> str:
-    return f'<p class="notice plain" role="status">{escaped(text)}</p>'
-
-
 def nothing_yet(language: str) -> str:
     return nothing("res_none", language)
 
@@ -174,7 +171,7 @@ def escaped(value: object) -> str:
 
 
 def nothing(key: str, language: str) -> str:
-    return f'<p class="notice plain">{escaped(say(key, language))}</p>'
+    return note(say(key, language))
 
 
 def number(value: float | None, digits: int = 2) -> str:

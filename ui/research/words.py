@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from ui.texts import add_texts
-
 TEXTS = {
     "tab_research": ("Research", "研究"),
     "res_open": ("This studio was started without `--auth`: whoever reaches this page can use all tabs, this one too. Start it with "
@@ -186,4 +184,3 @@ TEXTS = {
     "res_links_count": ("Personal links", "个人链接数"), "res_make_links": ("Make links", "生成链接"), "res_links": ("Links", "链接"),
     "res_for_many": ("For many:", "公共链接："),
 }
-add_texts(TEXTS)

@@ -1,25 +1,22 @@
 """Login, sessions and what each role may reach. Without `--auth` everything is open, as on a laptop; with it, the server refuses.
 
-Refusal happens twice: `Guard` stands before every route, and the functions of tabs that are for researchers ask again when they are
-called, because Gradio runs any function whose number is known, listed or not.
+Refusal happens twice: `Guard` stands before every route, and the page (`ui.site.door`) asks again before it calls a function of a tab
+that is for researchers, because Gradio runs any function whose number is known, listed or not.
 """
 
 from __future__ import annotations
 
-import functools
 import html
-import inspect
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from urllib.parse import quote
 
 import gradio as gr
 from fastapi import FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, RedirectResponse, Response
-from gradio.context import LocalContext
 from starlette.routing import BaseRoute, Match
 
 from mre.errors import MreError
@@ -30,7 +27,6 @@ from ui.site.login import SESSION_COOKIE, Login
 from ui.texts import add_texts, language_of, say
 
 OPEN_PATHS = ("/login", "/logout", "/join", "/study", "/favicon.ico")     # /study asks by itself, call by call
-OPEN_TABS = ("ui.edit.tab", "ui.study.tab")                             # all other tabs are for researchers
 FRESH_SECONDS = 5.0             # so soon, a session that another process has ended is over here too
 MOST_FRESH = 10_000
 SCOPE = "mre.session"           # where a request carries its session once the guard has looked
@@ -143,28 +139,21 @@ class Access:
 
     # ------------------------------------------------------------------------------------------------------------ guards
 
-    def protect(self, page: gr.Blocks, before: Iterable[int], tab) -> None:
-        """Let the functions that a tab has added to the page run for researchers alone, unless the tab is open to visitors."""
-        if not self.enabled or tab.__name__ in OPEN_TABS:
-            return
-        for number in set(page.fns) - set(before):
-            if page.fns[number].fn is not None:
-                page.fns[number].fn = self._checked(page.fns[number].fn)
-
-    def protect_routes(self, routes: list[BaseRoute], tab) -> None:
-        """Let routes that a tab has added answer researchers alone, unless the tab is open to visitors."""
-        if tab.__name__ not in OPEN_TABS:
+    def protect_routes(self, routes: list[BaseRoute], role: str) -> None:
+        """Let routes that a tab has added answer those who have its role, unless it is open to visitors."""
+        if role != "visitor":
             self._for_researchers += routes
 
-    def shows(self, tab, role: str | None) -> bool:
-        return not self.enabled or may(role, "visitor" if tab.__name__ in OPEN_TABS else "researcher")
+    def shows(self, needed: str, role: str | None) -> bool:
+        """Whether a tab that needs a role is shown to somebody who has `role`."""
+        return not self.enabled or may(role, needed)
 
-    def show_tabs(self, page: gr.Blocks, tabs: dict) -> None:
-        """Show each visitor the tabs of their role once the page is there."""
+    def show_tabs(self, page: gr.Blocks, tabs: dict[gr.Tab, str]) -> None:
+        """Show each visitor the tabs of their role once the page is there. `tabs`: the role that each needs."""
         if self.enabled:
             def show(request: gr.Request) -> list:
-                return [gr.update(visible=self.shows(tab, self.role(request))) for tab in tabs]
-            page.load(show, None, list(tabs.values()), api_visibility="private", show_progress="hidden")
+                return [gr.update(visible=self.shows(needed, self.role(request))) for needed in tabs.values()]
+            page.load(show, None, list(tabs), api_visibility="private", show_progress="hidden")
 
     def show_account(self, page: gr.Blocks) -> None:
         """Say in the masthead who is signed in, with the way out."""
@@ -179,35 +168,6 @@ class Access:
     def gradio_name(self) -> Callable[[Request], str | None] | None:
         """Gradio's own door: a name for those who may use the page, None for the others."""
         return (lambda request: self.name(request) if may(self.role(request), "visitor") else None) if self.enabled else None
-
-    def _checked(self, function: Callable) -> Callable:
-        """The function, refusing everybody but researchers when it is called."""
-        def check() -> None:
-            if self.role(LocalContext.request.get(None)) != "researcher":
-                raise gr.Error("This is for researchers; please sign in with a researcher's account.", print_exception=False)
-
-        if inspect.isasyncgenfunction(function):
-            @functools.wraps(function)
-            async def checked(*args, **kwargs):
-                check()
-                async for value in function(*args, **kwargs):
-                    yield value
-        elif inspect.iscoroutinefunction(function):
-            @functools.wraps(function)
-            async def checked(*args, **kwargs):
-                check()
-                return await function(*args, **kwargs)
-        elif inspect.isgeneratorfunction(function):
-            @functools.wraps(function)
-            def checked(*args, **kwargs):
-                check()
-                yield from function(*args, **kwargs)
-        else:
-            @functools.wraps(function)
-            def checked(*args, **kwargs):
-                check()
-                return function(*args, **kwargs)
-        return checked
 
     def refusal(self, request: Request) -> Response | None:
         """The answer to a request that is not allowed, or None."""

@@ -16,7 +16,6 @@ from gradio.state_holder import SessionState
 from PIL import Image
 
 from mre.errors import MreError
-from ui.edit.visit import forget_session
 from ui.site.door import MARK, Page
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ def answer_agents(studio: Studio, page: Page) -> None:
         except gr.Error as error:
             raise RuntimeError(error.message) from None          # its `str` is in quotation marks
         finally:
-            forget_session(page, session)
+            page.forget_session(session)
             studio.uploads.drop_session(session)
         root = get_root_url(request, tools.get_route_path(request), tools.root_path)
         return tools.postprocess_output_data(tools.pop_returned_state(function.outputs, output["data"]), root)

@@ -1,4 +1,6 @@
-"""The one door between Gradio and the studio's functions: no function sees a file that its session has not uploaded.
+"""The one door between Gradio and the studio's functions: no function sees a file that its session has not uploaded, or runs for
+somebody who lacks its role. All that replaces a part of Gradio's page or components is here, written for Gradio 6.31; its routes are in
+`ui.site.gate`, its tools for agents in `ui.site.agents`.
 
 Gradio 6.31 asks whether an input file was uploaded only when `Blocks.launch` was called; a page that is mounted on an application, as
 ours is, is never asked (`processing_utils._check_allowed`). Here every call of every function passes `Page.process_api`, by whatever
@@ -9,14 +11,16 @@ On the way out, files are named by their tokens; a file that is no upload does n
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
 import anyio
 import gradio as gr
-from gradio.data_classes import FileData
+from gradio.data_classes import FileData, ImageData
 
-from ui.site.uploads import Caller, NotUploaded, Upload, Uploads, UploadTooLarge, file_address, visit_of
+from ui.site.uploads import Caller, NotUploaded, Upload, Uploads, UploadTooLarge, file_address
 from ui.texts import add_texts, language_of, say
 
 DEEPEST = 32
@@ -26,23 +30,45 @@ TEXTS = {
     "not_uploaded": ("This is not a file that was uploaded in this session; please upload it first.",
                      "这不是本次会话中上传的文件，请先上传。"),
     "not_your_session": ("This session is somebody else's; please reload the page.", "这是他人的会话，请刷新页面。"),
+    "for_researchers": ("This is for researchers; please sign in with a researcher's account.",
+                        "此功能仅供研究者使用，请用研究者账号登录。"),
 }
 add_texts(TEXTS)
 _caller: ContextVar[Caller] = ContextVar("caller")
 
 
 class Page(gr.Blocks):
-    """Gradio's page, whose functions get files of their own session only."""
+    """Gradio's page, whose functions get files of their own session only, and run for those alone who have the role."""
 
     def __init__(self, studio: Any, **options: Any) -> None:
         super().__init__(**options)
         self._studio = studio
+        self._roles: dict[int, str] = {}         # what functions need, by number; the others are open to all who may see the page
+
+    @contextmanager
+    def functions_for(self, role: str) -> Iterator[None]:
+        """The functions added inside are for those who have this role. Gradio runs any function whose number is known, listed or not."""
+        before = set(self.fns)
+        yield
+        self._roles |= dict.fromkeys(set(self.fns) - before, role)
+
+    def open(self) -> None:
+        """Say that the page is served: Gradio 6.31 says so in `launch`, and asks whether files were uploaded only of such a page."""
+        self.has_launched = self.is_running = True
+
+    def forget_session(self, session: str | None) -> None:
+        """Drop what Gradio 6.31 keeps of a session that is over, half a megabyte, and would keep for good."""
+        self.state_holder.session_data.pop(session, None)
+        self.state_holder.time_last_used.pop(session, None)
 
     async def process_api(self, block_fn: Any, inputs: list[Any], state: Any = None, request: Any = None, **options: Any) -> dict[str, Any]:
         asking = request[0] if isinstance(request, list) and request else request
-        caller = caller_of(self._studio, asking)
+        caller = self._studio.caller(asking)
         if not self._studio.uploads.holds_session(caller):
             raise gr.Error(say("not_your_session", language_of(asking)), print_exception=False)
+        number = block_fn if isinstance(block_fn, int) else block_fn._id
+        if not self._studio.access.shows(self._roles.get(number, "visitor"), self._studio.access.role(asking)):
+            raise gr.Error(say("for_researchers", language_of(asking)), print_exception=False)
         before = _caller.set(caller)
         try:
             return await super().process_api(block_fn, inputs, state=state, request=request, **options)
@@ -107,7 +133,7 @@ def _named(value: Any, uploads: Uploads) -> Any:
     if not (isinstance(value.get("path"), str) and "meta" in value):
         return {key: _named(item, uploads) for key, item in value.items()}
     if value.get("is_stream") and value["path"] == value.get("url"):
-        return value                             # an address of ours, not a file (`edit_programs.as_address`)
+        return value                             # an address of ours, not a file (`address_field`)
     if (upload := uploads.at(value["path"])) is None:
         raise RuntimeError(f"{value['path']} is no upload; a function that returns a file returns `Uploads.put(...).file`")
     return value | {"path": upload.address, "url": file_address(upload), "orig_name": upload.file.name}
@@ -124,17 +150,39 @@ def _holds_files(model: type) -> bool:
     return "gradio.FileData" in str(model.model_json_schema())
 
 
-def caller_of(studio: Any, request: Any) -> Caller:
-    """Who a request comes from: one of Gradio's, or of the application's."""
-    inner = getattr(request, "request", request)
-    if inner is None or not hasattr(inner, "cookies"):
-        return NOBODY
-    session = (studio.access.session(inner) or {}) if studio.access.enabled else {}
-    return Caller(str(session.get("account") or session.get("digest") or ""), visit_of(inner),
-                  None if inner is request else request.session_hash)
+# ------------------------------------------------------------------------------------------------------------------ components
+
+# Gradio has no setting for how a component reads its value, and writes a `.pyi` file beside every module that derives one from its own.
+
+def photo_field(**options: Any) -> gr.Image:
+    """An image field whose handlers get the path of the file as it was sent, for `mre.imaging.open_image` to read: Gradio would decode
+    it, however large, and hand on a file of its own without the recipe inside."""
+    field = gr.Image(type="filepath", format="png", image_mode=None, **options)
+    field.preprocess = _path_as_sent
+    return field
+
+
+def _path_as_sent(payload: ImageData | None) -> str | None:
+    """Where the upload lies: `admit` has looked up whose it is."""
+    return payload.path if payload else None
+
+
+def score_slider(**options: Any) -> gr.Slider:
+    """A slider, its value unchecked: Gradio's own message names no field. It is checked where all settings are, by name."""
+    slider = gr.Slider(**options)
+    slider.preprocess = lambda payload: payload
+    return slider
+
+
+def address_field(**options: Any) -> gr.File:
+    """A file field that shows the address of a picture on the shelf, and not a file that Gradio would copy and whose place on the server
+    it would tell. Told that the address is a stream, Gradio passes it on as it is, and its clients fetch it as it is."""
+    field = gr.File(**options)
+    field.postprocess = lambda address: address and FileData(path=address, orig_name="edited.png", is_stream=True)
+    return field
 
 
 def keep_as_input(studio: Any, data: bytes, name: str, request: gr.Request | None) -> str:
     """Make bytes of the studio (a result, an example) a file of the session that asks, to be shown in a file field. Returns its path."""
-    upload: Upload = studio.uploads.put(data, name, caller_of(studio, request))
+    upload: Upload = studio.uploads.put(data, name, studio.caller(request))
     return str(upload.file)

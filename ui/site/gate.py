@@ -22,7 +22,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mre.imaging import MAX_BYTES
 from ui.site.cookies import set_cookie
-from ui.site.door import caller_of
 from ui.site.uploads import COOKIE, MOST_BYTES, PREFIX, Caller, NotUploaded, Uploads, visit_of
 
 UPLOAD_PATH = "/gradio_api/upload"
@@ -68,7 +67,7 @@ class Gate:
         if (found := SESSION_PATH.fullmatch(path)) is None:
             return True
         session = found[1] or parse_qs(scope["query_string"].decode("latin-1")).get("session_hash", [""])[0]
-        caller = caller_of(self.studio, Request(scope))
+        caller = self.studio.caller(Request(scope))
         return self.studio.uploads.holds_session(Caller(caller.identity, caller.visit, session or None))
 
 
@@ -111,7 +110,7 @@ def add_routes(app: FastAPI, studio: Any) -> None:
 
     @app.post(UPLOAD_PATH, include_in_schema=False, max_body_size=max(MOST_BYTES.values()) + FORM_BYTES)
     async def upload(request: Request, upload_id: str | None = None) -> Response:
-        caller, fresh = caller_of(studio, request), request.scope.get("new_visit")
+        caller, fresh = studio.caller(request), request.scope.get("new_visit")
         most = MOST_BYTES["researcher" if studio.access.role(request) == "researcher" else "visitor"]
         upload_id = upload_id if upload_id and len(upload_id) <= 64 else None
         if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
@@ -149,7 +148,7 @@ def add_routes(app: FastAPI, studio: Any) -> None:
         try:
             if not value.startswith(PREFIX):
                 raise NotUploaded
-            found = studio.uploads.find(value, caller_of(studio, request))
+            found = studio.uploads.find(value, studio.caller(request))
         except NotUploaded:
             return PlainTextResponse("This file was not uploaded here.", status_code=404, headers=headers)
         shown = SHOWN_TYPES.get(found.file.suffix.lower())

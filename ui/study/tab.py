@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import gradio as gr
 
-from ui.study.pages.routes import add_routes
 from ui.texts import add_texts, t
-
-__all__ = ["add_routes", "build", "title"]
 
 add_texts({
     "tab_study": ("Study", "人工评测"),

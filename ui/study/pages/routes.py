@@ -37,7 +37,7 @@ log = logging.getLogger("mre.study")
 
 def add_routes(app: FastAPI, studio) -> None:
     """Mount the annotator's pages under /study."""
-    desk = Desk(studio)
+    pages = StudyPages(studio)
 
     @app.get("/study")
     @app.get("/study/")
@@ -51,14 +51,14 @@ def add_routes(app: FastAPI, studio) -> None:
 
     @app.get("/study/p/{public_id}/{token}")
     def picture(public_id: str, token: str, request: Request) -> Response:
-        return desk.picture(request, public_id, token)
+        return pages.picture(request, public_id, token)
 
     @app.post("/study/api/{action}")
     async def api(action: str, request: Request) -> Response:
-        return await desk.call(action, request)
+        return await pages.call(action, request)
 
 
-class Desk:
+class StudyPages:
     """Answers the annotator's browser."""
 
     def __init__(self, studio) -> None:
