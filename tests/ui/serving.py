@@ -18,9 +18,9 @@ BROWSER_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networki
 
 
 @contextmanager
-def served(app: FastAPI) -> Iterator[str]:
-    """The address of the app while it is served."""
-    listener = socket.create_server(("127.0.0.1", 0))
+def served(app: FastAPI, listener: socket.socket | None = None) -> Iterator[str]:
+    """The address of the app while it is served, on the given socket or one of its own."""
+    listener = listener or socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(configured(app))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()

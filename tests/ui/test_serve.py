@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from tests.conftest import ROOT
 from tests.ui.serving import served
@@ -195,3 +196,20 @@ def test_a_client_that_reads_nothing_of_its_answer_is_ended(hasty):
             while part := raw.recv(100_000):
                 told += len(part)
         assert told < 20_000_000
+
+
+def test_short_answers_do_not_wait_for_a_delayed_acknowledgement(tmp_path, monkeypatch):
+    """On sockets bound as the program binds its own, and as the tests do."""
+    from app import listen
+    options = []
+    real = serve.PatientProtocol.connection_made
+
+    def made(self, transport):
+        real(self, transport)
+        options.append(transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+    monkeypatch.setattr(serve.PatientProtocol, "connection_made", made)
+    for listener in (listen("127.0.0.1", None), socket.create_server(("127.0.0.1", 0))):
+        with served(FastAPI(), listener) as url:
+            assert httpx.get(url).status_code == 404
+    assert len(options) == 2
+    assert all(options)
