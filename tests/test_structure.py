@@ -51,7 +51,8 @@ def test_statistics_read_tables_and_never_the_database():
         assert "from mre.study" not in text.replace("from mre.study.cells import", ""), path
 
 
-BY_OTHERS = {"psycopg", "tensorboard", "pytest-timeout", "ruff"}      # a database URL, torch's log writer, pytest and .ci/run use these
+# a database URL, torch's log writer, pytest and .ci/run use these
+BY_OTHERS = {"psycopg", "tensorboard", "pytest-timeout", "pytest-xdist", "ruff"}
 
 
 def declared(*files: str) -> set[str]:
