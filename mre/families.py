@@ -17,6 +17,20 @@ PACKAGES = ("mre.embedded",)
 
 
 @dataclass(frozen=True)
+class Known:
+    """A model that has a short name: what to say of it, and where it leads."""
+
+    title: str
+    limits: str
+    folder: str = ""                # of weights that ship, in the assets
+    hub_id: str = ""
+    subfolder: str | None = None
+    build: str = ""                 # MODULE:NAME of what makes it with random weights
+    defaults: Mapping[str, Any] = field(default_factory=dict)       # of a model without a folder: what its index would say
+    digest: str | None = None       # and its digest
+
+
+@dataclass(frozen=True)
 class Family:
     """What a family of models brings. Functions and classes are named as MODULE:NAME."""
 
@@ -27,6 +41,9 @@ class Family:
     presets: str = ""               # of training: name -> settings
     training_example: str = ""      # a command line
     loss_term: str = ""             # a LossTerm that every objective takes along
+    models: str = ""                # short names -> Known
+    capabilities: str = ""          # (scores: bool, texts: bool) -> Capabilities of a model that reads these parts of a reward
+    vocabulary: str = ""            # name -> Vocabulary of the model
 
 
 @lru_cache(maxsize=1)
@@ -69,6 +86,19 @@ def training_presets() -> dict[str, dict[str, Any]]:
 def loss_terms() -> list[type]:
     """What families add to an objective: classes that are made with the config of a run."""
     return [named(family.loss_term) for family in families() if family.loss_term]
+
+
+def known_models() -> dict[str, Known]:
+    """Models of the families that have a short name."""
+    return {name: known for family in families() if family.models for name, known in named(family.models).items()}
+
+
+def family_of(name: str, unet: str | None) -> Family | None:
+    """The family of the model with this short name, or with a U-Net of this class; none for other models."""
+    for family in families():
+        if (family.models and name in named(family.models)) or str(unet) in family.parts.get("unet", {}):
+            return family
+    return None
 
 
 def named(place: str) -> Any:

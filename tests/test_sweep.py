@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mre.editors.pipeline_info import EMBEDDED, FULL_SIZE
+from mre.editors.pipeline_info import FULL_SIZE
 from mre.editors.settings import MAX_SEED, EditSettings
+from mre.embedded.names import EMBEDDED
 from mre.errors import EditStopped, RewardError, SettingsError
 from mre.sweep import Axis, Sweep, SweepError, contact_sheet, to_csv
 from tests.fake_editing import fake_editor

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mre.editors.editor import EditorInfo
-from mre.editors.pipeline_info import ABOUT
+from mre.models.zoo import KNOWN
 from mre.rewards import EDIT_TYPES, PERSPECTIVES
 from ui.texts import add_texts, say
 
@@ -18,7 +18,7 @@ LIMITS = {     # in English they stand with the models
     "insp2p": "适用于任何照片，512 像素；未加载安全检查器。它不懂奖励：滑块不起作用。",
     "reward-insp2p": "适用于任何照片，512 像素；未加载安全检查器。"}
 add_texts(TEXTS)
-add_texts({f"limits_{name}": (ABOUT[name].limits, chinese) for name, chinese in LIMITS.items()})
+add_texts({f"limits_{name}": (KNOWN[name].limits, chinese) for name, chinese in LIMITS.items() if name in KNOWN})
 
 
 def perspective_names(language: str) -> dict[str, str]:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from mre.editors.editor import EditorInfo
     from mre.editors.settings import EditSettings
 
+MOST_AT_ONCE = 256            # pictures; what fits in memory is for whoever asks for a batch
+
 
 @dataclass(frozen=True)
 class Capabilities:

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from mre.editors import pipeline_info
 from mre.editors.editor import Editor
 from mre.editors.local_editor import EditorOptions
 from mre.editors.pipeline_editor import PipelineEditor
 from mre.errors import ModelError
+from mre.models import zoo
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class EditorKind:
 
 
 KINDS = [
-    EditorKind(", ".join(name for name in pipeline_info.ABOUT if name != "tiny-untrained"), lambda name: name in pipeline_info.ABOUT,
+    EditorKind(", ".join(name for name in zoo.KNOWN if not zoo.is_built(name)), lambda name: name in zoo.KNOWN,
                PipelineEditor, by_recipe=True),
     EditorKind("a folder or a hub id", lambda name: True, PipelineEditor),
 ]

@@ -13,4 +13,7 @@ FAMILY = Family(
     presets="mre.embedded.settings:PRESETS",
     training_example="python train.py --preset tiny --out runs/tiny --max-minutes 60",
     loss_term="mre.embedded.masks:ChangeMasks",
+    models="mre.embedded.names:MODELS",
+    capabilities="mre.embedded.names:capabilities",
+    vocabulary="mre.embedded.names:vocabulary",
 )

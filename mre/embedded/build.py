@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import torch
 from diffusers import DDIMScheduler
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from mre.data.scenes import vocabulary
 from mre.embedded.gated import GatedRewardUNet
+from mre.embedded.names import UNTRAINED
 from mre.embedded.patch_autoencoder import PatchAutoencoder
+from mre.embedded.settings import SETTINGS
 from mre.embedded.tokenizer import word_tokenizer
 from mre.pipeline import RewardEditPipeline
 
@@ -19,8 +22,7 @@ PATCH_SIZE = 8
 WIDTH = (80, 128, 192)      # channels of the U-Net's levels, at 16, 8 and 4 cells a side
 TEXT_WIDTH, TEXT_LAYERS, TEXT_TOKENS = 160, 3, 40
 HEADS = 4
-STEPS = 1                   # more add nothing but mottle: the network predicts the picture itself
-SETTINGS = {"default_steps": STEPS, "default_guidance_scale": 1.0, "default_image_guidance_scale": 1.0, "size_rule": "fit"}
+UNTRAINED_SEED = 0
 LATENT_SCALE = 2.0          # pixels in [-1, 1] have a standard deviation near 1/2
 
 
@@ -53,3 +55,13 @@ def build_pipeline(*, width: Sequence[int] = WIDTH, words: Iterable[str] | None 
                               timestep_spacing="trailing")      # trailing: the first step sees pure noise, as in training
     return RewardEditPipeline(vae=PatchAutoencoder(PATCH_SIZE, LATENT_SCALE), text_encoder=text_encoder, tokenizer=tokenizer, unet=unet,
                               scheduler=scheduler, native_size=native_size, **SETTINGS)
+
+
+def untrained_pipeline() -> RewardEditPipeline:
+    """A small embedded editor with random weights, the same each time, in which instruction, reward and seed all leave a trace."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(UNTRAINED_SEED)
+        pipeline = build_pipeline(width=(32, 48, 64), reward_init="released", **UNTRAINED)
+        torch.nn.init.normal_(pipeline.unet.conv_out.weight, std=0.05)       # zero otherwise: it would give every picture back
+    pipeline.unet.eval(), pipeline.text_encoder.eval(), pipeline.vae.eval()
+    return pipeline

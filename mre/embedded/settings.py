@@ -9,6 +9,8 @@ from mre.errors import SettingsError
 from mre.settings import Settings, setting
 
 FRESH = "embedded"          # init_from: an untrained small editor, built from the config
+STEPS = 1                   # more add nothing but mottle: the network predicts the picture itself
+SETTINGS = {"default_steps": STEPS, "default_guidance_scale": 1.0, "default_image_guidance_scale": 1.0, "size_rule": "fit"}
 
 
 @dataclass(frozen=True)

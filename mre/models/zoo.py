@@ -1,4 +1,4 @@
-"""Names -> weights of our pipelines: the embedded models, the public ones, any folder, any hub id. Importing this loads no torch.
+"""Names -> weights of our pipelines: those of the families, the public ones, any folder or hub id. Importing this loads no torch.
 
 Nothing is fetched unless a public model is asked for by its name or hub id and is not on this machine yet.
 """
@@ -6,12 +6,12 @@ Nothing is fetched unless a public model is asked for by its name or hub id and 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mre.errors import ModelError
+from mre.families import Known, known_models, named
 
 if TYPE_CHECKING:
     import torch
@@ -19,22 +19,15 @@ if TYPE_CHECKING:
     from mre.pipeline import RewardEditPipeline
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
-UNTRAINED, UNTRAINED_SEED = {"native_size": 64}, 0
 
 
-@dataclass(frozen=True)
-class Known:
-    """Where a short name leads; nowhere: it is made with random weights."""
-
-    folder: str = ""            # of the embedded models, in the assets
-    hub_id: str = ""
-    subfolder: str | None = None
-
-
+ANY_PHOTO = "Made for photographs of any kind, at 512 pixels; its safety checker is not loaded."
 KNOWN = {
-    "tiny": Known(folder="tiny"), "tiny-baseline": Known(folder="tiny-baseline"), "tiny-untrained": Known(),
-    "insp2p": Known(hub_id="timbrooks/instruct-pix2pix"),
-    "reward-insp2p": Known(hub_id="Gstar666/Reward-InsPix2Pix", subfolder="stage2_reward_instruct_pix2pix"),
+    **known_models(),
+    "insp2p": Known("InstructPix2Pix", ANY_PHOTO + " It knows no rewards: the sliders have no effect.",
+                    hub_id="timbrooks/instruct-pix2pix"),
+    "reward-insp2p": Known("Reward-InstructPix2Pix", ANY_PHOTO, hub_id="Gstar666/Reward-InsPix2Pix",
+                           subfolder="stage2_reward_instruct_pix2pix"),
 }
 
 
@@ -48,8 +41,13 @@ def load_pipeline(name: str, device: str | torch.device | None = None, dtype: to
     with quiet_libraries():
         import torch
 
-        pipeline = _untrained_pipeline() if name == "tiny-untrained" else _read(name, dtype)
+        pipeline = named(KNOWN[name].build)() if is_built(name) else _read(name, dtype)
         return pipeline.to(device or ("cuda" if torch.cuda.is_available() else "cpu"), dtype or torch.float32)
+
+
+def is_built(name: str) -> bool:
+    """Whether the model of this name has no weights of its own: it is made with random ones."""
+    return name in KNOWN and bool(KNOWN[name].build)
 
 
 def load_starting_pipeline(name: str, **condition: Any) -> RewardEditPipeline:
@@ -88,8 +86,8 @@ def _read(name: str, dtype: torch.dtype | None, **start: Any) -> RewardEditPipel
     from mre.models.weight_files import AVAILABLE, INDEX, read_json
     from mre.pipeline import RewardEditPipeline
 
-    known = KNOWN.get(name, Known())
-    folder = _embedded_folder(name) if known.folder else find_folder(known.hub_id or name, subfolder=known.subfolder, variant=AVAILABLE)
+    known = KNOWN.get(name, Known(name, ""))
+    folder = _shipped_folder(name) if known.folder else find_folder(known.hub_id or name, subfolder=known.subfolder, variant=AVAILABLE)
     try:
         pipeline = load_pipeline(RewardEditPipeline, folder, dtype=dtype, variant=AVAILABLE, **start)
         foreign = read_json(folder / INDEX)["_class_name"] != RewardEditPipeline.__name__
@@ -100,7 +98,7 @@ def _read(name: str, dtype: torch.dtype | None, **start: Any) -> RewardEditPipel
     return pipeline
 
 
-def _embedded_folder(name: str) -> Path:
+def _shipped_folder(name: str) -> Path:
     folder = ASSETS / KNOWN[name].folder
     if not folder.is_dir():
         raise ModelError(f"the embedded model {name} is not in this copy of the program")
@@ -114,7 +112,7 @@ def local_folder(name: str) -> Path | None:
 
     known = KNOWN.get(name)
     if known is not None and known.folder:
-        return _embedded_folder(name)
+        return _shipped_folder(name)
     try:
         return find_folder(known.hub_id if known else name, subfolder=known.subfolder if known else None, variant=AVAILABLE,
                            local_files_only=True)
@@ -127,17 +125,3 @@ def local_folder(name: str) -> Path | None:
 def shortened(error: ModelError, folder: Path, name: str) -> ModelError:
     """The same error with the model's name in place of the folder's whole path, which must not be exposed."""
     return ModelError((Path(name).name or name) + str(error).removeprefix(str(folder))) if str(error).startswith(str(folder)) else error
-
-
-def _untrained_pipeline() -> RewardEditPipeline:
-    """A small embedded editor with random weights, the same each time, in which instruction, reward and seed all leave a trace."""
-    import torch
-
-    from mre.embedded.build import build_pipeline
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(UNTRAINED_SEED)
-        pipeline = build_pipeline(width=(32, 48, 64), reward_init="released", **UNTRAINED)
-        torch.nn.init.normal_(pipeline.unet.conv_out.weight, std=0.05)       # zero otherwise: it would give every picture back
-    pipeline.unet.eval(), pipeline.text_encoder.eval(), pipeline.vae.eval()
-    return pipeline

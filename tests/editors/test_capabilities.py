@@ -7,6 +7,7 @@ from mre.editors import pipeline_info
 from mre.editors.capabilities import limited, refuse_unused, unused
 from mre.editors.kinds import make_editor
 from mre.editors.settings import EditSettings
+from mre.embedded.names import EMBEDDED
 from mre.errors import SettingsError
 from mre.imaging import open_image
 from mre.models import zoo
@@ -59,7 +60,7 @@ def test_what_a_recipe_asks_for_passes_as_it_is():
 
 def test_for_programs_everything_is_plain_json():
     assert pipeline_info.FULL_SIZE.as_json()["steps"] == [1, 200]
-    assert pipeline_info.EMBEDDED.as_json()["steps"] is None
+    assert EMBEDDED.as_json()["steps"] is None
     assert pipeline_info.FULL_SIZE.as_json()["schedulers"] == ["ddim", "dpm-solver", "unipc", "euler", "euler-ancestral"]
 
 

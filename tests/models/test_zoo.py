@@ -131,6 +131,6 @@ def test_importing_the_names_loads_no_torch_and_loading_a_model_says_nothing():
 def test_an_embedded_model_is_known_as_one_in_whatever_folder(folder, tmp_path):
     """What the page and the command line say of words that it never saw is said of a model trained by a user too."""
     build_pipeline(width=(32, 48, 64), words=["red"], native_size=32).save_pretrained(tmp_path / "mine")
-    assert pipeline_info.is_embedded(str(tmp_path / "mine"))
-    assert not pipeline_info.is_embedded(str(folder)), "a reward U-Net of the full kind"
-    assert not pipeline_info.is_embedded("someone/some-model")
+    assert pipeline_info.vocabulary_of(str(tmp_path / "mine"))
+    assert not pipeline_info.vocabulary_of(str(folder)), "a reward U-Net of the full kind"
+    assert not pipeline_info.vocabulary_of("someone/some-model")

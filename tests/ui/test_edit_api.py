@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mre.editors import pipeline_info
 from mre.editors.device_queue import DeviceQueue
 from mre.editors.settings import EditSettings
+from mre.embedded.names import EMBEDDED
 from mre.imaging import open_image
 from mre.rewards import Reward
 from tests.conftest import ROOT
@@ -106,10 +106,10 @@ def test_no_answer_names_a_place_on_the_server(client):
 
 def test_models_tell_what_they_can_use_and_the_rest_is_refused_by_name(client, app):
     editor = app.state.studio.editors["quick"]
-    before, editor._info = editor.info, replace(editor.info, capabilities=pipeline_info.EMBEDDED)
+    before, editor._info = editor.info, replace(editor.info, capabilities=EMBEDDED)
     try:
         told = {model["model"]: model["capabilities"] for model in call(client, "models", [])[1][0]}
-        assert told["quick"] == pipeline_info.EMBEDDED.as_json()
+        assert told["quick"] == EMBEDDED.as_json()
         assert told["slow"]["steps"] == [1, 200]
         assert (told["quick"]["seed"], told["quick"]["steps"]) == (False, None)
         assert edit(client, picture(1), "make it blue", (5, 3, 0))[0] == "complete"

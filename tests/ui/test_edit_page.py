@@ -9,9 +9,9 @@ from playwright.sync_api import expect
 
 from mre.editors.device_queue import DeviceQueue
 from mre.editors.kinds import make_editor
-from mre.editors.pipeline_info import ABOUT
 from mre.editors.settings import EditSettings
 from mre.imaging import open_image
+from mre.models.zoo import KNOWN
 from mre.recipes import Recipe, png_bytes, read_recipe
 from mre.rewards import EDIT_TYPES, Reward
 from tests.fake_editing import fake_editor
@@ -79,7 +79,7 @@ def choose(page, model: str) -> None:
     page.click("#model input")
     page.click(f"[role=option][aria-label='{model}']")
     page.wait_for_function("m => [m, TITLES[m]].includes(document.querySelector('#status b')?.textContent.toLowerCase())"
-                           .replace("TITLES", str({name: about.title.lower() for name, about in ABOUT.items()})), arg=model.lower())
+                           .replace("TITLES", str({name: about.title.lower() for name, about in KNOWN.items()})), arg=model.lower())
 
 
 def fill(page, photo, instruction: str = "make it look like sunset") -> None:

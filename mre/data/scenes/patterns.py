@@ -1,6 +1,6 @@
 """What things are covered with, as amounts over the plane of the picture: a pattern lies where it lies, whatever thing it covers.
 
-So one pattern is the same picture in every scene, which the embedded model is given as a drawing (`mre.embedded.edit_head`): a network of
+So one pattern is the same picture in every scene, which the embedded model is given as a drawing by its head: a network of
 its size puts the right thing under a pattern, but cannot draw stripes whose place depends on where the thing stands.
 """
 

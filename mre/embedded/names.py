@@ -1,0 +1,65 @@
+"""The small editors by name, what is said of them, which controls change their pictures, and the words that they know. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from mre.editors.capabilities import MOST_AT_ONCE, Capabilities
+from mre.embedded.settings import SETTINGS
+from mre.families import Known
+
+UNTRAINED = {"native_size": 64}
+LEARNED = "Trained on synthetic scenes and on photos with synthetic edits, in English."
+# They predict the picture itself, in one step, unguided: `python -m tests.bench.controls` shows what the others would do. More steps trade
+# following for quality where no reward does.
+EMBEDDED = Capabilities(reward=True, reward_text=True, negative_reward=False, seed=False, steps=None, guidance_scale=False,
+                        image_guidance_scale=False, schedulers=(), mask=False, preview=False, batch=MOST_AT_ONCE, open_vocabulary=False)
+EMBEDDED_STEPS = range(1, 21)
+MODELS = {
+    "tiny": Known("MRE tiny (embedded)", LEARNED + " It changes light, weather, season, colours and style of any photo. It can add, "
+                  "remove or recolour simple objects (balls, stars, houses), often blurry and sometimes misplaced. It does not know what "
+                  "is in your photo.", folder="tiny"),
+    "tiny-baseline": Known("MRE tiny without reward (embedded)", LEARNED + " Trained like tiny, but blind to rewards: the sliders have no "
+                           "effect.", folder="tiny-baseline"),
+    "tiny-untrained": Known("Untrained (for tests)", "Random weights: what it makes means nothing.",
+                            build="mre.embedded.build:untrained_pipeline", defaults=SETTINGS | UNTRAINED, digest="untrained-0"),
+}
+# Looks, of mre.data.scenes.looks, that a model does well on any picture: tests run them.
+SURE_LOOKS = {
+    "tiny": ("sunset", "black_and_white", "winter", "sketch", "night", "sepia", "foggy", "watercolour", "vintage", "warmer", "cooler",
+             "darker", "brighter", "vivid", "negative", "poster"),
+    "tiny-untrained": ()}
+SURE_FOR_ALL = ("sunset", "winter", "night", "foggy", "darker", "vintage", "negative")      # and so, it is hoped, for others
+
+
+def capabilities(scores: bool, texts: bool) -> Capabilities:
+    """What a model of the family can use that reads these parts of a reward."""
+    return replace(EMBEDDED, reward=scores, reward_text=texts, steps=None if scores or texts else EMBEDDED_STEPS)
+
+
+@dataclass(frozen=True)
+class SceneVocabulary:
+    """The words of synthetic scenes, and the looks that a model does well."""
+
+    looks: tuple[str, ...]
+
+    @cached_property
+    def nouns(self) -> Sequence[str]:
+        from mre.data.scenes import nouns
+        return nouns()
+
+    @cached_property
+    def suggestions(self) -> Sequence[Sequence[str]]:
+        from mre.data.scenes import look_instructions
+        return tuple(look_instructions(look) for look in self.looks)
+
+    def unknown_words(self, instruction: str) -> list[str]:
+        from mre.data.scenes import unknown_words
+        return unknown_words(instruction)
+
+
+def vocabulary(name: str) -> SceneVocabulary:
+    """The words that the model of this name, or in this folder, was taught."""
+    return SceneVocabulary(SURE_LOOKS.get(name, SURE_FOR_ALL))
