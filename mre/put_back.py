@@ -8,18 +8,15 @@ take the edit away.
 
 from __future__ import annotations
 
-import io
-import os
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageFilter
 from scipy import ndimage
 
-from mre.errors import ImageError
-from mre.imaging import open_image
+from mre.masks import Mask
 from mre.metrics.alignment import Alignment
-from mre.metrics.preserving import WHOLE, Comparison, as_mask, grown, is_moved
+from mre.metrics.preserving import WHOLE, Comparison, grown, is_moved
 
 SEAM = 0.016                 # width of the seam, of the longer side
 MOST_DRIFT = 16.0            # levels; without a mask, more than this is an edit of the whole picture
@@ -35,17 +32,17 @@ class PutBack:
     alignment: Alignment | None          # what was undone; None: nothing was
 
 
-def put_back(original: Image.Image, edited: Image.Image, mask: Image.Image | np.ndarray | None = None) -> PutBack:
+def put_back(original: Image.Image, edited: Image.Image, mask: Mask | np.ndarray | None = None) -> PutBack:
     """The edited picture where it should have changed, the original everywhere else.
 
     original, edited: pictures; an edited picture of another size is brought to the original's
-    mask: what may change, a picture (white) or (H, W) bool of the original's size; None: what clearly changed, as measured. An edit of
-        the whole picture, or one that nothing shows, is then returned as it is.
+    mask: what may change, (H, W) bool or a Mask of the original's size; None: what clearly changed, as measured. An edit of the whole
+        picture, or one that nothing shows, is then returned as it is.
     Beyond the mask and a seam of 1.6 % of the longer side every pixel is the original's. The same arguments give the same pixels.
     Raises ImageError for a mask of another size, or one that marks nothing or everything.
     """
     original = original.convert("RGB")
-    inside = None if mask is None else checked_mask(mask, original.size)
+    inside = None if mask is None else (mask if isinstance(mask, Mask) else Mask.of(mask)).fitting(original.size)
     compared = Comparison(original, edited, inside)
     if inside is None:
         inside = measured_region(compared, original.size)
@@ -93,30 +90,3 @@ def _has_content(place: Alignment, size: tuple[int, int]) -> np.ndarray:
     content = np.zeros(size[::-1], bool)
     content[top:max(top, bottom), left:max(left, right)] = True
     return faded(content)
-
-
-def read_mask(source: str | os.PathLike | bytes, size: tuple[int, int], *, name: str | None = None) -> np.ndarray:
-    """(H, W) bool from a mask of a photo of (width, height): white is what may change.
-
-    Raises ImageError, one line with the mask's name, for a file that is no picture, has transparency, is of another size, or marks
-    nothing or everything.
-    """
-    name = name or (os.fspath(source) if not isinstance(source, bytes) else "the mask")
-    mask = open_image(source, name=name)
-    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as raw:            # its size was checked just now
-        if raw.has_transparency_data and raw.convert("RGBA").getchannel("A").getextrema()[0] < 255:
-            raise ImageError(f"{name}: has transparency, which may mean either; save the mask in black and white (white: may change)")
-    return checked_mask(mask, size, name)
-
-
-def checked_mask(mask: Image.Image | np.ndarray, size: tuple[int, int], name: str = "the mask") -> np.ndarray:
-    """(H, W) bool of a mask of a photo of (width, height). Raises ImageError, one line, as `read_mask` does."""
-    try:
-        inside = as_mask(mask, size)
-    except ValueError as error:
-        raise ImageError(f"{name}: {error}") from error
-    if not inside.any():
-        raise ImageError(f"{name}: marks nothing; paint white what may change")
-    if inside.all():
-        raise ImageError(f"{name}: marks the whole picture, so there is nothing to put back; leave it out")
-    return inside

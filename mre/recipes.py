@@ -18,11 +18,13 @@ from PIL import Image, PngImagePlugin
 
 from mre import __version__
 from mre.errors import MreError
+from mre.masks import Mask
 from mre.rewards import PERSPECTIVES, Reward
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+PLAIN_VERSION = 1            # of a recipe that puts nothing back: versions before read it, and its bytes are theirs
 CHUNK = "mre"
-MAX_RECIPE_BYTES = 64_000
+MAX_RECIPE_BYTES = 400_000   # a mask takes up to 342 kB of it
 MAX_CHUNKS = 100_000
 COMPRESS_LEVEL = 1           # of zlib: a photo takes a seventh of the time of the usual 6, and a sixth more bytes
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -46,12 +48,16 @@ class Recipe:
     negative_reward: Reward | None = None
     way_back: str = "guided"
     made_with: dict[str, str] = field(default_factory=dict)     # model, weights, input, size, device, code, torch
+    mask: Mask | None = None
+    put_back: bool = False
 
     def to_json(self) -> str:
         """The chunk's text: keys sorted, so that equal recipes are equal bytes."""
         values = {name: getattr(self, name) for name in SCALARS} | {
-            "recipe": FORMAT_VERSION, "reward": _reward_out(self.reward), "made_with": dict(self.made_with),
+            "recipe": PLAIN_VERSION, "reward": _reward_out(self.reward), "made_with": dict(self.made_with),
             "negative_reward": self.negative_reward and _reward_out(self.negative_reward)}
+        if self.put_back:
+            values |= {"recipe": FORMAT_VERSION, "put_back": True, "mask": self.mask and self.mask.text}
         return json.dumps(values, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
     @classmethod
@@ -67,7 +73,7 @@ class Recipe:
         if isinstance(version, int) and version > FORMAT_VERSION:
             raise RecipeError(f"this picture's recipe is of a newer form ({version}) than this version of MRE Studio reads "
                               f"({FORMAT_VERSION}); update to use it")
-        if version != FORMAT_VERSION or isinstance(version, bool):
+        if version not in (PLAIN_VERSION, FORMAT_VERSION) or isinstance(version, bool):
             raise RecipeError("the recipe in this picture has no known version")
         scalars = {name: _scalar(values, name, kind) for name, kind in SCALARS.items()}
         negative = values.get("negative_reward")
@@ -75,7 +81,8 @@ class Recipe:
         if not isinstance(made_with, dict) or not all(isinstance(v, str) and len(v) <= 300 for v in made_with.values()):
             raise RecipeError("recipe field made_with must hold short texts")
         return cls(**scalars, reward=_reward_in(values.get("reward"), "reward"), made_with=made_with,
-                   negative_reward=None if negative is None else _reward_in(negative, "negative_reward"))
+                   negative_reward=None if negative is None else _reward_in(negative, "negative_reward"),
+                   **(_put_back_in(values) if version == FORMAT_VERSION else {}))
 
     def differences(self, here: Recipe) -> list[str]:
         """What stands in the way of equal bytes, a line each: this recipe as it was made against `here`, the same settings now."""
@@ -83,7 +90,8 @@ class Recipe:
                  "device": "kind of device", "code": "version of MRE Studio", "torch": "version of torch"}
         lines = [f"{label}: {_short(self.made_with.get(name))} then, {_short(here.made_with.get(name))} now"
                  for name, label in names.items() if self.made_with.get(name) != here.made_with.get(name)]
-        settings = [name for name in (*SCALARS, "reward", "negative_reward") if getattr(self, name) != getattr(here, name)]
+        settings = [name for name in (*SCALARS, "reward", "negative_reward", "put_back", "mask")
+                    if getattr(self, name) != getattr(here, name)]
         return lines + [f"{name.replace('_', ' ')}: {getattr(self, name)} then, {getattr(here, name)} now" for name in settings]
 
 
@@ -160,6 +168,16 @@ def _reward_in(value: Any, name: str) -> Reward:
         return Reward.of((value.get(perspective) for perspective in PERSPECTIVES), value["texts"])
     except MreError as error:
         raise RecipeError(f"recipe field {name}: {error}") from error
+
+
+def _put_back_in(values: dict[str, Any]) -> dict[str, Any]:
+    put_back, mask = values.get("put_back"), values.get("mask")
+    if not isinstance(put_back, bool) or not isinstance(mask, str | None):
+        raise RecipeError("recipe field put_back must be true or false, and mask a text")
+    try:
+        return {"put_back": put_back, "mask": None if mask is None else Mask.from_text(mask, "the recipe's mask")}
+    except MreError as error:
+        raise RecipeError(f"recipe field mask: {error}") from error
 
 
 def _scalar(values: dict[str, Any], name: str, kind: type) -> Any:

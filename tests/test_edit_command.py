@@ -10,6 +10,7 @@ from mre.__main__ import main
 from mre.editors.kinds import make_editor
 from mre.editors.settings import EditSettings
 from mre.imaging import open_image
+from mre.put_back import seam_width
 from mre.recipes import RecipeError, read_recipe
 
 MODEL = ["--model", "tiny-untrained", "--device", "cpu", "--steps", "1"]
@@ -184,3 +185,102 @@ def test_a_forged_model_name_in_a_recipe_is_not_opened(photos, tmp_path, capsys)
     (tmp_path / "forged.png").write_bytes(png_bytes(Image.new("RGB", (20, 20)), forged))
     assert edit(photos / "0.png", "--recipe", tmp_path / "forged.png", "--out", tmp_path / "out.png") == 1
     assert "no model known by name" in capsys.readouterr().err
+
+
+@pytest.fixture
+def mask(photos):
+    """Beside the photos, of their size: a box of 30 x 20 pixels."""
+    inside = np.zeros((60, 90), np.uint8)
+    inside[20:40, 30:60] = 255
+    Image.fromarray(inside).save(photos.parent / "mask.png")
+    return photos.parent / "mask.png"
+
+
+def pixels(path) -> np.ndarray:
+    return np.asarray(open_image(path))
+
+
+def beyond_the_seam() -> np.ndarray:
+    outside = np.ones((60, 90), bool)
+    outside[20 - seam_width((90, 60)):40 + seam_width((90, 60)), 30 - seam_width((90, 60)):60 + seam_width((90, 60))] = False
+    return outside
+
+
+def test_outside_a_mask_the_picture_is_the_photo_bit_for_bit_and_its_recipe_makes_the_same_bytes(photos, mask, tmp_path, capsys):
+    """The recipe carries the mask: the file is gone when the picture is made again."""
+    out, again = tmp_path / "out.png", tmp_path / "again.png"
+    flags = [photos / "0.png", "make it blue", "--out", out, *MODEL]
+    assert edit(*flags, "--mask", mask) == 0
+    assert (pixels(out) == pixels(photos / "0.png"))[beyond_the_seam()].all()
+    assert (pixels(out) != pixels(photos / "0.png"))[20:40, 30:60].mean() > 0.9
+    kept = out.stat().st_mtime_ns
+    assert edit(*flags, "--mask", mask) == 0
+    assert out.stat().st_mtime_ns == kept, "made already"
+    mask.unlink()
+    assert edit(photos / "0.png", "--recipe", out, "--out", again, "--device", "cpu") == 0
+    assert again.read_bytes() == out.read_bytes()
+    assert edit(photos / "0.png", "--recipe", out, "--no-put-back", "--out", again, *MODEL) == 0
+    assert (pixels(again) != pixels(photos / "0.png"))[beyond_the_seam()].mean() > 0.5
+
+
+def test_put_back_without_a_mask_goes_by_what_was_measured(tmp_path, monkeypatch):
+    """An editor that moves the picture, and paints a square: the rest of the photo comes back."""
+    from mre.editors.editor import EditorInfo
+    from mre.editors.kinds import KINDS, EditorKind
+    from mre.editors.local_editor import LocalEditor
+    from tests.metrics.drawn import cuts, with_patch
+
+    photo, moved = cuts(1, 6.0, 4.0)
+
+    class Mover(LocalEditor):
+        def describe(self) -> EditorInfo:
+            return EditorInfo("mover", "Mover")
+
+        def make(self, seen, settings, on_step, should_stop):
+            return with_patch(moved, 2, (100, 100, 180, 160))
+
+    monkeypatch.setattr("mre.editors.kinds.KINDS", [EditorKind("mover", lambda name: name == "mover", Mover), *KINDS])
+    photo.save(tmp_path / "photo.png")
+    assert edit(tmp_path / "photo.png", "add a patch", "--model", "mover", "--put-back", "--out", tmp_path / "out.png") == 0
+    same = (pixels(tmp_path / "out.png") == np.asarray(photo)).all(axis=2)
+    assert same[:60].all()
+    assert same[:, :60].all()
+    assert not same[100:150, 100:170].any()
+    assert read_recipe(tmp_path / "out.png").put_back
+    assert edit(tmp_path / "photo.png", "add a patch", "--model", "mover", "--out", tmp_path / "plain.png") == 0
+    assert (pixels(tmp_path / "plain.png") != np.asarray(photo)).any(axis=2)[:60].mean() > 0.3
+
+
+def test_a_table_names_masks_beside_it(photos, mask, tmp_path):
+    table, out = tmp_path / "jobs.csv", tmp_path / "out"
+    table.write_text("image,instruction,mask,put_back\nphotos/0.png,make it blue,mask.png,\nphotos/1.png,make it blue,,no\n")
+    assert edit(table, "--out", out, *MODEL) == 0
+    assert (pixels(out / "0001-0.png") == pixels(photos / "0.png"))[beyond_the_seam()].all()
+    assert not read_recipe(out / "0002-1.png").put_back
+
+
+@pytest.mark.parametrize(("painted", "flags", "reason"), [
+    (np.full((60, 91), 0, np.uint8) + np.eye(60, 91, dtype=np.uint8) * 255, [], "mask.png: has 91 x 60 pixels, the photo 90 x 60"),
+    (np.zeros((60, 90), np.uint8), [], "mask.png: marks nothing"),
+    (np.full((60, 90), 255, np.uint8), [], "mask.png: marks the whole picture"),
+    (np.eye(60, 90, dtype=np.uint8) * 255, ["--no-put-back"], "leave out one of the two"), (None, [], "mask.png: no such file")])
+def test_a_mask_that_cannot_be_used_is_one_line_and_nothing_is_made(photos, tmp_path, capsys, painted, flags, reason):
+    if painted is not None:
+        Image.fromarray(painted).save(tmp_path / "mask.png")
+    made = edit(photos / "0.png", "make it blue", "--out", tmp_path / "out.png", "--mask", tmp_path / "mask.png", *flags, *MODEL)
+    heard = capsys.readouterr().err
+    assert made == 1
+    assert reason in heard
+    assert heard.count("\n") == 1
+    assert not (tmp_path / "out.png").exists()
+
+
+@pytest.mark.parametrize(("row", "reason"), [("mask.png,no", "leave out one of the two"), (",maybe", "put_back must be yes or no"),
+                                             ("none.png,", "none.png: no such file")])
+def test_a_fault_in_a_tables_masks_names_its_row(photos, mask, tmp_path, capsys, row, reason):
+    (tmp_path / "jobs.csv").write_text(f"image,instruction,mask,put_back\nphotos/0.png,x,{row}\n")
+    assert edit(tmp_path / "jobs.csv", "--out", tmp_path / "out", *MODEL) == 1
+    heard = capsys.readouterr().err
+    assert "row 2" in heard
+    assert reason in heard
+    assert heard.count("\n") == 1

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from mre.errors import ImageError
-from mre.put_back import checked_mask, put_back, read_mask, seam_width
+from mre.put_back import put_back, seam_width
 from tests.metrics.drawn import cuts, photograph, with_patch
 
 BOX = (90, 60, 190, 150)
@@ -110,34 +110,10 @@ def test_the_same_pictures_give_the_same_bytes():
 
 
 @pytest.mark.parametrize(("mask", "message"), [
-    (np.ones((10, 12), bool), "has 12 x 10 pixels, the picture 300 x 240"), (np.zeros((240, 300), bool), "marks nothing"),
+    (np.eye(20, 32, dtype=bool), "has 32 x 20 pixels, the photo 300 x 240"), (np.zeros((240, 300), bool), "marks nothing"),
     (np.ones((240, 300), bool), "marks the whole picture")])
 def test_a_mask_of_another_size_or_of_nothing_or_of_everything_is_one_line(mask, message):
     original, _ = cuts(1)
     with pytest.raises(ImageError, match=message) as caught:
         put_back(original, original, mask)
     assert "\n" not in str(caught.value)
-
-
-def test_a_mask_is_read_from_its_file_and_named_when_it_is_wrong(tmp_path):
-    Image.fromarray(mask_of().astype(np.uint8) * 255).save(tmp_path / "mask.png")
-    assert (read_mask(tmp_path / "mask.png", (300, 240)) == mask_of()).all()
-    with pytest.raises(ImageError, match=r"mask.png: has 300 x 240 pixels, the picture 240 x 300"):
-        read_mask(tmp_path / "mask.png", (240, 300))
-    with pytest.raises(ImageError, match="no such file"):
-        read_mask(tmp_path / "none.png", (300, 240))
-
-
-def test_a_mask_with_transparency_is_refused_and_one_that_is_opaque_throughout_is_read(tmp_path):
-    grey = Image.fromarray(mask_of().astype(np.uint8) * 255)
-    Image.merge("LA", (grey, grey)).save(tmp_path / "clear.png")
-    Image.merge("LA", (grey, Image.new("L", grey.size, 255))).save(tmp_path / "opaque.png")
-    with pytest.raises(ImageError, match=r"clear.png: has transparency"):
-        read_mask(tmp_path / "clear.png", (300, 240))
-    assert (read_mask(tmp_path / "opaque.png", (300, 240)) == mask_of()).all()
-
-
-def test_grey_of_a_mask_counts_from_the_half_on():
-    grey = np.full((240, 300), 127, np.uint8)
-    grey[0, :5] = 128
-    assert checked_mask(Image.fromarray(grey), (300, 240)).sum() == 5

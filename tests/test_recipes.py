@@ -3,6 +3,7 @@
 import json
 import struct
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image
 
 from mre.editors.settings import EditSettings
 from mre.imaging import open_image
+from mre.masks import Mask
 from mre.recipes import PNG_SIGNATURE, Recipe, RecipeError, png_bytes, read_recipe
 from mre.rewards import Reward
 
@@ -36,6 +38,19 @@ def test_a_recipe_comes_back_from_its_png_as_it_was_and_the_pixels_too(picture, 
     assert read_recipe(data) == read_recipe(tmp_path / "a.png") == RECIPE
     assert np.array_equal(np.asarray(open_image(data)), np.asarray(picture))
     assert EditSettings.from_recipe(RECIPE).reward.texts == ("None", "too dark", "雪")
+
+
+def test_a_mask_travels_in_the_recipe_and_a_recipe_without_is_what_versions_before_wrote():
+    mask = Mask.of(np.eye(20, 30, dtype=bool))
+    masked = replace(RECIPE, mask=mask, put_back=True)
+    again = Recipe.from_json(masked.to_json())
+    assert again == masked
+    assert EditSettings.from_recipe(again).mask == mask
+    assert json.loads(masked.to_json())["recipe"] == 2, "a version that knows no masks must not make another picture of it"
+    assert {"mask", "put_back"} & set(json.loads(RECIPE.to_json())) == set()
+    assert json.loads(RECIPE.to_json())["recipe"] == 1
+    assert masked.differences(RECIPE)[0] == "put back: True then, False now"
+    assert masked.differences(replace(masked, mask=Mask.of(np.eye(20, 31, dtype=bool))))[0].startswith("mask: 30x20, 3.3% of it")
 
 
 def test_equal_pixels_and_recipes_are_equal_bytes(picture):
@@ -77,13 +92,16 @@ def changed(**fields) -> str:
 
 
 @pytest.mark.parametrize(("text", "reason"), [
-    (changed(recipe=2), "newer form"), (changed(recipe="1"), "no known version"), (changed(recipe=True), "no known version"),
+    (changed(recipe=3), "newer form"), (changed(recipe="1"), "no known version"), (changed(recipe=True), "no known version"),
     ("{", "not valid JSON"), ("[" * 5000, "not valid JSON"), ("[]", "not a JSON object"),
     (changed(seed="7"), "seed must be a number"), (changed(instruction=5), "instruction must be a text"),
     (changed(reward={"following": 9, "preserving": 5, "quality": 5, "texts": ["", "", ""]}), "reward: following must be"),
     (changed(reward={"following": 5, "preserving": 5, "quality": 5, "texts": [""]}), "reward: texts must be three"),
     (changed(reward=None), "reward must hold"), (changed(made_with={"model": "x" * 400}), "made_with"),
-    (changed(made_with=[1]), "made_with"),
+    (changed(made_with=[1]), "made_with"), (changed(recipe=2), "put_back must be"),
+    (changed(recipe=2, put_back=True, mask=3), "mask a text"),
+    (changed(recipe=2, put_back=True, mask="iVBO"), "recipe field mask: the recipe's mask"),
+    (changed(recipe=2, put_back=True, mask=Mask.of(np.eye(20, dtype=bool)).text[:-40]), "recipe field mask: the recipe's mask"),
 ])
 def test_a_forged_recipe_is_refused_and_the_field_named(picture, text, reason):
     with pytest.raises(RecipeError, match=reason) as refused:
@@ -93,7 +111,7 @@ def test_a_forged_recipe_is_refused_and_the_field_named(picture, text, reason):
 
 
 def test_ten_megabytes_of_json_are_refused_without_being_read(picture):
-    with pytest.raises(RecipeError, match="larger than 64 kB"):
+    with pytest.raises(RecipeError, match="larger than 400 kB"):
         read_recipe(with_chunk(png_bytes(picture), b'{"recipe": 1, "x": "' + b"y" * 10_000_000 + b'"}'))
 
 

@@ -3,12 +3,13 @@
 A job's PNG carries its recipe, so that a second run of the same command skips what is done and does the rest; the same recipe gives the
 same bytes here, on the page and through the API. Columns of a CSV: image and instruction, and where they differ from the flags
 following, preserving, quality, text_following, text_preserving, text_quality, seed, steps, guidance_scale, image_guidance_scale,
-scheduler, out (a name under --out). Paths are relative to the CSV.
+scheduler, mask, put_back (yes or no), out (a name under --out). Paths are relative to the CSV.
 
   python -m mre edit photo.jpg "make it black and white" --out out.png
   python -m mre edit photos/ "make it look like sunset" --out edited/
   python -m mre edit jobs.csv --out edited/
   python -m mre edit photo.jpg --recipe edited/photo.png --out again.png
+  python -m mre edit photo.jpg "make it winter" --mask sky.png --out out.png
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 NUMBERS = ("seed", "steps", "guidance_scale", "image_guidance_scale")
 TEXT_COLUMNS = tuple(f"text_{name}" for name in PERSPECTIVES)
 NOTES = 5               # instructions whose unknown words are named
-COLUMNS = ("image", "instruction", *PERSPECTIVES, *TEXT_COLUMNS, *NUMBERS, "scheduler", "out")
+COLUMNS = ("image", "instruction", *PERSPECTIVES, *TEXT_COLUMNS, *NUMBERS, "scheduler", "mask", "put_back", "out")
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image-guidance-scale", help="how strongly the picture is kept (default: the model's)")
     parser.add_argument("--scheduler", help="default, ddim, dpm-solver, unipc, euler or euler-ancestral")
     parser.add_argument("--way-back", choices=("guided", "replace"), help="how the model's picture returns to the photo's size")
+    parser.add_argument("--mask", type=Path, metavar="PNG", help="a picture of the photo's size: white may change, all else is put back")
+    parser.add_argument("--put-back", action=argparse.BooleanOptionalAction,
+                        help="put back the photo's own pixels where nothing clearly changed (with --mask: outside it)")
     parser.add_argument("--recipe", type=Path, metavar="PNG", help="take all settings from a PNG that was made here; other flags override")
     parser.add_argument("--no-recipe", action="store_true", help="write PNGs that carry nothing but pixels (a second run makes them anew)")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: the best there is)")
@@ -137,7 +141,20 @@ def _asked(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
                                       reward.text if args.reward_text is None else args.reward_text)
     if args.negative_scores:
         base["negative_reward"] = Reward.parse(args.negative_scores)
+    _ask_to_put_back(args, base)
     return model or "tiny", {**base, **given}
+
+
+def _ask_to_put_back(args: argparse.Namespace, base: dict[str, Any]) -> None:
+    from mre.masks import Mask
+    if args.mask is not None and args.put_back is False:
+        raise SettingsError("--no-put-back: a mask says where the photo is put back; leave out one of the two")
+    if args.mask is not None:
+        base["mask"] = Mask.read(args.mask)
+    if args.put_back is not None:
+        base["put_back"] = args.put_back
+    if args.put_back is False:
+        base["mask"] = None
 
 
 def _known_model(name: str, source: Path) -> str:
@@ -182,7 +199,8 @@ def _table_jobs(table: Path, out: Path, asked: dict[str, Any]) -> list[Job]:
             if "image" not in values:
                 raise DataError("no image")
             settings = EditSettings(**{"instruction": "", **asked, "reward": _row_reward(values, asked.get("reward", Reward.best())),
-                                       **{name: values[name] for name in (*NUMBERS, "scheduler", "instruction") if name in values}})
+                                       **{name: values[name] for name in (*NUMBERS, "scheduler", "instruction") if name in values},
+                                       **_row_put_back(values, table.parent)})
             target = out / (values.get("out") or f"{number:04d}-{Path(values['image']).stem}.png")
             if target.suffix.lower() != ".png" or not target.resolve().is_relative_to(out.resolve()):
                 raise DataError(f"out must be a .png under --out, got {values.get('out')}")
@@ -195,6 +213,20 @@ def _table_jobs(table: Path, out: Path, asked: dict[str, Any]) -> list[Job]:
     if not jobs:
         raise DataError(f"{table}: no rows")
     return jobs
+
+
+def _row_put_back(values: dict[str, str], folder: Path) -> dict[str, Any]:
+    from mre.masks import Mask
+    asked: dict[str, Any] = {"mask": Mask.read(folder / values["mask"])} if "mask" in values else {}
+    if "put_back" in values:
+        if (answer := values["put_back"].lower()) not in ("yes", "no"):
+            raise DataError(f"put_back must be yes or no, got {values['put_back'][:40]!r}")
+        if answer == "no" and asked:
+            raise DataError("put_back is no and there is a mask; leave out one of the two")
+        asked["put_back"] = answer == "yes"
+        if answer == "no":
+            asked["mask"] = None
+    return asked
 
 
 def _row_reward(values: dict[str, str], reward: Reward) -> Reward:

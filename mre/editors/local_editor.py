@@ -151,7 +151,7 @@ class LocalEditor:
 
         `on_wait(place)` is called while others are ahead, `on_step` before the first and after each step, `on_restore` with the share of
         the photo whose own detail is back in its place, 0 to 1; when `should_stop` says so no further step begins and EditStopped is
-        raised. Raises BusyError, ModelError, SettingsError.
+        raised. Raises BusyError, ModelError, SettingsError; ImageError for a mask of another size.
         """
         stop = should_stop or (lambda: False)
         restored = on_restore or (lambda share: None)
@@ -160,6 +160,8 @@ class LocalEditor:
             if stop():
                 raise EditStopped("stopped after the last step")
             restored(share)
+        if settings.mask is not None:
+            settings.mask.fitting(photo.size)
         with self._turn(on_wait, stop):
             self.prepare()
             settings = settings.resolved(self.info)
@@ -170,7 +172,7 @@ class LocalEditor:
             tell(Step(0, settings.steps, self.pace and self.pace * settings.steps, lambda: None))
             made = self._guarded(lambda: self.make(seen, settings, tell, stop))
             restored(0.0)
-            image = map_back(photo, made, fit, settings.way_back, on_share)
+            image = put_back_asked(photo, map_back(photo, made, fit, settings.way_back, on_share), settings)
             seconds = time.perf_counter() - started
             self.pace = seconds / settings.steps
         return EditResult(image, seen, made, fit, settings, self.recipe(photo, settings, fit), seconds)
@@ -205,7 +207,8 @@ class LocalEditor:
             seconds = (time.perf_counter() - started) / len(photos)
         for photo, asked, made in zip(photos, settings, pictures, strict=True):
             fit = self._fit(photo)
-            yield EditResult(made, photo, made, fit, asked, self.recipe(photo, asked, fit), seconds)
+            image = put_back_asked(photo, made, asked)
+            yield EditResult(image, photo, made, fit, asked, self.recipe(photo, asked, fit), seconds)
 
     @contextmanager
     def _turn(self, on_wait: Callable[[int], None] | None, stop: Callable[[], bool]) -> Iterator[None]:
@@ -240,4 +243,13 @@ class LocalEditor:
         made_with = circumstances(model=self.info.name, weights=self.info.digest or "", input_digest=pixel_digest(photo), size=fit.seen,
                                   device=self.device_kind)
         return Recipe(settings.instruction, settings.reward, settings.seed, settings.steps, settings.guidance_scale,
-                      settings.image_guidance_scale, settings.scheduler, settings.negative_reward, settings.way_back, made_with)
+                      settings.image_guidance_scale, settings.scheduler, settings.negative_reward, settings.way_back, made_with,
+                      settings.mask, settings.put_back)
+
+
+def put_back_asked(photo: Image.Image, image: Image.Image, settings: EditSettings) -> Image.Image:
+    """The edit with the photo's own pixels put back, where that is asked for."""
+    if not settings.put_back:
+        return image
+    from mre.put_back import put_back
+    return put_back(photo, image, settings.mask).image

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mre.editors.capabilities import DEFAULT_SEED
 from mre.errors import SettingsError
 from mre.files import fault_of_text
+from mre.masks import Mask
 from mre.recipes import Recipe
 from mre.rewards import Reward
 
@@ -36,6 +37,8 @@ class EditSettings:
     scheduler: str = "default"
     negative_reward: Reward | None = None        # a lower reward as the branch to move away from; off by default
     way_back: str | None = None                  # see mre.imaging.map_back
+    mask: Mask | None = None                     # what may change; everything else is put back
+    put_back: bool = False                       # put back what should not have changed, see mre.put_back; with a mask always
 
     def __post_init__(self) -> None:
         if not isinstance(self.instruction, str) or not self.instruction.strip():
@@ -55,6 +58,9 @@ class EditSettings:
             raise SettingsError(f"scheduler must be one of {', '.join(SCHEDULERS)}, got {self.scheduler!r}")
         if self.way_back not in (None, "guided", "replace"):
             raise SettingsError(f"restore must be guided or replace, got {self.way_back!r}")
+        if not isinstance(self.put_back, bool):
+            raise SettingsError(f"put back must be true or false, got {str(self.put_back)[:40]!r}")
+        object.__setattr__(self, "put_back", self.put_back or self.mask is not None)
 
     def resolved(self, info: EditorInfo) -> EditSettings:
         """The same settings with the editor's defaults filled in."""
@@ -67,7 +73,7 @@ class EditSettings:
     def from_recipe(cls, recipe: Recipe) -> EditSettings:
         """The settings that a recipe asks for."""
         return cls(recipe.instruction, recipe.reward, recipe.seed, recipe.steps, recipe.guidance_scale, recipe.image_guidance_scale,
-                   recipe.scheduler, recipe.negative_reward, recipe.way_back)
+                   recipe.scheduler, recipe.negative_reward, recipe.way_back, recipe.mask, recipe.put_back)
 
 
 def _whole(value: Any, name: str, low: int, high: int) -> int:
