@@ -20,11 +20,14 @@ from tests.conftest import ROOT
 from tests.fake_editing import INFO, fake_editor
 from ui import theme
 from ui.app import build_app
+from ui.edit.form import settings_of
 from ui.edit.run import run_edit
-from ui.edit.sweep import run_sweep
+from ui.edit.sweep import plan, run_sweep
 from ui.edit.tab import on_stop
 from ui.edit.visit import EditVisit
 from ui.studio import EMBEDDED, UNTRAINED, Studio, StudioSettings
+
+ASKED = settings_of(instruction="make it blue", following=5, preserving=5, quality=5, seed=1)
 
 
 def test_the_program_prints_its_address_and_serves_the_page_before_any_model_is_loaded(tmp_path):
@@ -88,7 +91,7 @@ def test_a_second_run_of_one_visitor_is_refused_while_the_first_goes_on():
     visit = EditVisit(studio.shelf)
     visit.busy.acquire()
     with pytest.raises(Exception, match="still going on"):
-        next(run_edit(studio, visit, "en", True, False, None, "fake"))
+        next(run_edit(studio, visit, "en", None, "fake", ASKED))
 
 
 def test_the_place_in_the_queue_is_told_and_leaving_the_page_leaves_the_queue(tmp_path):
@@ -96,9 +99,8 @@ def test_the_place_in_the_queue_is_told_and_leaving_the_page_leaves_the_queue(tm
     studio = Studio(StudioSettings(), {"fake": editor})
     photo = tmp_path / "photo.png"
     Image.new("RGB", (64, 64)).save(photo)
-    values = ["make it blue", 5, 5, 5, "", "", "", 0, 0, 0, 1, "default", "off", "auto"]
     with studio.queue.join():
-        news = run_edit(studio, EditVisit(studio.shelf), "en", True, False, str(photo), "fake", *values)
+        news = run_edit(studio, EditVisit(studio.shelf), "en", str(photo), "fake", ASKED)
         told = [next(news)[0] for _ in range(3)]
         assert "Reading the photo" in told[0]
         assert "1 ahead of you in the queue" in told[2]
@@ -117,8 +119,7 @@ def test_a_run_that_nobody_follows_any_more_stops_within_a_step(tmp_path):
     studio = Studio(StudioSettings(), {"fake": editor})
     photo = tmp_path / "photo.png"
     Image.new("RGB", (64, 64)).save(photo)
-    values = ["make it blue", 5, 5, 5, "", "", "", 100, 0, 0, 1, "default", "off", "auto"]
-    news = run_edit(studio, EditVisit(studio.shelf), "en", False, False, str(photo), "fake", *values)
+    news = run_edit(studio, EditVisit(studio.shelf), "en", str(photo), "fake", replace(ASKED, steps=100), previews=False)
     for _ in range(4):
         next(news)
     news.close()
@@ -132,9 +133,8 @@ def test_a_run_says_that_it_stops_while_its_step_goes_on_and_then_that_it_has_st
     studio = Studio(StudioSettings(), {"fake": fake_editor(seconds=1.0)})
     visit, photo = EditVisit(studio.shelf), tmp_path / "photo.png"
     Image.new("RGB", (64, 64)).save(photo)
-    values = ["make it blue", 5, 5, 5, "", "", "", 100, 0, 0, 1, "default", "off", "auto"]
     told = []
-    for progress, _ in run_edit(studio, visit, "en", False, False, str(photo), "fake", *values):
+    for progress, _ in run_edit(studio, visit, "en", str(photo), "fake", replace(ASKED, steps=100), previews=False):
         told.append(progress)
         if "Step 1 of 100" in progress:
             on_stop(visit)
@@ -150,9 +150,11 @@ def test_a_sweep_that_fails_half_way_keeps_its_cells_and_says_why(tmp_path):
     studio = Studio(StudioSettings(), {"fake": fake_editor(queue=queue), "broken": broken})
     visit, photo = EditVisit(studio.shelf), tmp_path / "photo.png"
     Image.new("RGB", (64, 64)).save(photo)
-    values = ("make it blue", 5, 5, 5, "", "", "", 1, 0, 0, 1, "default", "off", "auto")
-    *_, last = run_sweep(studio, visit, "en", str(photo), "fake", values, ("model", "fake | broken", "none", "", "none", ""))
-    news, grid, downloads = last
+    choice = {"axis_x": "model", "axis_x_values": "fake | broken", "axis_y": "none", "axis_y_values": "", "axis_z": "none",
+              "axis_z_values": ""}
+    sweep = plan(studio, "fake", replace(ASKED, steps=1), choice)
+    *_, last = run_sweep(studio, visit, "en", str(photo), sweep)
+    news, grid, downloads = (last[name] for name in ("progress", "grid", "downloads"))
     assert "unet: no file model.safetensors<" in news, "the line says it all: no id to look up"
     assert "1 of 2 cells are kept" in news
     assert grid.count("<img") == 1

@@ -11,16 +11,18 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from mre.editors.device_queue import DeviceQueue
+from mre.errors import SettingsError
 from mre.imaging import open_image
 from tests.fake_editing import fake_editor
 from tests.ui.serving import browser, served
 from ui.app import build_app
+from ui.edit.form import settings_of
 from ui.edit.run import run_edit
 from ui.edit.views import SCALE, VIEW_SIDE, colour_of, difference_map, measure, view_of
 from ui.edit.visit import EditVisit
 from ui.studio import Studio, StudioSettings
 
-VALUES = ("make it blue", 5, 5, 5, "", "", "", 2, 0, 0, 42, "default", "off", "auto")
+ASKED = {"instruction": "make it blue", "following": 5, "preserving": 5, "quality": 5, "steps": 2}
 
 
 def grainy(size: tuple[int, int]) -> Image.Image:
@@ -64,7 +66,7 @@ def test_a_view_is_lossless_where_it_can_be_and_small_where_it_must():
 def told(studio, visit, photo, editor="quick") -> list[tuple[str, float | None]]:
     """What a run says and how full its bar is, step by step."""
     news = []
-    for progress, _ in run_edit(studio, visit, "en", False, False, str(photo), editor, *VALUES):
+    for progress, _ in run_edit(studio, visit, "en", str(photo), editor, settings_of(**ASKED), previews=False):
         share = re.search(r'aria-valuenow="(\d+)"', progress)
         news.append((re.sub(r" · .*", "", html.unescape(re.sub("<[^>]*>", "", progress))), int(share[1]) if share else None))
     return news
@@ -84,10 +86,9 @@ def test_progress_says_what_goes_on_and_is_full_only_at_the_end(large):
     assert shares[-1] < 100
 
 
-def test_a_bad_setting_is_said_before_the_photo_is_read():
-    studio = Studio(StudioSettings(), {"quick": fake_editor("quick")})
-    with pytest.raises(Exception, match="steps must be"):
-        list(run_edit(studio, EditVisit(studio.shelf), "en", False, False, "/none.jpg", "quick", *VALUES[:7], 300, *VALUES[8:]))
+def test_a_bad_setting_of_the_form_is_refused_by_its_name():
+    with pytest.raises(SettingsError, match="steps must be"):
+        settings_of(**ASKED | {"steps": 300})
 
 
 def test_the_files_of_a_large_edit_go_with_the_visit(large):

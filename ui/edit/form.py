@@ -1,11 +1,11 @@
-"""The form of the Edit tab: its fields, in one order for every handler, and their values as settings."""
+"""The form of the Edit tab: its fields by name, and their values as settings."""
 
 from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
 
@@ -19,9 +19,6 @@ from mre.rewards import NOTHING_WRONG, PERSPECTIVES, Reward
 from ui.chips import PICK, chips_html
 from ui.site.door import photo_field, score_slider
 from ui.texts import add_texts, t
-
-if TYPE_CHECKING:
-    from ui.studio import Studio
 
 PRESETS = (0, 3, 5)          # the scores of the paper's Table 6
 NEGATIVES = ("0,0,0", "1,1,1", "2,2,2", "3,3,3")
@@ -48,7 +45,6 @@ TEXTS = {
     "image_guidance_hint": ("0 = model default (paper: 1.5)", "0：模型默认（论文：1.5）"),
     "seed": ("Seed", "随机种子"), "seed_random": ("A new seed each run", "每次换新种子"),
     "seed_hint": ("The same seed gives the same picture", "相同的种子得到相同的图片"),
-    "reuse": ("Reuse last run's settings", "使用上次的全部设置"),
     "scheduler": ("Scheduler", "采样器"),
     "negative": ("Move away from a low reward", "远离低奖励"),
     "negative_hint": ("Off in the paper", "论文中关闭"),
@@ -65,7 +61,7 @@ add_texts(TEXTS)
 
 @dataclass(frozen=True)
 class Form:
-    """The components, and the order in which handlers get their values."""
+    """The components."""
 
     photo: gr.Image
     instruction: gr.Textbox
@@ -77,29 +73,27 @@ class Form:
     image_guidance_scale: gr.Number
     seed: gr.Number
     scheduler: gr.Dropdown
-    negative: gr.Dropdown
+    negative_reward: gr.Dropdown
     way_back: gr.Dropdown
     random_seed: gr.Checkbox
     previews: gr.Checkbox
     rewards: gr.Column           # what holds the scores
     no_rewards: gr.Markdown      # what stands there instead
     reward_texts: gr.Accordion
+    chips: tuple[gr.HTML, gr.HTML, gr.HTML]         # frequent defects, for each text
 
     @property
-    def settings(self) -> list[Any]:
-        """Fields that make the settings; their values go to `settings_of` in this order."""
-        return [self.instruction, *self.scores, *self.texts, self.steps, self.guidance_scale, self.image_guidance_scale, self.seed,
-                self.scheduler, self.negative, self.way_back]
-
-    @property
-    def all(self) -> list[Any]:
-        """Photo, model and the settings: what a run needs."""
-        return [self.photo, self.model, *self.settings]
+    def settings(self) -> dict[str, Any]:
+        """Fields that make the settings, by the names that `settings_of` knows them under."""
+        return {"instruction": self.instruction, **dict(zip(PERSPECTIVES, self.scores, strict=True)),
+                **{f"text_{name}": box for name, box in zip(PERSPECTIVES, self.texts, strict=True)},
+                **{name: getattr(self, name) for name in ("steps", "guidance_scale", "image_guidance_scale", "seed", "scheduler",
+                                                          "negative_reward", "way_back")}}
 
     @property
     def controls(self) -> list[Any]:
         """Everything that `follow` and `fill` may change."""
-        return [*self.settings, self.model, self.random_seed, self.previews, self.rewards, self.no_rewards, self.reward_texts]
+        return [*self.settings.values(), self.model, self.random_seed, self.previews, self.rewards, self.no_rewards, self.reward_texts]
 
     def follow(self, has: Capabilities) -> dict[Any, Any]:
         """Updates for another model: what it can use is shown as it is, the rest is hidden and asks for nothing."""
@@ -130,8 +124,8 @@ class Form:
             shown = shown or name in idle
             updates[box] = gr.update(visible=shown, value=nothing if value is None or not shown else value)
         updates[self.scheduler]["choices"] = [(name, name) for name in dict.fromkeys(("default", *has.schedulers, settings.scheduler))]
-        negatives = [value for value in dict.fromkeys((*NEGATIVES, updates[self.negative]["value"])) if value != "off"]
-        updates[self.negative]["choices"] = [(t("negative_off"), "off"), *((value, value) for value in negatives)]
+        negatives = [value for value in dict.fromkeys((*NEGATIVES, updates[self.negative_reward]["value"])) if value != "off"]
+        updates[self.negative_reward]["choices"] = [(t("negative_off"), "off"), *((value, value) for value in negatives)]
         return updates
 
     def _show_reward(self, scores: bool, texts: bool) -> dict[Any, Any]:
@@ -143,17 +137,21 @@ class Form:
         return [(self.steps, has.steps is not None, 0, "steps"), (self.guidance_scale, has.guidance_scale, 0, "guidance_scale"),
                 (self.image_guidance_scale, has.image_guidance_scale, 0, "image_guidance_scale"),
                 (self.seed, has.seed, DEFAULT_SEED, "seed"), (self.scheduler, bool(has.schedulers), "default", "scheduler"),
-                (self.negative, has.negative_reward, "off", "negative_reward")]
+                (self.negative_reward, has.negative_reward, "off", "negative_reward")]
 
 
-def settings_of(instruction: str, following: float, preserving: float, quality: float, text_following: str, text_preserving: str,
-                text_quality: str, steps: float | None, guidance_scale: float | None, image_guidance_scale: float | None,
-                seed: float | None, scheduler: str, negative: str, way_back: str) -> EditSettings:
+def settings_of(*, instruction: str | None, following: float, preserving: float, quality: float, text_following: str | None = None,
+                text_preserving: str | None = None, text_quality: str | None = None, steps: float | None = None,
+                guidance_scale: float | None = None, image_guidance_scale: float | None = None, seed: float | None = None,
+                scheduler: str | None = None, negative_reward: str | None = None, way_back: str | None = None) -> EditSettings:
     """The values of `Form.settings` as checked settings; 0 is the model's own. Raises MreError naming the field."""
     return EditSettings(
-        instruction or "", Reward.of((following, preserving, quality), (text_following or "", text_preserving or "", text_quality or "")),
-        DEFAULT_SEED if seed is None else seed, steps or None, guidance_scale or None, image_guidance_scale or None, scheduler or "default",
-        None if negative in (None, "", "off") else Reward.parse(negative), None if way_back in (None, "", "auto") else way_back)
+        instruction=instruction or "",
+        reward=Reward.of((following, preserving, quality), (text_following or "", text_preserving or "", text_quality or "")),
+        seed=DEFAULT_SEED if seed is None else seed, steps=steps or None, guidance_scale=guidance_scale or None,
+        image_guidance_scale=image_guidance_scale or None, scheduler=scheduler or "default",
+        negative_reward=None if negative_reward in (None, "", "off") else Reward.parse(negative_reward),
+        way_back=None if way_back in (None, "", "auto") else way_back)
 
 
 def photo_of(path: str | None) -> Any:
@@ -180,7 +178,7 @@ def build_instruction() -> gr.Textbox:
                       max_length=MAX_INSTRUCTION_CHARS + 200, elem_id="instruction")
 
 
-def build_scores(has: Capabilities) -> tuple[gr.Column, gr.Markdown, tuple[gr.Slider, gr.Slider, gr.Slider]]:
+def build_scores(has: Capabilities) -> dict[str, Any]:
     """Three sliders, with their presets and a lock that moves them together, in a column; and what stands in its place without them."""
     with gr.Column(elem_id="rewards", visible=has.reward) as column:
         gr.Markdown(t("reward_title"), elem_classes="heading")
@@ -198,14 +196,14 @@ def build_scores(has: Capabilities) -> tuple[gr.Column, gr.Markdown, tuple[gr.Sl
     for slider in sliders:
         others = [other for other in sliders if other is not slider]
         slider.input(_moved_together, [slider, together], others, trigger_mode="always_last", **quiet)
-    return column, without, sliders
+    return {"rewards": column, "no_rewards": without, "scores": sliders}
 
 
 def _moved_together(value: float, locked: bool) -> list[Any]:
     return [value if locked else gr.skip()] * 2
 
 
-def build_texts(has: Capabilities) -> tuple[gr.Accordion, tuple[gr.Textbox, ...], tuple[gr.HTML, ...]]:
+def build_texts(has: Capabilities) -> dict[str, Any]:
     """Three reward texts, each with frequent defects as chips, whose `pick` carries the text."""
     boxes, chips = [], []
     tables = dict(zip(PERSPECTIVES, (FOLLOWING_TEXTS, PRESERVING_TEXTS, QUALITY_TEXTS), strict=True))
@@ -215,17 +213,16 @@ def build_texts(has: Capabilities) -> tuple[gr.Accordion, tuple[gr.Textbox, ...]
             boxes.append(gr.Textbox(label=t(f"text_{name}"), placeholder=NOTHING_WRONG, max_lines=2, elem_id=f"text-{name}"))
             frequent = [text for texts in tables[name].values() for text in texts if "{" not in text][:CHIPS]
             chips.append(gr.HTML(chips_html(frequent, name), js_on_load=PICK, elem_id=f"chips-{name}"))
-    return accordion, tuple(boxes), tuple(chips)
+    return {"reward_texts": accordion, "texts": tuple(boxes), "chips": tuple(chips)}
 
 
-def build_settings(studio: Studio, has: Capabilities) -> dict[str, Any]:
+def build_settings(models: list[str], has: Capabilities) -> dict[str, Any]:
     """Everything that has a good default, of which the first model's controls are shown. Numbers are checked where all settings are."""
     ways = [(t("way_auto"), "auto"), (t("way_guided"), "guided"), (t("way_replace"), "replace")]
     narrow = {"min_width": 150}
     with gr.Row(elem_id="settings"):
         return {
-            "model": gr.Dropdown(list(studio.models), value=studio.models[0], label=t("model"), elem_id="model", filterable=False,
-                                 **narrow),
+            "model": gr.Dropdown(models, value=models[0], label=t("model"), elem_id="model", filterable=False, **narrow),
             "steps": gr.Number(0, label=t("steps"), info=t("steps_hint"), elem_id="steps", visible=has.steps is not None, **narrow),
             "guidance_scale": gr.Number(0, label=t("guidance"), info=t("guidance_hint"), step=0.1, elem_id="guidance-scale",
                                         visible=has.guidance_scale, **narrow),
@@ -234,8 +231,9 @@ def build_settings(studio: Studio, has: Capabilities) -> dict[str, Any]:
             "seed": gr.Number(DEFAULT_SEED, label=t("seed"), info=t("seed_hint"), elem_id="seed", visible=has.seed, **narrow),
             "scheduler": gr.Dropdown(["default", *has.schedulers], value="default", label=t("scheduler"), elem_id="scheduler",
                                      filterable=False, visible=bool(has.schedulers), **narrow),
-            "negative": gr.Dropdown([(t("negative_off"), "off"), *NEGATIVES], value="off", label=t("negative"), info=t("negative_hint"),
-                                    elem_id="negative-reward", filterable=False, visible=has.negative_reward, **narrow),
+            "negative_reward": gr.Dropdown([(t("negative_off"), "off"), *NEGATIVES], value="off", label=t("negative"),
+                                           info=t("negative_hint"), elem_id="negative-reward", filterable=False,
+                                           visible=has.negative_reward, **narrow),
             "way_back": gr.Dropdown(ways, value="auto", label=t("way_back"), elem_id="way-back", filterable=False, **narrow),
             "random_seed": gr.Checkbox(False, label=t("seed_random"), elem_id="random-seed", container=False, visible=has.seed, **narrow),
             "previews": gr.Checkbox(True, label=t("preview"), elem_id="previews", container=False, visible=has.preview, **narrow)}

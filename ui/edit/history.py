@@ -10,6 +10,7 @@ import gradio as gr
 
 from mre.errors import MreError
 from ui.chips import PICK
+from ui.edit.result import compare_html
 from ui.edit.visit import EditVisit, Entry
 from ui.notices import note
 from ui.pictures import address
@@ -37,6 +38,19 @@ class HistoryPanel:
             self.second = gr.Dropdown([], label=t("history_second"), elem_id="history-second", filterable=False)
         self.compare = gr.Button(t("history_compare"), size="sm", elem_id="history-compare")
 
+    @property
+    def choices(self) -> list[Any]:
+        """What `redraw` changes."""
+        return [self.shots, self.first, self.second]
+
+    def redraw(self, visit: EditVisit | None, request: gr.Request) -> dict[Any, Any]:
+        """Draw the history anew; by default the last two edits are those to compare."""
+        entries = list(enumerate(visit.entries, start=1)) if visit else []
+        choices = [(label(number, entry), number - 1) for number, entry in entries]
+        last = len(entries) - 1 if entries else None
+        return {self.shots: shots_html(visit, language_of(request)), self.second: gr.update(choices=choices, value=last),
+                self.first: gr.update(choices=choices, value=max(0, last - 1) if entries else None)}
+
 
 def shots_html(visit: EditVisit | None, language: str) -> str:
     """The edits as thumbnails, the newest first."""
@@ -60,15 +74,6 @@ def label(number: int, entry: Entry) -> str:
     return f"#{number} {entry.recipe.instruction[:40]} · {scores_text(entry)} · {entry.recipe.seed} · {entry.model}"
 
 
-def on_change(visit: EditVisit | None, request: gr.Request) -> tuple[str, Any, Any]:
-    """Draw the history anew; by default the last two edits are those to compare."""
-    entries = list(enumerate(visit.entries, start=1)) if visit else []
-    choices = [(label(number, entry), number - 1) for number, entry in entries]
-    second = len(entries) - 1 if entries else None
-    return (shots_html(visit, language_of(request)), gr.Dropdown(choices, value=max(0, second - 1) if entries else None),
-            gr.Dropdown(choices, value=second))
-
-
 def picked(visit: EditVisit | None, event: gr.EventData) -> Entry | None:
     """The edit that was clicked."""
     try:
@@ -77,14 +82,14 @@ def picked(visit: EditVisit | None, event: gr.EventData) -> Entry | None:
         return None
 
 
-def on_compare(studio: Studio, show: Callable[..., str]) -> Callable:
-    """Two edits in the viewer. `show(visit, first, second, language, labels=...)` makes it."""
+def on_compare(studio: Studio) -> Callable:
+    """Two edits in the viewer."""
     def compare(request: gr.Request, visit: EditVisit | None, first: int | None, second: int | None) -> str:
         if visit is None or first is None or second is None or not (0 <= first < len(visit.entries) and 0 <= second < len(visit.entries)):
             return gr.skip()
         one, two = visit.entries[first], visit.entries[second]
         try:
-            return show(visit, one.picture, two.picture, language_of(request), labels=(f"#{first + 1}", f"#{second + 1}"))
+            return compare_html(visit, one.picture, two.picture, language_of(request), labels=(f"#{first + 1}", f"#{second + 1}"))
         except MreError as error:
             return note(studio.trouble(error), "bad")
     return compare

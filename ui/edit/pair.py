@@ -11,12 +11,14 @@ import gradio as gr
 from mre.editors.capabilities import limited
 from mre.editors.device_queue import BusyError
 from mre.editors.editor import EditResult
+from mre.editors.settings import EditSettings
 from mre.errors import EditStopped, SettingsError
 from mre.imaging import open_image
 from mre.recipes import png_bytes
 from mre.rewards import EDIT_TYPES
 from mre.study.pairs import KeptEdit, keep_pair
 from ui.edit.form import Form, photo_of, settings_of
+from ui.edit.result import compare_html
 from ui.edit.run import READING, Follow, Progress, shelve
 from ui.edit.views import keep_photo
 from ui.edit.visit import EditVisit, Entry, visit_of
@@ -50,8 +52,7 @@ add_texts(TEXTS)
 class PairPanel:
     """The pair's components."""
 
-    def __init__(self, studio: Studio) -> None:
-        names = list(studio.models)
+    def __init__(self, names: list[str]) -> None:
         gr.Markdown(t("pair_about") if len(names) > 1 else t("pair_one"), elem_classes="muted small")
         with gr.Row():
             self.first = gr.Dropdown(names, value=names[0], label=t("pair_first"), elem_id="pair-first", filterable=False)
@@ -69,25 +70,27 @@ class PairPanel:
         self.kept = gr.HTML(elem_id="pair-kept")
 
 
-def on_run(studio: Studio, show: Callable[..., str]) -> Callable:
+def on_run(studio: Studio, panel: PairPanel, state: gr.State) -> Callable:
     """Edit with one model and then with the other, and show both."""
-    def run(request: gr.Request, visit: EditVisit | None, first: str, second: str, photo_path: str | None, *values: Any) -> Iterator[list]:
+    def run(request: gr.Request, visit: EditVisit | None, first: str, second: str, photo: str | None,
+            **fields: Any) -> Iterator[dict[Any, Any]]:
         language = language_of(request)
         visit = visit_of(studio, visit, request)
         try:
-            for progress, pair in run_pair(studio, visit, language, first, second, photo_path, values):
-                look = gr.skip()
+            for progress, pair in run_pair(studio, visit, language, first, second, photo, settings_of(**fields)):
+                shown = {state: visit, panel.progress: progress}
                 if pair:
-                    labels = (pair[0].model, pair[1].model)
-                    look = show(visit, pair[0].picture, pair[1].picture, language, labels=labels, element="pair-look")
-                yield [visit, progress, look]
+                    one, two = pair
+                    shown[panel.look] = compare_html(visit, one.picture, two.picture, language, labels=(one.model, two.model),
+                                                     element="pair-look")
+                yield shown
         except Exception as error:               # shown in one line with an id; the log has the rest
-            yield [visit, note(studio.trouble(error), "bad"), gr.skip()]
+            yield {state: visit, panel.progress: note(studio.trouble(error), "bad")}
     return run
 
 
 def run_pair(studio: Studio, visit: EditVisit, language: str, first: str, second: str, photo_path: str | None,
-             values: tuple) -> Iterator[tuple[str, tuple[Entry, Entry] | None]]:
+             settings: EditSettings) -> Iterator[tuple[str, tuple[Entry, Entry] | None]]:
     """Yields (progress, the two entries when both are made). Raises MreError."""
     if first == second:
         raise SettingsError(say("pair_same", language))
@@ -95,7 +98,6 @@ def run_pair(studio: Studio, visit: EditVisit, language: str, first: str, second
         raise BusyError(say("run_busy", language))
     visit.stop.clear()
     try:
-        settings = settings_of(*values)
         yield bar(say("run_reading", language), READING), None
         photo = photo_of(photo_path)
         if any(studio.editor(name).status != "ready" for name in (first, second)):
@@ -150,11 +152,8 @@ def on_keep(studio: Studio) -> Callable:
     return keep
 
 
-def connect(studio: Studio, panel: PairPanel, form: Form, visit: gr.State, show: Callable[..., str], stop: Callable,
-            quiet: dict[str, Any]) -> Any:
-    """Returns the event of a run, for what shall happen after it."""
+def connect(studio: Studio, panel: PairPanel, form: Form, visit: gr.State, quiet: dict[str, Any], heavy: dict[str, Any]) -> Any:
+    """Returns the event of a run, for what should happen after it."""
     panel.keep.click(on_keep(studio), [visit, panel.edit_type], panel.kept, **quiet)
-    panel.stop.click(stop, visit, None, **quiet)
-    return panel.run.click(on_run(studio, show), [visit, panel.first, panel.second, form.photo, *form.settings],
-                           [visit, panel.progress, panel.look], api_visibility="private", show_progress="hidden", concurrency_limit=40,
-                           trigger_mode="once")
+    return panel.run.click(on_run(studio, panel, visit), [visit, panel.first, panel.second, form.photo],
+                           [visit, panel.progress, panel.look], inputs_kwargs=form.settings, **heavy)

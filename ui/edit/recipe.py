@@ -14,7 +14,6 @@ from mre.errors import MreError
 from mre.recipes import read_recipe
 from ui.edit.form import Form, photo_of
 from ui.edit.sweep import SweepPanel
-from ui.edit.visit import EditVisit
 from ui.notices import note
 from ui.texts import add_texts, language_of, say, t
 
@@ -49,7 +48,7 @@ class RecipePanel:
 
 def on_drop(studio: Studio, form: Form, sweep: SweepPanel, answer: gr.HTML) -> Callable:
     """Fill the form from the recipe inside the file."""
-    def drop(request: gr.Request, visit: EditVisit | None, file: str | None, photo: str | None, chosen: str, *axes: str) -> dict[Any, Any]:
+    def drop(request: gr.Request, file: str | None, photo: str | None, model: str, **axes: str) -> dict[Any, Any]:
         language = language_of(request)
         if not file:
             return {answer: ""}
@@ -58,17 +57,17 @@ def on_drop(studio: Studio, form: Form, sweep: SweepPanel, answer: gr.HTML) -> C
             settings = EditSettings.from_recipe(recipe)
             made_by = recipe.made_with.get("model", "")
             by_name = {editor.info.name if editor.status == "ready" else name: name for name, editor in studio.editors.items()}
-            model = by_name.get(made_by) or (made_by if made_by in studio.editors else None)
-            editor = studio.editor(model or chosen)
+            found = by_name.get(made_by) or (made_by if made_by in studio.editors else None)
+            editor = studio.editor(found or model)
             lines = [note(say("recipe_filled", language))]
-            if model is None:
+            if found is None:
                 lines.append(note(say("recipe_other_model", language, model=made_by[:80]), "warn"))
             if photo:
                 here = editor.recipe(photo_of(photo), settings)
                 lines.append(differences_html(recipe.differences(here), language))
             else:
                 lines.append(note(say("recipe_no_photo", language)))
-            return {**form.fill(settings, model, editor.info), **sweep.follow(editor.capabilities, axes), answer: "".join(lines)}
+            return {**form.fill(settings, found, editor.info), **sweep.follow(editor.capabilities, axes), answer: "".join(lines)}
         except MreError as error:
             return {answer: note(studio.trouble(error), "bad")}
     return drop

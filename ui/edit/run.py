@@ -7,16 +7,16 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from PIL import Image
 
 from mre.editors.editor import EditResult, Step
+from mre.editors.settings import EditSettings
 from mre.errors import EditStopped, MreError
 from mre.imaging import reduced
-from ui.edit.form import new_seed, photo_of, settings_of
+from ui.edit.form import photo_of
 from ui.edit.views import Kept, keep_edit, keep_photo, measure
 from ui.edit.visit import EditVisit, Entry, file_name
 from ui.notices import bar, note
@@ -97,17 +97,14 @@ class Follow:
                 self._stop.set()
 
 
-def run_edit(studio: Studio, visit: EditVisit, language: str, previews: bool, random_seed: bool, photo_path: str | None, model: str,
-             *values: Any) -> Iterator[tuple[str, Entry | None]]:
-    """Edit the photo as the form says. Yields (progress as HTML, entry when it is done). Raises MreError."""
+def run_edit(studio: Studio, visit: EditVisit, language: str, photo_path: str | None, model: str, settings: EditSettings, *,
+             previews: bool = True) -> Iterator[tuple[str, Entry | None]]:
+    """Edit the photo. Yields (progress as HTML, entry when it is done). Raises MreError."""
     if not visit.busy.acquire(blocking=False):
         raise MreError(say("run_busy", language))
     visit.stop.clear()
     try:
-        settings = settings_of(*values)
         editor = studio.editor(model)
-        if random_seed:
-            settings = replace(settings, seed=new_seed())
         started = time.monotonic()
         yield bar(say("run_reading", language), READING), None
         photo = photo_of(photo_path)

@@ -11,7 +11,6 @@ import gradio as gr
 from mre.errors import MreError
 from mre.imaging import fit_size
 from ui.edit.form import photo_of
-from ui.edit.visit import EditVisit
 from ui.notices import note
 from ui.pictures import data_address
 from ui.texts import add_texts, language_of, say
@@ -32,7 +31,7 @@ add_texts(TEXTS)
 
 def on_photo(studio: Studio) -> Callable:
     """Check a new photo at once, and tell what the model sees of it."""
-    def seen(request: gr.Request, visit: EditVisit | None, path: str | None, model: str) -> str:
+    def seen(request: gr.Request, path: str | None, model: str) -> str:
         if not path:
             return ""
         try:

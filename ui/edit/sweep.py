@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import io
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from PIL import Image
 from mre.editors.capabilities import Capabilities, can_vary
 from mre.editors.device_queue import BusyError
 from mre.editors.editor import EditResult, Step
+from mre.editors.settings import EditSettings
 from mre.errors import EditStopped, MreError
 from mre.imaging import reduced
 from mre.sweep import AXES, Axis, Cell, Sweep, contact_sheet, to_csv
@@ -59,39 +60,6 @@ add_texts(TEXTS)
 
 
 @dataclass
-class SweepPanel:
-    """The sweep's components."""
-
-    axes: list[gr.Dropdown] = field(default_factory=list)
-    values: list[gr.Textbox] = field(default_factory=list)
-    quick: dict[str, gr.Button] = field(default_factory=dict)
-    forecast: gr.HTML | None = None
-    run: gr.Button | None = None
-    stop: gr.Button | None = None
-    progress: gr.HTML | None = None
-    grid: gr.HTML | None = None
-    downloads: gr.HTML | None = None
-
-    @property
-    def controls(self) -> list[Any]:
-        """Everything that `follow` may change."""
-        return [*self.axes, *self.quick.values()]
-
-    def follow(self, has: Capabilities, chosen: Sequence[str]) -> dict[Any, Any]:
-        """Updates for another model, which can use these: axes that change nothing are not offered. `chosen` are the axes that are set."""
-        updates: dict[Any, Any] = {button: gr.update(visible=visible) for button, visible in
-                                   zip(self.quick.values(), _quick_shown(has).values(), strict=True)}
-        for number, (axis, name) in enumerate(zip(self.axes, chosen, strict=True)):
-            choices = _axes_offered(has, first=number == 0)
-            updates[axis] = gr.update(choices=choices, value=name if name in [value for _, value in choices] else choices[0][1])
-        return updates
-
-    @property
-    def choice(self) -> list[Any]:
-        return [part for pair in zip(self.axes, self.values, strict=True) for part in pair]
-
-
-@dataclass
 class Made:
     """A sweep's cells so far, by place."""
 
@@ -101,56 +69,92 @@ class Made:
     pictures: dict[tuple[int, int, int], Image.Image] = field(default_factory=dict)  # small, for the sheet
 
 
-QUICK = {"sweep_035": [("scores", "0, 3, 5"), (NONE, ""), (NONE, "")],
+AT_FIRST = {"axis_x": ("scores", "0, 3, 5"), "axis_y": (NONE, ""), "axis_z": (NONE, "")}      # axes and values of a page just opened
+QUICK = {"sweep_035": [("scores", "0, 3, 5")],
          "sweep_27": [("following", "0, 3, 5"), ("preserving", "0, 3, 5"), ("quality", "0, 3, 5")]}
 
 
-def _axes_offered(has: Capabilities, first: bool) -> list[tuple[Any, str]]:
+def _axes_offered(has: Capabilities, key: str) -> list[tuple[Any, str]]:
     """Axes along which something changes, for the model that is chosen; all but the first may be none."""
-    return [*([] if first else [(t("axis_none"), NONE)]), *((t(f"axis_{name}"), name) for name in AXES if can_vary(name, has))]
+    none = [] if key == next(iter(AT_FIRST)) else [(t("axis_none"), NONE)]
+    return [*none, *((t(f"axis_{name}"), name) for name in AXES if can_vary(name, has))]
+
+
+def _offered(wanted: str, choices: list[tuple[Any, str]]) -> str:
+    """The axis wanted where it is offered, else the first that is."""
+    return wanted if wanted in [value for _, value in choices] else choices[0][1]
 
 
 def _quick_shown(has: Capabilities) -> dict[str, bool]:
     return {key: can_vary("seed" if key == "sweep_seeds" else "scores", has) for key in (*QUICK, "sweep_seeds")}
 
 
-def build(has: Capabilities) -> SweepPanel:
-    """Draw the panel, with what the first model can use."""
-    panel = SweepPanel()
-    gr.Markdown(t("sweep_about"), elem_classes="muted small")
-    with gr.Row():
-        panel.quick = {key: gr.Button(t(key), size="sm", elem_id=key.replace("_", "-"), min_width=120, visible=shown)
-                       for key, shown in _quick_shown(has).items()}
-    with gr.Row():
-        for key, name, text in (("axis_x", "scores", "0, 3, 5"), ("axis_y", NONE, ""), ("axis_z", NONE, "")):
-            with gr.Column(min_width=220):
-                choices = _axes_offered(has, first=key == "axis_x")
-                name = name if name in [value for _, value in choices] else choices[0][1]
-                panel.axes.append(gr.Dropdown(choices, value=name, label=t(key), filterable=False, elem_id=key.replace("_", "-")))
-                panel.values.append(gr.Textbox(text, label=t("axis_values"), elem_id=f"{key.replace('_', '-')}-values", max_lines=4))
-    panel.forecast = gr.HTML(elem_id="sweep-forecast")
-    with gr.Row():
-        panel.run = gr.Button(t("sweep_run"), variant="primary", elem_id="sweep-run", scale=3)
-        panel.stop = gr.Button(t("stop"), elem_id="sweep-stop", scale=1, min_width=90)
-    panel.progress = gr.HTML(elem_id="sweep-progress")
-    panel.grid = gr.HTML(elem_id="sweep-grid", js_on_load=PICK)
-    panel.downloads = gr.HTML(elem_id="sweep-downloads")
-    return panel
+class SweepPanel:
+    """The sweep's components, with what the first model can use."""
+
+    def __init__(self, has: Capabilities) -> None:
+        self.axes: dict[str, gr.Dropdown] = {}
+        self.values: dict[str, gr.Textbox] = {}
+        gr.Markdown(t("sweep_about"), elem_classes="muted small")
+        with gr.Row():
+            self.quick = {key: gr.Button(t(key), size="sm", elem_id=key.replace("_", "-"), min_width=120, visible=shown)
+                          for key, shown in _quick_shown(has).items()}
+        with gr.Row():
+            for key, (wanted, text) in AT_FIRST.items():
+                with gr.Column(min_width=220):
+                    choices = _axes_offered(has, key)
+                    element = key.replace("_", "-")
+                    self.axes[key] = gr.Dropdown(choices, value=_offered(wanted, choices), label=t(key), filterable=False, elem_id=element)
+                    self.values[f"{key}_values"] = gr.Textbox(text, label=t("axis_values"), elem_id=f"{element}-values", max_lines=4)
+        self.forecast = gr.HTML(elem_id="sweep-forecast")
+        with gr.Row():
+            self.run = gr.Button(t("sweep_run"), variant="primary", elem_id="sweep-run", scale=3)
+            self.stop = gr.Button(t("stop"), elem_id="sweep-stop", scale=1, min_width=90)
+        self.progress = gr.HTML(elem_id="sweep-progress")
+        self.grid = gr.HTML(elem_id="sweep-grid", js_on_load=PICK)
+        self.downloads = gr.HTML(elem_id="sweep-downloads")
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """Axes and their values, by the names that `axes_of` knows them under."""
+        return {**self.axes, **self.values}
+
+    @property
+    def controls(self) -> list[Any]:
+        """Everything that `follow` may change."""
+        return [*self.axes.values(), *self.quick.values()]
+
+    def follow(self, has: Capabilities, chosen: Mapping[str, str]) -> dict[Any, Any]:
+        """Updates for another model, which can use these: axes that change nothing are not offered. `chosen` are the axes that are set."""
+        updates: dict[Any, Any] = {self.quick[key]: gr.update(visible=shown) for key, shown in _quick_shown(has).items()}
+        for key, axis in self.axes.items():
+            choices = _axes_offered(has, key)
+            updates[axis] = gr.update(choices=choices, value=_offered(chosen[key], choices))
+        return updates
+
+    def fill(self, grid: Sequence[tuple[str, str]]) -> dict[Any, Any]:
+        """Updates that set the first axes to these, and the others to none."""
+        rest = [(NONE, "")] * (len(self.axes) - len(grid))
+        return {component: value for (key, axis), (name, text) in zip(self.axes.items(), [*grid, *rest], strict=True)
+                for component, value in ((axis, name), (self.values[f"{key}_values"], text))}
 
 
-def plan(studio: Studio, model: str, settings: tuple, choice: tuple) -> Sweep:
+def axes_of(choice: Mapping[str, str]) -> list[Axis]:
+    """The axes that the panel asks for, by the values of `SweepPanel.fields`. Raises MreError."""
+    return [Axis.parse(choice[key], choice[f"{key}_values"]) for key in AT_FIRST if choice[key] != NONE]
+
+
+def plan(studio: Studio, model: str, settings: EditSettings, choice: Mapping[str, str]) -> Sweep:
     """The grid that the panel asks for. Raises MreError."""
-    axes = [Axis.parse(name, text) for name, text in zip(choice[::2], choice[1::2], strict=True) if name != NONE]
-    return Sweep.plan(settings_of(*settings), model, axes, {name: editor.capabilities for name, editor in studio.editors.items()})
+    return Sweep.plan(settings, model, axes_of(choice), {name: editor.capabilities for name, editor in studio.editors.items()})
 
 
 def on_forecast(studio: Studio) -> Callable:
     """Cells, steps and time of the grid before it is made."""
-    def forecast(request: gr.Request, model: str, *values: Any) -> str:
+    def forecast(request: gr.Request, model: str, **fields: Any) -> str:
         language = language_of(request)
-        settings, choice = values[:-6], values[-6:]
         try:
-            sweep = plan(studio, model, (settings[0] or "-", *settings[1:]), choice)
+            sweep = plan(studio, model, settings_of(**_of_the_form(fields) | {"instruction": fields["instruction"] or "-"}), fields)
         except MreError as error:
             return note(studio.trouble(error), "bad")
         return note(forecast_text(studio, sweep, language), "plain")
@@ -170,43 +174,47 @@ def forecast_text(studio: Studio, sweep: Sweep, language: str) -> str:
     return text + say("sweep_time", language, seconds=max(seconds, 1))
 
 
-def on_quick(key: str) -> Callable:
+def _of_the_form(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that are the form's, not the panel's."""
+    return {name: value for name, value in fields.items() if not name.startswith("axis_")}
+
+
+def on_quick(panel: SweepPanel, key: str) -> Callable:
     """Fill the axes with a ready-made grid."""
-    def fill(seed: float | None) -> list[str]:
+    def fill(seed: float | None) -> dict[Any, Any]:
         first = int(seed or 0)
-        grid = QUICK.get(key) or [("seed", ", ".join(str(first + number) for number in range(4))), (NONE, ""), (NONE, "")]
-        return [part for pair in grid for part in pair]
+        return panel.fill(QUICK.get(key) or [("seed", ", ".join(str(first + number) for number in range(4)))])
     return fill
 
 
-def on_run(studio: Studio) -> Callable:
-    def run(request: gr.Request, visit: EditVisit | None, photo_path: str | None, model: str, *values: Any) -> Iterator[list]:
+def on_run(studio: Studio, panel: SweepPanel, state: gr.State) -> Callable:
+    def run(request: gr.Request, visit: EditVisit | None, photo: str | None, model: str, **fields: Any) -> Iterator[dict[Any, Any]]:
         language = language_of(request)
         visit = visit_of(studio, visit, request)
         try:
-            yield from ([visit, *shown] for shown in run_sweep(studio, visit, language, photo_path, model, values[:-6], values[-6:]))
+            sweep = plan(studio, model, settings_of(**_of_the_form(fields)), fields)
+            for shown in run_sweep(studio, visit, language, photo, sweep):
+                yield {state: visit, **{getattr(panel, name): text for name, text in shown.items()}}
         except Exception as error:               # shown in one line with an id; the log has the rest
-            yield [visit, note(studio.trouble(error), "bad"), gr.skip(), gr.skip()]
+            yield {state: visit, panel.progress: note(studio.trouble(error), "bad")}
     return run
 
 
-def run_sweep(studio: Studio, visit: EditVisit, language: str, photo_path: str | None, model: str, settings: tuple,
-              choice: tuple) -> Iterator[list]:
-    """Make the grid. Yields progress, grid and downloads as HTML, a cell at a time."""
+def run_sweep(studio: Studio, visit: EditVisit, language: str, photo_path: str | None, sweep: Sweep) -> Iterator[dict[str, str]]:
+    """Make the grid. Yields what is new of progress, grid and downloads, as HTML, a cell at a time."""
     if not visit.busy.acquire(blocking=False):
         raise BusyError(say("run_busy", language))
     visit.stop.clear()
     try:
-        sweep = plan(studio, model, settings, choice)
-        yield [bar(say("run_reading", language), READING), gr.skip(), gr.skip()]
+        yield {"progress": bar(say("run_reading", language), READING)}
         photo = photo_of(photo_path)
         made, started = Made(sweep), time.monotonic()
         _forget(visit)
         visit.sweep = made
         kept = keep_photo(visit.shelf, photo, Path(photo_path), visit.id)
         total = len(sweep.cells)
-        yield [bar(f"{say('sweep_cell', language, cell=1, total=total)} · {forecast_text(studio, sweep, language)}", READING / total),
-               grid_html(visit, made, language), ""]
+        first = f"{say('sweep_cell', language, cell=1, total=total)} · {forecast_text(studio, sweep, language)}"
+        yield {"progress": bar(first, READING / total), "grid": grid_html(visit, made, language), "downloads": ""}
 
         def work(tell: Callable[..., None], should_stop: Callable[[], bool]) -> int:
             hooks = {"should_stop": should_stop, "on_step": lambda step: tell("step", step), "on_wait": lambda place: tell("wait", place)}
@@ -218,18 +226,18 @@ def run_sweep(studio: Studio, visit: EditVisit, language: str, photo_path: str |
         try:
             for kind, value in Follow(work, visit.stop):
                 if kind == "wait":
-                    yield [bar(say("run_waiting", language, place=value), None), gr.skip(), gr.skip()]
+                    yield {"progress": bar(say("run_waiting", language, place=value), None)}
                 elif kind == "stopping":
-                    yield [bar(say("run_stopping", language), None), gr.skip(), gr.skip()]
+                    yield {"progress": bar(say("run_stopping", language), None)}
                 elif kind == "step" and value.index in (0, value.total):
-                    yield [cell_bar(made, value, language), gr.skip(), gr.skip()]
+                    yield {"progress": cell_bar(made, value, language)}
                 elif kind == "cell":
                     cell, result = value
                     entry = shelve(visit, photo, kept, result, cell.model)
                     made.entries[cell.place] = entry
                     made.rows.append((cell, _without_pictures(result), entry.file_name))
                     made.pictures[cell.place] = reduced(result.image, SHEET_SIDE)
-                    yield [gr.skip(), grid_html(visit, made, language), gr.skip()]
+                    yield {"grid": grid_html(visit, made, language)}
         except EditStopped:
             pass                                 # what was made is kept, and said below
         except Exception as error:               # said below, beside the cells that were made before it
@@ -239,7 +247,7 @@ def run_sweep(studio: Studio, visit: EditVisit, language: str, photo_path: str |
         key = "sweep_stopped" if done < total else "sweep_done" if total > 1 else "sweep_done_one"
         last = say(key, language, cells=done, total=total, seconds=seconds)
         news = note(last, "plain") if failure is None else note(studio.trouble(failure), "bad") + note(last, "plain")
-        yield [news, grid_html(visit, made, language), downloads_html(visit, made, language)]
+        yield {"progress": news, "grid": grid_html(visit, made, language), "downloads": downloads_html(visit, made, language)}
     finally:
         visit.busy.release()
 
@@ -318,16 +326,14 @@ def picked(visit: EditVisit | None, event: gr.EventData) -> Entry | None:
     return visit.sweep.entries.get(place) if visit and isinstance(visit.sweep, Made) else None
 
 
-def connect(studio: Studio, panel: SweepPanel, form: Form, visit: gr.State, quiet: dict[str, Any]) -> None:
+def connect(studio: Studio, panel: SweepPanel, form: Form, visit: gr.State, quiet: dict[str, Any], heavy: dict[str, Any]) -> None:
     """Everything but what touches the viewer."""
-    asks = [form.model, *form.settings, *panel.choice]
-    gr.on([part.change for part in panel.choice] + [form.steps.change, form.model.change, panel.run.click], on_forecast(studio), asks,
-          panel.forecast, trigger_mode="always_last", **quiet)
+    fields = {**form.settings, **panel.fields}
+    gr.on([*(part.change for part in panel.fields.values()), form.steps.change, form.model.change, panel.run.click], on_forecast(studio),
+          form.model, panel.forecast, inputs_kwargs=fields, trigger_mode="always_last", **quiet)
     outputs = [visit, panel.progress, panel.grid, panel.downloads]
-    heavy = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": 40, "trigger_mode": "once"}
-    panel.run.click(on_run(studio), [visit, form.photo, *asks], outputs, **heavy)
+    runs = {"inputs": [visit, form.photo, form.model], "outputs": outputs, "inputs_kwargs": fields, **heavy}
+    panel.run.click(on_run(studio, panel, visit), **runs)
     for key, button in panel.quick.items():
-        filled = button.click(on_quick(key), form.seed, panel.choice, **quiet)
-        filled.success(on_run(studio), [visit, form.photo, *asks], outputs, **heavy)
-
-
+        filled = button.click(on_quick(panel, key), form.seed, list(panel.fields.values()), **quiet)
+        filled.success(on_run(studio, panel, visit), **runs)

@@ -1,0 +1,114 @@
+"""Where an edit is shown: the viewer, its downloads, and the way to go on from it."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from mre.errors import MreError
+from mre.imaging import open_image
+from ui.edit.form import photo_of
+from ui.edit.viewer import empty_viewer, viewer
+from ui.edit.views import Change, Kept, keep_photo, measure
+from ui.edit.visit import EditVisit, Entry
+from ui.pictures import address
+from ui.site.door import keep_as_input
+from ui.texts import add_texts, language_of, say, t
+
+if TYPE_CHECKING:
+    from ui.studio import Studio
+
+add_texts({
+    "input_here": ("Edit this result", "编辑此结果"), "undo": ("Undo", "撤销"),
+    "download": ("Download PNG (recipe inside)", "下载 PNG（含配方）"), "download_plain": ("without recipe", "不含配方"),
+    "privacy": ("Your pictures stay on this server only while this tab is open: they are deleted when it closes.",
+                "图片只在本页面打开期间保存在服务器上，关闭页面后即删除。"),
+})
+
+
+@dataclass(frozen=True)
+class ResultPanel:
+    """The components that show an edit."""
+
+    look: gr.HTML
+    downloads: gr.HTML
+    as_input: gr.Button
+    undo: gr.Button
+
+    @classmethod
+    def build(cls) -> ResultPanel:
+        look = gr.HTML(empty_viewer("en"), elem_id="look")
+        downloads = gr.HTML(elem_id="downloads")
+        with gr.Row(elem_classes="toolbar"):
+            as_input = gr.Button(t("input_here"), size="sm", elem_id="as-input", interactive=False)
+            undo = gr.Button(t("undo"), size="sm", elem_id="undo", interactive=False)
+        gr.Markdown(t("privacy"), elem_classes="muted small", elem_id="privacy")
+        return cls(look, downloads, as_input, undo)
+
+    @property
+    def shown(self) -> list[Any]:
+        """What `show` may change."""
+        return [self.look, self.downloads, self.as_input]
+
+    def show(self, visit: EditVisit, entry: Entry, language: str) -> dict[Any, Any]:
+        """Updates that show an edit against its photo."""
+        visit.shown = entry
+        return {self.look: compare_html(visit, entry.photo, entry.picture, language, entry.change),
+                self.downloads: downloads_html(entry, language), self.as_input: gr.update(interactive=True)}
+
+
+def on_show(panel: ResultPanel, picked: Callable[[EditVisit | None, gr.EventData], Entry | None]) -> Callable:
+    """Show the edit that was clicked somewhere."""
+    def pick(request: gr.Request, visit: EditVisit | None, event: gr.EventData) -> dict[Any, Any]:
+        entry = picked(visit, event)
+        if entry is None or None in (visit.shelf.get(entry.picture.token), visit.shelf.get(entry.photo.token)):
+            return {panel.look: gr.skip()}
+        return panel.show(visit, entry, language_of(request))
+    return pick
+
+
+def compare_html(visit: EditVisit, before: Kept, after: Kept, language: str, change: Change | None = None,
+                 labels: tuple[str, str] | None = None, element: str = "look") -> str:
+    """The viewer for two pictures of the shelf; how much they differ is measured where it is not known."""
+    if change is None:
+        change = measure(*(open_image(visit.shelf.path(kept.token)) for kept in (before, after)))
+    return viewer(before, after, change, language=language, labels=labels, element=element)
+
+
+def downloads_html(entry: Entry, language: str) -> str:
+    """Links to take the picture away, with its recipe and without."""
+    name = html.escape(entry.file_name, quote=True)
+    token = entry.picture.token
+    return (f'<p class="small"><a href="{address(token, entry.file_name)}" download="{name}" id="download">'
+            f'{say("download", language)}</a> · <a href="{address(token, entry.file_name, plain=True)}" download="{name}" '
+            f'id="download-plain">{say("download_plain", language)}</a></p>')
+
+
+def on_use_as_input(studio: Studio) -> Callable:
+    """The picture shown becomes the photo; the photo before it can be had back."""
+    def use(request: gr.Request, visit: EditVisit | None, photo: str | None) -> tuple[Any, Any]:
+        found = visit.shelf.get(visit.shown.picture.token) if visit and visit.shown else None
+        if found is None:
+            return gr.skip(), gr.skip()
+        if photo:
+            with suppress(MreError):             # a photo that cannot be read is not worth going back to
+                visit.earlier.append(keep_photo(visit.shelf, photo_of(photo), Path(photo), visit.id).token)
+        return keep_as_input(studio, found.file.read_bytes(), found.name, request), gr.Button(interactive=bool(visit.earlier))
+    return use
+
+
+def on_undo(studio: Studio) -> Callable:
+    """Back to the photo before; as many times as there are any."""
+    def undo(request: gr.Request, visit: EditVisit | None) -> tuple[Any, Any]:
+        if visit is None or not visit.earlier:
+            return gr.skip(), gr.Button(interactive=False)
+        found = visit.shelf.get(visit.earlier.pop())
+        photo = keep_as_input(studio, found.file.read_bytes(), found.name, request) if found else gr.skip()
+        return photo, gr.Button(interactive=bool(visit.earlier))
+    return undo
