@@ -39,6 +39,8 @@ class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
     `size_rule`, which `mre.imaging.fit_size` reads.
     """
 
+    unet_class = RewardUNet2DConditionModel         # what `from_pretrained` makes of a U-Net that is of no other known class
+
     def __init__(self, vae: AutoencoderKL, text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer,
                  unet: UNet2DConditionModel | RewardUNet2DConditionModel, scheduler: KarrasDiffusionSchedulers,
                  safety_checker: Any = None, feature_extractor: Any = None, image_encoder: Any = None,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from diffusers.models.embeddings import TimestepEmbedding, get_timestep_embedding
@@ -13,8 +13,16 @@ from mre.rewards import PERSPECTIVES
 
 VARIANTS = ("released", "paper")
 INITS = ("zero", "released")
+REWARD_SETTINGS = ("use_score", "use_text", "use_attention", "use_addition", "perspectives", "variant", "reward_text_dim",
+                   "reward_sinusoid_channels", "reward_num_heads", "reward_dropout", "reward_init", "reward_term_pooling")
 TYPES = ("score", "text")       # rows of the paper's type embedding
 TERM_POOLINGS = ("kinds", "tokens")
+
+
+def is_conditioned(config: Mapping[str, Any]) -> bool:
+    """Whether a U-Net of this config reads rewards at all."""
+    return any(config.get(name, True) for name in ("use_score", "use_text")) and \
+        any(config.get(name, True) for name in ("use_attention", "use_addition"))
 
 
 class RewardSignal(NamedTuple):

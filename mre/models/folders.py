@@ -10,7 +10,7 @@ import inspect
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import diffusers
 import torch
@@ -20,11 +20,10 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from mre import families
 from mre.errors import ModelError
 from mre.models import released
-from mre.models.condition import VARIANTS
+from mre.models.condition import REWARD_SETTINGS, VARIANTS, is_conditioned
 from mre.models.hub import HUB_SETTINGS, find_folder
 from mre.models.loading import Loading
 from mre.models.quiet import quiet_libraries
-from mre.models.unet import REWARD_SETTINGS, RewardUNet2DConditionModel
 from mre.models.weight_files import (
     INDEX,
     WEIGHTS,
@@ -35,6 +34,9 @@ from mre.models.weight_files import (
     read_tensors,
     tensor_names,
 )
+
+if TYPE_CHECKING:
+    from mre.models.unet import RewardUNet2DConditionModel
 
 SWITCHES = ("use_score", "use_text", "use_attention", "use_addition", "perspectives", "variant")
 EDITING_PIPELINES = ("RewardEditPipeline", "StableDiffusionInstructPix2PixPipeline")
@@ -49,7 +51,7 @@ def reads_rewards(folder: Path) -> bool:
     """Whether the U-Net in a folder reads rewards: by its config, or by its tensors' names where the config is silent. Loads no weights."""
     config = read_json(folder / "config.json")
     if "variant" in config:
-        return RewardUNet2DConditionModel.is_conditioned(config)
+        return is_conditioned(config)
     return released.is_released(tensor_names(folder, WEIGHTS["unet"]))
 
 
@@ -116,7 +118,7 @@ def read_unet(cls: type, folder: Path, loading: Loading | None = None, *, widen:
         config |= dict.fromkeys(SWITCHES[:4], False)
     elif "reward_term_pooling" not in config:                                   # saved before there was a choice
         config["reward_term_pooling"] = "tokens"
-    fresh = not cls.is_conditioned(config) and not any(name.startswith(cls.reward_layers) for name in tensors)
+    fresh = not is_conditioned(config) and not any(name.startswith(cls.reward_layers) for name in tensors)
     if fresh:
         text_dim = config.get("cross_attention_dim")
         config |= ({"reward_text_dim": text_dim} if isinstance(text_dim, int) else {}) | {"reward_term_pooling": "kinds"} | condition
@@ -162,7 +164,7 @@ def load_pipeline(cls: type, name: str | Path, *, subfolder: str | None = None, 
             parts[part] = read(folder / part, _named_class(index, part, folder), loading.of(kinds.get(part)))
     if "unet" not in parts:
         latents = parts["vae"].config.latent_channels
-        unet = parts["unet"] = read_unet(RewardUNet2DConditionModel, folder / "unet", loading.of(kinds["unet"]), widen=widen,
+        unet = parts["unet"] = read_unet(cls.unet_class, folder / "unet", loading.of(kinds["unet"]), widen=widen,
                                          **(condition or {}))
         if unet.config.in_channels != 2 * latents:
             raise ModelError(f"{folder / 'unet'}: the U-Net of an editor must have {2 * latents} input channels, "
@@ -257,7 +259,8 @@ def _unet_class(cls: type, config: Mapping[str, Any], folder: Path) -> type:
     name = config.get("_class_name")
     if name == "UNet2DConditionModel":
         return cls
-    found = {RewardUNet2DConditionModel.__name__: RewardUNet2DConditionModel, **families.part_classes("unet")}.get(str(name))
+    own = {kind.__name__: kind for kind in cls.__mro__ if hasattr(kind, "reward_layers")}
+    found = (own | families.part_classes("unet")).get(str(name))
     if found is None:
         raise ModelError(f"{folder / 'config.json'}: {name} is not the U-Net of an editor")
     return found

@@ -12,7 +12,7 @@ import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from diffusers import UNet2DConditionModel
 from safetensors.torch import save_file
@@ -20,8 +20,10 @@ from torch import Tensor
 
 from mre.errors import ModelError
 from mre.files import read_json
-from mre.models.unet import RewardUNet2DConditionModel
 from mre.rewards import PERSPECTIVES
+
+if TYPE_CHECKING:
+    from mre.models.unet import RewardUNet2DConditionModel
 
 OURS_TO_RELEASED = {
     "reward_condition.score_time.": "add_embedding.",
@@ -122,7 +124,7 @@ def _renamed(name: str, prefixes: dict[str, str]) -> str:
 
 
 def _check_exportable(unet: Any) -> None:
-    if type(unet) is not RewardUNet2DConditionModel:
+    if type(unet).__name__ != "RewardUNet2DConditionModel":
         raise ModelError(f"the released layout holds a RewardUNet2DConditionModel, not a {type(unet).__name__}")
     config = unet.config
     wanted = {"variant": "released", "use_score": True, "use_text": True, "use_attention": True, "use_addition": True} | SIZES

@@ -14,13 +14,10 @@ from diffusers.utils.peft_utils import apply_lora_scale
 from torch import Tensor, nn
 
 from mre.errors import RewardError
-from mre.models.condition import INITS, TERM_POOLINGS, VARIANTS, PaperCondition, ReleasedCondition, RewardSignal, linear
+from mre.models.condition import INITS, TERM_POOLINGS, VARIANTS, PaperCondition, ReleasedCondition, RewardSignal, is_conditioned, linear
 from mre.models.encoder import RewardEncoder
 from mre.models.stock_view import BlockWithTerm, StockView
 from mre.rewards import PERSPECTIVES
-
-REWARD_SETTINGS = ("use_score", "use_text", "use_attention", "use_addition", "perspectives", "variant", "reward_text_dim",
-                   "reward_sinusoid_channels", "reward_num_heads", "reward_dropout", "reward_init", "reward_term_pooling")
 
 
 def keeps_settings_of(parent: type) -> Callable:
@@ -65,16 +62,10 @@ class RewardUNet2DConditionModel(UNet2DConditionModel):
         _check_settings(self.config)
         self.reset_reward_layers()
 
-    @staticmethod
-    def is_conditioned(config: Mapping[str, Any]) -> bool:
-        """Whether a model of this config reads rewards at all."""
-        return any(config.get(name, True) for name in ("use_score", "use_text")) and \
-            any(config.get(name, True) for name in ("use_attention", "use_addition"))
-
     @property
     def conditioned(self) -> bool:
         """Whether this model reads rewards at all."""
-        return self.is_conditioned(self.config)
+        return is_conditioned(self.config)
 
     def reset_reward_layers(self) -> None:
         """Make the layers of the reward condition anew, as the config says."""
