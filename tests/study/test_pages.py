@@ -255,6 +255,17 @@ def test_the_same_person_goes_on_with_an_outside_id_or_a_personal_code(app, stud
     assert "5f1e" not in text
 
 
+def test_codes_cannot_be_guessed_without_end_and_right_ones_count_for_nothing(app, study):
+    code = Browser(app, study.public_id).join(ids={"PROLIFIC_PID": "5f1e"}).call("code")["code"]
+    other = Browser(app, study.public_id)
+    for number in range(30):
+        other.call("enter", 403, code=f"AAAA-BBBB-{number:04d}")
+        other.call("enter", code=code) if number < 3 else None
+    other.call("enter", 429, code="AAAA-BBBB-CCCC")
+    other.call("enter", 429, code=code)
+    Browser(app, study.public_id).join()                 # without a code people begin as ever
+
+
 EMPTY = [[None, None, None], [None, None, None]]
 
 

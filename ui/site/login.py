@@ -15,7 +15,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from mre.study import sessions
 from mre.study.accounts import DEVICE_DAYS, known_device, read_invitation, remember_device
 from ui.site.cookies import cookie, forget_cookie, set_cookie
-from ui.site.login_limits import FairPool, Key, TooManyWaiting, Tries, network_of
+from ui.site.login_limits import FairPool, Key, TooManyWaiting, Tries, address_of
 
 if TYPE_CHECKING:
     from ui.site.access import Access
@@ -67,7 +67,7 @@ class Login:
             return RedirectResponse(f"/study/s/{quote(found.study)}?{request.url.query}", status_code=303)
         answer = RedirectResponse("/", status_code=303)
         if self.access.enabled and self.access.session(request) is None:
-            if wait := self.tries.take(("invitation", _address(request))):
+            if wait := self.tries.take(("invitation", address_of(request))):
                 return _sign_in_page("/", "Too many tries; please wait a minute. · 尝试次数过多，请稍候。", status=429, wait=wait)
             set_cookie(answer, request, SESSION_COOKIE, sessions.begin(self.store), sessions.SESSION_DAYS * 86400)
         return answer
@@ -80,7 +80,7 @@ class Login:
         if (form := await _form(request)) is None:
             return _sign_in_page("/", "This is too long. · 内容过长。", status=413)
         name, password = str(form.get("name", ""))[:100], str(form.get("password", ""))[:1000]
-        target, address = str(form.get("next", "/")), _address(request)
+        target, address = str(form.get("next", "/")), address_of(request)
         secret = await run_in_threadpool(lambda: self.store.secret)
         device = known_device(secret, cookie(request, DEVICE_COOKIE), name)
         keys: tuple[Key, ...] = ((("device", (device, name)),) if device else
@@ -145,9 +145,6 @@ async def _form(request: Request):
     length = request.headers.get("content-length", "")
     return await request.form(max_files=0, max_fields=5) if length.isdecimal() and int(length) <= MOST_BYTES else None
 
-
-def _address(request: Request) -> str:
-    return network_of(request.client.host if request.client else "")
 
 
 def _own_path(target: str) -> str:

@@ -11,6 +11,8 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 
+from fastapi import Request
+
 # wrong tries within so many seconds, by what they have in common: a device on which the account has signed in before has an allowance of
 # its own, so that nobody's guessing keeps its owner out; everybody else shares the three others
 LIMITS: dict[str, tuple[tuple[int, int], ...]] = {
@@ -18,7 +20,8 @@ LIMITS: dict[str, tuple[tuple[int, int], ...]] = {
     "account and address": ((5, 60), (20, 3600)),
     "address": ((60, 60), (300, 3600)),
     "account": ((300, 3600),),                          # from all unknown devices together: takes more than 15 addresses
-    "invitation": ((60, 60), (300, 3600))}              # sessions begun by links, from one address
+    "invitation": ((60, 60), (300, 3600)),              # sessions begun by links, from one address
+    "personal code": ((30, 60), (100, 3600))}           # unknown codes on the annotator's pages, from one address
 MOST_KEYS = 20_000
 MOST_WAITING = 300
 Key = tuple[str, Hashable]
@@ -114,6 +117,11 @@ class FairPool:
                     future.set_result(work())
                 except BaseException as error:          # told by whoever waits for it
                     future.set_exception(error)
+
+
+def address_of(request: Request) -> str:
+    """What stands for whoever sent a request, as `network_of` has it."""
+    return network_of(request.client.host if request.client else "")
 
 
 def network_of(address: str) -> str:

@@ -18,6 +18,7 @@ from mre.study.store import StoreUnavailable, UnstorableText
 from mre.study.studies import Study
 from mre.study.visit import Annotator, Answer
 from ui.site.cookies import cookie, forget_cookie, set_cookie
+from ui.site.login_limits import Tries, address_of
 
 STATIC = Path(__file__).parent / "static"
 TYPES = {".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8",
@@ -29,8 +30,14 @@ HEADERS = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff
 MAX_BODY = 300_000
 VISIT_SECONDS = 60 * 24 * 3600
 TOLD_RULES = ("rules_after", "max_skip_share", "max_failed_checks", "min_median_seconds", "completion_share", "keep_recruiting_id")
+
+
+class TooManyTries(StudyError):
+    """Too many unknown codes from one address lately."""
+
+
 STATUS = ((StoreUnavailable, 503, "busy"), (SettingsError, 503, "busy"), (UnstorableText, 400, "bad_call"),
-          (visit.NotYours, 403, "not_yours"), (visit.AlreadyAnswered, 409, "already_answered"),
+          (TooManyTries, 429, "too_many"), (visit.NotYours, 403, "not_yours"), (visit.AlreadyAnswered, 409, "already_answered"),
           (visit.BadAnswer, 422, "bad_answer"), (StudyError, 409, "not_now"))
 log = logging.getLogger("mre.study")
 
@@ -63,6 +70,7 @@ class StudyPages:
 
     def __init__(self, studio) -> None:
         self.studio = studio
+        self.tries = Tries()
         self.actions: dict[str, Callable[[Request, dict], dict | Response]] = {
             "hello": self._hello, "enter": self._enter, "code": self._code, "language": self._language, "work": self._work,
             "submit": self._submit, "draft": self._draft, "earlier": self._earlier, "leave": self._leave, "withdraw": self._withdraw}
@@ -148,7 +156,11 @@ class StudyPages:
     def _enter(self, request: Request, given: dict) -> Response:
         """Begin a visit: by personal code, or with consent given on the page."""
         if given.get("code"):
+            tried = ("personal code", address_of(request))
+            if self.tries.take(tried):
+                raise TooManyTries("Too many tries; please wait a minute.")
             token, annotator = visit.enter_by_code(self.store, str(given["code"])[:40])
+            self.tries.take_back(tried)
         else:
             if given.get("consent") is not True:
                 raise visit.NotYours("Please read and accept the consent text first.")
