@@ -61,12 +61,12 @@ def main(argv: list[str] | None = None) -> int:
     from mre.errors import MreError
     from ui.app import build_app
     from ui.serve import serve
-    from ui.studio import EMBEDDED, StudioSettings
+    from ui.studio import StudioSettings
 
     port = server.getsockname()[1]
     try:
         settings = StudioSettings(
-            models=tuple(dict.fromkeys(args.model or EMBEDDED)), judge=args.judge, judge_requests=args.judge_requests, data=args.data,
+            models=tuple(dict.fromkeys(args.model or ())), judge=args.judge, judge_requests=args.judge_requests, data=args.data,
             database=args.database, host=args.host, port=port, share=args.share, auth=args.auth,
             allowed_hosts=tuple(args.allowed_host), trusted_proxies=tuple(args.trusted_proxy), frame_ancestors=tuple(args.frame_ancestor))
         return serve(build_app(settings), server)

@@ -7,8 +7,7 @@ from importlib import import_module
 from typing import Any
 
 from mre.rewards import EDIT_TYPES, PERSPECTIVES, Reward
-
-__version__ = "0.2.0"
+from mre.version import __version__
 
 _LAZY = {
     "RewardEditPipeline": "mre.pipeline",

@@ -7,8 +7,8 @@ import os
 import sys
 from importlib import import_module
 
-from mre import __version__
 from mre.errors import MreError
+from mre.version import __version__
 
 COMMANDS = {
     "edit": "edit pictures with an instruction and a reward",

@@ -16,10 +16,10 @@ from typing import Any, BinaryIO
 
 from PIL import Image, PngImagePlugin
 
-from mre import __version__
 from mre.errors import MreError
 from mre.masks import Mask
 from mre.rewards import PERSPECTIVES, Reward
+from mre.version import __version__
 
 FORMAT_VERSION = 2
 PLAIN_VERSION = 1            # of a recipe that puts nothing back: versions before read it, and its bytes are theirs

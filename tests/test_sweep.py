@@ -72,7 +72,7 @@ BLIND = replace(EMBEDDED, reward=False, reward_text=False)
 
 @pytest.mark.parametrize(("axes", "reason"), [
     ([("seed", "1,2")], "seed cannot vary: the model tiny makes the same picture"),
-    ([("guidance_scale", "1,7.5")], "guidance scale cannot vary: the model tiny was not trained for guidance"),
+    ([("guidance_scale", "1,7.5")], "guidance scale cannot vary: the model tiny was not made for guidance"),
     ([("steps", "1,2")], "steps cannot vary: the model tiny always works"),
     ([("model", "tiny|fake"), ("seed", "1,2")], "seed cannot vary: the model tiny"),
     ([("model", "blind"), ("scores", "0,5")], "scores cannot vary: the model blind reads no scores"),

@@ -7,7 +7,6 @@ from mre.models.zoo import KNOWN
 from mre.rewards import EDIT_TYPES, PERSPECTIVES
 from ui.texts import add_texts, say
 
-UNTRAINED = "tiny-untrained"        # stands in while the embedded weights are not there
 TEXTS = {"name_following": ("Following", "遵循"), "name_preserving": ("Preserving", "保持"), "name_quality": ("Quality", "质量"),
     "type_local": ("Local", "局部"), "type_remove": ("Remove", "移除"), "type_add": ("Add", "添加"), "type_texture": ("Texture", "纹理"),
     "type_background": ("Background", "背景"), "type_global": ("Global", "全局"), "type_style": ("Style", "风格")}
@@ -15,6 +14,7 @@ LIMITS = {     # in English they stand with the models
     "tiny": "从绘制的场景和加了绘制编辑的照片中学习，只懂英文。能改变任何照片的光线、天气、季节、颜色和风格；"
             "它自己会画的东西（球、星星、房子等）能添加、移除、改色和换上图案，但边缘较软，位置也不总是对。它不知道你的照片里有什么。",
     "tiny-baseline": "从绘制的场景和加了绘制编辑的照片中学习，只懂英文。训练方式与 tiny 相同，但看不到奖励：滑块不起作用。",
+    "tiny-untrained": "该模型未经训练：只用于演示页面，不能真正编辑。",
     "insp2p": "适用于任何照片，512 像素；未加载安全检查器。它不懂奖励：滑块不起作用。",
     "reward-insp2p": "适用于任何照片，512 像素；未加载安全检查器。"}
 add_texts(TEXTS)
@@ -31,4 +31,4 @@ def edit_type_names(language: str) -> dict[str, str]:
 
 def limits_of(model: EditorInfo, language: str) -> str:
     """What a model can edit, and what not; in the language where that is known."""
-    return say(f"limits_{model.name}", language) if model.name in LIMITS else model.limits
+    return say(f"limits_{model.name}", language) if model.name in LIMITS and model.name in KNOWN else model.limits

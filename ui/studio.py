@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-import mre
 from mre.editors.device_queue import DeviceQueue
 from mre.editors.editor import Editor
 from mre.editors.kinds import make_editor
 from mre.errors import ModelError, MreError, SettingsError
-from ui.names import UNTRAINED
+from mre.models.zoo import default_names
 from ui.notices import without_paths
 from ui.pictures import PictureShelf
 from ui.site.uploads import Caller, Uploads, visit_of
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from ui.edit.visit import EditVisit
     from ui.site.access import Access
 
-EMBEDDED = ("tiny", "tiny-baseline")
 log = logging.getLogger("mre.studio")
 
 
@@ -37,7 +35,7 @@ log = logging.getLogger("mre.studio")
 class StudioSettings:
     """Flags of `python app.py`."""
 
-    models: tuple[str, ...] = EMBEDDED  # names, folders or hub ids; the first is shown first
+    models: tuple[str, ...] = ()        # names, folders or hub ids; the first is shown first; none: those that ship
     judge: str | None = None            # name of a judge for "judge my edit"
     judge_requests: int = 1500          # that all visitors together may send it while the server runs, three for an edit: the host pays
     data: Path = Path("data")           # where the SQLite file and study pictures live
@@ -72,23 +70,24 @@ class Studio:
 
     @cached_property
     def models(self) -> tuple[str, ...]:
-        """Names of the models that can be chosen. The embedded ones are left out while their weights are not shipped."""
+        """Names of the models that can be chosen."""
         return tuple(self.editors)
 
     @cached_property
     def editors(self) -> dict[str, Editor]:
         """An editor for each model; they load on first use or when `warm` is called, and share one queue of waiting edits.
 
-        A folder is known by its last name alone; where another model has that name already, with a number behind it."""
-        assets = Path(mre.__file__).parent / "assets"
-        there = [name for name in self.settings.models if name not in EMBEDDED or (assets / name / "model_index.json").is_file()]
+        A folder is known by its last name alone; where another model has that name already, with a number behind it. Raises SettingsError
+        where no model is named and none ships."""
         editors: dict[str, Editor] = {}
-        for name in there or [UNTRAINED]:
+        for name in self.settings.models or default_names():
             short = shown = Path(name).resolve().name if Path(name).is_dir() else name
             number = 2
             while shown in editors:
                 shown, number = f"{short}-{number}", number + 1
             editors[shown] = make_editor(name, queue=self.queue)
+        if not editors:
+            raise SettingsError("no model ships with this copy of the program; name one with --model")
         return editors
 
     def editor(self, name: str | None = None) -> Editor:

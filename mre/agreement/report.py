@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from mre import __version__
 from mre.agreement.comparison import Comparison
 from mre.agreement.comparison_tables import all_tables, verdict
 from mre.agreement.plots import all_plots
 from mre.files import csv_text, latex_table, write_whole
+from mre.version import __version__
 
 CAPTIONS = {
     "summary": "Agreement per judge and perspective, beside the human ceiling",

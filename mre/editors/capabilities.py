@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from mre.editors.editor import EditorInfo
     from mre.editors.settings import EditSettings
 
+MAX_STEPS = 200
+SCHEDULERS = {"default": None, "ddim": "DDIMScheduler", "dpm-solver": "DPMSolverMultistepScheduler", "unipc": "UniPCMultistepScheduler",
+              "euler": "EulerDiscreteScheduler", "euler-ancestral": "EulerAncestralDiscreteScheduler"}      # name -> class of diffusers
 MOST_AT_ONCE = 256            # pictures; what fits in memory is for whoever asks for a batch
 
 

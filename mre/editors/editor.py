@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from PIL import Image
 
 from mre.editors.capabilities import NOTHING, Capabilities
-from mre.editors.device_queue import DeviceQueue
-from mre.editors.settings import EditSettings
-from mre.imaging import Fit
 from mre.recipes import Recipe, png_bytes
+
+if TYPE_CHECKING:
+    from mre.editors.device_queue import DeviceQueue
+    from mre.editors.settings import EditSettings
+    from mre.imaging import Fit
 
 
 @dataclass(frozen=True)

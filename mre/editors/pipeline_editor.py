@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from mre.editors import pipeline_info
-from mre.editors.capabilities import Capabilities
+from mre.editors.capabilities import SCHEDULERS, Capabilities
 from mre.editors.editor import EditorInfo, Step, Vocabulary
 from mre.editors.local_editor import EditorOptions, LocalEditor
-from mre.editors.settings import SCHEDULERS, EditSettings
+from mre.editors.settings import EditSettings
 from mre.errors import EditStopped, MreError, SettingsError
 from mre.models import zoo
 

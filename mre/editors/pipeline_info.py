@@ -10,9 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mre.editors.capabilities import MOST_AT_ONCE, Capabilities
+from mre.editors.capabilities import MAX_STEPS, MOST_AT_ONCE, SCHEDULERS, Capabilities
 from mre.editors.editor import EditorInfo, Vocabulary
-from mre.editors.settings import MAX_STEPS, SCHEDULERS
 from mre.errors import DataError, ModelError
 from mre.families import Family, Known, family_of, named
 from mre.files import read_json

@@ -6,22 +6,19 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from mre.editors.capabilities import DEFAULT_SEED
+from mre.editors.capabilities import DEFAULT_SEED, MAX_STEPS, SCHEDULERS
 from mre.errors import SettingsError
 from mre.files import fault_of_text
 from mre.masks import Mask
-from mre.recipes import Recipe
 from mre.rewards import Reward
 
 if TYPE_CHECKING:
     from mre.editors.editor import EditorInfo
+    from mre.recipes import Recipe
 
 MAX_INSTRUCTION_CHARS = 1000
 MAX_SEED = 2**32 - 1
-MAX_STEPS = 200
 MAX_GUIDANCE = 30.0
-SCHEDULERS = {"default": None, "ddim": "DDIMScheduler", "dpm-solver": "DPMSolverMultistepScheduler", "unipc": "UniPCMultistepScheduler",
-              "euler": "EulerDiscreteScheduler", "euler-ancestral": "EulerAncestralDiscreteScheduler"}      # name -> class of diffusers
 
 
 @dataclass(frozen=True)

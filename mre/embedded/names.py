@@ -23,7 +23,7 @@ MODELS = {
                   "is in your photo.", folder="tiny"),
     "tiny-baseline": Known("MRE tiny without reward (embedded)", LEARNED + " Trained like tiny, but blind to rewards: the sliders have no "
                            "effect.", folder="tiny-baseline"),
-    "tiny-untrained": Known("Untrained (for tests)", "Random weights: what it makes means nothing.",
+    "tiny-untrained": Known("Untrained (for tests)", "This model is untrained: it shows how the page works, and edits nothing sensibly.",
                             build="mre.embedded.build:untrained_pipeline", defaults=SETTINGS | UNTRAINED, digest="untrained-0"),
 }
 # Looks, of mre.data.scenes.looks, that a model does well on any picture: tests run them.

@@ -31,6 +31,12 @@ KNOWN = {
 }
 
 
+def default_names() -> tuple[str, ...]:
+    """What a page opens that is told no model: those that ship, else what can be made without weights; none where there is neither."""
+    ships = tuple(name for name, known in KNOWN.items() if known.folder and (ASSETS / known.folder / "model_index.json").is_file())
+    return ships or tuple(filter(is_built, KNOWN))
+
+
 def load_pipeline(name: str, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> RewardEditPipeline:
     """The model behind a short name, a folder or a hub id, in float32 unless told otherwise, on `device` (a GPU where there is one).
 

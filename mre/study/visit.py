@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from mre import __version__
 from mre.errors import StudyError
 from mre.rewards import PERSPECTIVES
 from mre.study import events, leases, participation, slots
@@ -25,6 +24,7 @@ from mre.study.recruiting import RecruitingIds, sealed
 from mre.study.schema import SKIP_REASONS, annotators, answers, assignments, images, picture_tokens, ratings, studies, visits
 from mre.study.store import Store
 from mre.study.studies import Study
+from mre.version import __version__
 
 MAX_COMMENT_CHARS = 20_000
 HELD_SCREENS = 2                # the one in front of the annotator and the next, which the browser decodes meanwhile

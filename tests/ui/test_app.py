@@ -15,7 +15,8 @@ import app as program
 from mre.editors.device_queue import DeviceQueue
 from mre.editors.local_editor import EditorOptions
 from mre.editors.pipeline_editor import PipelineEditor
-from mre.errors import ModelError
+from mre.errors import ModelError, SettingsError
+from mre.models import zoo
 from tests.conftest import ROOT
 from tests.fake_editing import INFO, fake_editor
 from ui import theme
@@ -25,14 +26,14 @@ from ui.edit.run import run_edit
 from ui.edit.sweep import plan, run_sweep
 from ui.edit.tab import on_stop
 from ui.edit.visit import EditVisit
-from ui.studio import EMBEDDED, UNTRAINED, Studio, StudioSettings
+from ui.studio import Studio, StudioSettings
 
 ASKED = settings_of(instruction="make it blue", following=5, preserving=5, quality=5, seed=1)
 
 
 def test_the_program_prints_its_address_and_serves_the_page_before_any_model_is_loaded(tmp_path):
-    running = subprocess.Popen([sys.executable, "app.py", "--port", "0", "--data", str(tmp_path / "data"), "--model", UNTRAINED], cwd=ROOT,
-                               stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "app.py", "--port", "0", "--data", str(tmp_path / "data"), "--model", "tiny-untrained"]
+    running = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
         line = running.stdout.readline()
         url = re.fullmatch(r"MRE Studio is at (http://127\.0\.0\.1:\d+/)\n", line)[1]
@@ -76,13 +77,15 @@ def test_a_hosts_environment_sets_address_and_port(monkeypatch):
 
 
 def test_without_shipped_weights_the_studio_opens_with_the_untrained_model(monkeypatch, tmp_path):
-    import mre
-    monkeypatch.setattr(mre, "__file__", str(tmp_path / "__init__.py"))
-    assert Studio(StudioSettings()).models == (UNTRAINED,)
-    for name in EMBEDDED:
-        (tmp_path / "assets" / name).mkdir(parents=True)
-        (tmp_path / "assets" / name / "model_index.json").write_text("{}")
-    assert Studio(StudioSettings()).models == EMBEDDED
+    monkeypatch.setattr(zoo, "ASSETS", tmp_path)
+    assert Studio(StudioSettings()).models == ("tiny-untrained",)
+    for name in ("tiny", "tiny-baseline"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model_index.json").write_text("{}")
+    assert Studio(StudioSettings()).models == ("tiny", "tiny-baseline")
+    monkeypatch.setattr(zoo, "KNOWN", {"insp2p": zoo.KNOWN["insp2p"]})
+    with pytest.raises(SettingsError, match="no model ships with this copy of the program; name one with --model"):
+        _ = Studio(StudioSettings()).models
     assert Studio(StudioSettings(models=("some/folder",))).models == ("some/folder",)
 
 

@@ -10,4 +10,4 @@ def test_what_a_named_model_can_edit_is_said_in_both_languages_and_of_other_mode
         model = pipeline_info.describe(name)
         assert limits_of(model, "en") == model.limits
         chinese = any("\u4e00" <= letter <= "\u9fff" for letter in limits_of(model, "zh"))
-        assert chinese == (name != "tiny-untrained"), name
+        assert chinese, name

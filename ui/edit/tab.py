@@ -19,7 +19,7 @@ from ui.edit.result import ResultPanel, on_show, on_undo, on_use_as_input
 from ui.edit.run import run_edit
 from ui.edit.viewer import empty_viewer
 from ui.edit.visit import EditVisit, visit_of
-from ui.names import UNTRAINED, limits_of
+from ui.names import limits_of
 from ui.notices import note
 from ui.site.door import Page
 from ui.texts import add_texts, language_of, say, t
@@ -235,8 +235,6 @@ def status_html(studio: Studio, model: str | None, language: str) -> str:
     ready = state == "ready"
     name = editor.info.title if ready else model or studio.models[0]
     limits = f'<p class="small muted">{html.escape(limits_of(editor.info, language))}</p>' if ready else ""
-    if editor.name == UNTRAINED:
-        limits = words.notice(say("untrained", language))
     failed = f'<p class="notice bad">{html.escape(studio.trouble(MreError(editor.failure)))}</p>' if editor.failure else ""
     return (f'<div class="model-line"><span class="dot {state}" aria-hidden="true"></span><b>{html.escape(name)}</b> '
             f'<span class="muted small">{say(state, language)}</span></div>{limits}{failed}')

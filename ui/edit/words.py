@@ -32,8 +32,6 @@ TEXTS = {
     "other_language": ("The embedded model understands English only; for example: {example}", "内置模型只懂英文，例如：{example}"),
     "suggestions": ("Suggestions", "建议"),
     "instruction_long": ("At most {most} characters; these are {count}.", "最多 {most} 个字符，现在是 {count} 个。"),
-    "untrained": ("This model is untrained: it shows how the page works, and edits nothing sensibly.",
-                  "该模型未经训练：只用于演示页面，不能真正编辑。"),
 }
 add_texts(TEXTS)
 

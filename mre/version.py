@@ -1,0 +1,3 @@
+"""The version of MRE Studio."""
+
+__version__ = "0.2.0"
