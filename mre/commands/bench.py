@@ -11,7 +11,8 @@ makes only what is missing. Several processes share the edits:
   accelerate launch --num_processes 2 -m mre bench ...
 
 Written: OUT/METHOD/ITEM.png, edits.csv (what `study create` reads), scores.csv (one row per answer), failures.csv (answers that are
-missing, and why; the exit code is 1 then), tables/ as CSV, Markdown and LaTeX, and sheets/.
+missing, and why; the exit code is 1 then), preserving.csv (shift, zoom, colour drift and change outside the edit, as measured), tables/
+as CSV, Markdown and LaTeX, and sheets/.
 
 example:
   python -m mre bench scenes --model tiny tiny-baseline --judge oracle --out bench/ --per-type 80 --scores 5,5,5 3,3,3 0,0,0
@@ -45,6 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--repeat", type=int, default=1, metavar="N", help="ask the judge N times: its stability (default %(default)s)")
     parser.add_argument("--batch-size", type=int, default=8, metavar="N", help="edits at once, of pictures that have the model's size")
     parser.add_argument("--clip", metavar="MODEL", help="folder or hub id of a CLIP model: adds CLIP-I, CLIP-T and FID (Tables 2 and 7)")
+    parser.add_argument("--preserving", action=argparse.BooleanOptionalAction, default=True,
+                        help="measure shift, zoom, colour drift and change outside the edit (default: yes)")
     parser.add_argument("--sheet", type=int, default=2, metavar="N", help="items of each edit type on the contact sheet; 0: none")
     parser.add_argument("--edits-only", action="store_true", help="stop before judging; the contact sheet is made")
     scenes = parser.add_argument_group("synthetic scenes")
@@ -131,6 +134,8 @@ def judge_and_tabulate(args: argparse.Namespace, plan, folder, judge) -> int:
         if "counts" in plan.tables:
             tables += counts(plan, folder)
     write_sheets(args, plan, folder, scores)
+    if args.preserving and not args.edits_only:
+        tables += measured_preserving(plan, folder, scores)
     if args.clip:
         from mre.benchmark.clip_tables import tables_by_clip
         tables += tables_by_clip(plan, folder, args.clip)
@@ -141,6 +146,18 @@ def judge_and_tabulate(args: argparse.Namespace, plan, folder, judge) -> int:
     if stopped:
         raise JudgeError(f"{stopped}; run the same command again to resume")
     return 1 if failed else 0
+
+
+def measured_preserving(plan, folder, scores) -> list:
+    """The tables of preserving as it is measured."""
+    from tqdm import tqdm
+
+    from mre.benchmark.preserving_tables import measure_edits, tables_of_preserving
+
+    items = plan.benchmark.items
+    with tqdm(total=len(plan.main) * len(items), unit="edit", desc="preserving", delay=2, disable=None) as bar:
+        measured = measure_edits(folder, plan.main, items, bar.update)
+    return tables_of_preserving(measured, plan.main, items, scores)
 
 
 def judged(args: argparse.Namespace, plan, folder, judge):

@@ -155,13 +155,14 @@ class _Pair:
             counted = (np.asarray(inside) == 0).astype(np.float32)
         return cls(*levels, counted)
 
-    def moved(self, theta: Array) -> tuple[Array, Array]:
-        """The edited picture's structure with the alignment undone, and where it has any (1) or none (0)."""
+    def moved(self, theta: Array, exact: bool = True) -> tuple[Array, Array]:
+        """The edited picture's structure with the alignment undone, and where it has any (1) or none (0). Cubic, or not exact: linear."""
         dx, dy, ax, ay = (float(value) for value in theta)
         zooms = (1 + ay, 1 + ax)
         centre = np.array([self.height - 1, self.width - 1]) / 2
         offset = centre * (1 - np.array(zooms)) + np.array([dy, dx]) * self.half
-        there = ndimage.affine_transform(self.spline, zooms, offset, order=3, prefilter=False, mode="nearest")
+        source, order = (self.spline, 3) if exact else (self.after, 1)
+        there = ndimage.affine_transform(source, zooms, offset, order=order, prefilter=False, mode="nearest")
         rows, columns = (np.arange(length) * zoom + start for length, zoom, start in zip(there.shape, zooms, offset, strict=True))
         valid = ((rows >= 0) & (rows <= self.height - 1))[:, None] & ((columns >= 0) & (columns <= self.width - 1))[None]
         return there, valid.astype(np.float32)
@@ -207,7 +208,7 @@ class _Pair:
         one = [fft.rfft2(plane * self.counted, size) for plane in (np.ones_like(self.before), self.before, self.before ** 2)]
         found, whole = [], float((self.counted * self.before ** 2).sum()) * float((self.after ** 2).sum()) + 1e-6
         for zoom in ZOOMS:
-            there, valid = self.moved(np.array([0, 0, zoom - 1, zoom - 1]))
+            there, valid = self.moved(np.array([0, 0, zoom - 1, zoom - 1]), exact=False)
             two = [np.conj(fft.rfft2(plane * valid, size)) for plane in (np.ones_like(there), there, there ** 2)]
             shared = fft.irfft2(one[0] * two[0], size)
             cross = fft.irfft2(one[1] * two[1], size)

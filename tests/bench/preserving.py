@@ -121,6 +121,7 @@ def correlate_with_oracle(per_type: int, seed: int, size: int) -> None:
     """Prints, per edit type, the rank correlation of each figure with the oracle's score of preserving: negative where they agree."""
     from mre.data.scenes import draw_triplet
     from mre.data.scenes.oracle import Oracle
+    from mre.data.scenes.triplets import outside_of
 
     figures = {"shift": lambda found: found.shift, "zoom": lambda found: found.zoom and abs(math.log(found.zoom)),
                "drift": lambda found: found.colour_drift, "outside share": lambda found: found.outside_share,
@@ -132,7 +133,7 @@ def correlate_with_oracle(per_type: int, seed: int, size: int) -> None:
             triplet = draw_triplet(seed, index, "heldout", size, edit_type=edit_type)
             scores.append(Oracle(triplet).score(triplet.edited).preserving)
             before, after = Image.fromarray(triplet.original), Image.fromarray(triplet.edited)
-            found["true"].append(measure_preserving(before, after, triplet.target_mask))
+            found["true"].append(measure_preserving(before, after, outside_of(triplet.target_mask) == 0))
             found["none"].append(measure_preserving(before, after))
         for mask, measured in found.items():
             cells = []
