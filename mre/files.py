@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
 from mre.errors import DataError
+from mre.text import fault_of_values, storable
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -87,7 +88,6 @@ def read_json(path: Path, object_pairs_hook: Callable[[list], Any] | None = None
 # ------------------------------------------------------------------------------------------------------------------- text
 
 _FORMULA = re.compile("'*(?:[\t\r\n]|[\\s\ufeff]*[=+\\-@＝＋－＠])")     # spreadsheets run the wide forms in some locales
-_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 def safe(text: str) -> str:
@@ -98,34 +98,6 @@ def safe(text: str) -> str:
 def restored(text: str) -> str:
     """The text that `safe` was given."""
     return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
-
-
-def fault_of_text(text: str) -> str | None:
-    """Why a text can be kept in no database and no file; None when it can."""
-    found = _UNSTORABLE.search(text)
-    if found is None:
-        return None
-    return "a NUL character" if found[0] == "\0" else "half of a character (a lone surrogate)"
-
-
-def storable(text: str) -> str:
-    """The text with U+FFFD in place of what no database and no file can keep."""
-    return _UNSTORABLE.sub("\ufffd", text)
-
-
-def fault_of_values(value: Any) -> str | None:
-    """The same for all text inside a value of JSON, keys among it."""
-    parts = [value]
-    while parts:
-        part = parts.pop()
-        if isinstance(part, str):
-            if fault := fault_of_text(part):
-                return fault
-        elif isinstance(part, dict):
-            parts += [*part, *part.values()]
-        elif isinstance(part, list | tuple):
-            parts += part
-    return None
 
 
 # ------------------------------------------------------------------------------------------------------------ writing CSV

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from mre.errors import RewardError
-from mre.files import fault_of_text
+from mre.text import fault_of_text
 
 PERSPECTIVES = ("following", "preserving", "quality")
 EDIT_TYPES = ("local", "remove", "add", "texture", "background", "global", "style")   # Real-Edit's seven, in its order

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from PIL.Image import Image
 
 from mre.errors import ImageError, JudgeError, JudgeUsedUpError
-from mre.files import storable
 from mre.rewards import NOTHING_WRONG, PERSPECTIVES, TEXT_SEPARATOR, Reward
+from mre.text import storable
 
 if TYPE_CHECKING:
     from mre.judge.budget import Forecast, Limits

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from urllib.parse import quote, urlsplit
 
 from mre.errors import StudyError
-from mre.files import fault_of_text, storable
+from mre.text import fault_of_text, storable
 
 LANGUAGES = ("en", "zh")
 MAX_INSTRUCTION_CHARS = 4000

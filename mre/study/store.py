@@ -19,10 +19,10 @@ from sqlalchemy import Connection, event
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 
 from mre.errors import SettingsError, StudyError
-from mre.files import fault_of_text
 from mre.private import private_file, private_folder, tighten
 from mre.sqlite import switch_to_wal
 from mre.study import keys
+from mre.text import fault_of_text
 
 DATABASE_NAME = "studies.db"
 OURS = (f"{DATABASE_NAME}*", "judge-answers.sqlite*", keys.FILES)          # what lies in a data folder

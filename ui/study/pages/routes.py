@@ -12,11 +12,11 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 
 from mre.errors import SettingsError, StudyError
-from mre.files import fault_of_values
 from mre.study import recruiting, studies, visit
 from mre.study.store import StoreUnavailable, UnstorableText
 from mre.study.studies import Study
 from mre.study.visit import Annotator, Answer
+from mre.text import fault_of_values
 from ui.site.cookies import cookie, forget_cookie, set_cookie
 from ui.site.login_limits import Tries, address_of
 
