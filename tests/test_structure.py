@@ -52,7 +52,7 @@ def test_statistics_read_tables_and_never_the_database():
 
 
 # a database URL, torch's log writer, pytest and .ci/run use these
-BY_OTHERS = {"psycopg", "tensorboard", "pytest-timeout", "pytest-xdist", "ruff"}
+BY_OTHERS = {"psycopg", "tensorboard", "pytest-timeout", "pytest-xdist", "pyright", "pandas-stubs", "ruff"}
 
 
 def declared(*files: str) -> set[str]:

@@ -9,16 +9,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from itertools import combinations
+from typing import Literal
 
 import krippendorff
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from mre.agreement.figures import Figure, mean_figure, rounded, undefined
 from mre.agreement.two_raters import MOST_GRADES, spearman, weighted_kappa
 
 MOST_COINCIDENCES = 20_000_000  # numbers
+Level = Literal["nominal", "ordinal", "interval"]
 
 
 def ratings_table(scores: pd.DataFrame, index: Sequence[str] = ("item", "method"), annotator: str = "annotator",
@@ -44,7 +47,7 @@ def value_counts(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return domain, counts
 
 
-def krippendorff_alpha(ratings: pd.DataFrame | np.ndarray, level: str = "ordinal") -> Figure:
+def krippendorff_alpha(ratings: pd.DataFrame | np.ndarray, level: Level = "ordinal") -> Figure:
     """Krippendorff's alpha (`nominal`, `ordinal` or `interval`); missing ratings allowed, edits with one rating cannot be paired."""
     matrix = _matrix(ratings)
     matrix = matrix[(~np.isnan(matrix)).sum(axis=1) >= 2]
@@ -172,7 +175,7 @@ def mean_pairwise_kappa(ratings: pd.DataFrame, weights: str = "quadratic") -> Fi
 
 def annotator_means(ratings: pd.DataFrame) -> tuple[Figure, float, dict[str, float]]:
     """Mean of the annotators' means, their population standard deviation (how differently severe they are; no standard error), and each."""
-    each = {name: float(mean) for name, mean in ratings.mean().dropna().items()}
+    each = {str(name): float(mean) for name, mean in ratings.mean().dropna().items()}
     if not each:
         return undefined(0, "no rating"), math.nan, each
     return Figure(float(np.mean(list(each.values()))), len(each)), float(np.std(list(each.values()))), each
@@ -193,7 +196,7 @@ def leave_one_out(ratings: pd.DataFrame, statistic: Callable[..., Figure] = spea
             for name in ratings.columns}
 
 
-def judge_as_annotator(ratings: pd.DataFrame, judge: Sequence[float], statistic: Callable[..., Figure] = spearman) -> pd.DataFrame:
+def judge_as_annotator(ratings: pd.DataFrame, judge: ArrayLike, statistic: Callable[..., Figure] = spearman) -> pd.DataFrame:
     """Judge and annotator on the same footing, one row per annotator: both against the mean of the other annotators,
     over the edits that annotator, others and judge all scored; and the judge against that annotator alone."""
     judge = np.asarray(judge, dtype=float)

@@ -192,8 +192,8 @@ class Comparison:
                 for statistic, value in figures.items():
                     self._put(judge, perspective, "method", method, statistic, Figure(value, len(part)))
             elif method in alone.index:
-                self._put(judge, perspective, "method", method, "mean_human", Figure(float(alone.loc[method, "mean"]),
-                                                                                     int(alone.loc[method, "count"])), "people alone")
+                self._put(judge, perspective, "method", method, "mean_human", Figure(float(alone["mean"].loc[method]),
+                                                                                     int(alone["count"].loc[method])), "people alone")
                 for statistic in ("mean_judge", "bias"):
                     self._put(judge, perspective, "method", method, statistic, undefined(0, "the judge did not score this method"))
         order = self.order[judge, perspective] = rank_consistency(means["human"], means["judge"])
@@ -267,7 +267,7 @@ class Comparison:
         self.codes = pd.Series(resampler.codes(self.sides.items["image"]), index=self.sides.items.index)
         blocks = [*((self._draw_annotators, (name,)) for name in self.sides.perspectives), *((self._draw_judge, key) for key in self.edits)]
         for done, (block, key) in enumerate(blocks, 1):
-            block(*key)
+            block(resampler, *key)
             yield done, len(blocks)
 
     def _limit(self, judge: str, perspective: str, level: str, group: str, draws: dict[str, np.ndarray]) -> None:
@@ -285,21 +285,21 @@ class Comparison:
             if row.value is not None and row.low is None:
                 row.note = "; ".join(filter(None, [row.note, f"no interval: more than {tr.MOST_GRADES} different scores"]))
 
-    def _draw_annotators(self, perspective: str) -> None:
+    def _draw_annotators(self, resampler: rs.Resampler, perspective: str) -> None:
         for group, table in self._annotator_tables(perspective):
             codes = self.codes[table.index.get_level_values("item")].to_numpy()
             matrix = rounded(table.to_numpy(dtype=float))
-            draws = rs.annotator_draws(self.resampler, codes, table)
+            draws = rs.annotator_draws(resampler, codes, table)
             if group == ALL or not np.isnan(matrix).any():          # with gaps each draw takes a search: for all methods together alone
-                draws |= icc_draws(self.resampler, codes, matrix)
+                draws |= icc_draws(resampler, codes, matrix)
             for judge in self.sides.judges:
                 if (judge, perspective) in self.edits:
                     self._limit(judge, perspective, "annotators", group, draws)
                     if len(self.grades[perspective]) > tr.MOST_GRADES:
                         self._no_interval(judge, perspective, group)
 
-    def _draw_judge(self, judge: str, perspective: str) -> None:
-        resampler, grades = self.resampler, self.grades[perspective]
+    def _draw_judge(self, resampler: rs.Resampler, judge: str, perspective: str) -> None:
+        grades = self.grades[perspective]
         rhos, loo, human_means, judge_means = [], [], [], []
         for group, edits in self._groups(judge, perspective):
             codes = self.codes[edits["item"]].to_numpy()
@@ -332,30 +332,30 @@ class Comparison:
                                                             "bias": (scores - human).mean(axis=1)})
         if order and np.isfinite(order["same_order"]).any():
             self.same_order[judge, perspective] = float(np.nanmean(order["same_order"]))
-        self._draw_pairs(judge, perspective)
+        self._draw_pairs(resampler, judge, perspective)
 
-    def _draw_pairs(self, judge: str, perspective: str) -> None:
+    def _draw_pairs(self, resampler: rs.Resampler, judge: str, perspective: str) -> None:
         pairs = self.pairs[judge, perspective]
         if not len(pairs):
             return
         human, judged = np.sign(pairs["human_difference"].to_numpy()), np.sign(pairs["judge_difference"].to_numpy())
         kinds = np.stack([(human == judged) & (human != 0), (human == judged), human != 0, (human != 0) & (judged != 0),
                           np.ones(len(pairs), dtype=bool)], axis=1)
-        right, agreeing, decided, both, n = self.resampler.sums(self.codes[pairs["item"]].to_numpy(), kinds).T
+        right, agreeing, decided, both, n = resampler.sums(self.codes[pairs["item"]].to_numpy(), kinds).T
         with np.errstate(divide="ignore", invalid="ignore"):
             self._limit(judge, perspective, "pair", ALL, {"accuracy_three_way": agreeing / n, "accuracy_no_human_ties": right / decided,
                                                           "accuracy_decided": right / both})
         if any(key[:2] == ("people", perspective) for key in self.tests):
-            self._draw_tests(judge, perspective)
+            self._draw_tests(resampler, judge, perspective)
 
-    def _draw_tests(self, judge: str, perspective: str) -> None:
+    def _draw_tests(self, resampler: rs.Resampler, judge: str, perspective: str) -> None:
         table = self.ratings[perspective].mean(axis=1).unstack("method")
         for source, name, first, second in self.tests:
             if source == "people" and name == perspective:
                 both = table[[first, second]].dropna()
                 if len(both) > 1:
                     codes = self.codes[both.index].to_numpy()
-                    draws = rs.moment_draws(self.resampler, codes, rounded(both[second]), rounded(both[first]))
+                    draws = rs.moment_draws(resampler, codes, rounded(both[second]), rounded(both[first]))
                     self._limit(judge, perspective, "pair", f"{first} vs {second}",
                                 {name: draws[name] for name in ("cohen_dz", "win_rate")})
 

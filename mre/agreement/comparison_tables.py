@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +12,7 @@ from scipy import optimize, stats
 from mre.agreement import annotators as an
 from mre.agreement import resampling as rs
 from mre.agreement import two_raters as tr
-from mre.agreement.comparison import ALL, Comparison
+from mre.agreement.comparison import ALL, Comparison, Row
 from mre.agreement.figures import Figure, percentile_interval, rounded
 from mre.agreement.paired_tests import detectable_dz
 from mre.agreement.ranking import (
@@ -45,7 +45,7 @@ def all_tables(comparison: Comparison) -> dict[str, pd.DataFrame]:
     return {name: table for name, table in tables.items() if len(table)}
 
 
-def _cells(prefix: str, figure) -> dict[str, float | None]:
+def _cells(prefix: str, figure: Figure | Row | None) -> dict[str, float | None]:
     """A figure or row as three cells."""
     if figure is None:
         return {prefix: None, f"{prefix}_low": None, f"{prefix}_high": None}
@@ -56,13 +56,14 @@ def summary(comparison: Comparison) -> pd.DataFrame:
     """One line per judge and perspective: bias, agreement within methods beside the human ceiling, order of methods."""
     rows = []
     for judge, name in comparison.edits:
-        def get(level: str, statistic: str, group: str = ALL, judge: str = judge, name: str = name):
+        def get(level: str, statistic: str, group: str = ALL, judge: str = judge, name: str = name) -> Row | None:
             return comparison.row(judge, name, level, group, statistic)
+        item = {statistic: comparison.rows[judge, name, "item", ALL, statistic] for statistic in ("bias", "mean_human", "mean_judge")}
         within = get("within_method", "spearman_fisher_mean")
         alike = replacement(comparison, judge, name)
-        rows.append({"judge": judge, "perspective": name, "edits": get("item", "bias").n, "methods": within.n if within else 0,
-                     "mean_human": get("item", "mean_human").value, "mean_judge": get("item", "mean_judge").value,
-                     **_cells("bias", get("item", "bias")), **_cells("mae", get("item", "mae")),
+        rows.append({"judge": judge, "perspective": name, "edits": item["bias"].n, "methods": within.n if within else 0,
+                     "mean_human": item["mean_human"].value, "mean_judge": item["mean_judge"].value,
+                     **_cells("bias", item["bias"]), **_cells("mae", get("item", "mae")),
                      **_cells("spearman_within", within), **_cells("human_ceiling", get("within_method", "human_loo_spearman")),
                      "judge_vs_others": alike["judge_vs_others"].value, "cells_judge_higher": alike["judge_higher"],
                      "cells": alike["cells"],
@@ -138,19 +139,20 @@ def methods(comparison: Comparison) -> pd.DataFrame:
     rows = []
     for (judge, name), consistency in comparison.order.items():
         pairs = comparison.pairs[judge, name]
-        boards = {who: bradley_terry_of_pairs(pairs, f"{who}_difference", _resampled(comparison, pairs))
+        boards = {who: bradley_terry_of_pairs(pairs, f"{who}_difference", _resampled(comparison, pairs)).to_dict("index")
                   for who in ("human", "judge")} if len(pairs) else {}
+        ratings = comparison.ratings[name]
         for method in comparison.sides.methods:
             human, mean = (comparison.row(judge, name, "method", method, f"mean_{who}") for who in ("human", "judge"))
             if human is None:
                 continue
             row = {"judge": judge, "perspective": name, "method": method, "edits": human.n, **_cells("mean_human", human),
                    **_cells("mean_judge", mean), **_cells("bias", comparison.row(judge, name, "method", method, "bias")),
-                   "sd_of_annotator_means": an.annotator_means(comparison.ratings[name].xs(method, level="method"))[1],
+                   "sd_of_annotator_means": an.annotator_means(ratings[ratings.index.get_level_values("method") == method])[1],
                    "human_rank": consistency.human_rank.get(method), "judge_rank": consistency.judge_rank.get(method)}
             for who, board in boards.items():
-                if method in board.index and board.loc[method, "battles"] >= FEW_VOTES:
-                    line = board.loc[method]
+                line = board.get(method)
+                if line is not None and line["battles"] >= FEW_VOTES:
                     row |= {f"{who}_rating": line["rating"], f"{who}_rating_low": line["low"], f"{who}_rating_high": line["high"],
                             f"{who}_rating_penalised": line["penalised"], f"{who}_elo_in_file_order": line["elo_in_file_order"],
                             "votes": int(line["battles"])}
@@ -158,12 +160,13 @@ def methods(comparison: Comparison) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _resampled(comparison: Comparison, pairs: pd.DataFrame):
+def _resampled(comparison: Comparison, pairs: pd.DataFrame) -> Callable[[pd.DataFrame], np.ndarray] | None:
     """Sums of indicator columns of these pairs in each draw; None before intervals are drawn."""
-    if comparison.resampler is None or not comparison.resampler.draws:
+    resampler = comparison.resampler
+    if resampler is None or not resampler.draws:
         return None
     codes = comparison.codes[pairs["item"]].to_numpy()
-    return lambda columns: comparison.resampler.sums(codes, columns.to_numpy())
+    return lambda columns: resampler.sums(codes, columns.to_numpy())
 
 
 def edit_types(comparison: Comparison) -> pd.DataFrame:
@@ -178,7 +181,7 @@ def edit_types(comparison: Comparison) -> pd.DataFrame:
             by_method = [group for _, group in part.groupby("method", sort=True)]
             rho = tr.fisher_mean([tr.spearman(group["human"], group["judge"]) for group in by_method])
             if comparison.resampler is not None and comparison.resampler.draws:
-                figures, rho = _with_limits(comparison, part, by_method, figures, rho)
+                figures, rho = _with_limits(comparison, comparison.resampler, part, by_method, figures, rho)
             rows.append({"judge": judge, "perspective": name, "edit_type": kind, "edits": len(part), "mean_human": part["human"].mean(),
                          "mean_judge": part["judge"].mean(), **_cells("bias", figures["bias"]), **_cells("mae", figures["mae"]),
                          **_cells("spearman_within", rho), "note": "; ".join(filter(None, [
@@ -186,9 +189,9 @@ def edit_types(comparison: Comparison) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _with_limits(comparison: Comparison, part: pd.DataFrame, by_method: list[pd.DataFrame], figures: dict[str, Figure],
-                 rho: Figure) -> tuple[dict[str, Figure], Figure]:
-    resampler, codes = comparison.resampler, comparison.codes
+def _with_limits(comparison: Comparison, resampler: rs.Resampler, part: pd.DataFrame, by_method: list[pd.DataFrame],
+                 figures: dict[str, Figure], rho: Figure) -> tuple[dict[str, Figure], Figure]:
+    codes = comparison.codes
     draws = rs.moment_draws(resampler, codes[part["item"]].to_numpy(), rounded(part["human"]), rounded(part["judge"]))
     limited = {name: replace(figure, **dict(zip(("low", "high"), percentile_interval(draws[name]), strict=True)))
                for name, figure in figures.items()}
@@ -292,8 +295,8 @@ def calibration(edits: pd.DataFrame) -> dict[str, float]:
         train, test = part != fold, part == fold
         if len(np.unique(judged[train])) < 2:
             return {}
-        line = stats.linregress(judged[train], human[train])
-        errors["linear"][test] = np.abs(line.intercept + line.slope * judged[test] - human[test])
+        slope, intercept, *_ = stats.linregress(judged[train], human[train])
+        errors["linear"][test] = np.abs(intercept + slope * judged[test] - human[test])
         levels, code, weight = np.unique(judged[train], return_inverse=True, return_counts=True)
         means = np.bincount(code, weights=human[train]) / weight
         steps = optimize.isotonic_regression(means, weights=weight).x
@@ -348,9 +351,9 @@ def _accepted(runs: pd.DataFrame) -> pd.Series | None:
 
 
 def _by_judge(comparison: Comparison) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
-    for key, runs in comparison.sides.runs.groupby(["judge", "perspective"], observed=True, sort=True):
-        if key in comparison.edits:
-            yield key, runs
+    for (judge, name), runs in comparison.sides.runs.groupby(["judge", "perspective"], observed=True, sort=True):
+        if (judge, name) in comparison.edits:
+            yield (str(judge), str(name)), runs
 
 
 def calls(comparison: Comparison) -> pd.DataFrame:

@@ -7,10 +7,11 @@ tie.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import stats
 
 DECIMALS = 9                    # scores equal on paper must be equal here
@@ -40,14 +41,14 @@ def undefined(n: int, reason: str) -> Figure:
     return Figure(None, int(n), note=f"undefined: {reason}")
 
 
-def rounded(scores: Iterable[float]) -> np.ndarray:
+def rounded(scores: ArrayLike) -> np.ndarray:
     """Scores as floats, rounded so that values equal on paper are equal here. Minus zero becomes zero."""
     return np.round(np.asarray(scores, dtype=float), DECIMALS) + 0.0
 
 
 def mean_figure(figures: Sequence[Figure], what: str) -> Figure:
     """Plain mean of the defined figures; n counts them, the note counts the rest."""
-    defined = [figure.value for figure in figures if figure.defined]
+    defined = [figure.value for figure in figures if figure.value is not None]
     if not defined:
         return undefined(0, next((f.note.removeprefix("undefined: ") for f in figures), f"no {what}"))
     left_out = len(figures) - len(defined)
@@ -65,9 +66,7 @@ def percentile_interval(draws: np.ndarray, level: float = 0.95) -> tuple[float |
     return float(low), float(high)
 
 
-def wilson_interval(successes: int, n: int, level: float = 0.95) -> tuple[float, float] | None:
-    """Wilson's interval of a share."""
-    if not n:
-        return None
+def wilson_interval(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
+    """Wilson's interval of a share of `n`, at least 1."""
     interval = stats.binomtest(successes, n).proportion_ci(level, method="wilson")
     return float(interval.low), float(interval.high)

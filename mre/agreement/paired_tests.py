@@ -7,10 +7,12 @@ intervals resample; where each edit is a unit of its own, the tests are the usua
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import optimize, stats
 
 from mre.agreement.figures import Figure, rounded, undefined, wilson_interval
@@ -43,7 +45,7 @@ class PairedTest:
     units_for_80_percent: Figure        # how many units the t-test needs for a difference like this
 
 
-def paired_test(first: Sequence[float], second: Sequence[float], unit: Sequence[object] | None = None) -> PairedTest:
+def paired_test(first: ArrayLike, second: ArrayLike, unit: ArrayLike | None = None) -> PairedTest:
     """All paired figures of two columns; edits that lack a side are left out. `unit`: what each edit belongs to, such as its photo; None:
     each edit is its own."""
     first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
@@ -65,9 +67,9 @@ def paired_test(first: Sequence[float], second: Sequence[float], unit: Sequence[
     mean = few if n < 2 else Figure(float(difference.mean()), n)
     sd = few if n < 2 else Figure(float(difference.std(ddof=1)), n)
     t = dz = needed = few if n < 2 else one_unit if units < 2 else same
-    if n >= 2 and sd.value > 0:
+    if mean.value is not None and sd.value is not None and sd.value > 0:
         dz = Figure(mean.value / sd.value, n)
-    if units >= 2 and (error := _standard_error(difference, unit)) > 0:
+    if mean.value is not None and units >= 2 and (error := _standard_error(difference, unit)) > 0:
         freedom, value = units - 1, mean.value / error
         p, reach = float(2 * stats.t.sf(abs(value), freedom)), float(stats.t.ppf(0.975, freedom)) * error
         t = Figure(value, units, p=p, note=f"df {freedom}")
@@ -98,8 +100,9 @@ def _standard_error(difference: np.ndarray, unit: np.ndarray) -> float:
 
 def _wilcoxon(difference: np.ndarray, zeros: str) -> Figure:
     test = stats.wilcoxon(difference, zero_method=zeros, correction=False, method="asymptotic")
+    statistic, p = cast(Any, test)              # scipy has no annotations, and what is inferred is wrong
     used = int((difference != 0).sum()) if zeros == "wilcox" else len(difference)
-    return Figure(float(test.statistic), used, p=float(test.pvalue))
+    return Figure(float(statistic), used, p=float(p))
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
@@ -132,9 +135,14 @@ def paired_t_size(dz: float, power: float = 0.8, alpha: float = 0.05) -> float:
     if paired_t_power(dz, 2, alpha) >= power:
         return 2.0
     highest = 10 + 20 / dz**2
-    return float(optimize.brentq(lambda n: paired_t_power(dz, n, alpha) - power, 2, highest, xtol=1e-10))
+    return _root(lambda n: paired_t_power(dz, n, alpha) - power, 2, highest)
 
 
 def detectable_dz(n: int, power: float = 0.8, alpha: float = 0.05) -> float:
     """The smallest d_z that `n` independent edits find with this power."""
-    return float(optimize.brentq(lambda dz: paired_t_power(dz, n, alpha) - power, 1e-6, 20, xtol=1e-10))
+    return _root(lambda dz: paired_t_power(dz, n, alpha) - power, 1e-6, 20)
+
+
+def _root(function: Callable[[float], float], low: float, high: float) -> float:
+    root: Any = optimize.brentq(function, low, high, xtol=1e-10)            # a number, as `full_output` is not asked for
+    return float(root)

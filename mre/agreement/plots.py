@@ -99,7 +99,7 @@ def difference(comparison: Comparison, judge: str, perspective: str, words: Mapp
             axes.axhline(row.value, color=PEOPLE, linewidth=1.1, linestyle=style)
             axes.text(1.03 * top, row.value, f"{label} {row.value:+.2f}", ha="right", va="bottom", fontsize=8, color=PEOPLE, zorder=5,
                       bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.6})
-            if row.low is not None:
+            if row.low is not None and row.high is not None:
                 axes.axhspan(row.low, row.high, color=PEOPLE, alpha=0.13, linewidth=0)
     axes.set(xlim=(-0.04 * top, 1.04 * top), ylim=(-1.04 * top, 1.04 * top), xticks=ticks, yticks=np.linspace(-top, top, 11),
              xlabel=words["mean_axis"], ylabel=words["difference_axis"].format(judge=_short(judge)))
@@ -116,8 +116,9 @@ def method_means(comparison: Comparison, judge: str, perspective: str, words: Ma
     axes.grid(axis="x", color="#e6e6e6", linewidth=0.6)
     for i, method in enumerate(methods):
         for who, color, shift in (("human", PEOPLE, -0.13), ("judge", JUDGE, 0.13)):
-            row = comparison.row(judge, perspective, "method", method, f"mean_{who}")
-            if row.low is not None:
+            row = comparison.rows[judge, perspective, "method", method, f"mean_{who}"]
+            assert row.value is not None, "methods of the order have means by both sides"
+            if row.low is not None and row.high is not None:
                 axes.plot([row.low, row.high], [i + shift] * 2, color=color, linewidth=1.4, solid_capstyle="butt")
             axes.plot([row.value], [i + shift], "o" if who == "human" else "D", color=color, markersize=4.5, zorder=3, clip_on=False,
                       label={"human": words["people"], "judge": words["judge"]}[who] if i == 0 else None)
@@ -138,11 +139,12 @@ def heat(comparison: Comparison, judge: str, edit_types: pd.DataFrame, words: Ma
     axes.set_title(words["bias_title"].format(judge=_short(judge)), loc="left", fontsize=10, fontweight="bold")
     values = mine.pivot(index="edit_type", columns="perspective", values="bias").reindex(index=kinds, columns=names).to_numpy(dtype=float)
     axes.imshow(values, cmap="RdBu_r", vmin=-top / 2, vmax=top / 2, aspect="auto")
-    for row in mine.itertuples():
-        i, j = kinds.index(row.edit_type), names.index(row.perspective)
-        limits = f"\n{row.bias_low:+.2f} … {row.bias_high:+.2f}" if row.bias_low is not None and np.isfinite(row.bias_low) else ""
-        pale = abs(row.bias) < 0.3 * top
-        axes.text(j, i, f"{row.bias:+.2f} (n {row.edits}){limits}", ha="center", va="center", fontsize=7.5,
+    for row in mine.to_dict("records"):
+        i, j = kinds.index(row["edit_type"]), names.index(row["perspective"])
+        low, high = row["bias_low"], row["bias_high"]
+        limits = f"\n{low:+.2f} … {high:+.2f}" if low is not None and np.isfinite(low) else ""
+        pale = abs(row["bias"]) < 0.3 * top
+        axes.text(j, i, f"{row['bias']:+.2f} (n {row['edits']}){limits}", ha="center", va="center", fontsize=7.5,
                   color="black" if pale else "white")
     axes.set(xticks=range(len(names)), xticklabels=[words.get(name, name) for name in names], yticks=range(len(kinds)),
              yticklabels=[words.get(kind, kind) for kind in kinds])

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from mre.agreement.figures import Figure, rounded, undefined
 from mre.agreement.two_raters import kendall_tau_b, spearman, vote_agreement
 
 BASE, SCALE, OFFSET = 10.0, 400.0, 1000.0           # P(a beats b) = 1 / (1 + 10^((R_b - R_a) / 400)); mean rating 1000
+Means = pd.Series | Mapping[str, float]              # of methods, by their names
 
 
 # Order of methods by their means ---------------------------------------------------------------------------------------------------------
@@ -33,7 +35,7 @@ class RankConsistency:
     judge_above: int                    # methods that the judge scores higher than people do
 
 
-def rank_consistency(human_means: Mapping[str, float], judge_means: Mapping[str, float]) -> RankConsistency:
+def rank_consistency(human_means: Means, judge_means: Means) -> RankConsistency:
     """Do both sides order the methods alike? Methods that lack a side are left out."""
     human = pd.Series(human_means, dtype=float)
     both = pd.DataFrame({"human": human, "judge": pd.Series(judge_means, dtype=float).reindex(human.index)}).dropna()
@@ -263,9 +265,9 @@ def _fit(wins: np.ndarray, ridge: float) -> np.ndarray:
 def _boards(votes: pd.DataFrame, models: Sequence[str], counts: np.ndarray) -> np.ndarray:
     """Matrices of wins (D, M, M) from counts (D, pairs, 3) of wins of a, wins of b and ties."""
     wins = np.zeros((len(counts), len(models), len(models)))
-    (forward, _), (backward, _) = _vote_cells(votes, models)
-    np.add.at(wins, (slice(None), *forward), counts[:, :, 0] + counts[:, :, 2] / 2)
-    np.add.at(wins, (slice(None), *backward), counts[:, :, 1] + counts[:, :, 2] / 2)
+    (forward, _), (backward, _) = _vote_cells(votes, models)               # cast: numpy's stub of `at` knows no slices
+    np.add.at(wins, cast(Any, (slice(None), *forward)), counts[:, :, 0] + counts[:, :, 2] / 2)
+    np.add.at(wins, cast(Any, (slice(None), *backward)), counts[:, :, 1] + counts[:, :, 2] / 2)
     return wins
 
 
@@ -300,10 +302,10 @@ def online_elo(votes: pd.DataFrame, k: float = 4.0, start: float = OFFSET) -> pd
     """Elo updated vote by vote, pairs in file order, in each wins of a, wins of b, ties. Another order gives other ratings:
     shown only beside Bradley-Terry, never as the result."""
     rating = dict.fromkeys(vote_models(votes), start)
-    for row in votes.itertuples(index=False):
-        for outcome, count in ((1.0, row.wins_a), (0.0, row.wins_b), (0.5, row.ties)):
+    for a, b, wins_a, wins_b, ties in zip(*(votes[name] for name in ("model_a", "model_b", "wins_a", "wins_b", "ties")), strict=True):
+        for outcome, count in ((1.0, wins_a), (0.0, wins_b), (0.5, ties)):
             for _ in range(int(count)):
-                expected = 1 / (1 + BASE ** ((rating[row.model_b] - rating[row.model_a]) / SCALE))
-                rating[row.model_a] += k * (outcome - expected)
-                rating[row.model_b] -= k * (outcome - expected)
+                expected = 1 / (1 + BASE ** ((rating[b] - rating[a]) / SCALE))
+                rating[a] += k * (outcome - expected)
+                rating[b] -= k * (outcome - expected)
     return pd.Series(rating)

@@ -151,8 +151,8 @@ def report_files(comparison: Comparison, tables: Mapping[str, pd.DataFrame] | No
     """All files of the report by their names: `agreement.csv`, `report.html`, `tables/*.csv|tex`, `plots/*.svg`. Tables and plots that are
     made already can be handed in."""
     tables = all_tables(comparison) if tables is None else tables
-    drawn = all_plots(comparison, tables.get("edit_types", pd.DataFrame())) if drawn is None else drawn
-    plots = {file_name(name): (description, svg) for name, description, svg in drawn}
+    made = all_plots(comparison, tables.get("edit_types", pd.DataFrame())) if drawn is None else drawn
+    plots = {file_name(name): (description, svg) for name, description, svg in made}
     files = {"agreement.csv": csv_of(comparison.agreement()), "report.html": html_report(comparison, tables, plots)}
     for name, table in tables.items():
         files[f"tables/{name}.csv"] = csv_of(table)

@@ -20,12 +20,13 @@ from mre.agreement.two_raters import CLIP, MOST_GRADES, Z95, kappa_costs, kappa_
 
 LEVELS = 64                     # finer scores are cut into this many ranks, for the intervals of rank correlations alone
 BATCH = 4_000_000               # numbers in one batch of joint tables (32 MB)
+Clusters = pd.Series | np.ndarray | range
 
 
 class Resampler:
     """`draws` samples with replacement of all clusters, as how often each cluster occurs in each draw."""
 
-    def __init__(self, clusters: Sequence[object], draws: int, seed: int = 0) -> None:
+    def __init__(self, clusters: Clusters, draws: int, seed: int = 0) -> None:
         self.clusters = pd.Index(sorted(set(clusters)))
         self.draws = draws if len(self.clusters) > 1 else 0
         size = len(self.clusters)
@@ -34,9 +35,9 @@ class Resampler:
         for draw in range(self.draws):
             self.weights[draw] = np.bincount(generator.integers(0, size, size), minlength=size)
 
-    def codes(self, clusters: Sequence[object]) -> np.ndarray:
+    def codes(self, clusters: Clusters) -> np.ndarray:
         """Row numbers of these clusters in the weights."""
-        return self.clusters.get_indexer(clusters)
+        return self.clusters.get_indexer(pd.Index(clusters))
 
     def sums(self, codes: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Weighted column sums (draws, k) of `columns` (n, k), whose rows lie in clusters `codes`."""
@@ -115,7 +116,7 @@ def rank_draws(resampler: Resampler, codes: np.ndarray, human: np.ndarray, judge
     if max(len(np.unique(side)) for side in exact) > LEVELS:
         whole = np.bincount(first * columns + second, minlength=rows * columns).reshape(1, rows, columns).astype(float)
         coarse = table_ranks(whole, tau)
-        finer = (stats.spearmanr(*exact).statistic, stats.kendalltau(*exact).statistic if tau else 0)
+        finer = (stats.spearmanr(*exact)[0], stats.kendalltau(*exact)[0] if tau else 0)
         draws = {name: np.clip(draws[name] + finer[i] - coarse[i][0], -1, 1) for i, name in enumerate(names)}
     return draws
 

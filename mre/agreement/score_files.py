@@ -87,7 +87,8 @@ def read_edits(path: Path | None, beside: Path | None = None) -> pd.DataFrame | 
 
 def _read(sources, names, rows_of, key: list[str], who: str, expected: str) -> Ratings:
     files = _files(sources, names)
-    parts, notices, scales, counts = [], [], [], dict.fromkeys(("rows", "missing", "superseded", "checks", "repeats", "excluded"), 0)
+    parts, notices, scales = [], [], []
+    counts: dict[str, int] = dict.fromkeys(("rows", "missing", "superseded", "checks", "repeats", "excluded"), 0)
     for name, source in files:
         desk = _Desk(name, notices, counts)
         table = desk.table(source)
@@ -136,7 +137,7 @@ class _Desk:
     def __init__(self, name: str, notices: list[str], counts: dict[str, int]) -> None:
         self.name, self.notices, self.counts = name, notices, counts
 
-    def say(self, rows: Sequence[int], what: str) -> None:
+    def say(self, rows: Iterable[int], what: str) -> None:
         """One line for all rows with the same fault."""
         rows = list(rows)
         self.notices.append(f"{self.name} row {rows[0]}" + (f" and {len(rows) - 1} more" if len(rows) > 1 else "") + f": {what}")
@@ -245,7 +246,7 @@ class _Desk:
                 rows = rows[~broken]
             scales = rows.groupby(["low", "high"]).size()
             if len(scales) > 1:
-                listed = ", ".join(f"{count} on {low:g}-{high:g}" for (low, high), count in scales.items())
+                listed = ", ".join(f"{count} on {low:g}-{high:g}" for (low, high), count in zip(scales.index, scales, strict=True))
                 other = rows[(rows["low"] != rows["low"].iloc[0]) | (rows["high"] != rows["high"].iloc[0])]
                 self.say(other["row"].iloc[:1], f"mixed scales ({listed}); each score is read on its own")
             return rows, "scale as the file says, " + ", ".join(f"{low:g}-{high:g}" for low, high in scales.index)
@@ -333,7 +334,7 @@ def _imagenhub_rows(desk: _Desk, table: pd.DataFrame) -> pd.DataFrame:
         raise DataError(f"{desk.name} row 1: no column per method after {uid}")
     cells = table.melt([uid, "row"], methods, "method", "cell").sort_values("row", kind="stable")
     cells["item"] = cells[uid].str.replace(r"\.(jpe?g|png|webp)$", "", regex=True)
-    parsed = cells["cell"].map(lambda cell: CELL.fullmatch(cell))
+    parsed = cells["cell"].map(lambda cell: CELL.fullmatch(str(cell)))
     wrong = parsed.isna() & (cells["cell"] != "")
     if wrong.any():
         first = cells.loc[wrong, "cell"].iloc[0][:40]

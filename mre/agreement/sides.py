@@ -110,9 +110,9 @@ def sides_of(human: Ratings, judge: Ratings, options: Options | None = None, edi
     if not len(common):
         raise DataError(f"no edit is in both files: {human.name} has {_example(ratings)}, {judge.name} has {_example(means)}")
     perspectives = tuple(sorted(common["perspective"].unique(), key=_place))
-    for row in missing[(missing["kind"] == "perspective") & (missing["name"].isin(KNOWN_ORDER))].itertuples():
-        notices.append(f"{judge.name if row.lacks == 'people' else human.name}: {row.scores} scores of {row.name} have no counterpart"
-                       f"{' from ' + row.judge if row.lacks == 'judge' else ' from people'}; left out")
+    for row in missing[(missing["kind"] == "perspective") & (missing["name"].isin(KNOWN_ORDER))].to_dict("records"):
+        notices.append(f"{judge.name if row['lacks'] == 'people' else human.name}: {row['scores']} scores of {row['name']} have no "
+                       f"counterpart from {row['judge'] if row['lacks'] == 'judge' else 'people'}; left out")
     methods = tuple(dict.fromkeys([*options.methods, *sorted({*ratings["method"], *means["method"]})]))
     _say_few(ratings, common, notices)
     return Sides(options, top, ratings, means, runs, items, cluster, perspectives, methods, judges, missing, tuple(notices),
@@ -249,5 +249,6 @@ def missing_sides(ratings: pd.DataFrame, means: pd.DataFrame) -> pd.DataFrame:
         edits = left[key].drop_duplicates().merge(right[key], how="outer", indicator="side")
         for side, lacks in (("left_only", "judge"), ("right_only", "people")):
             alone = edits[edits["side"] == side].groupby(key[:2]).size()
-            rows += [("edit", f"{perspective}, {method}", str(judge), lacks, int(count)) for (perspective, method), count in alone.items()]
+            rows += [("edit", f"{perspective}, {method}", str(judge), lacks, int(count))
+                     for (perspective, method), count in zip(alone.index, alone, strict=True)]
     return pd.DataFrame(rows, columns=["kind", "name", "judge", "lacks", "scores"])

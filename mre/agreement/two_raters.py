@@ -6,9 +6,11 @@ Columns are equally long sequences (NaN = missing, such pairs are left out). Eve
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
+from typing import Any, cast
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from mre.agreement.figures import DECIMALS, Figure, rounded, undefined, wilson_interval
@@ -19,7 +21,7 @@ MOST_GRADES = 140               # more different scores than this are no grades 
 KAPPA_WEIGHTS = {"nominal": 0, "linear": 1, "quadratic": 2}
 
 
-def paired(human: Sequence[float], judge: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+def paired(human: ArrayLike, judge: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Both columns, rounded, without the rows where either is missing."""
     human, judge = rounded(human), rounded(judge)
     if human.shape != judge.shape:
@@ -28,7 +30,7 @@ def paired(human: Sequence[float], judge: Sequence[float]) -> tuple[np.ndarray, 
     return human[both], judge[both]
 
 
-def _correlation(compute: Callable, human: Sequence[float], judge: Sequence[float], names: tuple[str, str]) -> Figure:
+def _correlation(compute: Callable, human: ArrayLike, judge: ArrayLike, names: tuple[str, str]) -> Figure:
     human, judge = paired(human, judge)
     if len(human) < 3:
         return undefined(len(human), f"{len(human)} pairs, at least 3 are needed")
@@ -39,17 +41,17 @@ def _correlation(compute: Callable, human: Sequence[float], judge: Sequence[floa
     return Figure(float(value), len(human), p=float(p))
 
 
-def pearson(human: Sequence[float], judge: Sequence[float], names: tuple[str, str] = ("people", "the judge")) -> Figure:
+def pearson(human: ArrayLike, judge: ArrayLike, names: tuple[str, str] = ("people", "the judge")) -> Figure:
     """Pearson's product-moment correlation."""
     return _correlation(stats.pearsonr, human, judge, names)
 
 
-def spearman(human: Sequence[float], judge: Sequence[float], names: tuple[str, str] = ("people", "the judge")) -> Figure:
+def spearman(human: ArrayLike, judge: ArrayLike, names: tuple[str, str] = ("people", "the judge")) -> Figure:
     """Spearman's rank correlation: Pearson of mid-ranks."""
     return _correlation(stats.spearmanr, human, judge, names)
 
 
-def kendall_tau_b(human: Sequence[float], judge: Sequence[float], names: tuple[str, str] = ("people", "the judge")) -> Figure:
+def kendall_tau_b(human: ArrayLike, judge: ArrayLike, names: tuple[str, str] = ("people", "the judge")) -> Figure:
     """Kendall's tau-b: (C - D) / sqrt((C + D + Tx) (C + D + Ty))."""
     return _correlation(stats.kendalltau, human, judge, names)
 
@@ -78,7 +80,7 @@ def tanh_mean(correlations: Iterable[Figure | float | None]) -> Figure:
     return Figure(math.tanh(float(np.mean(defined))), len(defined), note=note)
 
 
-def lin_ccc(human: Sequence[float], judge: Sequence[float]) -> Figure:
+def lin_ccc(human: ArrayLike, judge: ArrayLike) -> Figure:
     """Lin's concordance: 2 s_xy / (s_x^2 + s_y^2 + (m_x - m_y)^2), moments with ddof 0."""
     human, judge = paired(human, judge)
     if len(human) < 2:
@@ -89,50 +91,50 @@ def lin_ccc(human: Sequence[float], judge: Sequence[float]) -> Figure:
     return Figure(float(2 * ((human - human.mean()) * (judge - judge.mean())).mean() / spread), len(human))
 
 
-def _of_differences(human: Sequence[float], judge: Sequence[float], compute: Callable[[np.ndarray], float], least: int = 1) -> Figure:
+def _of_differences(human: ArrayLike, judge: ArrayLike, compute: Callable[[np.ndarray], float], least: int = 1) -> Figure:
     human, judge = paired(human, judge)
     if len(human) < least:
         return undefined(len(human), f"{len(human)} pairs, at least {least} are needed")
     return Figure(float(compute(judge - human)), len(human))
 
 
-def bias(human: Sequence[float], judge: Sequence[float]) -> Figure:
+def bias(human: ArrayLike, judge: ArrayLike) -> Figure:
     """Mean of judge minus human: above 0 the judge is milder than people."""
     return _of_differences(human, judge, np.mean)
 
 
-def difference_sd(human: Sequence[float], judge: Sequence[float]) -> Figure:
+def difference_sd(human: ArrayLike, judge: ArrayLike) -> Figure:
     """Standard deviation (ddof 1) of judge minus human."""
     return _of_differences(human, judge, lambda d: d.std(ddof=1), least=2)
 
 
-def limits_of_agreement(human: Sequence[float], judge: Sequence[float]) -> tuple[Figure, Figure]:
+def limits_of_agreement(human: ArrayLike, judge: ArrayLike) -> tuple[Figure, Figure]:
     """Bland-Altman limits: bias -+ 1.96 sd (ddof 1); about 95 % of single differences lie between them."""
     low, high = (_of_differences(human, judge, lambda d, s=s: d.mean() + s * Z95 * d.std(ddof=1), least=2) for s in (-1, 1))
     return low, high
 
 
-def mae(human: Sequence[float], judge: Sequence[float]) -> Figure:
+def mae(human: ArrayLike, judge: ArrayLike) -> Figure:
     """Mean absolute difference."""
     return _of_differences(human, judge, lambda d: np.abs(d).mean())
 
 
-def rmse(human: Sequence[float], judge: Sequence[float]) -> Figure:
+def rmse(human: ArrayLike, judge: ArrayLike) -> Figure:
     """Root of the mean squared difference."""
     return _of_differences(human, judge, lambda d: math.sqrt((d**2).mean()))
 
 
-def proportional_bias(human: Sequence[float], judge: Sequence[float]) -> Figure:
+def proportional_bias(human: ArrayLike, judge: ArrayLike) -> Figure:
     """Slope of the difference (judge minus human) on the mean of the two: not 0 when the bias depends on how good the edit is."""
     human, judge = paired(human, judge)
     means = (human + judge) / 2
     if len(human) < 3 or means.min() == means.max():
         return undefined(len(human), "fewer than 3 pairs" if len(human) < 3 else "the mean of both is the same for all pairs")
-    line = stats.linregress(means, judge - human)
+    line = cast(Any, stats.linregress(means, judge - human))            # scipy has no annotations, and what is inferred is wrong
     return Figure(float(line.slope), len(human), p=float(line.pvalue))
 
 
-def to_grades(scores: Sequence[float], grades: Sequence[float]) -> np.ndarray:
+def to_grades(scores: ArrayLike, grades: ArrayLike) -> np.ndarray:
     """Each score as the nearest of `grades`; halfway goes up. So judges with decimals can be put on the annotators' grid."""
     grades = np.unique(rounded(grades))
     scores = rounded(scores)
@@ -141,12 +143,12 @@ def to_grades(scores: Sequence[float], grades: Sequence[float]) -> np.ndarray:
     return np.where(np.isnan(scores), np.nan, nearest)
 
 
-def agreement_within(human: Sequence[float], judge: Sequence[float], distance: float = 0.0) -> Figure:
+def agreement_within(human: ArrayLike, judge: ArrayLike, distance: float = 0.0) -> Figure:
     """Share of pairs that lie at most `distance` apart; 0: exactly equal."""
     return _of_differences(human, judge, lambda d: (np.abs(d) <= distance + 10.0**-DECIMALS).mean())
 
 
-def weighted_kappa(first: Sequence[float], second: Sequence[float], weights: str = "quadratic") -> Figure:
+def weighted_kappa(first: ArrayLike, second: ArrayLike, weights: str = "quadratic") -> Figure:
     """Cohen's kappa of two raters. Weights (`nominal`, `linear`, `quadratic`) run over category ranks, not over numeric distance."""
     first, second = paired(first, second)
     if not len(first):
@@ -178,7 +180,7 @@ def kappa_of_table(table: np.ndarray, costs: np.ndarray) -> np.ndarray:
     return 1 - np.divide(observed, expected, out=np.full_like(expected, np.nan), where=expected > 0)
 
 
-def vote_agreement(confusion: Sequence[Sequence[float]]) -> dict[str, float]:
+def vote_agreement(confusion: ArrayLike) -> dict[str, float]:
     """Accuracy, Cohen's kappa, macro and weighted F1 of a square table of counts: rows what people said, columns what the judge said."""
     table = np.asarray(confusion, dtype=float)
     right, rows, columns = np.diag(table), table.sum(axis=1), table.sum(axis=0)
