@@ -17,8 +17,9 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from mre import families
 from mre.errors import EditStopped, MreError, RewardError
+from mre.models.instruction import CLIPInstructionEncoder, InstructionEncoder
 from mre.models.quiet import quiet_libraries
-from mre.models.reward_text import encode_reward_texts
+from mre.models.reward_text import RewardTextEncoder
 from mre.models.unet import RewardUNet2DConditionModel, refuse_pickle
 from mre.rewards import Reward
 
@@ -62,6 +63,16 @@ class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
         return bool(getattr(self.unet, "conditioned", False))
 
     @property
+    def instruction_encoder(self) -> InstructionEncoder:
+        """What the instructions are read by."""
+        return CLIPInstructionEncoder(self.tokenizer, self.text_encoder, self._execution_device)
+
+    @property
+    def reward_text_encoder(self) -> RewardTextEncoder:
+        """What the reward texts are read by."""
+        return RewardTextEncoder(self.unet.config, self.tokenizer, self.text_encoder, self._execution_device)
+
+    @property
     def interrupt(self) -> bool:
         """Whether someone has asked to stop, by setting `_interrupt`, as in diffusers."""
         return getattr(self, "_interrupt", False)
@@ -96,6 +107,7 @@ class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
         self._guidance_scale = config.default_guidance_scale if guidance_scale is None else guidance_scale
         self._image_guidance_scale = config.default_image_guidance_scale if image_guidance_scale is None else image_guidance_scale
         prompt, image, batch = self._paired(prompt, image, prompt_embeds, num_images_per_prompt)
+        self._images = image
         if isinstance(prompt, list) and isinstance(negative_prompt, str):
             negative_prompt = [negative_prompt] * batch
         if self.conditioned:
@@ -118,6 +130,8 @@ class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
         except MreError:                        # raised by a callback: whatever was placed for the call goes back
             self.maybe_free_model_hooks()
             raise
+        finally:
+            self._images = None
 
     def _paired(self, prompt: Any, image: Any, prompt_embeds: Tensor | None, copies: int) -> tuple[Any, Any, int]:
         """One instruction for each picture and one picture for each result, so that nothing is paired by accident; and how many pairs."""
@@ -129,6 +143,19 @@ class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
             raise ValueError(f"{batch} instructions cannot be shared out over {len(pictures)} pictures")
         rows = [row % len(pictures) for row in range(batch) for _ in range(copies)]
         return prompt, pictures[rows] if isinstance(pictures, (Tensor, np.ndarray)) else [pictures[row] for row in rows], batch
+
+    def _encode_prompt(self, prompt: Any, device: Any, num_images_per_prompt: int, do_classifier_free_guidance: bool,
+                       negative_prompt: Any = None, prompt_embeds: Tensor | None = None,
+                       negative_prompt_embeds: Tensor | None = None) -> Tensor:
+        """As the stock pipeline's, with the states of instructions from `instruction_encoder`."""
+        if prompt_embeds is None:
+            prompts = self.maybe_convert_prompt([prompt] if isinstance(prompt, str) else prompt, self.tokenizer)
+            condition = self.instruction_encoder.encode(prompts, self._images[::num_images_per_prompt])
+            prompt_embeds = condition.context
+            if negative_prompt is None and negative_prompt_embeds is None:
+                negative_prompt_embeds = condition.null_context.expand_as(prompt_embeds)
+        return super()._encode_prompt(prompt, device, num_images_per_prompt, do_classifier_free_guidance, negative_prompt, prompt_embeds,
+                                      negative_prompt_embeds)
 
     def _encode_reward(self, reward: Rewards | None, negative: Rewards | None, batch: int, copies: int) -> dict[str, Tensor]:
         """What the U-Net reads, for each guidance branch in the stock order."""
@@ -159,7 +186,7 @@ class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
         device, config = self._execution_device, self.unet.config
         condition = {"reward_scores": torch.tensor([one.scores for one in rewards], dtype=torch.float32, device=device)}
         if config.use_text:
-            condition |= encode_reward_texts(rewards, config, self.tokenizer, self.text_encoder, "max_length", device)
+            condition |= self.reward_text_encoder.encode(rewards, "max_length")
         return condition
 
     def _interruptible(self, callback: Callable | None) -> Callable:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -51,17 +52,31 @@ def encode_texts(texts: Sequence[str], tokenizer: Any, text_encoder: Any, paddin
     rows = {text: row for row, text in enumerate(dict.fromkeys(texts))}
     read = tokenizer(list(rows), padding=padding, max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt")
     device = text_encoder.device if device is None else device
-    output = text_encoder(read.input_ids.to(device))
+    mask = read.attention_mask.to(device) if getattr(text_encoder.config, "use_attention_mask", False) else None
+    output = text_encoder(read.input_ids.to(device), attention_mask=mask)
     states = TextStates(output[0], output[1], read.attention_mask.to(device).bool())
     return states if len(rows) == len(texts) else TextStates(*(part[[rows[text] for text in texts]] for part in states))
 
 
-def encode_reward_texts(rewards: Sequence[Reward], config: Any, tokenizer: Any, text_encoder: Any, padding: str,
-                        device: torch.device | None = None) -> dict[str, Tensor]:
-    """The reward text of B rewards as the U-Net takes it: `reward_text` pooled (B, D), or in the paper's variant of all tokens (B, T, D)
-    with `reward_text_mask` (B, T).
+class RewardTextEncoder:
+    """The reward text of rewards as the U-Net takes it: `reward_text` pooled (B, D), or in the paper's variant of all tokens (B, T, D)
+    with `reward_text_mask` (B, T)."""
 
-    config: anything that has the `perspectives` and the `variant` of a U-Net
-    """
-    states = encode_texts(fitting_texts(rewards, config.perspectives, tokenizer), tokenizer, text_encoder, padding, device)
-    return {"reward_text": states.tokens, "reward_text_mask": states.mask} if config.variant == "paper" else {"reward_text": states.pooled}
+    def __init__(self, config: Any, tokenizer: Any, text_encoder: Any, device: torch.device | None = None) -> None:
+        """
+        config: anything that has the `perspectives` and the `variant` of a U-Net
+        device: where its inputs go; by default where the text encoder is
+        """
+        self.config, self.tokenizer, self.text_encoder, self.device = config, tokenizer, text_encoder, device
+
+    def encode(self, rewards: Sequence[Reward], padding: str = "longest") -> dict[str, Tensor]:
+        """The texts of B rewards. Nothing reads their padding, so the longest needs none; with "max_length" all have one length."""
+        texts = fitting_texts(rewards, self.config.perspectives, self.tokenizer)
+        states = encode_texts(texts, self.tokenizer, self.text_encoder, padding, self.device)
+        if self.config.variant == "paper":
+            return {"reward_text": states.tokens, "reward_text_mask": states.mask}
+        return {"reward_text": states.pooled}
+
+    def key(self, reward: Reward) -> str:
+        """A name under which a cache may keep what `encode` makes of this one: the three texts."""
+        return json.dumps(reward.texts, ensure_ascii=False)

@@ -20,10 +20,12 @@ from tqdm.auto import tqdm
 
 from mre.errors import SettingsError
 from mre.files import read_json
+from mre.models.instruction import NULL, EditCondition, InstructionEncoder
+from mre.models.reward_text import RewardTextEncoder
 from mre.rewards import Reward
 from mre.training.checkpoints import save_tensors, write_whole
 from mre.training.config import TrainConfig
-from mre.training.encoding import Latents, TextReader, encode_pictures, to_pixels
+from mre.training.encoding import Latents, encode_pictures, to_pixels
 from mre.training.examples import ExampleSource, TrainingExample, pictures
 from mre.training.stored_examples import StoredExamples, View
 
@@ -33,19 +35,24 @@ MADE_FOR = "made_for.json"
 
 
 class CachedExamples(ExampleSource):
-    """A source of triplets whose pictures are latents, and a reader of their texts, as TextReader is one."""
+    """A source of triplets whose pictures are latents, and the encoders of their texts, which look these up: `instructions` and
+    `reward_texts`."""
 
     def __init__(self, source: StoredExamples, pipeline, config: TrainConfig) -> None:
         self.source, self.config = source, config
         self.folder = Path(config.cache_latents)
         self.mirrors = (False, True) if config.flip else (False,)
-        self.vae, self.encoder = pipeline.vae, TextReader(pipeline, config)
+        self.vae = pipeline.vae
+        self.instruction_encoder, self.reward_text_encoder = pipeline.instruction_encoder, pipeline.reward_text_encoder
+        if self.instruction_encoder.reads_images:
+            raise SettingsError("cache_latents keeps no pictures, which this model's instruction encoder reads")
         self.made_for = {
             "autoencoder": fingerprint(pipeline.vae), "text_encoder": fingerprint(pipeline.text_encoder), "resolution": config.resolution,
             "flip": config.flip, "variant": config.variant, "perspectives": list(config.perspectives),
             "triplets": hashlib.sha256("\n".join(text.id for text in source.texts[:source.count]).encode()).hexdigest()}
         self.texts = self._texts()
-        self._places = {kind: {text: place for place, text in enumerate(texts)} for kind, texts in self.texts.items()}
+        self.instructions = CachedInstructions(self, pipeline.instruction_encoder)
+        self.reward_texts = CachedRewardTexts(self, pipeline.reward_text_encoder)
 
     # A source of triplets
 
@@ -58,24 +65,12 @@ class CachedExamples(ExampleSource):
         index, view = row
         item = index * len(self.mirrors) + view.mirrored
         text = self.source.texts[index]
-        latents = Latents(**{name: self._row("pictures", item, name) for name in ("original", "mean", "std")})
+        latents = Latents(**{name: self.row_of_file("pictures", item, name) for name in ("original", "mean", "std")})
         return TrainingExample(view.worded(text), self.source.reward(text), latents=latents)
 
     def held_out(self, index: int) -> TrainingExample:
         """As the source's, in pictures: to look at."""
         return self.source.held_out(index)
-
-    # A reader of texts
-
-    def instructions(self, texts: Sequence[str]) -> Tensor:
-        """(B, T, D) states of B instructions."""
-        return torch.stack([self._row("instructions", self._places["instructions"][text], "states") for text in texts])
-
-    def rewards(self, rewards: Sequence[Reward]) -> dict[str, Tensor]:
-        """The reward text of B rewards as the U-Net takes it."""
-        places = [self._places["rewards"][reward.texts] for reward in rewards]
-        names = ("reward_text", "reward_text_mask") if self.config.variant == "paper" else ("reward_text",)
-        return {name: torch.stack([self._row("rewards", place, name) for place in places]) for name in names}
 
     # How it is made
 
@@ -98,8 +93,9 @@ class CachedExamples(ExampleSource):
         A share is a run of neighbouring files, so that triplets that lie together on disk are read by one process.
         """
         views = [(index, View(mirrored=mirrored)) for index in range(self.source.count) for mirrored in self.mirrors]
-        encoders = {"pictures": (views, self._encoded_pictures), "instructions": (self.texts["instructions"], self._encoded_instructions),
-                    "rewards": (self.texts["rewards"], self._encoded_rewards)}
+        instructions, rewards = (list(self.texts[kind].values()) for kind in ("instructions", "rewards"))
+        encoders = {"pictures": (views, self._encoded_pictures), "instructions": (instructions, self._encoded_instructions),
+                    "rewards": (rewards, self._encoded_rewards)}
         jobs = [(self._path(kind, chunk), part, encode) for kind, (things, encode) in encoders.items()
                 for chunk, part in enumerate(in_parts(things, ITEMS))]
         share = jobs[len(jobs) * rank // world:len(jobs) * (rank + 1) // world]
@@ -117,26 +113,59 @@ class CachedExamples(ExampleSource):
         return {name: torch.cat([getattr(one, name) for one in made]) for name in ("original", "mean", "std")}
 
     def _encoded_instructions(self, part: Sequence[str]) -> dict[str, Tensor]:
-        return {"states": self.encoder.instructions(part)}
+        return {"states": self.instruction_encoder.encode(part).context}
 
-    def _encoded_rewards(self, part: Sequence[tuple[str, ...]]) -> dict[str, Tensor]:
-        return self.encoder.rewards([Reward(texts=texts) for texts in part], padding="max_length")
+    def _encoded_rewards(self, part: Sequence[Reward]) -> dict[str, Tensor]:
+        return self.reward_text_encoder.encode(part, padding="max_length")
 
-    def _texts(self) -> dict[str, list[Any]]:
-        """Every text that training will ask for, once."""
-        instructions, rewards = {"": None}, {Reward.best().texts: None}
+    def _texts(self) -> dict[str, dict[str, Any]]:
+        """Every instruction and reward that training will ask for, once, by the encoders' keys."""
+        key_of, key_of_reward = self.instruction_encoder.key, self.reward_text_encoder.key
+        instructions, rewards = {key_of(NULL): NULL}, {key_of_reward(Reward.best()): Reward.best()}
         for text in self.source.texts[:self.source.count]:
             for wording in range(len(text.instructions)):
                 for mirrored in self.mirrors:
-                    instructions[View((wording + 0.5) / len(text.instructions), mirrored=mirrored).worded(text)] = None
-            rewards[self.source.reward(text).texts] = None
-        return {"instructions": list(instructions), "rewards": list(rewards) if self.config.conditioned and self.config.use_text else []}
+                    worded = View((wording + 0.5) / len(text.instructions), mirrored=mirrored).worded(text)
+                    instructions.setdefault(key_of(worded), worded)
+            reward = self.source.reward(text)
+            rewards.setdefault(key_of_reward(reward), reward)
+        return {"instructions": instructions, "rewards": rewards if self.config.conditioned and self.config.use_text else {}}
 
     def _path(self, kind: str, chunk: int) -> Path:
         return self.folder / kind / f"{chunk:05d}" / "tensors.safetensors"
 
-    def _row(self, kind: str, place: int, name: str) -> Tensor:
+    def row_of_file(self, kind: str, place: int, name: str) -> Tensor:
+        """One row of a tensor of what was encoded."""
         return opened(self._path(kind, place // ITEMS)).get_slice(name)[place % ITEMS]
+
+
+class CachedInstructions:
+    """An instruction encoder that looks up what another has made."""
+
+    reads_images = False
+
+    def __init__(self, cache: CachedExamples, encoder: InstructionEncoder) -> None:
+        self.cache, self.key = cache, encoder.key
+        self._places = {key: place for place, key in enumerate(cache.texts["instructions"])}
+
+    def encode(self, instructions: Sequence[str], images: Any = None) -> EditCondition:
+        """(B, T, D) states of B instructions, and (1, T, D) of none."""
+        states = [self.cache.row_of_file("instructions", self._places[self.key(text)], "states") for text in (*instructions, NULL)]
+        return EditCondition(torch.stack(states[:-1]), states[-1][None])
+
+
+class CachedRewardTexts:
+    """A reward-text encoder that looks up what another has made."""
+
+    def __init__(self, cache: CachedExamples, encoder: RewardTextEncoder) -> None:
+        self.cache, self.key = cache, encoder.key
+        self._places = {key: place for place, key in enumerate(cache.texts["rewards"])}
+
+    def encode(self, rewards: Sequence[Reward]) -> dict[str, Tensor]:
+        """The reward text of B rewards as the U-Net takes it."""
+        places = [self._places[self.key(reward)] for reward in rewards]
+        names = ("reward_text", "reward_text_mask") if self.cache.config.variant == "paper" else ("reward_text",)
+        return {name: torch.stack([self.cache.row_of_file("rewards", place, name) for place in places]) for name in names}
 
 
 @lru_cache(maxsize=256)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from mre.models.reward_text import encode_reward_texts, encode_texts
+from mre.models.instruction import InstructionEncoder
 from mre.rewards import Reward
 from mre.training.config import TrainConfig
 from mre.training.draws import Draws, dropped
@@ -49,42 +50,25 @@ def encode_pictures(vae, original: Tensor, edited: Tensor) -> Latents:
     return Latents(original.mode(), edited.mean, edited.std)
 
 
-class TextReader:
-    """Texts to states, each different text of a batch read once.
+class RewardTexts(Protocol):
+    """Reads reward texts: a RewardTextEncoder, or a cache of one."""
 
-    An instruction is padded to the tokenizer's full length, as at inference, where the U-Net attends to the padding too. States before the
-    padding do not depend on it (the encoder is causal), so the reward text, whose padding nothing reads, needs none.
-    """
-
-    def __init__(self, pipeline, config: TrainConfig) -> None:
-        self.tokenizer, self.text_encoder, self.config = pipeline.tokenizer, pipeline.text_encoder, config
-
-    def instructions(self, texts: Sequence[str]) -> Tensor:
-        """(B, T, D) states of B instructions."""
-        with self._gradients():
-            return encode_texts(texts, self.tokenizer, self.text_encoder, "max_length").tokens
-
-    def rewards(self, rewards: Sequence[Reward], padding: str = "longest") -> dict[str, Tensor]:
-        """The reward text of B rewards as the U-Net takes it: pooled, or in the paper's variant as tokens with their mask."""
-        with self._gradients():
-            return encode_reward_texts(rewards, self.config, self.tokenizer, self.text_encoder, padding)
-
-    def _gradients(self) -> torch.set_grad_enabled:
-        return torch.set_grad_enabled(self.config.train_text_encoder and torch.is_grad_enabled())
+    def encode(self, rewards: Sequence[Reward]) -> dict[str, Tensor]:
+        """The texts of B rewards as the U-Net takes them."""
+        ...
 
 
 class Learner(nn.Module):
     """Everything between a batch of triplets and its loss. Holds what is trained as submodules, so that one wrapper serves all of it."""
 
-    def __init__(self, pipeline, reader, objective: Objective, config: TrainConfig) -> None:
-        """reader: a TextReader, or anything that has its two methods, such as a cache"""
+    def __init__(self, pipeline, instruction_encoder: InstructionEncoder, reward_texts: RewardTexts, objective: Objective,
+                 config: TrainConfig) -> None:
         super().__init__()
         self.unet = pipeline.unet
         if config.train_text_encoder:
             self.text_encoder = pipeline.text_encoder
         self._frozen = {"vae": pipeline.vae}                # in a dictionary, so that it is no submodule
-        self.reader, self.objective, self.config = reader, objective, config
-        self._null_text: Tensor | None = None
+        self.instruction_encoder, self.reward_texts, self.objective, self.config = instruction_encoder, reward_texts, objective, config
 
     def forward(self, triplets: TrainingBatch, draws: Draws) -> dict[str, Tensor]:
         """Losses of a batch: `loss` and its parts."""
@@ -102,18 +86,14 @@ class Learner(nn.Module):
         text_dropped, image_dropped = dropped(draws.condition, config.condition_dropout)
         if config.image_dropout:
             image_latents = image_latents * ~image_dropped.to(device)[:, None, None, None]
-        text = self.instruction_states(triplets.instructions, text_dropped, device)
+        text = self.instruction_states(triplets, text_dropped, device)
         edited_latents = (mean + std * draws.latent) * vae.config.scaling_factor
         return Batch(edited_latents, image_latents, text, self.conditions(triplets, draws), extras)
 
-    def instruction_states(self, instructions: Sequence[str], text_dropped: Tensor, device: torch.device) -> Tensor:
-        """(B, T, D) states of the instructions, the null text where dropped. A frozen encoder reads the null text once in a run."""
-        if self.config.train_text_encoder:
-            return self.reader.instructions(["" if gone else text for gone, text in zip(text_dropped.tolist(), instructions, strict=True)])
-        if self._null_text is None:
-            self._null_text = self.reader.instructions([""])
-        states = self.reader.instructions(instructions)
-        return torch.where(text_dropped.to(states.device)[:, None, None], self._null_text, states).to(device)
+    def instruction_states(self, triplets: TrainingBatch, text_dropped: Tensor, device: torch.device) -> Tensor:
+        """(B, T, D) states of the instructions, those of no instruction where dropped."""
+        context, null_context, _ = self.instruction_encoder.encode(triplets.instructions, triplets.original)
+        return torch.where(text_dropped.to(context.device)[:, None, None], null_context, context).to(device)
 
     def conditions(self, triplets: TrainingBatch, draws: Draws) -> dict[str, Tensor]:
         """added_cond_kwargs of the U-Net; empty for a model without rewards."""
@@ -125,7 +105,7 @@ class Learner(nn.Module):
         if config.use_text:
             silent = (draws.reward_text < config.reward_text_dropout).tolist()
             rewards = [Reward.best() if gone else reward for gone, reward in zip(silent, triplets.rewards, strict=True)]
-            conditions |= {name: value.to(device) for name, value in self.reader.rewards(rewards).items()}
+            conditions |= {name: value.to(device) for name, value in self.reward_texts.encode(rewards).items()}
         if config.reward_dropout:
             conditions["reward_present"] = (draws.reward >= config.reward_dropout).to(device)
         return conditions

@@ -33,7 +33,7 @@ from mre.training.checkpoints import (
 )
 from mre.training.config import FRESH, TrainConfig, differing
 from mre.training.draws import Draws, stream
-from mre.training.encoding import Learner, TextReader
+from mre.training.encoding import Learner
 from mre.training.examples import batches
 from mre.training.logs import RunLog
 from mre.training.memory import keep_freed_memory
@@ -103,10 +103,11 @@ class Run:
         prepare_models(self.pipeline, config, self.device)
         self.objective = open_objective(config.objective, self.pipeline.scheduler, config)
         self.pipeline.scheduler = self.objective.sampler(self.pipeline.scheduler)
-        reader = TextReader(self.pipeline, config)
+        instructions, reward_texts = self.pipeline.instruction_encoder, self.pipeline.reward_text_encoder
         if config.cache_latents:
-            reader = self.triplets = self._cached()
-        self.learner = Learner(self.pipeline, reader, self.objective, config)
+            self.triplets = cached = self._cached()
+            instructions, reward_texts = cached.instructions, cached.reward_texts
+        self.learner = Learner(self.pipeline, instructions, reward_texts, self.objective, config)
         named = [(name, parameter) for name, parameter in self.learner.named_parameters() if parameter.requires_grad]
         self.names, self.parameters = [name for name, _ in named], [parameter for _, parameter in named]
         self.optimizer = build_optimizer(self.learner, config)

@@ -8,8 +8,6 @@ from hypothesis import strategies as st
 from mre.embedded.tokenizer import word_tokenizer
 from mre.models.reward_text import fitting_texts
 from mre.rewards import PERSPECTIVES, Reward
-from mre.training.config import TrainConfig
-from mre.training.encoding import TextReader
 from tests.tiny_models import pipeline, reward_unet
 
 LONG = "the hat is green and the dog has lost its left ear in the fence"
@@ -31,10 +29,11 @@ letters = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_siz
 @pytest.mark.parametrize("variant", EDITORS)
 @given(texts=st.lists(st.tuples(letters, letters, letters), min_size=1, max_size=3))
 @settings(max_examples=40, deadline=None)
+@torch.no_grad()
 def test_training_and_use_read_the_same_of_any_texts(variant, texts):
     editor, rewards = EDITORS[variant], [Reward(texts=three) for three in texts]
     used = editor.encode_rewards(rewards)
-    trained = TextReader(editor, TrainConfig(variant=variant)).rewards(rewards)
+    trained = editor.reward_text_encoder.encode(rewards)
     read = trained["reward_text"]
     if variant == "paper":
         assert torch.equal(used["reward_text_mask"].sum(dim=1), trained["reward_text_mask"].sum(dim=1))

@@ -23,8 +23,10 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from mre.errors import DataError, MreError, SettingsError
+from mre.models.instruction import EditCondition
 from mre.models.released import released_name
 from mre.models.zoo import load_pipeline
+from mre.pipeline import RewardEditPipeline
 from mre.rewards import Reward
 from mre.training import checkpoints, loop
 from mre.training.checkpoints import checkpoints as whole_checkpoints
@@ -45,7 +47,7 @@ ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}         # so that two proces
 
 
 class GoldenBatch:
-    """The reference's training batch, as a source of triplets and a reader of texts."""
+    """The reference's training batch, as a source of triplets, an instruction encoder and a reader of reward texts."""
 
     def __init__(self, golden: Golden) -> None:
         self.tensors = {name.removeprefix("train/"): value for name, value in load_file(golden.folder / "train_case.safetensors").items()}
@@ -58,11 +60,10 @@ class GoldenBatch:
         latents = Latents(self.tensors["original_image_latents"][row], edited, torch.zeros_like(edited))
         return TrainingExample("", Reward(*self.tensors["reward_scores"][row].tolist()), latents=latents)
 
-    def instructions(self, texts) -> torch.Tensor:
-        return self.tensors["null_hidden_states" if len(texts) == 1 else "encoder_hidden_states"]
-
-    def rewards(self, rewards) -> dict[str, torch.Tensor]:
-        return {"reward_text": self.tensors["negative_embeds"]}
+    def encode(self, read, images=None) -> EditCondition | dict[str, torch.Tensor]:
+        if isinstance(read[0], Reward):
+            return {"reward_text": self.tensors["negative_embeds"]}
+        return EditCondition(self.tensors["encoder_hidden_states"], self.tensors["null_hidden_states"])
 
     def draws(self) -> Draws:
         noise, ones = self.tensors["noise"], torch.ones(4)
@@ -84,10 +85,10 @@ def golden_run(request, shared, monkeypatch, train, tmp_path):
     vae = torch.nn.Module()
     vae.dtype, vae.config = torch.float32, SimpleNamespace(scaling_factor=1.0, latent_channels=4)
     scheduler = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
-    pipeline = SimpleNamespace(unet=unet, vae=vae, text_encoder=torch.nn.Module(), tokenizer=None, scheduler=scheduler, vae_scale_factor=8)
+    pipeline = SimpleNamespace(unet=unet, vae=vae, text_encoder=torch.nn.Module(), tokenizer=None, scheduler=scheduler, vae_scale_factor=8,
+                               instruction_encoder=batch, reward_text_encoder=batch)
     monkeypatch.setattr(loop, "starting_pipeline", lambda *args: pipeline)
     monkeypatch.setattr(loop, "open_examples", lambda config: batch)
-    monkeypatch.setattr(loop, "TextReader", lambda *args: batch)
     monkeypatch.setattr(loop.Draws, "of", classmethod(lambda *args: batch.draws()))
     monkeypatch.setattr(loop, "save_editor", lambda pipeline, folder, config: None)
     norms: dict[str, float] = {}
@@ -347,6 +348,12 @@ def test_cached_latents_and_texts_give_the_same_losses(config, train, tmp_path, 
     assert log_of(f"{config.out}-again") == log_of(config.out)
     with pytest.raises(SettingsError, match="was made for other resolution"):
         train(config, flip=False, cache_latents=tmp_path / "cache", resolution=32, out=f"{config.out}-other")
+
+
+def test_an_encoder_that_looks_at_pictures_has_no_cache_of_latents(config, train, tmp_path, monkeypatch):
+    monkeypatch.setattr(RewardEditPipeline, "instruction_encoder", SimpleNamespace(reads_images=True))
+    with pytest.raises(SettingsError, match="cache_latents keeps no pictures, which this model's instruction encoder reads"):
+        train(config, cache_latents=str(tmp_path / "cache"))
 
 
 def test_worker_processes_change_nothing(config, train):
