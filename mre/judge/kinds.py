@@ -50,6 +50,12 @@ def _oracle(name: str, options: JudgeOptions) -> OpenedJudge:
     return KeptAnswers(OracleJudge(options.settings.get("concurrency", 1)), AnswerCache(options.cache))
 
 
+def _measured(name: str, options: JudgeOptions) -> OpenedJudge:
+    from mre.judge.measured import MeasuredJudge
+
+    return KeptAnswers(MeasuredJudge(), AnswerCache(options.cache))
+
+
 def _openai(model: str, options: JudgeOptions, *, base_url: str | None, azure: bool = False) -> OpenedJudge:
     from mre.judge.batches import fill_cache
     from mre.judge.budget import Limits
@@ -87,6 +93,7 @@ def _model(name: str, options: JudgeOptions) -> OpenedJudge:
 
 KINDS = [
     JudgeKind("oracle", lambda name: name == "oracle", _oracle, scenes_only=True),
+    JudgeKind("measured", lambda name: name == "measured", _measured),
     JudgeKind("azure:DEPLOYMENT", lambda name: name.startswith("azure:"), _azure),
     JudgeKind("MODEL@URL of an OpenAI-compatible server", lambda name: re.search("@https?://", name) is not None, _at_address),
     JudgeKind("a model of OpenAI's, such as gpt-4o-2024-08-06, or of the server at --base-url", lambda name: True, _model),
