@@ -49,6 +49,26 @@ def test_asked_scores_stand_beside_given_ones(tmp_path, monkeypatch):
     assert "gpt-4o@fence gpt-4o-2024-08-06" in shown
 
 
+def test_a_judge_that_knows_one_perspective_fills_its_row_and_its_line(tmp_path):
+    from tests.metrics.drawn import cuts, with_patch
+
+    studio = Studio(StudioSettings(models=("tiny-untrained",), data=tmp_path, judge="measured"))
+    visit = EditVisit(studio.shelf)
+    original, moved = cuts(1, 3.0, 4.0)
+    pictures = original, with_patch(moved, 2, (100, 60, 180, 130))
+    photo, picture = (keep_edit(studio.shelf, one, png_bytes(one), "a.png", visit.id) for one in pictures)
+    visit.add(Entry(photo, picture, picture.token, measure(*pictures), "a.png",
+                    Recipe("make it blue", Reward(5, 4, 3), 0, 4, 1.0, 1.0, "default"), "tiny", 0.1))
+    shown = list(edit_judge.on_one(studio)(visit, REQUEST))[-1]
+    assert shown.count("<th scope='row'>") == 1
+    assert "everything moved by 5.0 pixels" in shown
+    assert "<td>4</td>" in shown, "what was asked of preserving"
+    visit.sweep = Made(Sweep((), ()), {(0, 0, 0): visit.shown})
+    said, plot = list(edit_judge.on_sweep(studio)(visit, REQUEST))[-1]
+    assert "Scored by measured" in said
+    assert plot.count("<polyline") == 1
+
+
 def test_visitors_together_ask_the_judge_no_more_than_the_host_allows_and_kept_answers_stay_free(tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     with FakeOpenAI(reply="{'score': 2, 'bad': 'blue'}") as server:

@@ -114,8 +114,11 @@ def on_one(studio: Studio) -> Callable:
 def table_html(entry: Entry, verdicts: Any, language: str) -> str:
     """Asked beside given, a row for each perspective."""
     rows = ""
-    for name, asked, verdict in zip(PERSPECTIVES, entry.recipe.reward.scores, verdicts, strict=True):
-        given = "–" if verdict.score is None else f"{verdict.score:g}"
+    known = {verdict.perspective: verdict for verdict in verdicts}
+    for name, asked in zip(PERSPECTIVES, entry.recipe.reward.scores, strict=True):
+        if (verdict := known.get(name)) is None:             # a judge may know some of them only
+            continue
+        given = "–" if verdict.score is None else f"{round(verdict.score, 2):g}"
         rows += (f"<tr><th scope='row'>{say(name, language)}</th><td>{asked:g}</td><td>{given}</td>"
                  f"<td>{html.escape(verdict.text or verdict.error or '')}</td></tr>")
     columns = ("judge_perspective", "judge_asked", "judge_given", "judge_wrong")
@@ -136,6 +139,8 @@ def plot_html(means: dict[str, list[tuple[float, float]]], language: str) -> str
                    f'<text x="{left - 8}" y="{top + (5 - score) / 5 * side + 4}" text-anchor="end">{score}</text>' for score in range(6))
     lines = ""
     for number, (name, points) in enumerate(means.items()):
+        if not points:
+            continue
         dots = "".join('<circle r="4" cx="{}" cy="{}"/>'.format(*at(*point).split(",")) for point in points)
         lines += (f'<g class="line{number}"><polyline points="{" ".join(at(*point) for point in points)}"/>{dots}'
                   f'<circle r="4" cx="{left + side + 22}" cy="{top + 12 + 24 * number}"/>'
@@ -171,9 +176,9 @@ def on_sweep(studio: Studio) -> Callable:
                 except JudgeUsedUpError as limit:       # what was answered is shown all the same
                     over = used_up(limit, language) + note(say("judge_part", language, done=number - 1, total=len(entries)))
                     break
-                for name, asked, verdict in zip(PERSPECTIVES, entry.recipe.reward.scores, last, strict=True):
-                    if verdict.score is not None:
-                        points[name].setdefault(asked, []).append(verdict.score)
+                for name, asked, given in zip(PERSPECTIVES, entry.recipe.reward.scores, last.scores, strict=True):
+                    if given is not None:
+                        points[name].setdefault(asked, []).append(given)
             means = {name: sorted((asked, sum(given) / len(given)) for asked, given in found.items()) for name, found in points.items()}
             by = note(say("judge_by", language, judge=last.judge, seconds=last.seconds)) if last is not None else ""
             yield [over + by, plot_html(means, language) if last is not None else gr.skip()]
