@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import re
+import time
 import zipfile
 from urllib.parse import parse_qs, urlsplit
 
+import gradio as gr
 import pytest
 from PIL import Image
 
@@ -91,10 +93,13 @@ def test_a_fault_in_a_file_is_one_line_and_keeps_what_is_shown(data, tmp_path):
     studio = Studio(StudioSettings(data=tmp_path))
     bad = tmp_path / "bad.csv"
     bad.write_text(f"item;method\n{EVIL};x\n")
-    *_, last = compare_tab.on_compare(studio)(Asked(), None, None, [str(bad)], None, [str(bad)], None, "mre", [], [], [])
-    assert re.search(r'class="notice bad".*bad.csv row 1: columns are separated by', last[2])
-    assert "<img" not in last[2]
-    assert all(part.get("__type__") == "update" for part in last[3:])
+    with gr.Blocks():
+        panel = compare_tab.ComparePanel()
+    *_, last = compare_tab.on_compare(studio, panel)(Asked(), None, study=None, human=[str(bad)], run=None, judge=[str(bad)], edits=None,
+                                                     scheme="mre", judges=[], methods=[], types=[])
+    assert re.search(r'class="notice bad".*bad.csv row 1: columns are separated by', last[panel.status])
+    assert "<img" not in last[panel.status]
+    assert set(last) == {panel.visit, panel.status}
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +120,23 @@ def page(data, chromium, tmp_path_factory):
         page.click("#cmp-go")
         page.wait_for_selector("#cmp-zip")
         yield page
+
+
+def test_compare_waits_for_the_file_that_is_still_on_its_way(page):
+    """Gradio shows the file's name as soon as it is chosen."""
+    other = page.context.browser.new_page(locale="en-US")
+    other.set_default_timeout(90_000)
+    other.route("**/gradio_api/upload?*", lambda route: (time.sleep(1.5), route.continue_()))
+    other.goto(page.evaluate("location.origin") + "/?cmp_run=bench-1")
+    other.wait_for_function("document.querySelector('#cmp-run input')?.value === 'bench-1'")
+    other.set_input_files("#cmp-human input[type=file]", {"name": "people.csv", "mimeType": "text/csv", "buffer": b"item,method\n"},
+                          no_wait_after=True)
+    other.wait_for_selector("#cmp-human .uploading")
+    assert other.is_disabled("#cmp-go")
+    other.click("#cmp-go")
+    other.wait_for_selector("#cmp-status .bad")
+    assert "people.csv" in other.inner_text("#cmp-status"), "the file was sent"
+    other.close()
 
 
 def test_a_link_opens_the_tab_with_its_choice_and_the_choice_stays_in_the_link(page):

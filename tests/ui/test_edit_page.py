@@ -1,6 +1,7 @@
 """What a visitor of the Edit tab sees and does, in a browser."""
 
 import re
+import time
 
 import numpy as np
 import pytest
@@ -289,6 +290,18 @@ def test_stop_keeps_the_cells_and_ten_thousand_are_refused(page, photo):
     page.wait_for_selector("#sweep-forecast >> text=240 cells; at most 100")
     page.click("#sweep-run")
     page.wait_for_selector("#sweep-progress >> text=at most 100")
+
+
+def test_run_waits_for_the_photo_that_is_still_on_its_way(page, photo):
+    page.route("**/gradio_api/upload?*", lambda route: (time.sleep(1.0), route.continue_()))
+    choose(page, "quick")
+    page.fill("#instruction textarea", "make it darker")
+    page.set_input_files("#photo input[type=file]", photo, no_wait_after=True)
+    page.wait_for_selector("#photo .uploading")
+    assert page.is_disabled("#run")
+    page.press("#instruction textarea", "Enter")
+    page.click("#run")
+    page.wait_for_selector("#progress >> text=Done in")
 
 
 def test_a_preset_counts_for_a_run_that_is_started_at_once_whatever_the_network_does(page):

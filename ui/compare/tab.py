@@ -14,6 +14,7 @@ import gradio as gr
 
 from mre.errors import MreError
 from ui.compare.sources import Sources, read_sources, run_names, study_names
+from ui.events import AFTER_UPLOAD, QUEUED, QUIET
 from ui.notices import note
 from ui.pictures import address
 from ui.texts import add_texts, language_of, say, t
@@ -58,6 +59,10 @@ history.replaceState(history.state, '', url); }"""
 OPEN_TAB = """() => { if (![...new URLSearchParams(location.search).keys()].some(key => key.startsWith('cmp_'))) return;
 const tab = [...document.querySelectorAll('[role=tab]')].find(tab => /^(Compare|对比)$/.test(tab.textContent.trim()));
 if (tab) tab.click(); }"""
+START_FROM_LINK = """(opened) => { const asked = new URLSearchParams(location.search); const go = document.querySelector('#cmp-go');
+if (go && !go.dataset.started && asked.get('cmp_study') && asked.get('cmp_run')) {
+go.dataset.started = 'yes'; setTimeout(() => go.click(), 0); }
+return opened; }"""
 
 
 @dataclass
@@ -71,64 +76,87 @@ class CompareVisit:
     files: list[str] = field(default_factory=list)          # tokens of the downloads
 
 
-def build(studio: Studio) -> None:
-    """Draw the tab and connect its handlers."""
-    tab = gr.context.Context.block
-    visit, opened = gr.State(None, delete_callback=lambda visit: _forget(studio, visit)), gr.State(False)
-    query = gr.Textbox(visible=False)
-    with gr.Column(elem_id="compare"):
-        gr.Markdown(t("cmp_intro"), elem_classes="muted")
+class ComparePanel:
+    """The components of the tab."""
+
+    def __init__(self, forget: Callable[[CompareVisit | None], None] | None = None) -> None:
+        """`forget` is called with a visit that is over."""
+        self.visit, self.opened = gr.State(None, delete_callback=forget), gr.State(False)
+        self.query = gr.Textbox(visible=False)
+        with gr.Column(elem_id="compare"):
+            gr.Markdown(t("cmp_intro"), elem_classes="muted")
+            self._sources()
+            self.status = gr.HTML(elem_id="cmp-status")
+            many = {"choices": [], "multiselect": True, "min_width": 180}
+            with gr.Row(visible=False, elem_id="cmp-filters") as self.filters:
+                self.judges = gr.Dropdown(label=t("cmp_judges"), elem_id="cmp-judges", **many)
+                self.methods = gr.Dropdown(label=t("cmp_methods"), elem_id="cmp-methods", **many)
+                self.types = gr.Dropdown(label=t("cmp_types"), elem_id="cmp-types", **many)
+                self.again = gr.Button(t("cmp_again"), elem_id="cmp-again", min_width=100, scale=0)
+            self.overview, self.downloads = gr.HTML(elem_id="cmp-overview"), gr.HTML(elem_id="cmp-downloads")
+            self.plots = gr.HTML(elem_id="cmp-plots")
+            with gr.Column(visible=False, elem_id="cmp-largest") as self.largest:
+                self._disagreements()
+            self.tables = gr.HTML(elem_id="cmp-tables")
+
+    def _sources(self) -> None:
+        csv = {"file_types": [".csv"], "height": 150}
         with gr.Row(equal_height=False):
             with gr.Column(min_width=280):
-                study = gr.Dropdown([], label=t("cmp_study"), elem_id="cmp-study", value=None)
-                human = gr.File(label=t("cmp_upload_human"), file_count="multiple", file_types=[".csv", ".tsv"], height=150,
-                                elem_id="cmp-human")
+                self.study = gr.Dropdown([], label=t("cmp_study"), elem_id="cmp-study", value=None)
+                self.human = gr.File(label=t("cmp_upload_human"), file_count="multiple", file_types=[".csv", ".tsv"], height=150,
+                                     elem_id="cmp-human")
             with gr.Column(min_width=280):
-                run = gr.Dropdown([], label=t("cmp_run"), elem_id="cmp-run", value=None)
-                judge = gr.File(label=t("cmp_upload_judge"), file_count="multiple", file_types=[".csv"], height=150, elem_id="cmp-judge")
+                self.run = gr.Dropdown([], label=t("cmp_run"), elem_id="cmp-run", value=None)
+                self.judge = gr.File(label=t("cmp_upload_judge"), file_count="multiple", elem_id="cmp-judge", **csv)
             with gr.Column(min_width=280):
-                scheme = gr.Radio([(t("cmp_mre"), "mre"), (t("cmp_viescore"), "viescore")], value="mre", label=t("cmp_scheme"),
-                                  elem_id="cmp-scheme")
+                self.scheme = gr.Radio([(t("cmp_mre"), "mre"), (t("cmp_viescore"), "viescore")], value="mre", label=t("cmp_scheme"),
+                                       elem_id="cmp-scheme")
                 with gr.Accordion(t("cmp_upload_edits"), open=False):
-                    edits = gr.File(show_label=False, file_types=[".csv"], height=150, elem_id="cmp-edits")
-                go = gr.Button(t("cmp_go"), variant="primary", elem_id="cmp-go")
-        status = gr.HTML(elem_id="cmp-status")
-        with gr.Row(visible=False, elem_id="cmp-filters") as filters:
-            judges = gr.Dropdown([], multiselect=True, label=t("cmp_judges"), elem_id="cmp-judges", min_width=180)
-            methods = gr.Dropdown([], multiselect=True, label=t("cmp_methods"), elem_id="cmp-methods", min_width=180)
-            types = gr.Dropdown([], multiselect=True, label=t("cmp_types"), elem_id="cmp-types", min_width=180)
-            again = gr.Button(t("cmp_again"), elem_id="cmp-again", min_width=100, scale=0)
-        overview, downloads = gr.HTML(elem_id="cmp-overview"), gr.HTML(elem_id="cmp-downloads")
-        plots = gr.HTML(elem_id="cmp-plots")
-        with gr.Column(visible=False, elem_id="cmp-largest") as largest:
-            gr.Markdown(t("cmp_largest"), elem_classes="cmp-heading")
-            with gr.Row():
-                which = gr.Dropdown([], label=t("cmp_of"), elem_id="cmp-which", min_width=180)
-                sign = gr.Dropdown([(t("cmp_both"), SIGNS[0]), (t("cmp_higher"), SIGNS[1]), (t("cmp_lower"), SIGNS[2])], value=SIGNS[0],
-                                   label=t("cmp_sign"), elem_id="cmp-sign", min_width=140)
-                kind = gr.Dropdown([], label=t("cmp_type"), elem_id="cmp-kind", min_width=140)
-                reveal = gr.Checkbox(False, label=t("cmp_reveal"), elem_id="cmp-reveal", min_width=140)
-            cards = gr.HTML(elem_id="cmp-cards")
-        tables = gr.HTML(elem_id="cmp-tables")
+                    self.edits = gr.File(show_label=False, elem_id="cmp-edits", **csv)
+                self.go = gr.Button(t("cmp_go"), variant="primary", elem_id="cmp-go", elem_classes=AFTER_UPLOAD)
 
-    quiet = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
-    chosen = [visit, study, human, run, judge, edits, scheme, judges, methods, types]
-    shown = [visit, query, status, filters, judges, methods, types, overview, downloads, plots, tables, largest, which, kind]
-    picked = [visit, which, sign, kind, reveal]
-    gr.context.Context.root_block.load(None, None, None, js=OPEN_TAB)
-    loaded = tab.select(on_open(studio), opened, [opened, study, run, scheme, judges, methods, types], **quiet)
-    runs = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": 4, "concurrency_id": "compare"}
-    starts = [loaded.then(on_compare(studio, from_link=True), chosen, shown, **runs), go.click(on_compare(studio), chosen, shown, **runs),
-              again.click(on_compare(studio, reread=False), chosen, shown, **runs)]
-    for event in starts:
-        event.then(None, query, None, js=KEEP_LINK).then(on_cards(studio), picked, [visit, cards], **quiet)
-    gr.on([which.input, sign.input, kind.input, reveal.input], on_cards(studio), picked, [visit, cards], trigger_mode="always_last",
-          **quiet)
+    def _disagreements(self) -> None:
+        gr.Markdown(t("cmp_largest"), elem_classes="cmp-heading")
+        with gr.Row():
+            self.which = gr.Dropdown([], label=t("cmp_of"), elem_id="cmp-which", min_width=180)
+            self.sign = gr.Dropdown([(t("cmp_both"), SIGNS[0]), (t("cmp_higher"), SIGNS[1]), (t("cmp_lower"), SIGNS[2])], value=SIGNS[0],
+                                    label=t("cmp_sign"), elem_id="cmp-sign", min_width=140)
+            self.kind = gr.Dropdown([], label=t("cmp_type"), elem_id="cmp-kind", min_width=140)
+            self.reveal = gr.Checkbox(False, label=t("cmp_reveal"), elem_id="cmp-reveal", min_width=140)
+        self.cards = gr.HTML(elem_id="cmp-cards")
+
+    @property
+    def choice(self) -> dict[str, Any]:
+        """What is to be compared, by the names that `on_compare`'s handler knows it under."""
+        return {name: getattr(self, name) for name in ("study", "human", "run", "judge", "edits", "scheme", "judges", "methods", "types")}
+
+    @property
+    def shown(self) -> list[Any]:
+        """What a comparison changes."""
+        return [self.visit, self.query, self.status, self.filters, self.judges, self.methods, self.types, self.overview, self.downloads,
+                self.plots, self.tables, self.largest, self.which, self.kind]
 
 
-def on_open(studio: Studio) -> Callable:
+def build(studio: Studio) -> None:
+    """Draw the tab and connect its handlers."""
+    tab, page = gr.context.Context.block, gr.context.Context.root_block
+    panel = ComparePanel(lambda visit: _forget(studio, visit))
+    picked = [panel.visit, panel.which, panel.sign, panel.kind, panel.reveal]
+    page.load(None, None, None, js=OPEN_TAB)
+    tab.select(on_open(studio, panel), panel.opened, [panel.opened, panel.study, panel.run, panel.scheme, panel.judges, panel.methods,
+                                                      panel.types], **QUIET).then(None, panel.opened, panel.opened, js=START_FROM_LINK)
+    runs = {"outputs": panel.shown, "inputs_kwargs": panel.choice, **QUEUED, "concurrency_limit": 4, "concurrency_id": "compare"}
+    for event in (panel.go.click(on_compare(studio, panel), panel.visit, **runs),
+                  panel.again.click(on_compare(studio, panel, reread=False), panel.visit, **runs)):
+        event.then(None, panel.query, None, js=KEEP_LINK).then(on_cards(studio), picked, [panel.visit, panel.cards], **QUIET)
+    gr.on([panel.which.input, panel.sign.input, panel.kind.input, panel.reveal.input], on_cards(studio), picked,
+          [panel.visit, panel.cards], trigger_mode="always_last", **QUIET)
+
+
+def on_open(studio: Studio, panel: ComparePanel) -> Callable:
     """The choices there are; the first time, set as the page's address says."""
-    def load(request: gr.Request, opened: bool) -> list[Any]:
+    def load(request: gr.Request, opened: bool) -> dict[Any, Any]:
         Thread(target=lambda: [import_module(name) for name in STATISTICS], daemon=True).start()
         try:
             studies, runs = study_names(studio), run_names(studio)
@@ -136,13 +164,14 @@ def on_open(studio: Studio) -> Callable:
             studio.trouble(error)
             studies, runs = [], []
         if opened:
-            return [True, gr.update(choices=studies), gr.update(choices=runs), *[gr.skip()] * 4]
+            return {panel.study: gr.update(choices=studies), panel.run: gr.update(choices=runs)}
         asked = request.query_params
         study, run, scheme = (asked.get(f"cmp_{name}") for name in ("study", "run", "scheme"))
-        many = [_all(asked, f"cmp_{name}") for name in ("judges", "methods", "types")]
-        return [True, gr.update(choices=studies, value=study if study in studies else None),
-                gr.update(choices=runs, value=run if run in runs else None), scheme if scheme in SCHEMES else "mre",
-                *(gr.update(choices=names, value=names) for names in many)]
+        many = {getattr(panel, name): _all(asked, f"cmp_{name}") for name in ("judges", "methods", "types")}
+        return {panel.opened: True, panel.study: gr.update(choices=studies, value=study if study in studies else None),
+                panel.run: gr.update(choices=runs, value=run if run in runs else None),
+                panel.scheme: scheme if scheme in SCHEMES else "mre",
+                **{filters: gr.update(choices=names, value=names) for filters, names in many.items()}}
     return load
 
 
@@ -152,32 +181,29 @@ def _all(asked: Any, key: str) -> list[str]:
     return [str(value) for value in ([values] if isinstance(values, str) else values)]
 
 
-def on_compare(studio: Studio, reread: bool = True, from_link: bool = False) -> Callable:
-    """Tables first, then plots, then intervals as they come. With `from_link` only when the page's address names both sides."""
-    def compare(request: gr.Request, visit: CompareVisit | None, study, human, run, judge, edits, scheme, judges, methods,
-                types) -> Iterator[list]:
+def on_compare(studio: Studio, panel: ComparePanel, reread: bool = True) -> Callable:
+    """Tables first, then plots, then intervals as they come. Without `reread` the files are those that were read before."""
+    def compare(request: gr.Request, visit: CompareVisit | None, *, study: str | None, human: list[str] | None, run: str | None,
+                judge: list[str] | None, edits: str | None, scheme: str, judges: list[str], methods: list[str],
+                types: list[str]) -> Iterator[dict[Any, Any]]:
         from mre.agreement.sides import Options
-        language, skip = language_of(request), gr.skip()
-        rest = [skip] * 12
-        if from_link and not (study and run and (visit is None or visit.comparison is None)):
-            yield [skip] * 14
-            return
+        language = language_of(request)
         visit = visit or CompareVisit()
         studio.shelf.reserve(visit.id, studio.caller(request))
         try:
             if reread or visit.sources is None:
-                yield [visit, skip, note(say("cmp_reading", language)), *rest[1:]]
+                yield {panel.visit: visit, panel.status: note(say("cmp_reading", language))}
                 visit.sources = read_sources(studio, study, human, run, judge, edits)
-            if reread and not from_link:
-                there = _names(visit.sources)
-                judges, methods, types = ([name for name in chosen if name in names] for chosen, names in
-                                          zip((judges, methods, types), there, strict=True))
-            yield from _steps(studio, visit, language, Options(scheme=scheme, methods=tuple(methods), judges=tuple(judges),
-                                                               edit_types=tuple(types), bootstrap=DRAWS),
-                              {"cmp_study": "" if human else study, "cmp_run": "" if judge else run, "cmp_scheme": scheme,
-                               "cmp_judges": judges, "cmp_methods": methods, "cmp_types": types})
+            there = _names(visit.sources)
+            judges, methods, types = ([name for name in chosen if name in names] for chosen, names in
+                                      zip((judges, methods, types), there, strict=True))
+            link = {"cmp_study": "" if human else study, "cmp_run": "" if judge else run, "cmp_scheme": scheme,
+                    "cmp_judges": judges, "cmp_methods": methods, "cmp_types": types}
+            yield {panel.query: urlencode({key: value for key, value in link.items() if value}, doseq=True)}
+            options = Options(scheme=scheme, methods=tuple(methods), judges=tuple(judges), edit_types=tuple(types), bootstrap=DRAWS)
+            yield from _steps(studio, panel, visit, language, options)
         except Exception as error:               # shown in one line with an id; the log has the rest
-            yield [visit, skip, note(studio.trouble(error), "bad"), *rest[1:]]
+            yield {panel.visit: visit, panel.status: note(studio.trouble(error), "bad")}
     return compare
 
 
@@ -190,44 +216,48 @@ def _names(sources: Sources) -> tuple[list[str], list[str], list[str]]:
     return judges, methods, sorted(kinds)
 
 
-def _steps(studio: Studio, visit: CompareVisit, language: str, options: Options, link: dict[str, Any]) -> Iterator[list]:
+def _steps(studio: Studio, panel: ComparePanel, visit: CompareVisit, language: str, options: Options) -> Iterator[dict[Any, Any]]:
     from mre.agreement.comparison import Comparison
     from mre.agreement.comparison_tables import all_tables, edit_types
     from mre.agreement.plots import all_plots
     from mre.agreement.sides import sides_of
     from ui.compare import view
 
-    skip, sources = gr.skip(), visit.sources
+    sources = visit.sources
     sides = sides_of(sources.human, sources.judge, options, sources.edits)
     comparison = visit.comparison = Comparison(sides)
     there = _names(sources)
-    filters = [gr.update(choices=names, value=list(chosen)) for names, chosen in
-               zip(there, (options.judges, options.methods, options.edit_types), strict=True)]
+    filters = {box: gr.update(choices=names, value=list(chosen)) for box, names, chosen in
+               zip((panel.judges, panel.methods, panel.types), there, (options.judges, options.methods, options.edit_types), strict=True)}
     named = view.names(language)
     which = [(named.get(name, name) + (f" · {judge}" if len(sides.judges) > 1 else ""), f"{judge}\n{name}")
              for judge, name in comparison.edits]
     kinds = [(say("cmp_all", language), ""), *((named.get(kind, kind), kind) for kind in there[2])]
-    query = urlencode({key: value for key, value in link.items() if value}, doseq=True)
-    busy = note(say("cmp_values", language, done=0, total=len(comparison.edits)))
-    yield [visit, query, busy, gr.update(visible=True), *filters, view.overview(comparison, language), "", "", "", gr.update(visible=True),
-           gr.update(choices=which, value=which[0][1]), gr.update(choices=kinds, value="")]
+
+    def drawing(done: int) -> str:
+        return note(say("cmp_values", language, done=done, total=len(comparison.edits)))
+
+    yield {panel.visit: visit, panel.status: drawing(0), panel.filters: gr.update(visible=True), **filters,
+           panel.overview: view.overview(comparison, language), panel.downloads: "", panel.plots: "", panel.tables: "",
+           panel.largest: gr.update(visible=True), panel.which: gr.update(choices=which, value=which[0][1]),
+           panel.kind: gr.update(choices=kinds, value="")}
     drawn = list(all_plots(comparison, edit_types(comparison), language, named))
-    yield [*[skip] * 9, view.plots(comparison, drawn, language), *[skip] * 4]
+    yield {panel.plots: view.plots(comparison, drawn, language)}
     comparison.method_tests()
-    for done, total in comparison.intervals():
-        yield [skip, skip, note(say("cmp_values", language, done=done, total=total)), *[skip] * 11]
+    for done, _total in comparison.intervals():
+        yield {panel.status: drawing(done)}
     made = all_tables(comparison)
     drawn = list(all_plots(comparison, edit_types(comparison), language, named))
-    done = note(say("cmp_done", language, figures=len(comparison.rows), rule=comparison.interval_rule))
-    yield [skip, skip, done, *[skip] * 4, view.overview(comparison, language), skip, view.plots(comparison, drawn, language),
-           view.tables(made, language), *[skip] * 3]
+    yield {panel.status: note(say("cmp_done", language, figures=len(comparison.rows), rule=comparison.interval_rule)),
+           panel.overview: view.overview(comparison, language), panel.plots: view.plots(comparison, drawn, language),
+           panel.tables: view.tables(made, language)}
     if language != "en":                                    # the report and its files are English
         drawn = list(all_plots(comparison, made.get("edit_types", edit_types(comparison))))
     files = view.download_files(comparison, made, drawn)
     studio.shelf.drop(*visit.files)                         # those of the comparison before
     visit.files = [studio.shelf.put(data, name, visit.id) for name, data in files.items()]
     links = [(name, address(token, name)) for token, name in zip(visit.files, files, strict=True)]
-    yield [*[skip] * 8, view.download_links(links, language), *[skip] * 5]
+    yield {panel.downloads: view.download_links(links, language)}
 
 
 def on_cards(studio: Studio) -> Callable:

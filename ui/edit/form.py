@@ -17,6 +17,7 @@ from mre.errors import ImageError
 from mre.imaging import open_image
 from mre.rewards import NOTHING_WRONG, PERSPECTIVES, Reward
 from ui.chips import PICK, chips_html
+from ui.events import QUIET
 from ui.site.door import photo_field, score_slider
 from ui.texts import add_texts, t
 
@@ -190,12 +191,11 @@ def build_scores(has: Capabilities) -> dict[str, Any]:
                             for score in PRESETS)
             together = gr.Checkbox(False, label=t("together"), elem_id="together", container=False, min_width=120)
     without = gr.Markdown(t("no_scores"), elem_classes="muted small", elem_id="no-scores", visible=not has.reward)
-    quiet = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
     for button, score in zip(presets, PRESETS, strict=True):
-        button.click(None, None, list(sliders), js=f"() => [{score}, {score}, {score}]", **quiet)    # at once: Run may be next
+        button.click(None, None, list(sliders), js=f"() => [{score}, {score}, {score}]", **QUIET)    # at once: Run may be next
     for slider in sliders:
         others = [other for other in sliders if other is not slider]
-        slider.input(_moved_together, [slider, together], others, trigger_mode="always_last", **quiet)
+        slider.input(_moved_together, [slider, together], others, trigger_mode="always_last", **QUIET)
     return {"rewards": column, "no_rewards": without, "scores": sliders}
 
 

@@ -22,6 +22,7 @@ from ui.edit.result import compare_html
 from ui.edit.run import READING, Follow, Progress, shelve
 from ui.edit.views import keep_photo
 from ui.edit.visit import EditVisit, Entry, visit_of
+from ui.events import AFTER_UPLOAD, QUEUED, QUIET
 from ui.notices import bar, note
 from ui.texts import add_texts, language_of, say, t
 
@@ -58,7 +59,8 @@ class PairPanel:
             self.first = gr.Dropdown(names, value=names[0], label=t("pair_first"), elem_id="pair-first", filterable=False)
             self.second = gr.Dropdown(names, value=names[-1], label=t("pair_second"), elem_id="pair-second", filterable=False)
         with gr.Row():
-            self.run = gr.Button(t("pair_run"), variant="primary", elem_id="pair-run", scale=3, interactive=len(names) > 1)
+            self.run = gr.Button(t("pair_run"), variant="primary", elem_id="pair-run", scale=3, elem_classes=AFTER_UPLOAD,
+                                 interactive=len(names) > 1)
             self.stop = gr.Button(t("stop"), elem_id="pair-stop", scale=1, min_width=90)
         self.progress = gr.HTML(elem_id="pair-progress")
         self.look = gr.HTML(elem_id="pair-look")
@@ -152,8 +154,8 @@ def on_keep(studio: Studio) -> Callable:
     return keep
 
 
-def connect(studio: Studio, panel: PairPanel, form: Form, visit: gr.State, quiet: dict[str, Any], heavy: dict[str, Any]) -> Any:
+def connect(studio: Studio, panel: PairPanel, form: Form, visit: gr.State) -> Any:
     """Returns the event of a run, for what should happen after it."""
-    panel.keep.click(on_keep(studio), [visit, panel.edit_type], panel.kept, **quiet)
+    panel.keep.click(on_keep(studio), [visit, panel.edit_type], panel.kept, **QUIET)
     return panel.run.click(on_run(studio, panel, visit), [visit, panel.first, panel.second, form.photo],
-                           [visit, panel.progress, panel.look], inputs_kwargs=form.settings, **heavy)
+                           [visit, panel.progress, panel.look], inputs_kwargs=form.settings, **QUEUED)

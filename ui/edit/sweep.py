@@ -25,6 +25,7 @@ from ui.edit.form import Form, photo_of, settings_of
 from ui.edit.run import FULLEST, READING, Follow, shelve
 from ui.edit.views import keep_photo
 from ui.edit.visit import EditVisit, Entry, visit_of
+from ui.events import AFTER_UPLOAD, QUEUED, QUIET
 from ui.notices import bar, note
 from ui.pictures import address
 from ui.texts import add_texts, language_of, say, t
@@ -108,7 +109,7 @@ class SweepPanel:
                     self.values[f"{key}_values"] = gr.Textbox(text, label=t("axis_values"), elem_id=f"{element}-values", max_lines=4)
         self.forecast = gr.HTML(elem_id="sweep-forecast")
         with gr.Row():
-            self.run = gr.Button(t("sweep_run"), variant="primary", elem_id="sweep-run", scale=3)
+            self.run = gr.Button(t("sweep_run"), variant="primary", elem_id="sweep-run", elem_classes=AFTER_UPLOAD, scale=3)
             self.stop = gr.Button(t("stop"), elem_id="sweep-stop", scale=1, min_width=90)
         self.progress = gr.HTML(elem_id="sweep-progress")
         self.grid = gr.HTML(elem_id="sweep-grid", js_on_load=PICK)
@@ -326,14 +327,14 @@ def picked(visit: EditVisit | None, event: gr.EventData) -> Entry | None:
     return visit.sweep.entries.get(place) if visit and isinstance(visit.sweep, Made) else None
 
 
-def connect(studio: Studio, panel: SweepPanel, form: Form, visit: gr.State, quiet: dict[str, Any], heavy: dict[str, Any]) -> None:
+def connect(studio: Studio, panel: SweepPanel, form: Form, visit: gr.State) -> None:
     """Everything but what touches the viewer."""
     fields = {**form.settings, **panel.fields}
     gr.on([*(part.change for part in panel.fields.values()), form.steps.change, form.model.change, panel.run.click], on_forecast(studio),
-          form.model, panel.forecast, inputs_kwargs=fields, trigger_mode="always_last", **quiet)
+          form.model, panel.forecast, inputs_kwargs=fields, trigger_mode="always_last", **QUIET)
     outputs = [visit, panel.progress, panel.grid, panel.downloads]
-    runs = {"inputs": [visit, form.photo, form.model], "outputs": outputs, "inputs_kwargs": fields, **heavy}
+    runs = {"inputs": [visit, form.photo, form.model], "outputs": outputs, "inputs_kwargs": fields, **QUEUED}
     panel.run.click(on_run(studio, panel, visit), **runs)
     for key, button in panel.quick.items():
-        filled = button.click(on_quick(panel, key), form.seed, list(panel.fields.values()), **quiet)
+        filled = button.click(on_quick(panel, key), form.seed, list(panel.fields.values()), **QUIET)
         filled.success(on_run(studio, panel, visit), **runs)

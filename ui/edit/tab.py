@@ -19,6 +19,7 @@ from ui.edit.result import ResultPanel, on_show, on_undo, on_use_as_input
 from ui.edit.run import run_edit
 from ui.edit.viewer import empty_viewer
 from ui.edit.visit import EditVisit, visit_of
+from ui.events import AFTER_UPLOAD, QUEUED, QUIET
 from ui.names import limits_of
 from ui.notices import note
 from ui.site.door import Page
@@ -36,10 +37,6 @@ add_texts({
     "need_instruction": ("Instruction: say what to change.", "编辑指令：请写下要改什么。"),
 })
 title = t("tab_edit")
-# not through the queue: an event that joins it just when the session's last one ends can stay without an answer (Gradio 6.31 closes
-# the stream of answers then), and a button whose answer never comes is dead
-QUIET = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
-HEAVY = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": 40, "trigger_mode": "once"}
 # In the browser, so that it is at once: what was wrong is not said any longer when something was changed. Progress stays.
 FORGET_TROUBLE = "(shown) => typeof shown === 'string' && shown.includes('notice bad') ? '' : shown"
 
@@ -72,7 +69,7 @@ def build(studio: Studio) -> None:
             instruction = build_instruction()
             below_instruction = words.build()
             with gr.Row(elem_classes="go"):
-                run = gr.Button(t("run"), variant="primary", size="lg", elem_id="run", scale=3)
+                run = gr.Button(t("run"), variant="primary", size="lg", elem_id="run", elem_classes=AFTER_UPLOAD, scale=3)
                 stop = gr.Button(t("stop"), size="lg", elem_id="stop", scale=1, min_width=90)
             reward = build_scores(has) | build_texts(has)
             with gr.Accordion(t("more"), open=False, elem_id="more"):
@@ -107,7 +104,7 @@ def build(studio: Studio) -> None:
 
     gr.on([run.click, form.instruction.submit], on_run(studio, tab), [visit, form.photo, form.model, form.previews, form.random_seed],
           [visit, progress, *result.shown, form.seed, below_photo, below_instruction], inputs_kwargs=form.settings,
-          **HEAVY).then(history_panel.redraw, visit, history_panel.choices, **QUIET)
+          **QUEUED).then(history_panel.redraw, visit, history_panel.choices, **QUIET)
     gr.on([stop.click, sweep_panel.stop.click], on_stop, visit, None, **QUIET)
     result.as_input.click(on_use_as_input(studio), [visit, form.photo], [form.photo, result.undo], **QUIET)
     result.undo.click(on_undo(studio), visit, [form.photo, result.undo], **QUIET)
@@ -115,12 +112,12 @@ def build(studio: Studio) -> None:
 
     history_panel.shots.pick(on_show(result, history.picked), visit, result.shown, **QUIET)
     history_panel.compare.click(history.on_compare(studio), [visit, history_panel.first, history_panel.second], result.look, **QUIET)
-    sweep.connect(studio, sweep_panel, form, visit, QUIET, HEAVY)
+    sweep.connect(studio, sweep_panel, form, visit)
     sweep_panel.grid.pick(on_show(result, sweep.picked), visit, result.shown, **QUIET)
     pair_panel.stop.click(on_stop, visit, None, **QUIET)
-    pair.connect(studio, pair_panel, form, visit, QUIET, HEAVY).then(history_panel.redraw, visit, history_panel.choices, **QUIET)
-    judge_panel.one.click(judge.on_one(studio), visit, judge_panel.answer, **HEAVY)
-    judge_panel.sweep.click(judge.on_sweep(studio), visit, [judge_panel.answer, judge_panel.plot], **HEAVY)
+    pair.connect(studio, pair_panel, form, visit).then(history_panel.redraw, visit, history_panel.choices, **QUIET)
+    judge_panel.one.click(judge.on_one(studio), visit, judge_panel.answer, **QUEUED)
+    judge_panel.sweep.click(judge.on_sweep(studio), visit, [judge_panel.answer, judge_panel.plot], **QUEUED)
     recipe_panel.file.change(recipe.on_drop(studio, form, sweep_panel, recipe_panel.answer), [recipe_panel.file, form.photo, form.model],
                              [*form.controls, *sweep_panel.controls, recipe_panel.answer], inputs_kwargs=sweep_panel.axes, **QUIET)
 
