@@ -14,7 +14,7 @@ import argparse
 import io
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -123,10 +123,13 @@ def correlate_with_oracle(per_type: int, seed: int, size: int) -> None:
     from mre.data.scenes.oracle import Oracle
     from mre.data.scenes.triplets import outside_of
 
+    from mre.judge.measured import score_of
+
     figures = {"shift": lambda found: found.shift, "zoom": lambda found: found.zoom and abs(math.log(found.zoom)),
                "drift": lambda found: found.colour_drift, "outside share": lambda found: found.outside_share,
-               "outside size": lambda found: found.outside_size}
+               "outside size": lambda found: found.outside_size, "measured score": lambda found: score_of(found, size)}
     print(f"{'edit type':12}{'mask':>6}{'n':>6}" + "".join(f"{name:>20}" for name in figures) + "     Spearman's rho (n)")
+    every_score, everything = [], {"true": [], "none": []}
     for edit_type in EDIT_TYPES:
         scores, found = [], {"true": [], "none": []}
         for index in range(per_type):
@@ -135,13 +138,23 @@ def correlate_with_oracle(per_type: int, seed: int, size: int) -> None:
             before, after = Image.fromarray(triplet.original), Image.fromarray(triplet.edited)
             found["true"].append(measure_preserving(before, after, outside_of(triplet.target_mask) == 0))
             found["none"].append(measure_preserving(before, after))
+        every_score += scores
         for mask, measured in found.items():
-            cells = []
-            for figure in figures.values():
-                kept = [(score, value) for score, value in zip(scores, map(figure, measured), strict=True) if value is not None]
-                rho = stats.spearmanr(*zip(*kept, strict=True)).statistic if len(kept) > 2 else math.nan
-                cells.append(f"{rho:+.2f} ({len(kept)})" if math.isfinite(rho) else f"- ({len(kept)})")
-            print(f"{edit_type:12}{mask:>6}{per_type:>6}" + "".join(f"{cell:>20}" for cell in cells), flush=True)
+            everything[mask] += measured
+            print_correlations(edit_type, mask, scores, measured, figures)
+    for mask, measured in everything.items():
+        print_correlations("all", mask, every_score, measured, figures)
+
+
+def print_correlations(name: str, mask: str, scores: list[float], measured: list[Preserving],
+                       figures: dict[str, Callable[[Preserving], float | None]]) -> None:
+    """One row: Spearman's rho of each figure with the scores, and over how many pairs."""
+    cells = []
+    for figure in figures.values():
+        kept = [(score, value) for score, value in zip(scores, map(figure, measured), strict=True) if value is not None]
+        rho = stats.spearmanr(*zip(*kept, strict=True)).statistic if len(kept) > 2 else math.nan
+        cells.append(f"{rho:+.2f} ({len(kept)})" if math.isfinite(rho) else f"- ({len(kept)})")
+    print(f"{name:12}{mask:>6}{len(scores):>6}" + "".join(f"{cell:>20}" for cell in cells), flush=True)
 
 
 def main() -> None:

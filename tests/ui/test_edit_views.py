@@ -13,12 +13,14 @@ from playwright.sync_api import expect
 from mre.editors.device_queue import DeviceQueue
 from mre.errors import SettingsError
 from mre.imaging import open_image
+from mre.metrics.preserving import measure_preserving
 from tests.fake_editing import fake_editor
+from tests.metrics.drawn import cuts, photograph, with_patch
 from tests.ui.serving import browser, served
 from ui.app import build_app
 from ui.edit.form import settings_of
 from ui.edit.run import run_edit
-from ui.edit.views import SCALE, VIEW_SIDE, colour_of, difference_map, measure, view_of
+from ui.edit.views import SCALE, VIEW_SIDE, colour_of, difference_map, in_words, measure, view_of
 from ui.edit.visit import EditVisit
 from ui.studio import Studio, StudioSettings
 
@@ -53,6 +55,20 @@ def test_two_pictures_are_measured_pixel_by_pixel():
     for row, column in ((0, 0), (150, 50), (500, 200)):
         assert tuple(shown[row, column]) == colour_of(away[row, column] / change.top)
     assert (colour_of(0.0), colour_of(1.0)) == (SCALE[0], SCALE[-1])
+
+
+@pytest.mark.parametrize(("language", "said"), [
+    ("en", ("moved by 5.0 pixels and scaled by +0.0 %", "drifted by +9, +9, -6 levels", "% clearly changed", "levels on average.")),
+    ("zh", ("移动 5.0 像素，缩放 +0.0 %", "颜色偏移 +9, +9, -6 级", "明显变化", "级。"))])
+def test_what_moved_and_drifted_is_said_in_the_visitors_language(language, said):
+    original, moved = cuts(1, 3.0, 4.0, cast=(9, 9, -6))
+    sentence = in_words(measure_preserving(original, with_patch(moved, 2, (100, 60, 180, 130))), language)
+    assert all(part in sentence for part in said), sentence
+
+
+def test_two_pictures_with_nothing_in_common_are_said_not_to_be_measurable():
+    sentence = in_words(measure_preserving(cuts(1)[0], photograph(9).resize((300, 240))), "en")
+    assert sentence == "Too little in common to measure shift, zoom or colours."
 
 
 def test_a_view_is_lossless_where_it_can_be_and_small_where_it_must():
@@ -128,7 +144,8 @@ def test_the_whole_of_a_large_picture_is_sent_on_zooming_in_and_the_difference_o
     assert asked == []
     page.click("#look [data-mode=difference]")
     expect(page.locator("#look .difference")).to_have_js_property("naturalWidth", VIEW_SIDE)
-    assert asked == ["TOKEN/TOKEN/difference.png"]
+    expect(page.locator("#look .measured")).to_contain_text("moved by 0.0 pixels and scaled by +0.0 %")
+    assert sorted(asked) == ["TOKEN/TOKEN/difference.png", "TOKEN/TOKEN/preserving.txt?language=en"]
     page.click("#look [data-mode=slide]")
     page.locator("#look .pane.one").scroll_into_view_if_needed()
     box = page.locator("#look .pane.one").bounding_box()
@@ -146,6 +163,7 @@ def test_the_whole_of_a_large_picture_is_sent_on_zooming_in_and_the_difference_o
     assert httpx.get(address).status_code == 404, "a stranger's"
     assert own.get(page.url + "views/nothing/whole.png").status == 404
     assert own.get(page.url + f"views/{token}/nothing/difference.png").status == 404
+    assert own.get(page.url + f"views/{token}/nothing/preserving.txt").status == 404
     for visit in list(page.studio.visits.values()):
         visit.close()
     assert own.get(address).status == 404, "what was made goes with the visit"

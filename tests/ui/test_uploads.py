@@ -309,7 +309,8 @@ def test_a_visitors_results_are_shown_to_their_own_browser_and_a_programs_to_who
     visit = next(value for value in client.cookies.values() if VISIT.fullmatch(value) and value not in stranger.cookies.values())
     shelf.reserve("a visit", Caller("ada" if site.signed else "", visit))
     token = shelf.put(png(), "edited.png", "a visit")
-    for address in (f"/pictures/{token}/edited.png", f"/views/{token}/whole.png", f"/views/{token}/{token}/difference.png"):
+    for address in (f"/pictures/{token}/edited.png", f"/views/{token}/whole.png", f"/views/{token}/{token}/difference.png",
+                    f"/views/{token}/{token}/preserving.txt"):
         assert [someone.get(address).status_code for someone in (client, stranger, client)] == [200, 404, 200]
     assert stranger.get(f"/pictures/{token}/edited.png").text == stranger.get("/pictures/x/a.png").text
     shelf.drop_owner("a visit")

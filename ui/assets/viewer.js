@@ -14,7 +14,7 @@
     root.style.setProperty("--y", v.y + "px");
     root.toggleAttribute("data-sharp", v.zoom > 4);
     cut(root);
-    if (root.dataset.mode === "difference") fetchDifference(root);
+    if (root.dataset.mode === "difference") { fetchDifference(root); fetchMeasured(root); }
     if (v.zoom > 1.2) root.querySelectorAll("img[data-whole]").forEach(fetchWhole);
   }
   function fetchDifference(root) {          // worked out when somebody looks
@@ -26,6 +26,14 @@
     root.setAttribute("data-working", "");
     image.src = image.dataset.later;
     image.removeAttribute("data-later");
+  }
+  function fetchMeasured(root) {            // what moved and drifted, in a sentence
+    const line = root.querySelector(".measured[data-later]");
+    if (!line) return;
+    const address = line.dataset.later;
+    line.removeAttribute("data-later");
+    fetch(address).then((answer) => answer.ok ? answer.text() : Promise.reject()).then(
+      (text) => { line.querySelector("span").textContent = text; }, () => { line.hidden = true; });
   }
   function fetchWhole(image) {              // a view has fewer pixels than a large picture; all of them are sent when somebody zooms in
     if (!image.src || !image.clientWidth || image.naturalWidth > image.clientWidth * devicePixelRatio * view(image.closest(".mre-viewer")).zoom) return;

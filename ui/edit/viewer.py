@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 
-from ui.edit.views import CHANGED_LEVELS, SCALE, Change, Kept, difference_address
+from ui.edit.views import CHANGED_LEVELS, SCALE, Change, Kept, difference_address, preserving_address
 from ui.texts import add_texts, say
 
 TEXTS = {
@@ -19,6 +19,7 @@ TEXTS = {
     "viewer_position": ("Position of the divider", "分隔线位置"),
     "viewer_changed": ("{percent} of pixels changed (by more than {levels} of 255 levels)",
                        "{percent} 的像素有变化（超过 {levels}/255 级）"),
+    "viewer_measured": ("Measured:", "测量："),
     "viewer_scale": ("Colour of the difference map: change of a pixel, in levels of 255", "差异图颜色：像素变化的大小（0–255 级）"),
     "viewer_empty": ("Your edit will appear here.", "编辑结果会显示在这里。"),
     "viewer_empty_how": ("Choose a picture or an example, say what to change, and press Run.",
@@ -49,6 +50,8 @@ alt="{say("viewer_difference", language)}" draggable="false">
 <div class="pane two">{after_image}<span class="tag right">{second}</span></div></div>
 <div class="scale" style="--scale:linear-gradient(to right, {colours})"><span>0</span><i aria-hidden="true"></i><span>{change.top}</span>
 <em>{say("viewer_scale", language)}</em></div>
+<p class="small muted measured" role="status"
+data-later="{html.escape(preserving_address(before, after, language), quote=True)}">{say("viewer_measured", language)} <span>…</span></p>
 <p class="small muted"><b class="changed">{say("viewer_changed", language, percent=percent, levels=CHANGED_LEVELS)}</b> ·
 {say("viewer_hint", language)}</p></div>"""
 

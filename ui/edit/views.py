@@ -17,9 +17,22 @@ from mre.errors import MreError
 from mre.imaging import open_image, reduced
 from mre.recipes import png_bytes
 from ui.pictures import MEDIA_TYPES, PictureShelf, address
+from ui.texts import add_texts, say
 
 if TYPE_CHECKING:
+    from mre.metrics.preserving import Preserving
     from ui.studio import Studio
+
+TEXTS = {
+    "measured_place": ("moved by {shift} pixels and scaled by {zoom} %", "移动 {shift} 像素，缩放 {zoom} %"),
+    "measured_drift": ("colours outside the edit drifted by {drift} levels (red, green, blue)",
+                       "编辑区域外颜色偏移 {drift} 级（红、绿、蓝）"),
+    "measured_outside": ("{changed} % clearly changed, the rest differs by {size} levels on average",
+                         "{changed} % 明显变化，其余部分平均相差 {size} 级"),
+    "measured_comma": ("; ", "；"), "measured_end": (".", "。"),
+    "measured_nothing": ("Too little in common to measure shift, zoom or colours.", "两张图相同之处太少，无法测量移动、缩放和颜色。"),
+}
+add_texts(TEXTS)
 
 VIEW_SIDE = 1600              # pixels of the longer side; a smaller picture is shown as it is
 CHANGED_LEVELS = 2            # of 255; a smaller difference is not seen and not counted
@@ -122,6 +135,10 @@ def _changes(before: Image.Image, after: Image.Image) -> Iterator[tuple[int, Ima
         yield row, ImageChops.lighter(ImageChops.lighter(red, green), blue)
 
 
+def preserving_address(before: Kept, after: Kept, language: str) -> str:
+    return f"/views/{before.token}/{after.token}/preserving.txt?language={language}"
+
+
 def difference_address(before: Kept, after: Kept) -> str:
     return f"/views/{before.token}/{after.token}/difference.png"
 
@@ -132,18 +149,23 @@ def add_routes(app: FastAPI, studio: Studio) -> None:
     """What is made when it is asked for, by whoever may see its pictures. An answer is kept as long as these; one at a time is made."""
     shelf = studio.shelf
     made: dict[str, str] = {}
+    measured: dict[tuple[str, ...], Preserving] = {}
     one_at_a_time = threading.Lock()
 
-    def answer(request: Request, key: str, tokens: tuple[str, ...], make) -> Response:
+    def readable(request: Request, tokens: tuple[str, ...]) -> list:
+        """The pictures, where this caller may see all of them."""
         pictures = [shelf.get(token) for token in tokens]
-        if not all(picture and shelf.may_read(picture, studio.caller(request)) for picture in pictures):
-            return Response("This picture is gone: pictures are deleted when their tab closes.", status_code=404, media_type="text/plain")
+        return pictures if all(picture and shelf.may_read(picture, studio.caller(request)) for picture in pictures) else []
+
+    def answer(request: Request, key: str, tokens: tuple[str, ...], make) -> Response:
+        if not (pictures := readable(request, tokens)):
+            return gone("This picture is gone: pictures are deleted when their tab closes.")
         with one_at_a_time:
             if (kept := shelf.get(made.get(key, ""))) is None:
                 try:
                     data = make(*(open_image(picture.file) for picture in pictures))
                 except (MreError, OSError):
-                    return Response("This picture is gone.", status_code=404, media_type="text/plain")
+                    return gone()
                 for old in [old for old, token in made.items() if shelf.get(token) is None]:
                     del made[old]
                 made[key] = shelf.put(data, "made.png", pictures[0].owner)
@@ -153,16 +175,51 @@ def add_routes(app: FastAPI, studio: Studio) -> None:
         try:
             return Response(kept.file.read_bytes(), media_type="image/png", headers=HEADERS)
         except OSError:
-            return Response("This picture is gone.", status_code=404, media_type="text/plain")
+            return gone()
 
     @app.get("/views/{before}/{after}/difference.png", include_in_schema=False)
     def difference(request: Request, before: str, after: str, whole: int = 0) -> Response:
         longest = None if whole else VIEW_SIDE
         return answer(request, f"{before} {after} {longest}", (before, after), lambda *pair: _png(difference_map(*pair, longest)))
 
+    @app.get("/views/{before}/{after}/preserving.txt", include_in_schema=False)
+    def preserving(request: Request, before: str, after: str, language: str = "en") -> Response:
+        from mre.metrics.preserving import measure_preserving
+
+        tokens = before, after
+        if not (pictures := readable(request, tokens)):
+            return gone()
+        with one_at_a_time:
+            if tokens not in measured:
+                try:
+                    found = measure_preserving(*(open_image(picture.file) for picture in pictures))
+                except (MreError, OSError):
+                    return gone()
+                for old in [old for old in measured if not all(map(shelf.get, old))]:
+                    del measured[old]
+                measured[tokens] = found
+        sentence = in_words(measured[tokens], "zh" if language == "zh" else "en")
+        return Response(sentence, media_type="text/plain; charset=utf-8", headers=HEADERS)
+
     @app.get("/views/{token}/whole.png", include_in_schema=False)
     def whole_picture(request: Request, token: str) -> Response:
         return answer(request, token, (token,), png_bytes)
+
+
+def gone(why: str = "This picture is gone.") -> Response:
+    return Response(why, status_code=404, media_type="text/plain")
+
+
+def in_words(found: Preserving, language: str) -> str:
+    """Shift, zoom, colour drift and change outside the edit, a sentence; what could not be measured is said to be so."""
+    parts = []
+    if found.alignment is not None:
+        parts.append(say("measured_place", language, shift=f"{found.shift:.1f}", zoom=f"{round(100 * (found.zoom - 1), 1) + 0.0:+.1f}"))
+    if found.drift is not None:
+        parts.append(say("measured_drift", language, drift=", ".join(f"{round(level):+d}" for level in found.drift)))
+    if found.outside_size is not None:
+        parts.append(say("measured_outside", language, changed=f"{100 * found.changed:.0f}", size=f"{found.outside_size:.1f}"))
+    return say("measured_comma", language).join(parts) + say("measured_end", language) if parts else say("measured_nothing", language)
 
 
 def _png(picture: Image.Image) -> bytes:
