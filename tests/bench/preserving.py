@@ -122,7 +122,6 @@ def correlate_with_oracle(per_type: int, seed: int, size: int) -> None:
     from mre.data.scenes import draw_triplet
     from mre.data.scenes.oracle import Oracle
     from mre.data.scenes.triplets import outside_of
-
     from mre.judge.measured import score_of
 
     figures = {"shift": lambda found: found.shift, "zoom": lambda found: found.zoom and abs(math.log(found.zoom)),
