@@ -47,3 +47,15 @@ class JudgeReplyError(JudgeError):
 
 class StudyError(MreError):
     """Something a study does not allow: an unknown token, an expired lease, a second vote, a frozen design."""
+
+
+class NotYours(StudyError):
+    """A token of somebody else, of an ended lease, or of nothing at all."""
+
+
+class AlreadyAnswered(StudyError):
+    """Another answer to this screen came first."""
+
+
+class BadAnswer(StudyError):
+    """Scores, reason or comment that are not ones."""

@@ -227,14 +227,14 @@ def _close(store, args) -> None:
 
 
 def _list(store, args) -> None:
-    from mre.study import studies
-    for study in studies.all_studies(store):
+    from mre.study import records
+    for study in records.all_studies(store):
         _say(study)
 
 
 def _export(store, args) -> None:
     from mre.study.export import export_file
-    from mre.study.studies import find_study
+    from mre.study.records import find_study
     form = "wide" if args.wide else "jsonl" if args.jsonl else "long"
     rows = export_file(store, args.name, args.out, form, bom=args.bom, revisions=args.revisions,
                        without_excluded=args.without_excluded, simulated=args.simulated)
@@ -264,9 +264,10 @@ def _status(store, args) -> None:
     import json
     from dataclasses import asdict
 
-    from mre.study import figures, studies
+    from mre.study import figures, records
+    from mre.study.dashboard import dashboard
 
-    data = figures.dashboard(store, args.name)
+    data = dashboard(store, args.name)
     agreement = figures.agreement(store, args.name)
     if args.json:
         data["agreement"] = {perspective: {name: asdict(figure) for name, figure in found.items()}
@@ -278,7 +279,7 @@ def _status(store, args) -> None:
     elif drawn := sum(row["simulated"] for row in data["annotators"]):
         print(f"{drawn} of the annotators are simulated; they are left out of means, tables and exports")
     done = data["coverage"]
-    if studies.find_study(store, args.name).before_rules:
+    if records.find_study(store, args.name).before_rules:
         print("This study began before studies stated rules of taking part, and goes on as its annotators were told: no rule ends a visit, "
               "and whoever has gone through all screens has a completion code. Skipped pairs are offered to others again.")
     print(f"{args.name}: {done['pairs_complete']} of {done['pairs']} pairs complete, {done['per_pair']} scores each"
@@ -358,7 +359,7 @@ def _order(args) -> int:
 
 def _verify(store, args) -> int:
     from mre.study import events
-    from mre.study.studies import find_study
+    from mre.study.records import find_study
 
     study = find_study(store, args.name)
     with store.read() as connection:
@@ -452,7 +453,7 @@ def _three_numbers(text: str) -> tuple[float, float, float]:
 
 
 def _power(store, args) -> None:
-    from mre.study.simulate import power, spreads_of
+    from mre.study.power import power, spreads_of
 
     between, within = spreads_of(store, args.pilot, args.perspective) if args.pilot else (args.between, args.within)
     print(f"power to find a gap of {args.gap:g} (paired t-test over items, two-sided 5 %); spread between items {between:.2f}, "

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from mre.study import slots
-from mre.study.export import standing_exclusions
+from mre.study.queries import standing_exclusions
+from mre.study.records import find_study
 from mre.study.schema import annotators, answers, assignments, items, methods, pairs, stops
 from mre.study.store import Store
-from mre.study.studies import find_study
 
 
 @dataclass(frozen=True)

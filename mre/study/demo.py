@@ -14,7 +14,7 @@ from PIL import Image
 from mre.errors import StudyError
 from mre.files import EDITS, csv_text, png_bytes, write_whole
 from mre.rewards import EDIT_TYPES
-from mre.study import studies
+from mre.study import records, studies
 from mre.study.design import StudyDesign
 from mre.study.store import Store
 
@@ -26,16 +26,16 @@ PER_TYPE = 2
 SIZE = 256                  # pixels a side
 
 
-def ensure_demo(store: Store, folder: Path = FOLDER) -> studies.Study | None:
+def ensure_demo(store: Store, folder: Path = FOLDER) -> records.Study | None:
     """The demo study; made and started when the store has no study at all and the folder of edits is there. None without either."""
-    known = {study.name: study for study in studies.all_studies(store)}
+    known = {study.name: study for study in records.all_studies(store)}
     if known or not (folder / "edits.csv").is_file():
         return known.get(NAME)
     try:
         studies.create_from_edits(store, NAME, [folder], DESIGN, by="demo")
     except StudyError:
-        if NAME in {study.name for study in studies.all_studies(store)}:      # another process was faster
-            return studies.find_study(store, NAME)
+        if NAME in {study.name for study in records.all_studies(store)}:      # another process was faster
+            return records.find_study(store, NAME)
         raise
     return studies.start(store, NAME, by="demo")
 

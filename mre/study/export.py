@@ -17,12 +17,12 @@ from sqlalchemy import Connection
 from mre.errors import StudyError
 from mre.files import csv_line, safe, written_whole
 from mre.rewards import PERSPECTIVES
-from mre.study import leases
+from mre.study import queries
 from mre.study.cells import seconds_cell, time_cell
 from mre.study.design import ORIGINAL
+from mre.study.records import Study, find_study
 from mre.study.schema import CHECKS, annotators, answers, assignments, exclusions, items, methods, pairs, ratings
 from mre.study.store import Store
-from mre.study.studies import Study, find_study
 
 LONG = ("study", "item", "edit_type", "instruction", "annotator", "screen", "shown_as", "method", "perspective", "score", "scale_min",
         "scale_max", "revision", "is_repeat", "is_check", "skip_reason", "comment", "first_shown_at", "submitted_at", "active_seconds",
@@ -147,11 +147,11 @@ def shown_images(connection: Connection, study: Study, *, revisions: bool = Fals
     if not (simulated or study.simulated):
         people = people.where(annotators.c.simulated.is_(False))
     if without_excluded:
-        people = people.where(annotators.c.id.not_in(standing_exclusions(study)))
+        people = people.where(annotators.c.id.not_in(queries.standing_exclusions(study)))
     excluded = set(connection.execute(sa.select(exclusions.c.annotator_id).where(
         exclusions.c.study_id == study.id, exclusions.c.lifted_at.is_(None))).scalars())
     for annotator_id, label in sorted(connection.execute(people).all(), key=lambda row: row.label):     # not in a database's collation
-        query = (sa.select(assignments.c.screen, assignments.c.kind, assignments.c.side_order, *leases.pair_columns,
+        query = (sa.select(assignments.c.screen, assignments.c.kind, assignments.c.side_order, *queries.pair_columns,
                            assignments.c.first_shown_at, answers.c.submitted_at, answers.c.active_ms, answers.c.revision,
                            answers.c.skip_reason, answers.c.comment, answers.c.app_version, ratings.c.shown_as, ratings.c.method_id,
                            *(ratings.c[name] for name in PERSPECTIVES))
@@ -168,19 +168,11 @@ def shown_images(connection: Connection, study: Study, *, revisions: bool = Fals
              app_version, shown_as, method_id, *scores) = row               # by place: a million times by name would be most of the time
             name, edit_type, instruction = item_texts[item_id]
             sides = ([(shown_as, method_id, tuple(scores))] if shown_as else
-                     [(side, method, None) for side, method in enumerate(leases.shown_methods(study.order, label, row), 1)])
+                     [(side, method, None) for side, method in enumerate(queries.shown_methods(study.order, label, row), 1)])
             for side, method, given in sides:
                 yield Shown(name, edit_type, instruction, label, screen, side, method_names[method], given, revision, kind == "repeat",
                             kind in CHECKS, skip_reason, comment, first_shown_at, submitted_at, active_ms, app_version,
                             annotator_id in excluded)
-
-
-def standing_exclusions(study: Study) -> sa.Select:
-    """Ids of annotators who are left out of the analysis: the excluded ones, and simulated ones among people."""
-    excluded = sa.select(exclusions.c.annotator_id).where(exclusions.c.study_id == study.id, exclusions.c.lifted_at.is_(None))
-    left_out = annotators.c.id.in_(excluded)
-    return sa.select(annotators.c.id).where(annotators.c.study_id == study.id,
-                                            left_out if study.simulated else sa.or_(left_out, annotators.c.simulated))
 
 
 def simulated_labels(store: Store, study: Study) -> set[str]:

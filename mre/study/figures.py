@@ -6,7 +6,7 @@ Counts and means come from the database in a few grouped queries, so that a mill
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -19,12 +19,10 @@ from mre.agreement.figures import Figure, percentile_interval, undefined
 from mre.agreement.resampling import Resampler, alpha_draws, kappa_draws
 from mre.agreement.variance_components import icc_draws, icc_of_ratings
 from mre.rewards import PERSPECTIVES
-from mre.study.coverage import coverage, skipped_pairs
-from mre.study.export import standing_exclusions
-from mre.study.participation import check_results
+from mre.study.queries import check_results, standing_exclusions
+from mre.study.records import find_study
 from mre.study.schema import annotators, answers, assignments, exclusions, items, methods, ratings
 from mre.study.store import Store
-from mre.study.studies import find_study
 
 DRAWS = 500                 # bootstrap samples of whole photos
 KAPPA_ANNOTATORS = 15       # more than this give too many pairs to resample
@@ -252,12 +250,4 @@ def _spread(n: int, total: float, squares: float) -> float | None:
 
 # ----------------------------------------------------------------------------------------------------------------- all of it
 
-def dashboard(store: Store, name: str) -> dict:
-    """Coverage, annotators, method means and position bias as plain data; agreement is asked for apart, as it is resampled."""
-    known, study = totals(store, name), find_study(store, name)
-    return {"study": {"name": name, "state": study.state, "simulated": study.simulated, "order_seed": study.order_cell,
-                      "order": study.order_words},
-            "coverage": asdict(coverage(store, name)), "skipped_pairs": [asdict(pair) for pair in skipped_pairs(store, name)],
-            "annotators": [asdict(row) for row in annotator_figures(store, name, known)],
-            "methods": method_means(store, name).to_dict("records"),
-            "position_bias": {perspective: asdict(figure) for perspective, figure in position_bias(store, name, known).items()}}
+

@@ -21,15 +21,15 @@ from sqlalchemy import Connection
 from mre.errors import DataError, StudyError
 from mre.files import read_table
 from mre.rewards import PERSPECTIVES
-from mre.study import events, studies
+from mre.study import events, records, studies
 from mre.study.cells import SIMULATED
 from mre.study.design import StudyDesign, checked_name
 from mre.study.intake import StudyFaults
+from mre.study.records import Study
 from mre.study.schema import annotators, answers, assignments, exclusions, imports, items, methods, pairs, ratings
 from mre.study.schema import studies as study_rows
 from mre.study.staged_answers import ORIGINAL_NUMBER, StagedAnswer, StagedAnswers
 from mre.study.store import Store, StoreUnavailable
-from mre.study.studies import Study
 
 MAX_FAULTS = 200
 BATCH = 300                     # rows, or screens with their answers, in one transaction
@@ -56,7 +56,7 @@ def import_file(store: Store, name: str, path: Path, by: str = "researcher", *, 
         _Writer(store, name, staged, by, on_progress, should_stop).write()
     finally:
         staged.close()
-    return studies.find_study(store, name)
+    return records.find_study(store, name)
 
 
 def _staged(path: Path, on_progress: OnProgress, should_stop: Callable[[], bool]) -> StagedAnswers:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from mre.study import assignment, events, participation, slots
+from mre.study import assignment, events, queries, slots
+from mre.study.records import Study
 from mre.study.schema import CHECKS, annotators, answers, assignments, edits, images, items, pairs, picture_tokens
 from mre.study.schema import events as event_rows
-from mre.study.studies import Study
 
 if TYPE_CHECKING:
     from mre.study.visit import Annotator
@@ -81,7 +81,7 @@ def claim(connection: Connection, study: Study, annotator_id: int, label: str, n
 
 
 def _claim(connection: Connection, study: Study, annotator_id: int, label: str, now: int) -> int | None:
-    if participation.ended(connection, annotator_id):
+    if queries.ended(connection, annotator_id):
         return None
     seen = _seen(connection, annotator_id)
     design = study.design
@@ -239,21 +239,13 @@ def _own_order(study: Study, label: str) -> sa.ColumnElement[int]:
 
 # ---------------------------------------------------------------------------------------------------------------- showing
 
-def shown_methods(order: assignment.Order, label: str, row: sa.Row) -> tuple[int | None, int | None]:
-    """Method ids of Edited Image 1 and 2 (None: the original) on a screen; `row` has its kind, side order, number and pair."""
-    first, second = row.first_method, row.second_method
-    if row.kind in CHECKS:
-        chosen = (first, second)[order.check_choice(label, row.screen)]
-        first, second = (chosen, chosen) if row.kind == "identical" else (None, chosen)
-    return (second, first) if row.side_order else (first, second)
-
 
 def mint_pictures(connection: Connection, study: Study, label: str, assignment_id: int, expires_at: int | None = None) -> None:
     """New tokens for a screen's three pictures (original, 1, 2); older ones stop working. They live as long as the lease, or until
     `expires_at`."""
     row = screen_row(connection, assignment_id)
     by_method = dict(connection.execute(sa.select(edits.c.method_id, edits.c.image).where(edits.c.item_id == row.item_id)).all())
-    sides = shown_methods(study.order, label, row)
+    sides = queries.shown_methods(study.order, label, row)
     shown = [row.original, *(row.original if method is None else by_method[method] for method in sides)]
     connection.execute(picture_tokens.delete().where(picture_tokens.c.assignment_id == assignment_id))
     connection.execute(picture_tokens.insert(), [
@@ -264,7 +256,7 @@ def mint_pictures(connection: Connection, study: Study, label: str, assignment_i
 def screen_row(connection: Connection, assignment_id: int) -> sa.Row:
     """A screen with its pair, item and picture size."""
     return connection.execute(
-        sa.select(assignments, *pair_columns, items.c.instruction, items.c.original, images.c.width, images.c.height)
+        sa.select(assignments, *queries.pair_columns, items.c.instruction, items.c.original, images.c.width, images.c.height)
         .join(pairs, pairs.c.id == assignments.c.pair_id).join(items, items.c.id == pairs.c.item_id)
         .join(images, images.c.digest == items.c.original).where(assignments.c.id == assignment_id)).one()
 
@@ -296,4 +288,3 @@ def progress(connection: Connection, study: Study, annotator_id: int, *, nothing
     return {"done": done, "scored": scored, "skipped": skipped, "total": total, "minutes_left": minutes}
 
 
-pair_columns = (pairs.c.item_id, pairs.c.first_method, pairs.c.second_method)

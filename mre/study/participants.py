@@ -20,10 +20,10 @@ from mre.private import write_private
 from mre.study import events
 from mre.study.cells import time_cell
 from mre.study.participation import Conduct, check_results, median_seconds
+from mre.study.records import find_study
 from mre.study.recruiting import RecruitingIds, unsealed
 from mre.study.schema import annotators, answers, assignments, exclusions, stops, studies
 from mre.study.store import Store
-from mre.study.studies import find_study
 
 STATES = ("joined", "working", "completed", "stopped", "excluded", "withdrawn")
 COLUMNS = ("study", "annotator", "state", "reason", "completion_code", "service", "participant_id", "turn_id", "task_id", "screens_given",

@@ -16,16 +16,13 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from mre.rewards import PERSPECTIVES
-from mre.study import events, slots
-from mre.study.schema import CHECKS, annotators, answers, assignments, exclusions, ratings, stops
+from mre.study import events, queries, slots
+from mre.study.schema import CHECKS, annotators, answers, assignments, ratings, stops
 
 if TYPE_CHECKING:
-    from mre.study.studies import Study
+    from mre.study.records import Study
 
 PACE_SCREENS = 20           # latest scored screens of which the pace is the median
-CHECK_TOLERANCE = 1         # scores of one picture shown twice may differ by this much
-LOWEST_PRESERVING = 4       # of the original shown as an edit, which preserves everything
 ROUNDING = 1e-9            # of a share times a count
 CODE_LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 
@@ -59,13 +56,6 @@ class Conduct:
 
 # ------------------------------------------------------------------------------------------------------------ ending a visit
 
-def ended(connection: Connection, annotator_id: int) -> str | None:
-    """Why the annotator gets no more screens: the rule that ended their visit, `excluded`, or None while they may go on."""
-    if connection.execute(sa.select(exclusions.c.id).where(exclusions.c.annotator_id == annotator_id, exclusions.c.lifted_at.is_(None))
-                          ).first():
-        return "excluded"
-    return connection.execute(sa.select(stops.c.rule).where(stops.c.annotator_id == annotator_id, stops.c.lifted_at.is_(None))).scalar()
-
 
 def judge(connection: Connection, study: Study, annotator_id: int, label: str, kind: str, now: int) -> str | None:
     """End the annotator's visit if a screen of this kind, just answered, breaks a rule: their unanswered screens go to others. Returns the
@@ -98,7 +88,7 @@ def conduct(connection: Connection, study: Study, annotator_id: int, *, with_che
         .group_by(assignments.c.state)).all())
     failed = 0
     if with_checks:
-        query = check_results(study.id).where(ratings.c.annotator_id == annotator_id, assignments.c.screen > since)
+        query = queries.check_results(study.id).where(ratings.c.annotator_id == annotator_id, assignments.c.screen > since)
         failed = next((bad for _annotator, _count, bad in connection.execute(query)), 0)
     return Conduct(sum(states.values()), states.get("skipped", 0), int(failed), median_seconds(connection, annotator_id, since))
 
@@ -114,20 +104,6 @@ def median_seconds(connection: Connection, annotator_id: int, since: int = 0) ->
     spent = [row.active_ms if row.active_ms is not None else row.submitted_at - (row.first_shown_at or row.leased_at) for row in rows]
     seconds = [value for value in spent if value >= 0]              # less only where the clock was set back
     return statistics.median(seconds) / 1000 if seconds else None
-
-
-def check_results(study_id: int) -> sa.Select:
-    """Annotator, attention checks scored and checks failed, in a query that can be narrowed. Failed: one picture shown twice and scored
-    more than CHECK_TOLERANCE apart; or the original shown as an edit and scored below LOWEST_PRESERVING for preserving."""
-    second = ratings.alias("second")
-    apart = sa.or_(*(sa.func.abs(ratings.c[name] - second.c[name]) > CHECK_TOLERANCE for name in PERSPECTIVES))
-    spoiled = sa.or_(*(sa.and_(side.c.method_id.is_(None), side.c.preserving < LOWEST_PRESERVING) for side in (ratings, second)))
-    failed = sa.case((sa.and_(ratings.c.kind == "identical", apart), 1), (sa.and_(ratings.c.kind == "original", spoiled), 1), else_=0)
-    return (sa.select(ratings.c.annotator_id, sa.func.count(), sa.func.sum(failed))
-            .select_from(ratings.join(second, sa.and_(second.c.answer_id == ratings.c.answer_id, second.c.shown_as == 2))
-                         .join(assignments, assignments.c.id == ratings.c.assignment_id))
-            .where(ratings.c.study_id == study_id, ratings.c.is_final, ratings.c.kind.in_(CHECKS), ratings.c.shown_as == 1)
-            .group_by(ratings.c.annotator_id))
 
 
 # ---------------------------------------------------------------------------------------------------------- completion code

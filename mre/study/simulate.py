@@ -18,14 +18,14 @@ import numpy as np
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from mre.agreement.paired_tests import paired_t_power, paired_t_size
 from mre.errors import StudyError
 from mre.rewards import PERSPECTIVES
-from mre.study import events, leases, visit
+from mre.study import events, leases, queries, visit
 from mre.study.cells import SIMULATED_LABEL
+from mre.study.records import Study
 from mre.study.schema import annotators, assignments, items, methods, pairs, studies
 from mre.study.store import Store
-from mre.study.studies import Study, close, simulated_copy
+from mre.study.studies import close, simulated_copy
 from mre.study.visit import Answer
 
 BATCH = 40              # screens in one transaction
@@ -164,7 +164,7 @@ class _Simulation:
         found = leases.claim(connection, self.study, person.id, person.label, self.store.clock(), pictures=False)
         if found is None:
             return None
-        row = connection.execute(sa.select(assignments, *leases.pair_columns).join(pairs, pairs.c.id == assignments.c.pair_id)
+        row = connection.execute(sa.select(assignments, *queries.pair_columns).join(pairs, pairs.c.id == assignments.c.pair_id)
                                  .where(assignments.c.id == found)).one()
         seconds = max(0.001, self.study.design.min_seconds, self.rng.gamma(4, SECONDS_PER_SCREEN / 4))
         self.held[number] = row, seconds
@@ -178,7 +178,7 @@ class _Simulation:
             scores = self.rng.integers(0, 6, (2, 3))
         else:
             noise = self.crowd.noise * (1 + self.crowd.fatigue * row.screen / 100)
-            shown = leases.shown_methods(self.study.order, self.people[number].label, row)
+            shown = queries.shown_methods(self.study.order, self.people[number].label, row)
             seen = np.array([self.truth[row.item_id, method] for method in shown])                      # (2, 3)
             error = self.biases[number] + self.rng.normal(0, noise, (2, 3))
             if row.kind == "identical":                         # who looks sees that it is one picture twice
@@ -191,49 +191,4 @@ class _Simulation:
 
 # ------------------------------------------------------------------------------------------------------------------ power
 
-@dataclass(frozen=True)
-class Power:
-    """What a design can find: the paired t-test over items of the mean difference of two methods, two-sided, 5 %."""
 
-    items: int
-    annotators: int
-    gap: float
-    sd: float               # of an item's mean difference, over `annotators` per pair
-    power: float
-    items_needed: int       # for 80 % at this many annotators
-
-
-def power(gap: float, items: int, per_pair: int, *, between: float, within: float) -> Power:
-    """Power to find a mean difference `gap` with `items` items and `per_pair` annotators each.
-
-    between: standard deviation over items of the true difference of the two edits
-    within:  standard deviation of one annotator's difference about it; the mean of k annotators has within / sqrt(k)
-    """
-    for name, value in (("gap", gap), ("within", within), ("between", between)):
-        if not math.isfinite(value) or value < 0 or (name == "gap" and value == 0):
-            raise StudyError(f"{name} must be a positive number, got {value}")
-    if items < 2 or per_pair < 1:
-        raise StudyError(f"power needs at least 2 items and 1 annotator, got {items} and {per_pair}")
-    sd = math.sqrt(between**2 + within**2 / per_pair)
-    if sd == 0:
-        raise StudyError("between and within must not both be 0")
-    return Power(items, per_pair, gap, sd, paired_t_power(gap / sd, items), math.ceil(paired_t_size(gap / sd)))
-
-
-def spreads_of(store: Store, name: str, perspective: str) -> tuple[float, float]:
-    """`between` and `within` of a pilot study for `power`: from one-way analysis of the annotators' differences, pair by pair."""
-    from mre.study.figures import score_frame
-
-    frame = score_frame(store, name)
-    wide = frame.pivot_table(index=["item", "annotator"], columns="method", values=perspective, aggfunc="mean")
-    if wide.shape[1] < 2:
-        raise StudyError(f"study {name} has no scores of two methods yet")
-    gaps = (wide.iloc[:, -1] - wide.iloc[:, 0]).dropna()
-    groups = [group.to_numpy() for _item, group in gaps.groupby(level="item")]
-    n, total = len(groups), sum(len(group) for group in groups)
-    if n < 2 or total - n < 1:
-        raise StudyError(f"study {name} needs two items, and one item scored by two annotators, before spreads can be told")
-    inside = sum(((group - group.mean()) ** 2).sum() for group in groups) / (total - n)
-    size = (total - sum(len(group) ** 2 for group in groups) / total) / (n - 1)
-    outside = sum(len(group) * (group.mean() - gaps.mean()) ** 2 for group in groups) / (n - 1)
-    return math.sqrt(max(0.0, (outside - inside) / size)), math.sqrt(inside)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -13,84 +13,11 @@ from sqlalchemy import Connection
 
 from mre.errors import StudyError
 from mre.study import assignment, events, participation, slots
-from mre.study.design import Item, Picture, StudyDesign, checked_name, content_digest, has_rules
+from mre.study.design import Item, Picture, StudyDesign, checked_name, content_digest
 from mre.study.intake import read_items
-from mre.study.schema import annotators, assignments, edits, exclusions, images, imports, items, methods, pairs, stops, studies
+from mre.study.records import Study, find, find_study
+from mre.study.schema import annotators, assignments, edits, exclusions, images, items, methods, pairs, stops, studies
 from mre.study.store import Store
-
-
-@dataclass(frozen=True)
-class Study:
-    """A study as the store has it."""
-
-    id: int
-    name: str
-    public_id: str
-    version: int
-    state: str
-    design: StudyDesign
-    digest: str | None
-    created_at: int
-    started_at: int | None
-    closed_at: int | None
-    order_secret: str | None = field(repr=False)        # null: the order comes from the design's public seed
-    simulated: bool                                     # its annotators are simulated; no person can join
-    before_rules: bool = False      # begun before studies stated rules of taking part: goes on without any (`design.BEFORE_RULES`)
-
-    @classmethod
-    def of(cls, row: sa.Row) -> Study:
-        values = {key: value for key, value in row._mapping.items() if key != "design"}
-        begun = row.state != "draft"
-        return cls(design=StudyDesign.from_json(row.design, begun=begun), before_rules=begun and not has_rules(row.design), **values)
-
-    @property
-    def order(self) -> assignment.Order:
-        """What sides, items, repeats and checks are drawn from."""
-        return assignment.Order(self.order_secret, self.design.seed)
-
-    @property
-    def order_words(self) -> str:
-        """Where the order comes from, and what may be known of it now."""
-        if self.simulated:
-            return f"drawn from the public seed {self.design.seed}, as in every simulated study"
-        if self.order_secret is None:
-            return ("will be drawn from a secret when the study starts" if self.state == "draft" else
-                    f"drawn from the public seed {self.design.seed}, as this study began before orders were secret: annotators who know "
-                    f"that could foresee sides; `study revise` makes a new version with a secret order")
-        if not self.order.known:
-            return f"cannot be rebuilt: exported before the study had closed, with {self.order_cell}"
-        return (f"drawn from {self.order_cell}" if self.state == "closed" else
-                f"drawn from a secret that exports tell once the study has closed; until then {self.order_cell}")
-
-    @property
-    def order_cell(self) -> int | str:
-        """What exports say of the order now."""
-        return self.order.cell(closed=self.state == "closed")
-
-
-def all_studies(store: Store) -> list[Study]:
-    with store.read() as connection:
-        return [Study.of(row) for row in connection.execute(sa.select(studies).where(_in_sight()).order_by(studies.c.id))]
-
-
-def find_study(store: Store, name: str) -> Study:
-    """The study of this name. Raises StudyError, naming the studies there are."""
-    with store.read() as connection:
-        return _find(connection, name)
-
-
-def _find(connection: Connection, name: str) -> Study:
-    row = connection.execute(sa.select(studies).where(studies.c.name == name, _in_sight())).first()
-    if row is None:
-        known = connection.execute(sa.select(studies.c.name).where(_in_sight()).order_by(studies.c.id)).scalars().all()
-        raise StudyError(f"no study is called {name!r}; there {'are ' + ', '.join(known) if known else 'is none yet'}")
-    return Study.of(row)
-
-
-def _in_sight() -> sa.ColumnElement[bool]:
-    """Not still being imported."""
-    return studies.c.id.not_in(sa.select(imports.c.study_id))
-
 
 # -------------------------------------------------------------------------------------------------------------- creating
 
@@ -143,13 +70,13 @@ def create_study(store: Store, name: str, design: StudyDesign, found: Iterable[I
              "source_digest": picture.source_digest, "details": json.dumps(item.details.get(method, {}), sort_keys=True)}
             for item in found for method, picture in item.edits.items()])
         events.record(connection, study_id, store.clock(), by, "create", {"items": len(found), "methods": method_names})
-        return _find(connection, name)
+        return find(connection, name)
 
 
 def revise(store: Store, name: str, by: str = "researcher", **changes: object) -> Study:
     """A new draft version of a study, NAME@2 and so on, with the same items and another design."""
     with store.write() as connection:
-        old = _find(connection, name)
+        old = find(connection, name)
         if old.simulated:
             raise StudyError(f"study {name} is simulated; revise the study that it was made from")
         base = old.name.rsplit("@", 1)[0]
@@ -160,13 +87,13 @@ def revise(store: Store, name: str, by: str = "researcher", **changes: object) -
         assignment.method_pairs(_method_names(connection, old.id), design.pairs)
         new_id = _copy(connection, old, f"{base}@{version}", version, design, store.clock())
         events.record(connection, new_id, store.clock(), by, "create", {"version_of": old.name})
-        return _find(connection, f"{base}@{version}")
+        return find(connection, f"{base}@{version}")
 
 
 def simulated_copy(store: Store, name: str, by: str = "researcher") -> Study:
     """A running copy of a study for simulated annotators: NAME-simulated, NAME-simulated-2 and so on. No person can join it."""
     with store.write() as connection:
-        old = _find(connection, name)
+        old = find(connection, name)
         if old.simulated:
             raise StudyError(f"study {name} is simulated already; simulate the study that it was made from")
         taken = set(connection.execute(sa.select(studies.c.name).where(studies.c.name.startswith(f"{name}-simulated", autoescape=True)))
@@ -175,8 +102,8 @@ def simulated_copy(store: Store, name: str, by: str = "researcher") -> Study:
         new_name, now = next(free for free in wanted if free not in taken), store.clock()
         new_id = _copy(connection, old, new_name, old.version, old.design, now, simulated=True)
         events.record(connection, new_id, now, by, "create", {"simulated_copy_of": old.name})
-        _begin(connection, _find(connection, new_name), now, by)
-        return _find(connection, new_name)
+        _begin(connection, find(connection, new_name), now, by)
+        return find(connection, new_name)
 
 
 def _copy(connection: Connection, old: Study, name: str, version: int, design: StudyDesign, now: int, *, simulated: bool = False) -> int:
@@ -231,7 +158,7 @@ def start(store: Store, name: str, by: str = "researcher") -> Study:
         if study.state == "closed":
             raise StudyError(f"study {name} is closed; `study revise {name}` makes a new version of it")
         _begin(connection, study, store.clock(), by)
-        return _find(connection, name)
+        return find(connection, name)
 
 
 def _begin(connection: Connection, study: Study, now: int, by: str) -> None:
@@ -265,7 +192,7 @@ def change_design(store: Store, name: str, by: str = "researcher", **changes: ob
         assignment.method_pairs(_method_names(connection, study.id), design.pairs)
         connection.execute(studies.update().where(studies.c.id == study.id).values(design=design.to_json()))
         events.record(connection, study.id, store.clock(), by, "design", {name: str(value) for name, value in changes.items()})
-        return _find(connection, name)
+        return find(connection, name)
 
 
 def _move(store: Store, name: str, state: str, allowed: tuple[str, ...], by: str) -> Study:
@@ -279,12 +206,12 @@ def _move(store: Store, name: str, state: str, allowed: tuple[str, ...], by: str
         connection.execute(studies.update().where(studies.c.id == study.id).values(
             state=state, **({"closed_at": now} if state == "closed" else {})))
         events.record(connection, study.id, now, by, {"paused": "pause", "closed": "close"}[state], {})
-        return _find(connection, name)
+        return find(connection, name)
 
 
 def _locked(store: Store, connection: Connection, name: str) -> Study:
-    store.lock(connection, studies, _find(connection, name).id)
-    return _find(connection, name)
+    store.lock(connection, studies, find(connection, name).id)
+    return find(connection, name)
 
 
 def _method_names(connection: Connection, study_id: int) -> list[str]:

@@ -20,8 +20,8 @@ from mre.files import Tex, csv_text, latex_table, markdown_table
 from mre.rewards import PERSPECTIVES
 from mre.study.export import simulated_labels
 from mre.study.figures import score_frame
+from mre.study.records import find_study
 from mre.study.store import Store
-from mre.study.studies import find_study
 
 DRAWS = 2000
 FORMS = {"csv": "CSV", "md": "Markdown", "tex": "LaTeX"}

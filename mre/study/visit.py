@@ -14,32 +14,20 @@ from dataclasses import asdict, dataclass
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from mre.errors import StudyError
+from mre.errors import AlreadyAnswered, BadAnswer, NotYours, StudyError
 from mre.rewards import PERSPECTIVES
-from mre.study import events, leases, participation, slots
+from mre.study import events, leases, participation, queries, slots
 from mre.study.design import LANGUAGES
 from mre.study.images import uncompressed
 from mre.study.participation import CODE_LETTERS
+from mre.study.records import Study
 from mre.study.recruiting import RecruitingIds, sealed
 from mre.study.schema import SKIP_REASONS, annotators, answers, assignments, images, picture_tokens, ratings, studies, visits
 from mre.study.store import Store
-from mre.study.studies import Study
 from mre.version import __version__
 
 MAX_COMMENT_CHARS = 20_000
 HELD_SCREENS = 2                # the one in front of the annotator and the next, which the browser decodes meanwhile
-
-
-class NotYours(StudyError):
-    """A token of somebody else, of an ended lease, or of nothing at all."""
-
-
-class AlreadyAnswered(StudyError):
-    """Another answer to this screen came first."""
-
-
-class BadAnswer(StudyError):
-    """Scores, reason or comment that are not ones."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +40,7 @@ class Annotator:
     language: str
     consented: bool
     withdrawn: bool
-    ended: str | None = None        # why they get no more screens (`participation.ended`)
+    ended: str | None = None        # why they get no more screens (`queries.ended`)
 
 
 @dataclass(frozen=True)
@@ -234,7 +222,7 @@ def answer(store: Store, annotator: Annotator, token: str, given: Answer) -> dic
 
 def answer_within(store: Store, connection: Connection, annotator: Annotator, token: str, given: Answer) -> int:
     """`answer` without what comes next, inside a transaction that holds the study's lock. Returns the revision."""
-    row = connection.execute(sa.select(assignments, *leases.pair_columns).join(leases.pairs, leases.pairs.c.id == assignments.c.pair_id)
+    row = connection.execute(sa.select(assignments, *queries.pair_columns).join(leases.pairs, leases.pairs.c.id == assignments.c.pair_id)
                              .where(assignments.c.token == token, assignments.c.annotator_id == annotator.id)).first()
     if row is None:
         raise NotYours("This screen is not yours, or no longer open. Please go on with the next one.")
@@ -264,7 +252,7 @@ def answer_within(store: Store, connection: Connection, annotator: Annotator, to
         active_ms=active, skip_reason=given.skip_reason, comment=given.comment, viewport=given.viewport,
         app_version=__version__)).inserted_primary_key[0]
     if given.scores:
-        shown = leases.shown_methods(annotator.study.order, annotator.label, row)
+        shown = queries.shown_methods(annotator.study.order, annotator.label, row)
         connection.execute(ratings.insert(), [
             {"study_id": annotator.study.id, "answer_id": answer_id, "assignment_id": row.id, "annotator_id": annotator.id,
              "item_id": row.item_id, "method_id": method, "kind": row.kind, "shown_as": number, "is_final": True,
@@ -406,7 +394,7 @@ def annotator_of(connection: Connection, annotator_id: int) -> Annotator:
     row = connection.execute(sa.select(annotators).where(annotators.c.id == annotator_id)).one()
     study = Study.of(connection.execute(sa.select(studies).where(studies.c.id == row.study_id)).one())
     return Annotator(row.id, study, row.label, row.language, row.consented_at is not None, row.withdrawn_at is not None,
-                     participation.ended(connection, row.id))
+                     queries.ended(connection, row.id))
 
 
 def _open_study(store: Store, connection: Connection, public_id: str) -> Study:

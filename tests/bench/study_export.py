@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import sqlalchemy as sa
 
-from mre.study import figures, studies
+from mre.study import studies
+from mre.study.dashboard import dashboard
 from mre.study.design import Item, StudyDesign
 from mre.study.images import rebuild
 from mre.study.schema import annotators, answers, assignments, pairs, ratings
@@ -79,7 +80,7 @@ def main() -> None:
         print(f"filled with {count} scores in {time.perf_counter() - began:.0f} s", flush=True)
         for turn in ("first", "second"):
             began = time.perf_counter()
-            figures.dashboard(store, "million")
+            dashboard(store, "million")
             print(f"dashboard figures, {turn} time: {time.perf_counter() - began:.2f} s", flush=True)
         database = ["--database", args.database] if args.database else []
         for form in ([], ["--wide"], ["--jsonl"]):

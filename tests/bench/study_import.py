@@ -18,7 +18,7 @@ import httpx
 import numpy as np
 import psutil
 
-from mre.study import studies
+from mre.study import records, studies
 from mre.study.design import StudyDesign
 from mre.study.export import export_file
 from mre.study.store import Store
@@ -88,7 +88,7 @@ def measure(scores: int, annotators: int, think: float, database: str | None) ->
             finish(workers, 300)
         counts = check_store(store, study, workers)
         assert not state["error"], state["error"]
-        assert studies.find_study(store, "imported").state == "closed"
+        assert records.find_study(store, "imported").state == "closed"
         store.close()
     parts = (("before", [part for worker, count in zip(workers, before, strict=True) for part in worker.seconds[:count]]),
              ("during the import", [part for worker, count in zip(workers, before, strict=True) for part in worker.seconds[count:]]))

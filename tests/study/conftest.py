@@ -22,7 +22,7 @@ from fastapi import FastAPI
 from PIL import Image
 
 from mre.rewards import EDIT_TYPES
-from mre.study import assignment, studies
+from mre.study import assignment, records, studies
 from mre.study.design import StudyDesign
 from mre.study.schema import metadata
 from mre.study.store import Store
@@ -172,7 +172,7 @@ def edits(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def study(store: Store, edits: Path) -> studies.Study:
+def study(store: Store, edits: Path) -> records.Study:
     """A running study of six pairs, two annotators each, without repeats or checks."""
     studies.create_from_edits(store, "demo", [edits], StudyDesign(per_pair=2, repeats=0, checks=0, seed=5))
     return studies.start(store, "demo")

@@ -7,7 +7,7 @@ import dataclasses
 import pandas as pd
 
 from mre.__main__ import main
-from mre.study import studies
+from mre.study import records
 from mre.study.design import StudyDesign
 from mre.study.export import LONG
 from mre.study.store import Store
@@ -34,7 +34,7 @@ def test_every_setting_of_a_study_has_a_flag(tmp_path):
                    if isinstance(value, tuple) else str(value)])
     study(tmp_path, "create", "s", "--edits", str(draw_edits(tmp_path / "e", 3)), *flags)
     store = Store.open(tmp_path)
-    assert dataclasses.asdict(studies.find_study(store, "s").design) == GIVEN
+    assert dataclasses.asdict(records.find_study(store, "s").design) == GIVEN
     store.close()
     assert {field.name for field in dataclasses.fields(StudyDesign)} == set(GIVEN)
 

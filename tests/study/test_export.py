@@ -13,7 +13,7 @@ import pytest
 
 from mre.errors import MreError, StudyError
 from mre.rewards import PERSPECTIVES
-from mre.study import studies, visit
+from mre.study import records, studies, visit
 from mre.study.coverage import coverage
 from mre.study.design import StudyDesign
 from mre.study.export import LONG, WIDE, export, export_file
@@ -168,7 +168,7 @@ def test_a_damaged_export_is_refused_with_the_row(store, tmp_path, old, new, tol
         import_file(store, "bad", tmp_path / "bad.csv")
     assert told in "\n".join(getattr(caught.value, "faults", [str(caught.value)]))
     with pytest.raises(StudyError, match="no study"):
-        studies.find_study(store, "bad")
+        records.find_study(store, "bad")
 
 
 def test_an_export_twice_over_is_refused_by_its_second_rows(store, tmp_path):

@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from mre.errors import MreError, StudyError
-from mre.study import events, importer, studies
+from mre.study import events, importer, records
 from mre.study.export import LONG, export_file
 from mre.study.importer import ImportStopped, drop_unfinished, import_file
 from mre.study.intake import StudyFaults
@@ -60,7 +60,7 @@ def test_rows_may_come_in_any_order(store, file, tmp_path, monkeypatch):
     export_file(store, "s", tmp_path / "out.csv")
     assert (tmp_path / "out.csv").read_text() == file.read_text()
     with store.read() as connection:
-        assert events.verify(connection, studies.find_study(store, "s").id) == []
+        assert events.verify(connection, records.find_study(store, "s").id) == []
 
 
 def test_a_rating_changed_after_an_import_is_noticed(store, file):
@@ -78,15 +78,15 @@ def test_until_its_end_an_import_is_seen_by_nobody_and_others_write_meanwhile(st
     def look(what, done, total):
         if what == "writing" and store.is_sqlite:                       # on PostgreSQL it is one transaction, seen by nobody anyway
             looks.append((done, total))
-            assert studies.all_studies(store) == []
+            assert records.all_studies(store) == []
             with pytest.raises(StudyError, match="there is none yet"):
-                studies.find_study(store, "s")
+                records.find_study(store, "s")
             with Store(store.url).write() as connection:                # another process would wait for no more than one batch
                 connection.execute(sa.text("update studies set started_at = 1 where name = 'nobody'"))
 
     import_file(store, "s", file, on_progress=look)
-    assert [study.name for study in studies.all_studies(store)] == ["s"]
-    assert studies.find_study(store, "s").state == "closed"
+    assert [study.name for study in records.all_studies(store)] == ["s"]
+    assert records.find_study(store, "s").state == "closed"
     assert not store.is_sqlite or (len(looks) > 5 and looks[-1] == (2100, 2100))
 
 
@@ -98,7 +98,7 @@ def test_an_import_that_is_stopped_leaves_nothing(store, file, monkeypatch, afte
     with pytest.raises(ImportStopped):
         import_file(store, "s", file, should_stop=lambda: next(looks) > after)
     assert counts(store) == before
-    assert [study.name for study in studies.all_studies(store)] == ["earlier"]
+    assert [study.name for study in records.all_studies(store)] == ["earlier"]
     import_file(store, "s", file)
 
 
@@ -129,7 +129,7 @@ def test_a_killed_import_is_seen_by_nobody_and_its_remains_go(tmp_path, file):
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     assert counts(store)["ratings"] > before["ratings"]
-    assert [study.name for study in studies.all_studies(store)] == ["earlier"]
+    assert [study.name for study in records.all_studies(store)] == ["earlier"]
     import_file(store, "s", file)                           # the name is free at once
     store.clock = lambda: time.time_ns() // 1_000_000 + importer.STALE_MS + 1
     drop_unfinished(store)

@@ -14,7 +14,7 @@ from alembic.config import Config
 
 import mre.study.store as store_module
 from mre.errors import SettingsError
-from mre.study import keys, sessions, studies, visit
+from mre.study import keys, records, sessions, studies, visit
 from mre.study.accounts import invite, read_invitation
 from mre.study.design import StudyDesign
 from mre.study.schema import store_settings
@@ -123,7 +123,7 @@ def test_a_file_that_was_not_brought_along_is_missed_only_where_it_is_needed(pla
     kept = file.read_text()
     file.unlink()
     copy = place()
-    assert [found.name for found in studies.all_studies(copy)] == ["s"]
+    assert [found.name for found in records.all_studies(copy)] == ["s"]
     with pytest.raises(SettingsError, match=rf"{file.name}.*rotate-secret --lost"):
         visit.enter(copy, study.public_id, key="account/ann")
     file.write_text(kept.replace('"signing": "', '"signing": "00'))

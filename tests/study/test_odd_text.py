@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from mre.errors import RewardError, SettingsError, StudyError
 from mre.judge.verdicts import Verdict
 from mre.rewards import Reward
-from mre.study import studies
+from mre.study import records, studies
 from mre.study.export import export_file
 from mre.study.store import UnstorableText
 from ui.study.pages.routes import add_routes
@@ -61,12 +61,12 @@ def test_a_comment_is_cleaned_and_kept(api, store, tmp_path, comment, kept):
 
 @pytest.mark.parametrize("text", [HALF, NUL])
 def test_the_store_itself_refuses_it_on_every_database(store, study, text):
-    for call in (lambda: studies.find_study(store, text), lambda: studies.exclude(store, "demo", text, "asleep")):
+    for call in (lambda: records.find_study(store, text), lambda: studies.exclude(store, "demo", text, "asleep")):
         with pytest.raises(UnstorableText, match="cannot be stored"):
             call()
     with pytest.raises(StudyError, match="title holds"):
         studies.revise(store, "demo", title=text)
-    assert [one.name for one in studies.all_studies(store)] == ["demo"]
+    assert [one.name for one in records.all_studies(store)] == ["demo"]
 
 
 @pytest.mark.parametrize(("text", "told"), [(HALF, "half of a character"), (NUL, "a NUL character")])

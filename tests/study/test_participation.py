@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mre.errors import StudyError
-from mre.study import events, figures, studies, visit
+from mre.study import events, figures, records, studies, visit
 from mre.study.coverage import coverage, skipped_pairs
 from mre.study.design import StudyDesign
 from mre.study.schema import assignments
@@ -24,7 +24,7 @@ SCORES = ((1, 2, 3), (4, 5, 0))
 class Person:
     """An annotator who scores, skips and goes back."""
 
-    def __init__(self, store: Store, study: studies.Study) -> None:
+    def __init__(self, store: Store, study: records.Study) -> None:
         self.store, self.keys = store, 0
         token, found = visit.enter(store, study.public_id)
         visit.consent(store, found)
@@ -53,13 +53,13 @@ class Person:
         return self.send(visit.earlier(self.store, self.annotator, None), **more)
 
 
-def started(store: Store, tmp_path, items: int = 6, **design) -> studies.Study:
+def started(store: Store, tmp_path, items: int = 6, **design) -> records.Study:
     folder = draw_edits(tmp_path / "edits", items, size=(16, 16))
     studies.create_from_edits(store, "s", [folder], StudyDesign(**{"repeats": 0, "checks": 0, "seed": 5} | design))
     return studies.start(store, "s")
 
 
-def check_pairs(store: Store, study: studies.Study) -> dict[str, int]:
+def check_pairs(store: Store, study: records.Study) -> dict[str, int]:
     """What must hold of the rows whatever people do. Returns how many main screens are in which state."""
     with store.read() as connection:
         rows = connection.execute(sa.select(assignments).where(assignments.c.study_id == study.id, assignments.c.kind == "main")).all()

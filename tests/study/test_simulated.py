@@ -10,7 +10,8 @@ import pytest
 import sqlalchemy as sa
 
 from mre.errors import StudyError
-from mre.study import events, figures, studies, visit
+from mre.study import events, figures, records, studies, visit
+from mre.study.dashboard import dashboard
 from mre.study.design import StudyDesign
 from mre.study.export import export
 from mre.study.importer import import_file
@@ -62,7 +63,7 @@ def test_nobody_can_join_a_copy_while_it_is_being_scored_and_a_cut_simulation_le
     seen = []
 
     def cut(_count: int) -> None:
-        copy = studies.find_study(store, "s-simulated")
+        copy = records.find_study(store, "s-simulated")
         seen.append(copy.state)
         with pytest.raises(visit.NotYours):
             visit.enter(store, copy.public_id)
@@ -70,8 +71,8 @@ def test_nobody_can_join_a_copy_while_it_is_being_scored_and_a_cut_simulation_le
     with pytest.raises(KeyboardInterrupt):
         simulate(store, "s", Crowd(annotators=2), on_screen=cut)
     assert seen == ["running"]
-    assert studies.find_study(store, "s-simulated").state == "closed"
-    assert studies.find_study(store, "s") == study
+    assert records.find_study(store, "s-simulated").state == "closed"
+    assert records.find_study(store, "s") == study
 
 
 def test_ten_simulated_annotators_at_three_per_pair_share_the_work(store, tmp_path):
@@ -110,7 +111,7 @@ def test_simulated_scores_say_so_in_tables_exports_and_imports(store, edits, tmp
         assert "Simulated scores" in table.written(form)
         assert "annotators, all simulated" in table.written(form)
     assert set(pd.read_csv(io.StringIO(table.written("csv")))["simulated"]) == {table.annotators}
-    data = figures.dashboard(store, copy.name)
+    data = dashboard(store, copy.name)
     assert data["study"]["simulated"]
     assert [row["simulated"] for row in data["annotators"]] == [True] * 3
     with (tmp_path / "s.csv").open("w", newline="", encoding="utf-8") as file:

@@ -16,13 +16,14 @@ from PIL import Image
 
 from mre.errors import DataError, SettingsError, StudyError
 from mre.files import read_table
-from mre.study import demo, events, figures, studies, visit
+from mre.study import demo, events, figures, records, studies, visit
 from mre.study.coverage import coverage
 from mre.study.design import StudyDesign
 from mre.study.intake import StudyFaults, unpacked
+from mre.study.power import power
 from mre.study.schema import annotators, assignments, items, metadata, ratings
 from mre.study.schema import events as event_rows
-from mre.study.simulate import Crowd, power, simulate
+from mre.study.simulate import Crowd, simulate
 from mre.study.store import DATABASE_NAME, Store, StoreUnavailable
 from mre.study.table import study_table
 from mre.study.visit import Answer
@@ -240,7 +241,7 @@ def test_a_backup_is_a_whole_store(tmp_path, edits):
     (tmp_path / "copy").mkdir()
     store.backup(tmp_path / "copy" / "studies.db")
     copy = Store.open(tmp_path / "copy")
-    assert studies.find_study(copy, "s").public_id == studies.find_study(store, "s").public_id
+    assert records.find_study(copy, "s").public_id == records.find_study(store, "s").public_id
     with pytest.raises(StudyError, match="exists"):
         store.backup(tmp_path / "copy" / "studies.db")
     copy.close()

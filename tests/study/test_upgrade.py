@@ -10,7 +10,8 @@ import pytest
 import sqlalchemy as sa
 
 from mre.errors import StudyError
-from mre.study import events, figures, studies, visit
+from mre.study import events, figures, records, studies, visit
+from mre.study.dashboard import dashboard
 from mre.study.export import export
 from mre.study.importer import import_file
 from mre.study.schema import annotators, assignments, ratings
@@ -48,14 +49,14 @@ def exported(store, name: str, **options) -> pd.DataFrame:
 def test_nothing_is_lost_and_every_log_still_holds(old):
     with old.read() as connection:
         assert connection.execute(sa.select(sa.func.count()).select_from(ratings)).scalar_one() == 2 * (3 + 2 * 4 + 3 + 2 * 4)
-        for study in studies.all_studies(old):
+        for study in records.all_studies(old):
             assert events.verify(connection, study.id) == []
 
 
 def test_a_running_study_goes_on_with_the_order_of_its_seed_and_says_so(old):
-    study = studies.find_study(old, "people")
+    study = records.find_study(old, "people")
     assert study.order_cell == 5
-    assert "began before orders were secret" in figures.dashboard(old, "people")["study"]["order"]
+    assert "began before orders were secret" in dashboard(old, "people")["study"]["order"]
     with old.read() as connection:
         first = connection.execute(sa.select(annotators.c.id).where(annotators.c.study_id == study.id).order_by(annotators.c.id)).scalar()
         person = visit.annotator_of(connection, first)
@@ -74,7 +75,7 @@ def test_a_running_study_goes_on_with_the_order_of_its_seed_and_says_so(old):
 
 
 def test_a_draft_gets_a_secret_when_it_starts(old):
-    assert studies.find_study(old, "draft").order_secret is None
+    assert records.find_study(old, "draft").order_secret is None
     assert studies.start(old, "draft").order_secret
 
 
@@ -93,11 +94,11 @@ def test_simulated_annotators_among_people_are_marked_and_left_out_unless_asked_
     assert (everyone.annotators, everyone.simulated) == (3, 2)
     assert "3 annotators, 2 of them simulated" in everyone.written("md")
     assert {"simulated": 2}.items() <= pd.read_csv(io.StringIO(everyone.written("csv"))).iloc[0].to_dict().items()
-    join(old, studies.find_study(old, "mixed"))             # the people's study goes on
+    join(old, records.find_study(old, "mixed"))             # the people's study goes on
 
 
 def test_a_study_with_simulated_annotators_alone_is_closed_to_people(old):
-    study = studies.find_study(old, "walkthrough")
+    study = records.find_study(old, "walkthrough")
     assert study.simulated
     with pytest.raises(visit.NotYours):
         visit.enter(old, study.public_id)
@@ -122,8 +123,8 @@ def test_the_pages_list_no_study_that_people_cannot_take_part_in(old):
     app = FastAPI()
     add_routes(app, SimpleNamespace(store=old))
     shown = {entry["study"] for entry in Browser(app, "").call("hello")["studies"]}
-    names = {study.public_id: study.name for study in studies.all_studies(old)}
+    names = {study.public_id: study.name for study in records.all_studies(old)}
     assert {names[public_id] for public_id in shown} == {"people", "mixed"}
-    simulated = studies.find_study(old, "walkthrough").public_id
+    simulated = records.find_study(old, "walkthrough").public_id
     Browser(app, simulated).call("hello", 403)
     Browser(app, simulated).call("enter", 403, consent=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from mre.study import events, studies, visit
+from mre.study import events, records, studies, visit
 from mre.study.coverage import coverage, skipped_pairs
 from mre.study.design import BEFORE_RULES, StudyDesign
 from mre.study.schema import events as event_rows
@@ -83,7 +83,7 @@ def _same(found: object, value: object) -> bool:
 def test_the_log_of_each_study_that_still_collects_tells_what_changed(upgraded):
     _rows, store = upgraded
     for name, again in (("running", 3), ("paused", 0), ("closed", None), ("draft", None)):
-        study = studies.find_study(store, name)
+        study = records.find_study(store, name)
         with store.read() as connection:
             assert events.verify(connection, study.id) == []
             told = connection.execute(sa.select(event_rows.c.details).where(
@@ -99,7 +99,7 @@ def test_people_go_on_where_they_were_under_the_rules_they_were_told(upgraded):
     shown = visit.work(store, person)["current"]
     assert (shown["screen"], shown["scores"]) == (known["shown"], [[1, 2, None], [None, None, None]])
     visit.answer(store, person, shown["screen"], Answer("sent-after-the-upgrade", 0, SCORES))
-    design = studies.find_study(store, "running").design
+    design = records.find_study(store, "running").design
     assert {name: getattr(design, name) for name in BEFORE_RULES} == BEFORE_RULES
     skipper = visit.visitor(store, known["tokens"]["a"])            # two of the three so far
     while shown := (work := visit.work(store, skipper))["current"]:
@@ -110,7 +110,7 @@ def test_people_go_on_where_they_were_under_the_rules_they_were_told(upgraded):
 
 def test_skipped_pairs_are_scored_after_all_and_the_study_completes(upgraded):
     _rows, store = upgraded
-    study = studies.find_study(store, "running")
+    study = records.find_study(store, "running")
     found = coverage(store, "running")
     assert (found.pairs, found.skipped, found.slots_done + found.slots_held + found.slots_open) == (5, 3, 10)
     assert sum(pair.skips for pair in skipped_pairs(store, "running")) == 3
@@ -124,9 +124,9 @@ def test_skipped_pairs_are_scored_after_all_and_the_study_completes(upgraded):
 
 def test_a_code_that_was_given_stays_and_a_draft_begins_under_the_rules_of_today(upgraded):
     _rows, store = upgraded
-    study = studies.find_study(store, "paused")
+    study = records.find_study(store, "paused")
     codes = [row["completion_code"] for row in rows_now(store, "annotators") if row["study_id"] == study.id]
     assert codes == [saved()["visits"]["code"]]
     for name in ("draft", studies.revise(store, "running").name):
-        design = studies.find_study(store, name).design
+        design = records.find_study(store, name).design
         assert all(getattr(design, rule) == getattr(StudyDesign(), rule) for rule in BEFORE_RULES), name

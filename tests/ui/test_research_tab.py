@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from mre.errors import StudyError
-from mre.study import studies
+from mre.study import records, studies
 from mre.study.design import StudyDesign
 from mre.study.export import export_file
 from mre.study.simulate import Crowd, simulate
@@ -132,7 +132,7 @@ def test_a_new_study_is_refused_with_every_fault_or_made_and_started_and_closed_
     page.click("#study-close")
     page.click("#study-close-no")
     page.wait_for_selector("#study-close-yes", state="hidden")
-    assert studies.find_study(site["store"], "fresh").state == "running"
+    assert records.find_study(site["store"], "fresh").state == "running"
     page.click("#study-close")
     page.click("#study-close-yes")
     page.wait_for_selector("#study-said >> text=fresh is closed")

@@ -36,7 +36,7 @@ class Sources:
 
 def study_names(studio: Studio) -> list[str]:
     """Names of this studio's studies; none where there is no database yet."""
-    from mre.study.studies import all_studies
+    from mre.study.records import all_studies
     if studio.settings.database is None and not Path(studio.settings.data).is_dir():
         return []
     return [study.name for study in all_studies(studio.store)]
@@ -83,8 +83,8 @@ def study_table(studio: Studio, name: str) -> pd.DataFrame:
 
 def study_pictures(studio: Studio, name: str) -> PictureOf:
     """Pictures as the study's annotators saw them."""
+    from mre.study.records import find_study
     from mre.study.schema import edits, images, items, methods
-    from mre.study.studies import find_study
     study = find_study(studio.store, name)
 
     def picture(item: str, method: str | None) -> bytes | None:

@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from mre.errors import StudyError
-from mre.study import studies
+from mre.study import records
 from mre.study.export import FORMS, export_parts
 from mre.study.participants import Pay, participants_csv, payments
 from mre.study.table import FORMS as TABLE_FORMS
@@ -25,7 +25,7 @@ def add_routes(app: FastAPI, studio) -> None:
         if kind not in FORMS:
             return _missing(f"there is no form {form}")
         try:
-            studies.find_study(studio.store, name)
+            records.find_study(studio.store, name)
         except StudyError as error:
             return _missing(str(error))
         return StreamingResponse(_streamed(studio.store, name, kind, bom, not everyone), headers=_attachment(f"{name}.{form}"),

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mre.errors import MreError, StudyError
-from mre.study.studies import Study
+from mre.study.records import Study
 from ui.site.uploads import own_folder
 
 MOST_WAITING = 20

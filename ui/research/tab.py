@@ -14,7 +14,7 @@ from typing import Any
 import gradio as gr
 
 from mre.errors import MreError, StudyError
-from mre.study import figures, studies
+from mre.study import figures, records, studies
 from mre.study.accounts import invite
 from mre.study.coverage import coverage, skipped_pairs
 from mre.study.design import StudyDesign, checked_name
@@ -225,7 +225,7 @@ class ResearchHandlers:
 
     def lists(self, name: str | None, request: gr.Request) -> list:
         """The choice of studies, and what is to be seen of the chosen one."""
-        names = [study.name for study in studies.all_studies(self.store)]
+        names = [study.name for study in records.all_studies(self.store)]
         name = name if name in names else (names[-1] if names else None)
         return [gr.update(choices=names, value=name), *self.show(name, request)]
 
@@ -234,7 +234,7 @@ class ResearchHandlers:
         language = language_of(request)
         if not name:
             return [view.nothing_yet(language), "", gr.update(choices=[]), "", "", "", "", *[gr.update(interactive=False)] * len(MOVES)]
-        study = self._tried(lambda: studies.find_study(self.store, name))
+        study = self._tried(lambda: records.find_study(self.store, name))
         known = figures.totals(self.store, name)
         people = figures.annotator_figures(self.store, name, known)
         return [view.summary(study, coverage(self.store, name), language, self.studio.access.enabled),
@@ -317,7 +317,7 @@ class ResearchHandlers:
         wanted = tuple(part.strip() for part in (methods or "").split(",") if part.strip())
         sources = [] if archive else self._tried(lambda: self._folders(folder or [], language))
 
-        def make(job: Job, upload: Path | None) -> studies.Study:
+        def make(job: Job, upload: Path | None) -> records.Study:
             job.on_progress("unpacking" if upload else "pictures", 0, 0)
             with unpacked(upload) if upload else nullcontext() as inside:
                 return studies.create_from_edits(self.store, name, [inside] if inside else sources, design, methods=wanted, fit=bool(fit),
@@ -338,12 +338,12 @@ class ResearchHandlers:
         """Import in the background; the field of the file is free for the next."""
         name, by = (name or "").strip(), self._by(request)
 
-        def make(job: Job, upload: Path) -> studies.Study:
+        def make(job: Job, upload: Path) -> records.Study:
             return import_file(self.store, name, upload, by=by, on_progress=job.on_progress)
 
         return [*self._begun("import", name, make, path, language_of(request)), None]
 
-    def _begun(self, kind: str, name: str, make: Callable[[Job, Path | None], studies.Study], upload: str | None, language: str) -> list:
+    def _begun(self, kind: str, name: str, make: Callable[[Job, Path | None], records.Study], upload: str | None, language: str) -> list:
         """The job's id, how far it is, and looks at it from now on."""
         self._tried(lambda: checked_name(name))
         job = self._tried(lambda: self.jobs.start(kind, name, make, Path(upload) if upload else None))
@@ -371,7 +371,7 @@ class ResearchHandlers:
     def simulate(self, name: str | None, annotators: float | None, request: gr.Request, progress=gr.Progress()) -> list:
         language = language_of(request)
 
-        def run() -> studies.Study:
+        def run() -> records.Study:
             crowd = Crowd(annotators=min(int(annotators or 0), MAX_SIMULATED))
             copy, _screens = simulate(self.store, self._chosen(name, language), crowd, by=self._by(request),
                                       on_screen=lambda count: progress((count, None), unit="screens"))
@@ -387,7 +387,7 @@ class ResearchHandlers:
         for_many = base + invite(secret, "annotator", study.public_id, personal=False)
         return "\n".join([*personal, "", say("res_for_many", language), for_many])
 
-    def _made(self, make: Callable[[], studies.Study], told: str, request: gr.Request) -> list:
+    def _made(self, make: Callable[[], records.Study], told: str, request: gr.Request) -> list:
         """What is shown after a study was made, or the faults for which it was not."""
         language = language_of(request)
         try:

@@ -13,8 +13,8 @@ from mre.rewards import PERSPECTIVES
 from mre.study import figures
 from mre.study.cells import SIMULATED_LABEL
 from mre.study.coverage import Coverage
-from mre.study.simulate import power
-from mre.study.studies import Study
+from mre.study.power import power
+from mre.study.records import Study
 from mre.study.table import FORMS as TABLE_FORMS
 from ui.names import perspective_names
 from ui.notices import bar, note, without_paths

@@ -12,9 +12,9 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 
 from mre.errors import SettingsError, StudyError
-from mre.study import recruiting, studies, visit
+from mre.study import records, recruiting, visit
+from mre.study.records import Study
 from mre.study.store import StoreUnavailable, UnstorableText
-from mre.study.studies import Study
 from mre.study.visit import Annotator, Answer
 from mre.text import fault_of_values
 from ui.site.cookies import cookie, forget_cookie, set_cookie
@@ -143,9 +143,9 @@ class StudyPages:
         public_id = given.get("study")
         if not public_id:
             self._identity(request, given)
-            running = [study for study in studies.all_studies(self.store) if study.state == "running" and not study.simulated]
+            running = [study for study in records.all_studies(self.store) if study.state == "running" and not study.simulated]
             return {"studies": [{"study": study.public_id, "title": study.design.title} for study in running]}
-        study = next((study for study in studies.all_studies(self.store) if study.public_id == public_id), None)
+        study = next((study for study in records.all_studies(self.store) if study.public_id == public_id), None)
         if study is None or study.state == "draft" or study.simulated:
             raise visit.NotYours("There is no study behind this link.")
         known = self._visitor(request, public_id)
