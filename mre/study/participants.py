@@ -19,7 +19,8 @@ from mre.files import csv_text
 from mre.private import write_private
 from mre.study import events
 from mre.study.cells import time_cell
-from mre.study.participation import Conduct, check_results, median_seconds
+from mre.study.participation import Conduct, median_seconds
+from mre.study.queries import check_results
 from mre.study.records import find_study
 from mre.study.recruiting import RecruitingIds, unsealed
 from mre.study.schema import annotators, answers, assignments, exclusions, stops, studies

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from mre.study import figures, studies, visit
+from mre.study import studies, visit
+from mre.study.coverage import coverage
 from mre.study.design import StudyDesign
 from mre.study.schema import answers
 from mre.study.visit import Answer, BadAnswer
@@ -64,11 +65,11 @@ def test_a_screen_left_before_a_step_back_goes_to_others_a_lease_later(store, ed
     clock.pass_seconds(-365 * 24 * HOUR)
     while answer_one(store, other):
         pass
-    assert figures.coverage(store, "slow").slots_held == 2
+    assert coverage(store, "slow").slots_held == 2
     clock.pass_seconds(31 * 60)
     while answer_one(store, other):
         pass
-    assert figures.coverage(store, "slow").slots_done == 6
+    assert coverage(store, "slow").slots_done == 6
 
 
 def test_somebody_at_work_keeps_their_screen_over_a_step_back(store, edits, clock):

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from mre.errors import StudyError
 from mre.study import events, figures, records, studies, visit
+from mre.study.coverage import coverage
 from mre.study.dashboard import dashboard
 from mre.study.design import StudyDesign
 from mre.study.export import export
@@ -91,7 +92,7 @@ def test_ten_simulated_annotators_at_three_per_pair_share_the_work(store, tmp_pa
 def test_attentive_simulated_annotators_pass_attention_checks_and_careless_ones_do_not(store, tmp_path):
     studies.create_from_edits(store, "s", [draw_edits(tmp_path / "e", 40, size=(16, 16))], StudyDesign(per_pair=4, repeats=0, checks=50))
     copy, _screens = simulate(store, "s", Crowd(annotators=4, careless=0, skip=0))
-    assert figures.coverage(store, copy.name).slots_done == 160            # nobody's visit was ended
+    assert coverage(store, copy.name).slots_done == 160            # nobody's visit was ended
     assert [(row.checks >= 15, row.checks_failed) for row in figures.annotator_figures(store, copy.name)] == [(True, 0)] * 4
     copy, _screens = simulate(store, "s", Crowd(annotators=4, careless=1, skip=0))
     assert all(row.checks_failed for row in figures.annotator_figures(store, copy.name))
@@ -100,7 +101,7 @@ def test_attentive_simulated_annotators_pass_attention_checks_and_careless_ones_
 def test_simulated_annotators_keep_to_leases_and_least_seconds_of_the_study(store, edits):
     studies.create_from_edits(store, "s", [edits], StudyDesign(per_pair=2, lease_minutes=0.05, min_seconds=60))
     copy, _screens = simulate(store, "s", Crowd(annotators=4, skip=0))
-    assert figures.coverage(store, copy.name).slots_done == 12
+    assert coverage(store, copy.name).slots_done == 12
 
 
 def test_simulated_scores_say_so_in_tables_exports_and_imports(store, edits, tmp_path):
