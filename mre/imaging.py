@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import os
+import re
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +28,7 @@ MAX_PIXELS = 50_000_000      # a 50-megapixel phone photo passes
 MIN_SIDE = 16
 MAX_ASPECT = 8
 
-SIZE_RULES = ("released", "fit", "own")
+SIZE_RULES = ("released", "fit", "own", "area-MULTIPLE")
 WAYS_BACK = ("guided", "replace")
 Size = tuple[int, int]       # width, height, as Pillow has it
 
@@ -175,6 +177,7 @@ def fit_size(photo: Size, rule: str, native: int, multiple: int = 8) -> Fit:
     "fit": the whole photo, its longer side at `native`, both sides at the nearest multiple of `multiple`; no crop, so the
     aspect may give way by a few percent, which the way back undoes.
     "own": the photo's own size, whatever it is.
+    "area-16": the whole photo, its area near `native` squared, both sides at the nearest multiple of 16 (or another number).
     """
     width, height = photo
     if rule == "released":
@@ -185,6 +188,11 @@ def fit_size(photo: Size, rule: str, native: int, multiple: int = 8) -> Fit:
     if rule == "fit":
         scale = native / max(photo)
         seen = tuple(max(2 * multiple, round(side * scale / multiple) * multiple) for side in photo)
+        return Fit(photo, seen, (0.0, 0.0, float(width), float(height)))
+    if (kind := re.fullmatch(r"area-(\d+)", rule)) is not None:
+        multiple = int(kind[1])
+        scale = native / math.sqrt(width * height)
+        seen = tuple(max(multiple, round(side * scale / multiple) * multiple) for side in photo)
         return Fit(photo, seen, (0.0, 0.0, float(width), float(height)))
     if rule == "own":
         return Fit(photo, photo, (0.0, 0.0, float(width), float(height)))

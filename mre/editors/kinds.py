@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from mre.editors.diffusers_kind import DiffusersEditor, is_diffusers
 from mre.editors.editor import Editor
 from mre.editors.local_editor import EditorOptions
 from mre.editors.pipeline_editor import PipelineEditor
@@ -26,6 +27,7 @@ class EditorKind:
 KINDS = [
     EditorKind(", ".join(name for name in zoo.KNOWN if not zoo.is_built(name)), lambda name: name in zoo.KNOWN,
                PipelineEditor, by_recipe=True),
+    EditorKind("a folder or hub id of an editing pipeline of diffusers", is_diffusers, DiffusersEditor),
     EditorKind("a folder or a hub id", lambda name: True, PipelineEditor),
 ]
 

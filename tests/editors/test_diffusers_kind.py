@@ -1,0 +1,179 @@
+"""Pipelines of diffusers as editors: built at a tiny size, saved, and edited with through the door, the command and the API."""
+
+import inspect
+import json
+import shutil
+
+import diffusers
+import httpx
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mre.__main__ import main
+from mre.editors.diffusers_kind import AREA, FORMS, DiffusersEditor, capabilities_of, form_of
+from mre.editors.kinds import make_editor
+from mre.editors.settings import EditSettings
+from mre.errors import EditStopped, ModelError
+from mre.recipes import read_recipe
+from tests.editors import tiny_diffusers
+from tests.ui.serving import served
+from tests.ui.test_edit_api import call, edit, fetched
+from ui.app import build_app
+from ui.studio import StudioSettings
+
+QWEN = "diffusers.pipelines.qwenimage.pipeline_qwenimage_edit"
+
+
+@pytest.fixture(autouse=True)
+def small_conditions(monkeypatch):
+    """Qwen's editors show themselves the photo at a megapixel, whatever the size of the edit: here at a hundredth, for time."""
+    for module in (QWEN, f"{QWEN}_plus"):
+        own = __import__(module, fromlist=["calculate_dimensions"])
+        real = own.calculate_dimensions
+        monkeypatch.setattr(own, "calculate_dimensions", lambda area, ratio, real=real: real(min(area, 128 * 128), ratio))
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    return {kind: tiny_diffusers.save(kind, tmp_path_factory.mktemp("diffusers") / kind) for kind in tiny_diffusers.BUILDERS}
+
+
+@pytest.fixture(scope="module")
+def kontext(folders) -> str:
+    return str(folders["FluxKontextPipeline"])
+
+
+@pytest.fixture(scope="module")
+def photo() -> Image.Image:
+    return Image.fromarray(np.random.default_rng(0).integers(0, 255, (48, 72, 3), dtype=np.uint8))
+
+
+@pytest.mark.parametrize("kind", tiny_diffusers.BUILDERS)
+def test_each_class_edits_and_what_it_is_said_to_use_moves_its_picture(kind, folders, photo):
+    editor = make_editor(str(folders[kind]), device="cpu")
+    assert isinstance(editor, DiffusersEditor)
+    steps: list[tuple[int, int]] = []
+    asked = {"instruction": "make it red", "steps": 2, "seed": 1}
+    first = editor.edit(photo, EditSettings(**asked), on_step=lambda step: steps.append((step.index, step.total)))
+    assert steps == [(0, 2), (1, 2), (2, 2)]
+    assert first.image.size == photo.size
+    assert first.made.size == first.seen.size
+    assert editor.edit(photo, EditSettings(**asked)).png() == first.png()
+    others = [{"seed": 2}, {"instruction": "a blue cat"}, {"steps": 1}]
+    others += [{"guidance_scale": 9}] if editor.capabilities.guidance_scale else []
+    others += [{"image_guidance_scale": 4}] if editor.capabilities.image_guidance_scale else []
+    for other in others:
+        assert editor.edit(photo, EditSettings(**asked | other)).image.tobytes() != first.image.tobytes(), other
+
+
+def test_the_pixels_are_those_of_calling_the_pipeline_oneself(kontext, photo):
+    result = make_editor(kontext, device="cpu").edit(photo, EditSettings("make it red", steps=2, seed=5))
+    pipeline = diffusers.FluxKontextPipeline.from_pretrained(kontext)
+    seen = photo.resize((160, 112), Image.Resampling.LANCZOS)       # the area of 128 x 128, sides multiples of 16
+    assert result.seen.tobytes() == seen.tobytes()
+    own = pipeline(image=seen, prompt="make it red", num_inference_steps=2, guidance_scale=3.5, width=160, height=112, max_area=160 * 112,
+                   _auto_resize=False, generator=torch.Generator().manual_seed(5)).images[0]
+    assert result.made.tobytes() == own.tobytes()
+
+
+@pytest.mark.parametrize("kind", ["FluxKontextPipeline", "StableDiffusionXLInstructPix2PixPipeline"])
+def test_an_edit_stops_after_the_step_with_a_callback_and_without(kind, folders, photo):
+    editor, seen = make_editor(str(folders[kind]), device="cpu"), []
+    with pytest.raises(EditStopped, match="after step 2 of 9"):
+        editor.edit(photo, EditSettings("make it red", steps=9), on_step=lambda step: seen.append(step.index),
+                    should_stop=lambda: len(seen) >= 2)
+    assert len(editor.queue) == 0
+    assert editor.edit(photo, EditSettings("make it red", steps=1)).image.size == photo.size, "it edits again"
+
+
+def test_the_command_edits_and_what_the_pipeline_lacks_is_refused(kontext, photo, tmp_path, capsys):
+    photo.save(tmp_path / "photo.png")
+    command = ["edit", str(tmp_path / "photo.png"), "make it red", "--model", kontext, "--device", "cpu", "--steps", "1"]
+    assert main([*command, "--out", str(tmp_path / "out.png")]) == 0
+    assert read_recipe(tmp_path / "out.png").guidance_scale == 3.5
+    again = ["edit", str(tmp_path / "photo.png"), "--model", kontext, "--device", "cpu", "--recipe", str(tmp_path / "out.png")]
+    assert main([*again, "--out", str(tmp_path / "again.png")]) == 0
+    assert (tmp_path / "again.png").read_bytes() == (tmp_path / "out.png").read_bytes()
+    capsys.readouterr()
+    assert main([*command, "--scores", "5,0,5", "--out", str(tmp_path / "no.png")]) == 1
+    assert capsys.readouterr().err == "error: --scores 5,0,5: the model FluxKontextPipeline reads no scores; leave it out\n"
+
+
+def test_the_api_edits_with_a_pipeline_and_tells_what_it_has(kontext, photo, tmp_path):
+    photo.save(tmp_path / "photo.png")
+    with (served(build_app(StudioSettings(models=(kontext,), data=tmp_path / "data"))) as url,
+          httpx.Client(base_url=url, timeout=60) as client):
+        told = call(client, "models", [])[1][0]
+        assert [(one["model"], one["capabilities"]["reward"], one["capabilities"]["seed"]) for one in told] == [
+            ("FluxKontextPipeline", False, True)]
+        outcome, answer = edit(client, (tmp_path / "photo.png").read_bytes(), "make it red", model="FluxKontextPipeline")
+        assert outcome == "complete", answer
+        assert read_recipe(fetched(client, answer)).steps == 28
+
+
+@pytest.mark.parametrize("kind", FORMS)
+def test_the_table_says_what_the_installed_diffusers_takes(kind):
+    form, takes = FORMS[kind], inspect.signature(getattr(diffusers, kind).__call__).parameters
+    assert {"prompt", form.image, "num_inference_steps", "generator", *form.extra} <= takes.keys()
+    assert takes["num_inference_steps"].default == form.steps
+    for name, value in ((form.guidance, form.scale), (form.image_guidance, form.image_scale)):
+        assert not name or takes[name].default == value, name
+    assert form.blank is None or "negative_prompt" in takes
+    assert form.sized == ({"height", "width"} <= takes.keys())
+    assert form.frames == ("num_frames" in takes)
+    assert all(value is AREA or value is not None for value in form.extra.values())
+
+
+def test_a_class_that_is_not_in_the_table_is_asked_for_its_signature(monkeypatch):
+    known = FORMS["QwenImageEditPipeline"]
+    monkeypatch.delitem(FORMS, "QwenImageEditPipeline")
+    asked = form_of("QwenImageEditPipeline", "mine")
+    assert (asked.image, asked.guidance, asked.scale, asked.blank, asked.steps) == ("image", "true_cfg_scale", 4.0, " ", 50)
+    assert capabilities_of(asked) == capabilities_of(known)
+
+
+@pytest.mark.parametrize(("kind", "message"), [
+    ("FluxPipeline", "holds a FluxPipeline, which takes no picture"),
+    ("StableDiffusionImg2ImgPipeline", "holds a StableDiffusionImg2ImgPipeline, which repaints a picture"),
+    ("StableDiffusionControlNetInpaintPipeline", "holds a StableDiffusionControlNetInpaintPipeline, which"),
+    ("NoSuchPipeline", r"holds a NoSuchPipeline, which diffusers [\d.]+ does not have"),
+    ("__class__", "does not have"), (["os", "system"], "holds no pipeline")])
+def test_what_is_no_editor_is_refused_in_one_line(kind, message, tmp_path, photo):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "model_index.json").write_text(json.dumps({"_class_name": kind}))
+    editor = make_editor(str(tmp_path / "mine"))
+    assert not editor.capabilities.seed
+    with pytest.raises(ModelError, match=message) as caught:
+        editor.edit(photo, EditSettings("make it red"))
+    assert "\n" not in str(caught.value)
+    assert str(tmp_path) not in str(caught.value)
+
+
+def test_a_folder_that_is_not_whole_or_not_safe_is_refused_in_one_line(kontext, photo, tmp_path):
+    for number, (change, message) in enumerate([
+            (lambda folder: (folder / "transformer" / "diffusion_pytorch_model.safetensors").unlink(), "cannot be loaded: .*transformer"),
+            (lambda folder: (folder / "vae" / "config.json").write_text("{"), "cannot be loaded"),
+            (lambda folder: change_index(folder, scheduler=["os", "system"]), "scheduler is of os, and only diffusers and transformers"),
+            (lambda folder: change_index(folder, native_size=True), "native_size must be a whole number")]):
+        folder = shutil.copytree(kontext, tmp_path / str(number) / "mine")
+        change(folder)
+        with pytest.raises(ModelError, match=message) as caught:
+            make_editor(str(folder), device="cpu").edit(photo, EditSettings("make it red", steps=1))
+        assert "\n" not in str(caught.value)
+        assert str(tmp_path) not in str(caught.value)
+
+
+def change_index(folder, **values) -> None:
+    index = json.loads((folder / "model_index.json").read_text())
+    (folder / "model_index.json").write_text(json.dumps(index | values))
+
+
+def test_the_licence_of_the_weights_is_said(kontext, tmp_path):
+    folder = shutil.copytree(kontext, tmp_path / "mine")
+    (folder / "README.md").write_text("---\nlicense: other\nlicense_name: flux-1-dev-non-commercial-license\n---\n# Mine\n")
+    info = make_editor(str(folder)).info
+    assert info.licence == "flux-1-dev-non-commercial-license"
+    assert "Licence of its weights: flux-1-dev-non-commercial-license" in info.limits
