@@ -72,6 +72,11 @@ class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
         """What the reward texts are read by."""
         return RewardTextEncoder(self.unet.config, self.tokenizer, self.text_encoder, self._execution_device)
 
+    def trainable_parts(self, text_encoder: bool = False) -> dict[str, torch.nn.Module]:
+        """What a training may change, by name: the U-Net, and the text encoder if so asked. A pipeline of another architecture names its
+        own; all other parts are frozen."""
+        return {"unet": self.unet, **({"text_encoder": self.text_encoder} if text_encoder else {})}
+
     @property
     def interrupt(self) -> bool:
         """Whether someone has asked to stop, by setting `_interrupt`, as in diffusers."""

@@ -52,6 +52,13 @@ class ModelSettings(Settings):
     perspectives: tuple[str, ...] = setting(PERSPECTIVES, "perspectives that the condition sees (Table 10)", choices=PERSPECTIVES)
     reward_init: str = setting("zero", "how new reward layers start: without effect, or at random as in the released code",
                                choices=("zero", "released"))
+    lora_rank: int = setting(0, "train low-rank adapters (LoRA) of this rank on the U-Net's attention, and new reward layers, in place of "
+                                "the whole U-Net; 0 = the whole", low=0)
+
+    def check(self) -> None:
+        """Adapters need something to adapt."""
+        if self.lora_rank and self.init_from in FRESH:
+            raise SettingsError(f"lora_rank adapts a trained model; init_from {self.init_from} is an untrained one")
 
     @property
     def conditioned(self) -> bool:

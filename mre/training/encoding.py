@@ -64,9 +64,8 @@ class Learner(nn.Module):
     def __init__(self, pipeline, instruction_encoder: InstructionEncoder, reward_texts: RewardTexts, objective: Objective,
                  config: TrainConfig) -> None:
         super().__init__()
-        self.unet = pipeline.unet
-        if config.train_text_encoder:
-            self.text_encoder = pipeline.text_encoder
+        for name, part in pipeline.trainable_parts(config.train_text_encoder).items():
+            self.add_module(name, part)
         self._frozen = {"vae": pipeline.vae}                # in a dictionary, so that it is no submodule
         self.instruction_encoder, self.reward_texts, self.objective, self.config = instruction_encoder, reward_texts, objective, config
 
@@ -88,6 +87,8 @@ class Learner(nn.Module):
             image_latents = image_latents * ~image_dropped.to(device)[:, None, None, None]
         text = self.instruction_states(triplets, text_dropped, device)
         edited_latents = (mean + std * draws.latent) * vae.config.scaling_factor
+        if config.lora_rank:        # on a CPU, torch 2.13 crashes in the gradient of a frozen GroupNorm whose input lies channels-last
+            image_latents, edited_latents = image_latents.contiguous(), edited_latents.contiguous()
         return Batch(edited_latents, image_latents, text, self.conditions(triplets, draws), extras)
 
     def instruction_states(self, triplets: TrainingBatch, text_dropped: Tensor, device: torch.device) -> Tensor:

@@ -270,10 +270,19 @@ class Run:
         state = {"step": self.step, "samples": self.samples, "seconds": self.seconds, "scaler": scaler.state_dict() if scaler else {},
                  "ema_updates": self.ema.optimization_step if self.ema else 0}
         (folder / "state.json").write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
-        save_tensors(self.learner.state_dict(), folder / "model.safetensors")
+        save_tensors(self._learned(), folder / "model.safetensors")
         save_tensors(optimizer_tensors(self.optimizer), folder / "optimizer.safetensors")
         if self.ema:
             save_tensors(dict(zip(self.names, self.ema.shadow_params, strict=True)), folder / "ema.safetensors")
+
+    def _learned(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps: all tensors of what is trained; beside adapters, only those that change."""
+        state = self.learner.state_dict()
+        return {name: state[name] for name in self.names} if self.config.lora_rank else state
+
+    def _untouched(self) -> dict[str, Tensor]:
+        """What a checkpoint does not keep, since training changes none of it."""
+        return {name: tensor for name, tensor in self.learner.state_dict().items() if name not in self._learned()}
 
     def _checkpoint_to_resume(self) -> Path | None:
         """The newest checkpoint. Raises SettingsError for settings other than the run began with."""
@@ -288,7 +297,7 @@ class Run:
         weights, moments = (self._tensors_of_main(folder / name) for name in ("model.safetensors", "optimizer.safetensors"))
         self.step, self.samples, self.seconds = state["step"], state["samples"], state["seconds"]
         self.agreed_seconds = self.seconds
-        load_into(self.learner, weights, folder / "model.safetensors")
+        load_into(self.learner, {**self._untouched(), **weights}, folder / "model.safetensors")
         load_optimizer_tensors(self.optimizer, moments)
         if self.accelerator.scaler and state["scaler"]:
             self.accelerator.scaler.load_state_dict(state["scaler"])

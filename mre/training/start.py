@@ -9,12 +9,15 @@ from diffusers.models.attention_processor import AttnProcessor
 
 from mre.errors import SettingsError
 from mre.families import build_fresh
+from mre.models.folders import reads_rewards
 from mre.models.quiet import quiet_libraries
-from mre.models.zoo import load_starting_pipeline
+from mre.models.zoo import load_starting_pipeline, local_folder
+from mre.training.adapters import add_adapters, has_adapters, merged_adapters, save_adapters
 from mre.training.config import FRESH, TrainConfig
 from mre.training.examples import ExampleSource, SyntheticExamples
 from mre.training.stored_examples import StoredExamples
 
+LORA = "lora"               # folder of adapters, inside the finished editor's
 SWITCHES = ("use_score", "use_text", "use_attention", "use_addition", "perspectives", "variant", "reward_init")
 
 
@@ -43,16 +46,21 @@ def prepare_models(pipeline, config: TrainConfig, device: torch.device) -> None:
     """Place the models; freeze what is not trained, in the number format of the forward pass where that is a GPU's."""
     formats = {"fp16": torch.float16, "bf16": torch.bfloat16} if device.type != "cpu" else {}
     dtype = formats.get(config.mixed_precision, torch.float32)
-    frozen = [pipeline.vae] if config.train_text_encoder else [pipeline.vae, pipeline.text_encoder]
-    learning = (pipeline.unet, pipeline.text_encoder) if config.train_text_encoder else (pipeline.unet,)
+    learning = pipeline.trainable_parts(config.train_text_encoder).values()
     with quiet_libraries():
-        for model in frozen:
-            model.requires_grad_(False).eval().to(device, dtype)
+        for model in pipeline.components.values():
+            if isinstance(model, torch.nn.Module) and model not in learning:
+                model.requires_grad_(False).eval().to(device, dtype)
         for model in learning:
             model.requires_grad_(True).to(device, torch.float32)
     for model in learning:
         for tensor in (*model.parameters(), *model.buffers()):      # those of a file lie where the file had them; a copy is aligned,
             tensor.data = tensor.data.clone()                       # and its sums come out the same to the last bit
+    if config.lora_rank:
+        if config.channels_last and device.type == "cpu":
+            raise SettingsError("channels_last with lora_rank needs a GPU: on a CPU, torch crashes in it")
+        new_layers = pipeline.unet.reward_layers if config.conditioned and not starts_conditioned(config) else ()
+        add_adapters(pipeline.unet, config, new_layers)
     if config.plain_attention:
         pipeline.unet.set_attn_processor(AttnProcessor())
         pipeline.text_encoder.set_attn_implementation("eager")
@@ -71,14 +79,23 @@ def latent_shape(pipeline, config: TrainConfig) -> tuple[int, int, int]:
     return pipeline.vae.config.latent_channels, side, side
 
 
+def starts_conditioned(config: TrainConfig) -> bool:
+    """Whether the model that a run begins with read rewards before."""
+    return reads_rewards(local_folder(config.init_from) / "unet")
+
+
 def save_editor(pipeline, folder: Path, config: TrainConfig) -> None:
-    """The pipeline as a folder of safetensors, with the settings that made it."""
-    models = [pipeline.unet, pipeline.text_encoder, pipeline.vae]
-    kept = []
-    for model in models if config.half else ():
-        kept.append((model, model.dtype, {name: value.clone() for name, value in model.state_dict().items()}))
-        model.to(torch.float16)
-    pipeline.save_pretrained(folder)
+    """The pipeline as a folder of safetensors, with the settings that made it; adapters are added to the weights, and stand beside them
+    as a LoRA of their own."""
+    with merged_adapters(pipeline):
+        models = [pipeline.unet, pipeline.text_encoder, pipeline.vae]
+        kept = []
+        for model in models if config.half else ():
+            kept.append((model, model.dtype, {name: value.clone() for name, value in model.state_dict().items()}))
+            model.to(torch.float16)
+        pipeline.save_pretrained(folder)
+        for model, dtype, tensors in kept:
+            model.to(dtype).load_state_dict(tensors)
+    if has_adapters(pipeline.unet):
+        save_adapters(pipeline, folder / LORA)
     (folder / "training.yaml").write_text(config.as_yaml(), encoding="utf-8")
-    for model, dtype, tensors in kept:
-        model.to(dtype).load_state_dict(tensors)

@@ -1,0 +1,60 @@
+"""Low-rank adapters (LoRA) on a U-Net's attention, through peft: trained in place of its weights, saved in diffusers' format."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mre.errors import SettingsError
+from mre.training.config import TrainConfig
+
+TARGETS = ("to_q", "to_k", "to_v", "to_out.0")      # of every attention, as in diffusers' training scripts
+
+
+def add_adapters(unet: Any, config: TrainConfig, new_layers: tuple[str, ...]) -> None:
+    """Freeze a U-Net but for fresh adapters of `lora_rank` on its attention, and for layers that are new in this run.
+
+    new_layers: how names of parameters begin that nothing was trained of yet. Raises SettingsError where peft is missing.
+    """
+    try:
+        from peft import LoraConfig
+    except ImportError as error:
+        raise SettingsError("lora_rank needs the package peft; pip install peft") from error
+    unet.requires_grad_(False)
+    unet.add_adapter(LoraConfig(r=config.lora_rank, lora_alpha=config.lora_rank, init_lora_weights="gaussian",
+                                target_modules=list(TARGETS)))
+    for name, parameter in unet.named_parameters():
+        if name.startswith(new_layers):
+            parameter.requires_grad_(True)
+
+
+def has_adapters(unet: Any) -> bool:
+    """Whether there are adapters on it."""
+    return bool(getattr(unet, "peft_config", None))
+
+
+@contextmanager
+def merged_adapters(pipeline: Any) -> Iterator[None]:
+    """Inside, the pipeline's U-Net is a copy with the adapters added to its weights, under their usual names; without adapters itself."""
+    unet = pipeline.unet
+    if has_adapters(unet):
+        merged = copy.deepcopy(unet)
+        merged.fuse_lora()
+        merged.unload_lora()
+        pipeline.unet = merged
+    try:
+        yield
+    finally:
+        pipeline.unet = unet
+
+
+def save_adapters(pipeline: Any, folder: Path) -> None:
+    """The adapters alone, as `pytorch_lora_weights.safetensors`, which `load_lora_weights` of diffusers reads."""
+    from diffusers.utils import convert_state_dict_to_diffusers
+    from peft.utils import get_peft_model_state_dict
+
+    layers = convert_state_dict_to_diffusers(get_peft_model_state_dict(pipeline.unet))
+    pipeline.save_lora_weights(folder, unet_lora_layers=layers)
