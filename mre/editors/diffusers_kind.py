@@ -245,6 +245,8 @@ class DiffusersEditor(LocalEditor):
         try:
             with torch.inference_mode(), nullcontext() if "callback_on_step_end" in takes else steps.counted(pipeline.scheduler):
                 result = pipeline(**arguments, **({"callback_on_step_end": steps.after} if "callback_on_step_end" in takes else {}))
+        except NameError as error:               # an optional package that the class wants, and that was not imported
+            raise ModelError(f"the model {self._shown} needs the package {error.name}, which is not installed") from error
         except ValueError as error:              # what a pipeline says of its arguments
             if isinstance(error, MreError):
                 raise

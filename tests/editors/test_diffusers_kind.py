@@ -1,5 +1,6 @@
 """Pipelines of diffusers as editors: built at a tiny size, saved, and edited with through the door, the command and the API."""
 
+import importlib.util
 import inspect
 import json
 import shutil
@@ -28,8 +29,8 @@ QWEN = "diffusers.pipelines.qwenimage.pipeline_qwenimage_edit"
 
 @pytest.fixture(autouse=True)
 def small_conditions(monkeypatch):
-    """Qwen's editors show themselves the photo at a megapixel, whatever the size of the edit: here at a hundredth, for time."""
-    for module in (QWEN, f"{QWEN}_plus"):
+    """Qwen's and LongCat's editors see the photo at a megapixel, whatever the size of the edit: here at a sixty-fourth, for time."""
+    for module in (QWEN, f"{QWEN}_plus", "diffusers.pipelines.longcat_image.pipeline_longcat_image_edit"):
         own = __import__(module, fromlist=["calculate_dimensions"])
         real = own.calculate_dimensions
         monkeypatch.setattr(own, "calculate_dimensions", lambda area, ratio, real=real: real(min(area, 128 * 128), ratio))
@@ -164,6 +165,13 @@ def test_a_folder_that_is_not_whole_or_not_safe_is_refused_in_one_line(kontext, 
             make_editor(str(folder), device="cpu").edit(photo, EditSettings("make it red", steps=1))
         assert "\n" not in str(caught.value)
         assert str(tmp_path) not in str(caught.value)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ftfy") is not None, reason="ftfy is installed: it edits")
+def test_a_class_that_wants_a_package_which_is_not_installed_says_so(tmp_path, photo):
+    folder = tiny_diffusers.save("ChronoEditPipeline", tmp_path / "mine")
+    with pytest.raises(ModelError, match=r"^the model mine needs the package ftfy, which is not installed$"):
+        make_editor(str(folder), device="cpu").edit(photo, EditSettings("make it red", steps=1))
 
 
 def change_index(folder, **values) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -128,17 +129,42 @@ def qwen_edit(kind: str = "QwenImageEditPipeline") -> Any:
                                     processor=processor, transformer=transformer)
 
 
+def longcat() -> Any:
+    encoder, tokenizer, processor = qwen_vl()
+    transformer = diffusers.LongCatImageTransformer2DModel(
+        patch_size=1, in_channels=64, num_layers=1, num_single_layers=1, attention_head_dim=16, num_attention_heads=2,
+        joint_attention_dim=16, pooled_projection_dim=16, axes_dims_rope=[4, 4, 8])
+    vae = kl(16, 3, use_quant_conv=False, use_post_quant_conv=False, shift_factor=0.0609, scaling_factor=1.5035)
+    return diffusers.LongCatImageEditPipeline(scheduler=FlowMatchEulerDiscreteScheduler(), vae=vae, text_encoder=encoder,
+                                              tokenizer=tokenizer, text_processor=processor, transformer=transformer)
+
+
+def chrono_edit() -> Any:
+    umt5 = transformers.UMT5Config(vocab_size=WORDS, d_model=32, d_kv=8, d_ff=32, num_layers=1, num_heads=2)
+    vision = transformers.CLIPVisionConfig(hidden_size=4, projection_dim=4, num_hidden_layers=2, num_attention_heads=2, image_size=32,
+                                           intermediate_size=16, patch_size=8)
+    transformer = diffusers.ChronoEditTransformer3DModel(
+        patch_size=(1, 2, 2), num_attention_heads=2, attention_head_dim=12, in_channels=36, out_channels=16, text_dim=32, freq_dim=16,
+        ffn_dim=32, num_layers=1, image_dim=4)
+    vae = diffusers.AutoencoderKLWan(base_dim=3, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1,
+                                     temperal_downsample=[False, True, True])
+    pictures = transformers.CLIPImageProcessorPil(crop_size={"height": 32, "width": 32}, size={"shortest_edge": 32})
+    return diffusers.ChronoEditPipeline(
+        tokenizer=byte_tokenizer(), text_encoder=transformers.UMT5EncoderModel(umt5).eval(), transformer=transformer, vae=vae.eval(),
+        image_encoder=transformers.CLIPVisionModelWithProjection(vision).eval(), image_processor=pictures,
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=7.0))
+
+
 BUILDERS: dict[str, Callable[[], Any]] = {
     "StableDiffusionXLInstructPix2PixPipeline": xl_instruct, "FluxKontextPipeline": kontext, "Flux2KleinPipeline": klein,
-    "QwenImageEditPipeline": qwen_edit, "QwenImageEditPlusPipeline": lambda: qwen_edit("QwenImageEditPlusPipeline")}
+    "QwenImageEditPipeline": qwen_edit, "QwenImageEditPlusPipeline": lambda: qwen_edit("QwenImageEditPlusPipeline"),
+    "LongCatImageEditPipeline": longcat}
 
 
 def save(kind: str, folder: Path, native: int = 128) -> Path:
     """A folder with a pipeline of this class, whose index says at which size it works."""
-    import json
-
     torch.manual_seed(0)
-    BUILDERS[kind]().save_pretrained(folder)
+    BUILDERS.get(kind, chrono_edit)().save_pretrained(folder)
     index = json.loads((folder / "model_index.json").read_text())
     (folder / "model_index.json").write_text(json.dumps(index | {"native_size": native}))
     return folder
