@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+from gradio.i18n import I18nData
+
 from mre.editors.editor import EditorInfo
 from mre.models.zoo import KNOWN
 from mre.rewards import EDIT_TYPES, PERSPECTIVES
-from ui.texts import add_texts, say
+from ui.texts import add_texts, say, t
 
-TEXTS = {"name_following": ("Following", "遵循"), "name_preserving": ("Preserving", "保持"), "name_quality": ("Quality", "质量"),
+TEXTS = {
+    "name_following": ("Following", "遵循指令"), "name_preserving": ("Preserving", "保持原貌"), "name_quality": ("Quality", "图像质量"),
     "type_local": ("Local", "局部"), "type_remove": ("Remove", "移除"), "type_add": ("Add", "添加"), "type_texture": ("Texture", "纹理"),
-    "type_background": ("Background", "背景"), "type_global": ("Global", "全局"), "type_style": ("Style", "风格")}
+    "type_background": ("Background", "背景"), "type_global": ("Global", "全局"), "type_style": ("Style", "风格"),
+}
 LIMITS = {     # in English they stand with the models
-    "tiny": "从绘制的场景和加了绘制编辑的照片中学习，只懂英文。能改变任何照片的光线、天气、季节、颜色和风格；"
-            "它自己会画的东西（球、星星、房子等）能添加、移除、改色和换上图案，但边缘较软，位置也不总是对。它不知道你的照片里有什么。",
-    "tiny-baseline": "从绘制的场景和加了绘制编辑的照片中学习，只懂英文。训练方式与 tiny 相同，但看不到奖励：滑块不起作用。",
+    "tiny": "在合成场景和带有绘制编辑的照片上训练，只懂英文。能改变任何照片的光线、天气、季节、颜色和风格；"
+            "能添加、移除简单物体（球、星星、房子等）或改变其颜色和图案，但常常模糊，位置有时不对。它不知道你的照片里有什么。",
+    "tiny-baseline": "在合成场景和带有绘制编辑的照片上训练，只懂英文。训练方式与 tiny 相同，但看不到奖励：滑块不起作用。",
     "tiny-untrained": "该模型未经训练：只用于演示页面，不能真正编辑。",
     "insp2p": "适用于任何照片，512 像素；未加载安全检查器。它不懂奖励：滑块不起作用。",
     "reward-insp2p": "适用于任何照片，512 像素；未加载安全检查器。"}
 add_texts(TEXTS)
 add_texts({f"limits_{name}": (KNOWN[name].limits, chinese) for name, chinese in LIMITS.items() if name in KNOWN})
+
+
+def perspective_label(name: str) -> I18nData:
+    return t(f"name_{name}")
+
+
+def edit_type_label(name: str) -> I18nData:
+    return t(f"type_{name}")
 
 
 def perspective_names(language: str) -> dict[str, str]:

@@ -93,7 +93,7 @@ def test_a_second_run_of_one_visitor_is_refused_while_the_first_goes_on():
     studio = Studio(StudioSettings(), {"fake": fake_editor()})
     visit = EditVisit(studio.shelf)
     visit.busy.acquire()
-    with pytest.raises(Exception, match="still going on"):
+    with pytest.raises(Exception, match="has not finished"):
         next(run_edit(studio, visit, "en", None, "fake", ASKED))
 
 

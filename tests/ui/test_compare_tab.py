@@ -114,7 +114,7 @@ def page(data, chromium, tmp_path_factory):
         page.on("dialog", lambda dialog: (page.dialogs.append(dialog.message), dialog.dismiss()))
         page.goto(address + "/?cmp_run=bench-1&cmp_judges=gpt-4o")
         page.wait_for_selector("#cmp-go", state="visible")
-        page.wait_for_function("document.querySelector('#cmp-run input').value === 'bench-1'")
+        page.wait_for_function("document.querySelector('#cmp-run input')?.value === 'bench-1'")
         page.set_input_files("#cmp-human input[type=file]", str(data / "people.csv"))
         page.wait_for_selector("#cmp-human >> text=people")
         page.click("#cmp-go")

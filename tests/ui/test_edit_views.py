@@ -94,7 +94,7 @@ def test_progress_says_what_goes_on_and_is_full_only_at_the_end(large):
     studio.editor().pipeline()
     news = told(studio, EditVisit(studio.shelf), large)
     words = list(dict.fromkeys(said for said, _ in news))
-    assert words[:-1] == ["Reading the photo…", "Step 0 of 2", "Step 1 of 2", "Step 2 of 2", "Putting the photo's own detail back…",
+    assert words[:-1] == ["Reading the photo…", "Step 0 of 2", "Step 1 of 2", "Step 2 of 2", "Restoring the photo's detail…",
                           "Writing the picture…"]
     assert words[-1].startswith("Done in ")
     shares = [share for _, share in news[:-1]]

@@ -56,7 +56,7 @@ def open_research(site, width: int = 1280, locale: str = "en-US"):
     page.dialogs = []
     page.on("dialog", lambda dialog: (page.dialogs.append(dialog.message), dialog.dismiss()))
     page.goto(site["address"])
-    page.get_by_role("tab", name={"en-US": "Research", "zh-CN": "研究"}[locale], exact=True).click()
+    page.get_by_role("tab", name={"en-US": "Research", "zh-CN": "研究管理"}[locale], exact=True).click()
     page.wait_for_selector("#study-summary dl")
     return page
 
@@ -93,9 +93,9 @@ def test_annotators_and_methods_are_shown_and_one_can_be_left_out(page):
     page.get_by_role("option", name="simulated-002").click()
     page.fill("#study-reason input, #study-reason textarea", EVIL)
     page.click("#study-exclude")
-    page.wait_for_selector("#study-said >> text=simulated-002 is left out")
+    page.wait_for_selector("#study-said >> text=simulated-002 is excluded")
     assert EVIL in page.inner_text("#study-people")
-    assert "4 (1 left out)" in page.inner_text("#study-summary")
+    assert "4 (1 excluded)" in page.inner_text("#study-summary")
     inner_tab(page, 2)
     page.wait_for_selector("#study-methods tbody tr")
     assert "tiny-baseline" in page.inner_text("#study-methods")
@@ -126,7 +126,7 @@ def test_a_new_study_is_refused_with_every_fault_or_made_and_started_and_closed_
     page.get_by_role("option", name="edits", exact=True).click()
     page.keyboard.press("Escape")
     page.click("#new-go")
-    page.wait_for_selector("#study-said >> text=fresh is a draft")
+    page.wait_for_selector("#study-said >> text=fresh was created as a draft")
     page.click("#study-start")
     page.wait_for_selector("#study-said >> text=fresh is running")
     page.click("#study-close")
@@ -149,7 +149,7 @@ def test_an_exported_file_is_brought_back_in_the_background_or_refused_with_its_
     page.wait_for_selector("#study-said [role=alert] >> text=revision must be a whole number")
     assert page.locator("#study-said li").count() == 2
     page.set_input_files("#new-import input[type=file]", str(tmp_path / "s.csv"))
-    page.wait_for_selector("#study-said >> text=back was read from the file")
+    page.wait_for_selector("#study-said >> text=back was imported")
     assert page.input_value("#study-choice input") == "back"
     export_file(site["store"], "back", tmp_path / "again.csv")
     assert (tmp_path / "again.csv").read_text(encoding="utf-8").replace("\nback,", "\nscored-simulated,") == text

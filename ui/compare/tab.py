@@ -43,7 +43,7 @@ TEXTS = {
     "cmp_go": ("Compare", "开始对比"), "cmp_judges": ("Judges", "评判模型"), "cmp_methods": ("Methods", "方法"),
     "cmp_types": ("Edit types", "编辑类型"), "cmp_all": ("all", "全部"), "cmp_again": ("Apply", "应用"),
     "cmp_reading": ("Reading both sides …", "正在读取数据……"),
-    "cmp_values": ("Values are there; drawing intervals ({done} of {total}) …", "数值已就绪；正在计算区间（{done}/{total}）……"),
+    "cmp_values": ("Values are ready; computing intervals ({done} of {total}) …", "数值已就绪；正在计算区间（{done}/{total}）……"),
     "cmp_done": ("{figures} figures; {rule}", "{figures} 个指标；{rule}"),
     "cmp_largest": ("Largest disagreements", "最大分歧"), "cmp_of": ("Perspective and judge", "维度与模型"),
     "cmp_sign": ("Direction", "方向"),

@@ -14,7 +14,7 @@ from mre.data.rewardedit import TripletReward
 from mre.errors import MreError
 from mre.recipes import png_bytes
 from mre.rewards import NOTHING_WRONG, PERSPECTIVES
-from ui.names import perspective_names
+from ui.names import perspective_label, perspective_names
 from ui.notices import note
 from ui.pictures import address
 from ui.texts import add_texts, language_of, say, t
@@ -24,15 +24,16 @@ if TYPE_CHECKING:
 
 TEXTS = {
     "tab_data": ("Data", "数据"),
-    "data_about": ("Reward data: an instruction, the original, an edit that may be wrong, and three scores with a text of what is wrong. "
-                   "`python -m mre rewards` makes such data; files in `data/rewards` appear here.",
+    "data_about": ("Reward data: an instruction, the original, an edit that may have defects, and three scores, each with a text "
+                   "about the defect. `python -m mre rewards` makes such data; files in `data/rewards` appear here.",
                    "奖励数据：指令、原图、可能有缺陷的编辑结果，以及三个分数和缺陷描述。"
                    "用 `python -m mre rewards` 生成；`data/rewards` 中的文件会显示在这里。"),
-    "data_set": ("Data set", "数据集"), "data_perspective": ("Perspective", "方面"), "data_any": ("any", "任意"),
+    "data_set": ("Data set", "数据集"), "data_perspective": ("Perspective", "维度"), "data_any": ("any", "任意"),
     "data_from": ("Score from", "分数从"), "data_to": ("to", "到"),
-    "data_word": ("Word in what is wrong, or in the instruction", "缺陷描述或指令中的词"),
-    "data_none": ("Nothing passes this filter.", "没有符合条件的数据。"),
-    "data_count": ("{shown} of {total} triplets pass; page {page} of {pages}", "{total} 个三元组中有 {shown} 个符合；第 {page}/{pages} 页"),
+    "data_word": ("Word in the defect text or the instruction", "缺陷描述或指令中的词"),
+    "data_none": ("No triplets match this filter.", "没有符合条件的数据。"),
+    "data_count": ("{shown} of {total} triplets match; page {page} of {pages}",
+                   "{total} 个三元组中有 {shown} 个符合；第 {page}/{pages} 页"),
     "data_next": ("Next", "下一页"), "data_back": ("Back", "上一页"),
     "data_original": ("original", "原图"), "data_edited": ("edited", "编辑后"),
     "data_mean": ("mean {mean:.2f}, {below:.0f} % below 5", "平均 {mean:.2f}，{below:.0f} % 低于 5"),
@@ -52,7 +53,7 @@ def build(studio: Studio) -> None:
     gr.Markdown(t("data_about"), elem_classes="muted small")
     with gr.Row(elem_id="data-filter"):
         name = gr.Dropdown(choices=reward_browser.names_of_data(folder), value=DRAWN, label=t("data_set"), elem_id="data-set", scale=2)
-        perspective = gr.Dropdown(choices=[(t("data_any"), "any"), *((t(f"name_{one}"), one) for one in PERSPECTIVES)], value="any",
+        perspective = gr.Dropdown(choices=[(t("data_any"), "any"), *((perspective_label(one), one) for one in PERSPECTIVES)], value="any",
                                   label=t("data_perspective"), elem_id="data-perspective", min_width=130)
         lowest = gr.Number(0, minimum=0, maximum=5, step=1, label=t("data_from"), elem_id="data-from", min_width=80)
         highest = gr.Number(5, minimum=0, maximum=5, step=1, label=t("data_to"), elem_id="data-to", min_width=80)

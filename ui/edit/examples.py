@@ -20,6 +20,7 @@ from mre.errors import MreError
 from mre.imaging import open_image, pixel_digest
 from mre.recipes import png_bytes
 from ui.chips import PICK
+from ui.names import edit_type_names
 from ui.site.door import keep_as_input
 from ui.texts import add_texts, say
 
@@ -96,7 +97,7 @@ def strip_html(language: str) -> str:
     """The examples as buttons with a picture."""
     cards = "".join(
         f'<button type="button" class="shot" data-pick="{number}"><img src="/examples/{number}.jpg" alt="" loading="lazy">'
-        f'<span><b>{say("type_" + example.edit_type, language)}</b>{html.escape(example.instruction)}</span></button>'
+        f'<span><b>{edit_type_names(language)[example.edit_type]}</b>{html.escape(example.instruction)}</span></button>'
         for number, example in enumerate(EXAMPLES))
     return f'<p class="heading-line">{say("examples", language)}</p><div class="strip low">{cards}</div>'
 

@@ -18,6 +18,7 @@ from mre.imaging import open_image
 from mre.rewards import NOTHING_WRONG, PERSPECTIVES, Reward
 from ui.chips import PICK, chips_html
 from ui.events import QUIET
+from ui.names import perspective_label
 from ui.site.door import photo_field, score_slider
 from ui.texts import add_texts, t
 
@@ -31,31 +32,29 @@ TEXTS = {
     "run": ("Run", "运行"), "stop": ("Stop", "停止"),
     "reward_title": ("How good should the edit be?", "希望编辑有多好？"),
     "reward_about": ("The model was trained on edits scored 0–5. Ask for 5 to get its best; ask for less to see what it learned to avoid.",
-                     "模型学习过带有 0–5 分评价的编辑。要求 5 分得到最好结果；要求低分可以看到它学会避免的东西。"),
-    "following": ("Following the instruction", "遵循指令"), "preserving": ("Preserving the rest", "保留其余部分"),
+                     "模型在带有 0–5 分评分的编辑上训练。要求 5 分得到最好结果；要求低分可以看到它学会避免的东西。"),
+    "following": ("Following the instruction", "遵循指令"), "preserving": ("Preserving the rest", "保持原貌"),
     "quality": ("Image quality", "图像质量"),
     "together": ("Move together", "一起移动"), "preset": ("Presets", "预设"),
-    "texts_title": ("What is wrong with the edit (reward texts)", "编辑的问题（奖励文本）"),
+    "texts_title": ("Defects to ask for (reward texts)", "要求的缺陷（奖励文本）"),
     "texts_about": ("Leave empty for “no defect”.", "无缺陷请留空。"),
-    "text_following": ("Following", "遵循"), "text_preserving": ("Preserving", "保留"), "text_quality": ("Quality", "质量"),
     "more": ("More settings", "更多设置"),
     "model": ("Model", "模型"), "steps": ("Steps", "步数"),
     "guidance": ("Instruction guidance", "指令引导"), "image_guidance": ("Photo guidance", "照片引导"),
     "steps_hint": ("0 = model default (paper: 30)", "0：模型默认（论文：30）"),
     "guidance_hint": ("0 = model default (paper: 7.5)", "0：模型默认（论文：7.5）"),
     "image_guidance_hint": ("0 = model default (paper: 1.5)", "0：模型默认（论文：1.5）"),
-    "seed": ("Seed", "随机种子"), "seed_random": ("A new seed each run", "每次换新种子"),
+    "seed": ("Seed", "种子"), "seed_random": ("Random seed", "随机种子"),
     "seed_hint": ("The same seed gives the same picture", "相同的种子得到相同的图片"),
     "scheduler": ("Scheduler", "采样器"),
     "negative": ("Move away from a low reward", "远离低奖励"),
     "negative_hint": ("Off in the paper", "论文中关闭"),
     "negative_off": ("off", "关闭"),
-    "way_back": ("Back to the photo's size", "恢复到照片尺寸"),
-    "way_auto": ("the model's own way", "模型默认方式"), "way_guided": ("keep the photo's detail", "保留照片细节"),
-    "way_replace": ("plain enlargement", "直接放大"),
-    "preview": ("Show the picture while it is made", "显示生成过程"),
-    "no_scores": ("This model was trained without scores, so there is nothing to ask for here.",
-                  "该模型训练时没有使用评分，因此这里没有可调的分数。"),
+    "way_back": ("Restore to the photo's size", "恢复到照片尺寸"),
+    "way_auto": ("model default", "模型默认"), "way_guided": ("keep the photo's detail", "保留照片细节"),
+    "way_replace": ("plain resize", "直接缩放"),
+    "preview": ("Show previews while running", "运行时显示预览"),
+    "no_scores": ("This model was trained without scores: there are none to set.", "该模型训练时没有使用评分，因此没有可设置的分数。"),
 }
 add_texts(TEXTS)
 
@@ -210,7 +209,7 @@ def build_texts(has: Capabilities) -> dict[str, Any]:
     with gr.Accordion(t("texts_title"), open=False, elem_id="reward-texts", visible=has.reward_text) as accordion:
         gr.Markdown(t("texts_about"), elem_classes="muted small")
         for name in PERSPECTIVES:
-            boxes.append(gr.Textbox(label=t(f"text_{name}"), placeholder=NOTHING_WRONG, max_lines=2, elem_id=f"text-{name}"))
+            boxes.append(gr.Textbox(label=perspective_label(name), placeholder=NOTHING_WRONG, max_lines=2, elem_id=f"text-{name}"))
             frequent = [text for texts in tables[name].values() for text in texts if "{" not in text][:CHIPS]
             chips.append(gr.HTML(chips_html(frequent, name), js_on_load=PICK, elem_id=f"chips-{name}"))
     return {"reward_texts": accordion, "texts": tuple(boxes), "chips": tuple(chips)}

@@ -18,6 +18,7 @@ from mre.rewards import PERSPECTIVES
 from ui.edit.examples import small_triplet_of
 from ui.edit.sweep import Made
 from ui.edit.visit import EditVisit, Entry
+from ui.names import perspective_names
 from ui.notices import bar, note
 from ui.texts import add_texts, language_of, say, t
 
@@ -26,21 +27,21 @@ if TYPE_CHECKING:
 
 TEXTS = {
     "tab_judge": ("Judge", "评判"),
-    "judge_about": ("Compare the scores you asked for with those a judge gives. Synthetic examples are scored by the oracle that drew "
-                    "them, for free; other pictures need a judge (start the studio with --judge NAME) and are sent to it.",
-                    "比较你要求的分数和评判者给出的分数。示例中的绘制场景由绘制它的“神谕”免费评分；"
+    "judge_about": ("Compare the scores you asked for with those a judge gives. Synthetic examples are scored by the oracle, which "
+                    "knows the true edit, for free; other pictures need a judge (start the studio with --judge NAME) and are sent to it.",
+                    "比较你要求的分数和评判模型给出的分数。示例中的合成场景已知正确结果，由程序（oracle）免费评分；"
                     "其他图片需要评判模型（用 --judge 名称 启动），并会发送给它。"),
     "judge_run": ("Judge my edit", "评判我的编辑"), "judge_sweep": ("Judge the sweep", "评判整个扫描"),
-    "judge_none": ("No judge is configured, and this is not a synthetic example: nobody can score it. Start the studio with --judge NAME.",
-                   "没有配置评判者，这也不是绘制示例，因此无法评分。请用 --judge 名称 启动。"),
+    "judge_none": ("No judge is configured, and only synthetic examples can be scored without one. Start the studio with --judge NAME.",
+                   "没有配置评判模型，只有合成示例可以评分。请用 --judge 名称 启动。"),
     "judge_nothing": ("Make an edit first.", "请先完成一次编辑。"), "judge_no_sweep": ("Run a sweep first.", "请先运行一次扫描。"),
     "judge_used_up": ("This server's budget for its judge is exhausted. Synthetic examples are still scored, for free.",
-                      "本服务器的评判次数已达主办方的上限；示例中的绘制场景仍可免费评分。"),
+                      "本服务器的评判次数已达主办方的上限；合成示例仍可免费评分。"),
     "judge_part": ("{done} of {total} cells judged.", "已评判 {done}/{total} 个单元。"),
     "judge_working": ("Judging {done} of {total}…", "正在评判 {done}/{total}…"),
     "judge_by": ("Scored by {judge} in {seconds:.1f} s", "由 {judge} 评分，用时 {seconds:.1f} 秒"),
-    "judge_perspective": ("Perspective", "方面"), "judge_asked": ("Asked", "要求"), "judge_given": ("Given", "得到"),
-    "judge_wrong": ("What is wrong", "问题"),
+    "judge_perspective": ("Perspective", "维度"), "judge_asked": ("Asked", "要求"), "judge_given": ("Given", "得到"),
+    "judge_wrong": ("Defect", "缺陷"),
     "judge_plot": ("Asked and given scores over the sweep", "扫描中要求的分数与得到的分数"),
 }
 add_texts(TEXTS)
@@ -119,7 +120,7 @@ def table_html(entry: Entry, verdicts: Any, language: str) -> str:
         if (verdict := known.get(name)) is None:             # a judge may know some of them only
             continue
         given = "–" if verdict.score is None else f"{round(verdict.score, 2):g}"
-        rows += (f"<tr><th scope='row'>{say(name, language)}</th><td>{asked:g}</td><td>{given}</td>"
+        rows += (f"<tr><th scope='row'>{perspective_names(language)[name]}</th><td>{asked:g}</td><td>{given}</td>"
                  f"<td>{html.escape(verdict.text or verdict.error or '')}</td></tr>")
     columns = ("judge_perspective", "judge_asked", "judge_given", "judge_wrong")
     head = "".join(f"<th scope='col'>{say(key, language)}</th>" for key in columns)
@@ -144,7 +145,7 @@ def plot_html(means: dict[str, list[tuple[float, float]]], language: str) -> str
         dots = "".join('<circle r="4" cx="{}" cy="{}"/>'.format(*at(*point).split(",")) for point in points)
         lines += (f'<g class="line{number}"><polyline points="{" ".join(at(*point) for point in points)}"/>{dots}'
                   f'<circle r="4" cx="{left + side + 22}" cy="{top + 12 + 24 * number}"/>'
-                  f'<text x="{left + side + 34}" y="{top + 16 + 24 * number}">{html.escape(say(name, language))}</text></g>')
+                  f'<text x="{left + side + 34}" y="{top + 16 + 24 * number}">{html.escape(perspective_names(language)[name])}</text></g>')
     title = html.escape(say("judge_plot", language))
     return (f'<figure class="scores-plot"><figcaption>{title}</figcaption>'
             f'<svg viewBox="0 0 {left + side + 210} {top + side + 40}" role="img" aria-label="{title}">{grid}'

@@ -23,6 +23,7 @@ from ui.edit.run import READING, Follow, Progress, shelve
 from ui.edit.views import keep_photo
 from ui.edit.visit import EditVisit, Entry, visit_of
 from ui.events import AFTER_UPLOAD, QUEUED, QUIET
+from ui.names import edit_type_label
 from ui.notices import bar, note
 from ui.texts import add_texts, language_of, say, t
 
@@ -31,20 +32,20 @@ if TYPE_CHECKING:
 
 TEXTS = {
     "tab_pair": ("Two models", "两个模型"),
-    "pair_about": ("The same photo, settings and start noise for two models.", "两个模型使用相同的照片、设置和初始噪声。"),
+    "pair_about": ("The same photo, settings and starting noise for two models.", "两个模型使用相同的照片、设置和初始噪声。"),
     "pair_first": ("First model", "模型一"), "pair_second": ("Second model", "模型二"), "pair_run": ("Run both", "同时运行"),
     "pair_same": ("Choose two different models.", "请选择两个不同的模型。"),
-    "pair_one": ("Only one model is open here; start the studio with --model A --model B to compare two.",
+    "pair_one": ("Only one model is available here; start the studio with --model A --model B to compare two.",
                  "此处只有一个模型；用 --model A --model B 启动即可比较两个。"),
     "pair_type": ("Edit type", "编辑类型"),
-    "pair_keep": ("Keep this pair for a study", "保留这一对用于人工评测"),
+    "pair_keep": ("Keep this pair for a study", "保留这一对用于研究"),
     "pair_keep_about": ("A pair that you keep stays: the photo and both edits are stored on this server for people to score.",
                         "保留的图对不会删除：照片和两张编辑结果会存到服务器上，供人评分。"),
     "pair_kept": ("Kept. Make a study of all pairs kept for these two models with: python -m mre study create NAME --edits {folder}",
-                  "已保留。用以下命令把这两个模型的所有图对做成评测：python -m mre study create NAME --edits {folder}"),
+                  "已保留。用以下命令用这两个模型的所有图对创建研究：python -m mre study create NAME --edits {folder}"),
     "pair_first_run": ("Run both models first.", "请先运行两个模型。"),
-    "pair_noise": ("Same start noise (seed {seed}).", "相同的初始噪声（种子 {seed}）。"),
-    "pair_other_noise": ("Same seed ({seed}), but the models work at different sizes, so their start noise has different shapes.",
+    "pair_noise": ("Same starting noise (seed {seed}).", "相同的初始噪声（种子 {seed}）。"),
+    "pair_other_noise": ("Same seed ({seed}), but the models work at different sizes, so their starting noise has different shapes.",
                          "种子相同（{seed}），但两个模型的工作尺寸不同，初始噪声的形状也不同。"),
 }
 add_texts(TEXTS)
@@ -66,7 +67,7 @@ class PairPanel:
         self.look = gr.HTML(elem_id="pair-look")
         gr.Markdown(t("pair_keep_about"), elem_classes="muted small")
         with gr.Row():
-            self.edit_type = gr.Dropdown([(t(f"type_{name}"), name) for name in EDIT_TYPES], value="local", label=t("pair_type"),
+            self.edit_type = gr.Dropdown([(edit_type_label(name), name) for name in EDIT_TYPES], value="local", label=t("pair_type"),
                                          elem_id="pair-type", filterable=False)
             self.keep = gr.Button(t("pair_keep"), elem_id="pair-keep")
         self.kept = gr.HTML(elem_id="pair-kept")

@@ -25,14 +25,14 @@ TEXTS = {
     "recipe_about": ("Every PNG made here carries its recipe. Drop one to fill the form with the settings it was made with.",
                      "这里生成的 PNG 都带有配方。拖入一张即可把它的设置填入表单。"),
     "recipe_drop": ("PNG with a recipe", "带配方的 PNG"),
-    "recipe_filled": ("The form is filled. Run it on the same photo to make the same picture again.",
+    "recipe_filled": ("The form is filled. Run it on the same photo to reproduce the picture.",
                       "表单已填好。用同一张照片运行即可重新生成。"),
-    "recipe_same": ("Everything is equal here: the run gives the same bytes.", "条件完全一致：运行会得到逐字节相同的图片。"),
-    "recipe_differs": ("What differs from when it was made:", "与当时不同的地方："),
-    "recipe_other_model": ("It was made with the model “{model}”, which is not open here; the chosen model stays.",
+    "recipe_same": ("All settings match: a run gives the same bytes.", "设置完全一致：运行会得到逐字节相同的图片。"),
+    "recipe_differs": ("Differences from the original run:", "与原运行的差异："),
+    "recipe_other_model": ("It was made with the model “{model}”, which is not available here; the selected model is kept.",
                            "它由模型 “{model}” 生成，此处没有该模型；保留当前选择的模型。"),
-    "recipe_no_photo": ("Choose the photo it was made from to know whether the result will be equal.",
-                        "选择当时的照片后，才能判断结果是否一致。"),
+    "recipe_no_photo": ("Choose the original photo to check whether the result will be identical.",
+                        "选择原照片后才能判断结果是否一致。"),
 }
 add_texts(TEXTS)
 

@@ -38,13 +38,12 @@ TEXTS = {
     "run_waiting": ("{place} ahead of you in the queue", "前面还有 {place} 个"),
     "run_reading": ("Reading the photo…", "正在读取照片…"),
     "run_editing": ("Editing…", "正在编辑…"), "run_step": ("Step {step} of {total}", "第 {step} 步，共 {total} 步"),
-    "run_restoring": ("Putting the photo's own detail back…", "正在恢复照片细节…"),
+    "run_restoring": ("Restoring the photo's detail…", "正在恢复照片细节…"),
     "run_writing": ("Writing the picture…", "正在写入图片…"),
     "run_left": ("about {seconds} s left", "约剩 {seconds} 秒"),
     "run_done": ("Done in {seconds} s with {model}", "用时 {seconds} 秒（{model}）"), "run_seed": (", seed {seed}", "，种子 {seed}"),
     "run_stopped": ("Stopped.", "已停止。"), "run_stopping": ("Stopping…", "正在停止…"),
-    "run_busy": ("Your last run is still going on; stop it or wait for it.", "你的上一次运行还没结束，请先停止或等待。"),
-    "run_waits_for_model": ("The model is still loading; the run begins by itself.", "模型仍在加载，加载完会自动开始。"),
+    "run_busy": ("Your last run has not finished; stop it or wait for it.", "你的上一次运行还没结束，请先停止或等待。"),
 }
 add_texts(TEXTS)
 T = TypeVar("T")

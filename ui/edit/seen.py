@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from ui.studio import Studio
 
 TEXTS = {
-    "seen_whole": ("{photo} pixels. The model works on all of it at {seen}; the result comes back at {photo}.",
+    "seen_whole": ("{photo} pixels. The model sees all of it at {seen}; the result is {photo} again.",
                    "{photo} 像素。模型在 {seen} 下处理整张图，结果恢复为 {photo}。"),
-    "seen_cropped": ("{photo} pixels. The model works on the middle at {seen} and does not see {left} % of the picture at its edges; "
-                     "the result comes back at {photo}.",
+    "seen_cropped": ("{photo} pixels. The model sees the middle at {seen}, without {left} % of the picture at its edges; "
+                     "the result is {photo} again.",
                      "{photo} 像素。模型在 {seen} 下处理中间部分，看不到边缘 {left} % 的画面；结果恢复为 {photo}。"),
     "seen_alt": ("The photo as the model sees it", "模型看到的照片"),
 }

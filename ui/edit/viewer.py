@@ -15,7 +15,7 @@ TEXTS = {
     "viewer_difference": ("Difference", "差异"), "viewer_before": ("Before", "之前"), "viewer_after": ("After", "之后"),
     "viewer_reset": ("Reset zoom", "重置缩放"),
     "viewer_hint": ("Wheel or pinch to zoom, drag to move; both pictures move together.", "滚轮或双指缩放，拖动平移；两张图同步移动。"),
-    "viewer_working": ("Looking for differences…", "正在比较…"),
+    "viewer_working": ("Computing differences…", "正在计算差异…"),
     "viewer_position": ("Position of the divider", "分隔线位置"),
     "viewer_changed": ("{percent} of pixels changed (by more than {levels} of 255 levels)",
                        "{percent} 的像素有变化（超过 {levels}/255 级）"),

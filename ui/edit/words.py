@@ -24,12 +24,13 @@ SHOWN_WORDS, SHOWN_WORD, SHOWN_REST = 8, 24, 60     # how much of what was typed
 TEXTS = {
     "tokens": ("{count} of {most} tokens", "{count}/{most} 个词元"),
     "tokens_cut": ("{count} of {most} tokens: the model does not read “{rest}”", "{count}/{most} 个词元：模型读不到 “{rest}”"),
-    "unknown_words": ("The embedded model was never shown: {words}. It knows edits of whole pictures and these things: {nouns}.",
-                      "内置模型没有学过：{words}。它会整图编辑，并认识这些物体：{nouns}。"),
-    "no_words": ("There are no words here that the model could read.", "这里没有模型能读的文字。"),
-    "things_on_photo": ("In a photo this model finds no {things}: it changes the light, weather, season, colours and style of the whole.",
+    "unknown_words": ("This model doesn't know: {words}. It knows whole-picture effects and these objects: {nouns}.",
+                      "该模型不认识：{words}。它会整图效果，并认识这些物体：{nouns}。"),
+    "no_words": ("The instruction contains no words.", "指令中没有文字。"),
+    "things_on_photo": ("In photos this model cannot find {things}: it changes only light, weather, season, colours and style of the "
+                        "whole picture.",
                         "这个模型在照片里找不到 {things}：它只改变整张照片的光线、天气、季节、颜色和风格。"),
-    "other_language": ("The embedded model understands English only; for example: {example}", "内置模型只懂英文，例如：{example}"),
+    "other_language": ("This model understands English only; for example: {example}", "该模型只懂英文，例如：{example}"),
     "suggestions": ("Suggestions", "建议"),
     "instruction_long": ("At most {most} characters; these are {count}.", "最多 {most} 个字符，现在是 {count} 个。"),
 }

@@ -29,7 +29,7 @@ MARK = {"_type": "gradio.FileData"}
 TEXTS = {
     "not_uploaded": ("This is not a file that was uploaded in this session; please upload it first.",
                      "这不是本次会话中上传的文件，请先上传。"),
-    "not_your_session": ("This session is somebody else's; please reload the page.", "这是他人的会话，请刷新页面。"),
+    "not_your_session": ("This session belongs to another browser; please reload the page.", "此会话属于另一个浏览器，请刷新页面。"),
     "for_researchers": ("This is for researchers; please sign in with a researcher's account.",
                         "此功能仅供研究者使用，请用研究者账号登录。"),
 }

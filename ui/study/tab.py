@@ -7,10 +7,10 @@ import gradio as gr
 from ui.texts import add_texts, t
 
 add_texts({
-    "tab_study": ("Study", "人工评测"),
-    "study_about": ("Score edited images as an annotator does. Studies are made and watched in the Research tab.",
-                    "像标注者一样为编辑图打分。研究在“研究”标签页中创建和查看。"),
-    "study_open": ("Open in a window of its own", "在单独的窗口中打开"),
+    "tab_study": ("Study", "参加研究"),
+    "study_about": ("Score edited images as an annotator does. Studies are created and monitored in the Research tab.",
+                    "像标注者一样为编辑图打分。研究在“研究管理”标签页中创建和查看。"),
+    "study_open": ("Open in a separate window", "在单独的窗口中打开"),
 })
 title = t("tab_study")
 FRAME = ('<iframe src="/study/" title="Human-evaluation studies" allow="clipboard-write" '
