@@ -308,8 +308,8 @@ def test_a_preset_counts_for_a_run_that_is_started_at_once_whatever_the_network_
     """An answer from the server would come after Run had sent the old scores. Calls are held, not refused: Gradio opens the page anew
     when one is refused."""
     held = []
-    page.route("**/gradio_api/run/**", held.append)
-    page.route("**/gradio_api/queue/join**", held.append)
+    page.route("**/gradio_api/run/**", lambda route: held.append(route))
+    page.route("**/gradio_api/queue/join**", lambda route: held.append(route))
     page.click("#preset-0")
     for name in ("following", "preserving", "quality"):
         expect(page.locator(f"#score-{name} input[type=number]")).to_have_value("0", timeout=20_000)      # drawn after the presets
