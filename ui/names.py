@@ -5,7 +5,7 @@ from __future__ import annotations
 from gradio.i18n import I18nData
 
 from mre.editors.editor import EditorInfo
-from mre.models.zoo import KNOWN
+from mre.models.known import KNOWN
 from mre.rewards import EDIT_TYPES, PERSPECTIVES
 from ui.texts import add_texts, say, t
 

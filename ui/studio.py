@@ -18,7 +18,7 @@ from mre.editors.device_queue import DeviceQueue
 from mre.editors.editor import Editor
 from mre.editors.kinds import make_editor
 from mre.errors import ModelError, MreError, SettingsError
-from mre.models.zoo import default_names
+from mre.models.known import default_names
 from ui.notices import without_paths
 from ui.pictures import PictureShelf
 from ui.site.uploads import Caller, Uploads, visit_of
@@ -134,7 +134,7 @@ class Studio:
         """The judge that edits can be shown to, or None when none is configured."""
         if not self.settings.judge:
             return None
-        from mre.judge import make_judge
+        from mre.judge.kinds import make_judge
         return make_judge(self.settings.judge, cache=self.settings.data / "judge-answers.sqlite",
                           max_requests=self.settings.judge_requests, limits_last=True)
 

@@ -199,7 +199,7 @@ def counts_found(folder: ResultsFolder, method: str, items: Sequence[Item]) -> d
     """Item -> whether exactly the things are there that should be, for the scenes that add or remove; None: no edit to look at."""
     from mre.data.scenes import oracle
     from mre.errors import ImageError
-    from mre.judge.oracle import as_array
+    from mre.judge.pictures import as_array
 
     found: dict[str, bool | None] = {}
     for item in items:

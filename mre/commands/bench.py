@@ -27,8 +27,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from mre.errors import DataError, JudgeError, SettingsError
-from mre.judge import kind_of
 from mre.judge.flags import add_judge_arguments, agree_on_cost, judge_from
+from mre.judge.kinds import kind_of
 from mre.rewards import PERSPECTIVES, Reward
 
 SCENE_TABLES = ("scores", "data", "sliders", "texts", "negative", "counts")

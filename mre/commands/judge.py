@@ -15,8 +15,8 @@ import json
 from pathlib import Path
 
 from mre.errors import JudgeError
-from mre.judge import TASKS, Ask, Verdicts, score_one
 from mre.judge.flags import add_judge_arguments, agree_on_cost, judge_from
+from mre.judge.verdicts import TASKS, Ask, Verdicts, score_one
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

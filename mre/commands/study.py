@@ -413,6 +413,7 @@ def _rotate_secret(store, args) -> None:
 def _demo(store, args) -> None:
     from tqdm import tqdm
 
+    from mre.editors.kinds import make_editor
     from mre.errors import StudyError
     from mre.study import demo
 
@@ -426,7 +427,8 @@ def _demo(store, args) -> None:
         def on_edit(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
-        print(f"{args.out}: {demo.make_edits(args.out, tuple(args.models.split(',')), on_edit=on_edit)} edits")
+        made = demo.make_edits(args.out, tuple(args.models.split(",")), editor_of=make_editor, on_edit=on_edit)
+        print(f"{args.out}: {made} edits")
 
 
 def _simulate(store, args) -> None:

@@ -11,7 +11,7 @@ from mre.editors.editor import Editor
 from mre.editors.local_editor import EditorOptions
 from mre.editors.pipeline_editor import PipelineEditor
 from mre.errors import ModelError
-from mre.models import zoo
+from mre.models import known
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class EditorKind:
 
 
 KINDS = [
-    EditorKind(", ".join(name for name in zoo.KNOWN if not zoo.is_built(name)), lambda name: name in zoo.KNOWN,
+    EditorKind(", ".join(name for name in known.KNOWN if not known.is_built(name)), lambda name: name in known.KNOWN,
                PipelineEditor, by_recipe=True),
     EditorKind("a folder or hub id of an editing pipeline of diffusers", is_diffusers, DiffusersEditor),
     EditorKind("a folder or a hub id", lambda name: True, PipelineEditor),

@@ -15,7 +15,7 @@ from mre.editors.editor import EditorInfo, Vocabulary
 from mre.errors import DataError, ModelError
 from mre.families import Family, Known, family_of, named
 from mre.files import read_json
-from mre.models import zoo
+from mre.models import known
 
 # A latent diffusion model with guidance, such as InstructPix2Pix.
 FULL_SIZE = Capabilities(reward=True, reward_text=True, negative_reward=True, seed=True, steps=range(1, MAX_STEPS + 1), guidance_scale=True,
@@ -25,7 +25,7 @@ FULL_SIZE = Capabilities(reward=True, reward_text=True, negative_reward=True, se
 
 def _family(name: str) -> Family | None:
     """The family of a model by name, or by what a folder says of its U-Net."""
-    if name in zoo.KNOWN:
+    if name in known.KNOWN:
         return family_of(name, None)
     try:
         return family_of(name, read_json(Path(name).expanduser() / "unet" / "config.json")["_class_name"])
@@ -36,9 +36,9 @@ def _family(name: str) -> Family | None:
 def capabilities_of(name: str) -> Capabilities:
     """What a model can use, as far as its folder's settings tell without loading torch; of public weights that are not here yet, what is
     published of them."""
-    if zoo.is_built(name):
+    if known.is_built(name):
         return replace(FULL_SIZE, open_vocabulary=_family(name) is None)        # as it was before any training
-    folder = zoo.ASSETS / zoo.KNOWN[name].folder if name in zoo.KNOWN and zoo.KNOWN[name].folder else Path(name).expanduser()
+    folder = known.ASSETS / known.KNOWN[name].folder if name in known.KNOWN and known.KNOWN[name].folder else Path(name).expanduser()
     try:
         config = read_json(folder / "unet" / "config.json")
     except DataError:
@@ -69,9 +69,9 @@ def describe(name: str) -> EditorInfo:
 
     Raises ModelError for a name that leads nowhere; public weights that are not here yet are described by what is published of them.
     """
-    if zoo.is_built(name):
-        return _info(name, zoo.KNOWN[name].defaults, capabilities_of(name), zoo.KNOWN[name].digest)
-    folder = zoo.local_folder(name)
+    if known.is_built(name):
+        return _info(name, known.KNOWN[name].defaults, capabilities_of(name), known.KNOWN[name].digest)
+    folder = known.local_folder(name)
     if folder is None:
         return _info(name, {}, capabilities_of(name), None)
     from mre.models.folders import reads_rewards
@@ -79,15 +79,15 @@ def describe(name: str) -> EditorInfo:
 
     try:
         capabilities = _capabilities(read_json(folder / "unet" / "config.json"), reads_rewards(folder / "unet"))
-        return _info(name, read_json(folder / INDEX), capabilities, zoo.weight_digest(folder))
+        return _info(name, read_json(folder / INDEX), capabilities, known.weight_digest(folder))
     except ModelError as error:
-        raise zoo.shortened(error, folder, name) from None
+        raise known.shortened(error, folder, name) from None
 
 
 def _info(name: str, index: Mapping[str, Any], capabilities: Capabilities, digest: str | None) -> EditorInfo:
-    about = zoo.KNOWN.get(name, Known(Path(name).name, ""))
+    about = known.KNOWN.get(name, Known(Path(name).name, ""))
     return EditorInfo(
-        name=name if name in zoo.KNOWN else Path(name).name, title=about.title, limits=about.limits,
+        name=name if name in known.KNOWN else Path(name).name, title=about.title, limits=about.limits,
         native_size=index.get("native_size", 512), size_rule=index.get("size_rule", "released"), steps=index.get("default_steps", 30),
         guidance_scale=index.get("default_guidance_scale", 7.5), image_guidance_scale=index.get("default_image_guidance_scale", 1.5),
         guidable=True, capabilities=capabilities, digest=digest)

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mre.errors import JudgeError
-from mre.judge import Ask, OpenedJudge, PaidJudge, make_judge
-from mre.judge.kinds import forms
+from mre.judge.kinds import forms, make_judge
 from mre.judge.settings import JudgeSettings
+from mre.judge.verdicts import Ask, OpenedJudge, PaidJudge
 
 CACHE = Path("data") / "judge-answers.sqlite"
 

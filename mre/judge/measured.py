@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from PIL import Image
 
-from mre.judge.oracle import as_array
+from mre.judge.pictures import as_array
 from mre.judge.verdicts import Ask, Tally, Verdict, Verdicts, one_by_one
 from mre.metrics.preserving import Preserving, measure_preserving, measure_version
 from mre.rewards import NOTHING_WRONG, SCORE_MAX

@@ -11,10 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
-import numpy as np
-
 from mre.errors import ImageError, JudgeError
-from mre.imaging import open_image
+from mre.judge.pictures import as_array
 from mre.judge.verdicts import Ask, PictureSource, Tally, Verdict, Verdicts, checked_task
 from mre.rewards import NOTHING_WRONG, PERSPECTIVES, SCORE_MAX
 
@@ -113,15 +111,6 @@ def score_scene(job: tuple[Any, list[PictureSource]]) -> list[_Answer | str]:
             continue
         answers.append((list(reward.scores), list(reward.texts), time.perf_counter() - started))
     return answers
-
-
-def as_array(picture: PictureSource | np.ndarray) -> np.ndarray:
-    """Pixels as (H, W, 3) uint8."""
-    if isinstance(picture, np.ndarray):
-        return picture
-    if callable(picture):
-        return as_array(picture())
-    return np.asarray(picture.convert("RGB") if hasattr(picture, "convert") else open_image(picture))
 
 
 def oracle_version() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from mre.errors import DataError, ImageError
@@ -65,3 +66,12 @@ def _png(image: Image.Image, size: tuple[int, int]) -> bytes:
     if image.size != size:
         image = image.resize(size, Image.Resampling.LANCZOS)
     return png_bytes(image, compress_level=1)           # half the time of the default, and photos come out no larger
+
+
+def as_array(picture: PictureSource | np.ndarray) -> np.ndarray:
+    """Pixels as (H, W, 3) uint8."""
+    if isinstance(picture, np.ndarray):
+        return picture
+    if callable(picture):
+        return as_array(picture())
+    return np.asarray(picture.convert("RGB") if hasattr(picture, "convert") else open_image(picture))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -17,6 +18,9 @@ from mre.rewards import EDIT_TYPES
 from mre.study import records, studies
 from mre.study.design import StudyDesign
 from mre.study.store import Store
+
+if TYPE_CHECKING:
+    from mre.editors.editor import Editor
 
 NAME = "demo"
 FOLDER = Path(__file__).resolve().parent.parent / "assets" / "demo_study"
@@ -41,20 +45,19 @@ def ensure_demo(store: Store, folder: Path = FOLDER) -> records.Study | None:
 
 
 def make_edits(out: Path, methods: tuple[str, ...] = METHODS, per_type: int = PER_TYPE, seed: int = 2411,
-               editor_of: Callable[[str], object] | None = None, on_edit: Callable[[int, int], None] | None = None) -> int:
+               *, editor_of: Callable[[str], Editor], on_edit: Callable[[int, int], None] | None = None) -> int:
     """Draw held-out scenes, `per_type` for each edit type, edit each with every method, and write the folder. Returns the edits made.
 
-    `editor_of` gives the editor of a method's name; by default the model of that name.
+    `editor_of` gives the editor of a method's name.
     """
     from mre.data.scenes import draw_triplet
-    from mre.editors.kinds import make_editor
     from mre.editors.settings import EditSettings
 
     chosen = {edit_type: [draw_triplet(seed, index, split="heldout", size=SIZE, edit_type=edit_type) for index in range(per_type)]
               for edit_type in EDIT_TYPES}
     rows, done, total = [], 0, len(methods) * len(EDIT_TYPES) * per_type
     for method in methods:
-        editor = (editor_of or make_editor)(method)
+        editor = editor_of(method)
         for edit_type, triplets in chosen.items():
             for number, triplet in enumerate(triplets, 1):
                 item = f"{edit_type}-{number}"

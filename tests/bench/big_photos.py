@@ -28,7 +28,7 @@ from mre.editors.editor import Editor
 from mre.editors.kinds import make_editor
 from mre.editors.settings import EditSettings
 from mre.imaging import fit_size, map_back, open_image, open_reduced, pixel_digest
-from mre.models.zoo import ASSETS
+from mre.models.known import ASSETS
 from tests.conftest import ROOT
 from tests.ui.serving import browser
 from ui.edit.views import difference_map, measure, view_of

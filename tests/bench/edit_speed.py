@@ -12,7 +12,7 @@ import time
 from mre.editors.kinds import make_editor
 from mre.editors.settings import EditSettings
 from mre.imaging import open_image
-from mre.models.zoo import ASSETS
+from mre.models.known import ASSETS
 from mre.recipes import png_bytes
 from mre.sweep import Axis, Sweep
 

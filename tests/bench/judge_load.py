@@ -28,7 +28,8 @@ from pathlib import Path
 import psutil
 from PIL import Image
 
-from mre.judge import Ask, make_judge
+from mre.judge.kinds import make_judge
+from mre.judge.verdicts import Ask
 from tests.judge.fake_openai import KEY
 
 TROUBLES = {"429": 0.01, "500": 0.01, "cut": 0.005, "garbage": 0.005, "unreadable": 0.005, "refusal": 0.002}

@@ -10,7 +10,7 @@ from mre.editors.settings import EditSettings
 from mre.embedded.names import EMBEDDED
 from mre.errors import SettingsError
 from mre.imaging import open_image
-from mre.models import zoo
+from mre.models import known
 from mre.rewards import Reward
 
 ASKED = {"seed": {"seed": 7}, "steps": {"steps": 20}, "guidance_scale": {"guidance_scale": 7.5},
@@ -75,7 +75,7 @@ def moved(editor, base=None, **asked) -> float:
     """How far a control moves the picture, by how far the edit itself moves it (both as root mean squares); the median of three photos."""
     shares = []
     for photo, words in (("cat.jpg", "turn it into a pencil sketch"), ("coffee.jpg", "make it darker"), ("rocket.jpg", "make it sunset")):
-        picture = open_image(zoo.ASSETS / "photos" / photo)
+        picture = open_image(known.ASSETS / "photos" / photo)
         plain, other = (editor.edit(picture, EditSettings(words, **{**(base or {}), **settings})) for settings in ({}, asked))
         away = [np.asarray(a, float) - np.asarray(b, float) for a, b in ((other.made, plain.made), (plain.made, plain.seen))]
         shares.append(float(np.sqrt((away[0] ** 2).mean() / (away[1] ** 2).mean())))

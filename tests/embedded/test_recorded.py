@@ -9,7 +9,7 @@ from PIL import Image
 
 from mre.editors.kinds import make_editor
 from mre.editors.settings import EditSettings
-from mre.models.zoo import ASSETS
+from mre.models.known import ASSETS
 from mre.rewards import Reward
 from mre.training.config import PRESETS, TrainConfig
 from tests.training.conftest import log_of, train  # noqa: F401

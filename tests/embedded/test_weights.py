@@ -14,13 +14,13 @@ from mre.data.scenes.looks import LOOKS
 from mre.data.scenes.oracle import Oracle
 from mre.editors.kinds import make_editor
 from mre.editors.settings import EditSettings
-from mre.models import zoo
+from mre.models import known, zoo
 from mre.rewards import EDIT_TYPES, PERSPECTIVES, Reward
 from tests.bench.looks import as_pixels, instruction_for, left_out, middle_of
 
 
 def test_both_models_together_are_small_and_in_half_precision():
-    files = [file for name in ("tiny", "tiny-baseline") for file in (zoo.ASSETS / name).rglob("*.safetensors")]
+    files = [file for name in ("tiny", "tiny-baseline") for file in (known.ASSETS / name).rglob("*.safetensors")]
     assert len(files) >= 4
     assert sum(file.stat().st_size for file in files) <= 60e6
     for file in files:
@@ -30,7 +30,7 @@ def test_both_models_together_are_small_and_in_half_precision():
 
 def test_no_path_of_the_machine_that_trained_them_is_left_in_their_folders():
     for name in ("tiny", "tiny-baseline"):
-        for file in (zoo.ASSETS / name).rglob("*.json"):
+        for file in (known.ASSETS / name).rglob("*.json"):
             if file.name != "tokenizer.json":
                 assert not re.search(r'"/\w|/tmp/', json.dumps(json.loads(file.read_text(encoding="utf-8")))), file
 
@@ -60,7 +60,7 @@ def test_tiny_asked_for_the_best_does_better_on_every_perspective_than_asked_for
 def test_tiny_gives_a_photo_the_looks_that_the_page_offers(look):
     """At most a quarter of the way to the true look is left, in squared distance, for each one and all sample photographs together."""
     editor, distances = make_editor("tiny"), []
-    for path in sorted((zoo.ASSETS / "photos").glob("*.jpg")):
+    for path in sorted((known.ASSETS / "photos").glob("*.jpg")):
         photo = middle_of(path, editor.info.native_size)
         before, asked = as_pixels(photo), LOOKS[look](as_pixels(photo))
         edit = as_pixels(editor.edit(photo, EditSettings(instruction_for(look))).made)
@@ -70,7 +70,7 @@ def test_tiny_gives_a_photo_the_looks_that_the_page_offers(look):
 
 
 def test_a_photo_made_black_and_white_keeps_next_to_no_colour():
-    photo = Image.open(zoo.ASSETS / "photos" / "coffee.jpg").convert("RGB")
+    photo = Image.open(known.ASSETS / "photos" / "coffee.jpg").convert("RGB")
     edit = make_editor("tiny").edit(photo, EditSettings("make it black and white")).image
     before, after = (np.ptp(np.asarray(picture, np.float32), axis=2).mean() for picture in (photo, edit))
     assert after < 0.12 * before

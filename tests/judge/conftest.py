@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from PIL import Image
 
-from mre.judge import Ask, Verdicts, make_judge, score_one
+from mre.judge.kinds import make_judge
+from mre.judge.verdicts import Ask, Verdicts, score_one
 from tests.judge.fake_openai import KEY
 
 

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from mre.__main__ import main
-from mre.judge import Ask, make_judge, score_one
+from mre.judge.kinds import make_judge
+from mre.judge.verdicts import Ask, score_one
 from tests.metrics.drawn import cuts, photograph, with_patch
 
 BOX = (100, 60, 180, 130)

@@ -13,10 +13,11 @@ import pytest
 from PIL import Image
 
 from mre.errors import JudgeError, SettingsError
-from mre.judge import Ask, Tally, make_judge
 from mre.judge.budget import picture_tokens
 from mre.judge.cache import AnswerCache
+from mre.judge.kinds import make_judge
 from mre.judge.pictures import judged_size
+from mre.judge.verdicts import Ask, Tally
 from tests.judge.conftest import all_heard, asks, judge_on, picture, verdicts_on
 from tests.judge.fake_openai import KEY, FakeOpenAI
 

@@ -15,7 +15,7 @@ from mre import Reward
 from mre.editors import pipeline_info
 from mre.embedded.build import build_pipeline
 from mre.errors import ModelError
-from mre.models import zoo
+from mre.models import known, zoo
 from tests.conftest import ROOT
 from tests.tiny_models import pipeline, plain_unet
 
@@ -39,17 +39,17 @@ def test_a_folder_is_described_without_loading_it(folder):
 
 def test_the_digest_follows_the_weights(folder, tmp_path):
     copy = shutil.copytree(folder, tmp_path / "copy")
-    assert zoo.weight_digest(copy) == zoo.weight_digest(folder)
+    assert known.weight_digest(copy) == known.weight_digest(folder)
     file = copy / "unet" / "diffusion_pytorch_model.safetensors"
     tensors = load_file(file)
     tensors["conv_out.bias"] += 1e-3
     save_file(tensors, file, metadata={"format": "pt"})
-    assert zoo.weight_digest(copy) != zoo.weight_digest(folder)
+    assert known.weight_digest(copy) != known.weight_digest(folder)
 
 
-@pytest.mark.parametrize("name", zoo.KNOWN)
+@pytest.mark.parametrize("name", known.KNOWN)
 def test_every_known_name_is_described_or_says_that_it_is_not_here(name):
-    if zoo.KNOWN[name].folder and not (zoo.ASSETS / zoo.KNOWN[name].folder).is_dir():
+    if known.KNOWN[name].folder and not (known.ASSETS / known.KNOWN[name].folder).is_dir():
         with pytest.raises(ModelError, match=f"the embedded model {name} is not in this copy"):
             pipeline_info.describe(name)
         return
@@ -101,7 +101,7 @@ def test_public_weights_that_are_not_here_are_described_but_not_loaded_offline(m
 
 
 def test_an_embedded_model_that_was_deleted_or_damaged_is_said_by_name(monkeypatch, folder, tmp_path):
-    monkeypatch.setattr(zoo, "ASSETS", tmp_path)
+    monkeypatch.setattr(known, "ASSETS", tmp_path)
     with pytest.raises(ModelError, match="the embedded model tiny is not in this copy"):
         zoo.load_pipeline("tiny")
     with pytest.raises(ModelError, match="the embedded model tiny is not in this copy"):

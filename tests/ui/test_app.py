@@ -16,7 +16,7 @@ from mre.editors.device_queue import DeviceQueue
 from mre.editors.local_editor import EditorOptions
 from mre.editors.pipeline_editor import PipelineEditor
 from mre.errors import ModelError, SettingsError
-from mre.models import zoo
+from mre.models import known
 from tests.conftest import ROOT
 from tests.fake_editing import INFO, fake_editor
 from ui import theme
@@ -77,13 +77,13 @@ def test_a_hosts_environment_sets_address_and_port(monkeypatch):
 
 
 def test_without_shipped_weights_the_studio_opens_with_the_untrained_model(monkeypatch, tmp_path):
-    monkeypatch.setattr(zoo, "ASSETS", tmp_path)
+    monkeypatch.setattr(known, "ASSETS", tmp_path)
     assert Studio(StudioSettings()).models == ("tiny-untrained",)
     for name in ("tiny", "tiny-baseline"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "model_index.json").write_text("{}")
     assert Studio(StudioSettings()).models == ("tiny", "tiny-baseline")
-    monkeypatch.setattr(zoo, "KNOWN", {"insp2p": zoo.KNOWN["insp2p"]})
+    monkeypatch.setattr(known, "KNOWN", {"insp2p": known.KNOWN["insp2p"]})
     with pytest.raises(SettingsError, match="no model ships with this copy of the program; name one with --model"):
         _ = Studio(StudioSettings()).models
     assert Studio(StudioSettings(models=("some/folder",))).models == ("some/folder",)

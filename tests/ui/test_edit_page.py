@@ -12,7 +12,7 @@ from mre.editors.device_queue import DeviceQueue
 from mre.editors.kinds import make_editor
 from mre.editors.settings import EditSettings
 from mre.imaging import open_image
-from mre.models.zoo import KNOWN
+from mre.models.known import KNOWN
 from mre.recipes import Recipe, png_bytes, read_recipe
 from mre.rewards import EDIT_TYPES, Reward
 from tests.fake_editing import fake_editor

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from mre.editors.device_queue import DeviceQueue
-from mre.models.zoo import ASSETS
+from mre.models.known import ASSETS
 from tests.fake_editing import fake_editor
 from tests.ui.serving import browser, served
 from ui.app import build_app

@@ -1,7 +1,7 @@
 """What the pages call things."""
 
 from mre.editors import pipeline_info
-from mre.models.zoo import KNOWN
+from mre.models.known import KNOWN
 from ui.names import limits_of
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from mre.errors import JudgeError, JudgeUsedUpError
 from mre.imaging import open_image
-from mre.judge import Ask, score_one
+from mre.judge.verdicts import Ask, score_one
 from mre.rewards import PERSPECTIVES
 from ui.edit.examples import small_triplet_of
 from ui.edit.sweep import Made
@@ -63,7 +63,7 @@ class JudgePanel:
 
 @lru_cache(maxsize=1)
 def _oracle() -> Any:
-    from mre.judge import make_judge
+    from mre.judge.kinds import make_judge
     return make_judge("oracle")
 
 
