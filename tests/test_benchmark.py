@@ -11,12 +11,13 @@ import pytest
 from PIL import Image
 
 from mre.__main__ import main
+from mre.benchmark.answers import Answer, Scores
 from mre.benchmark.edits import Method, ResultsFolder, item_seed, write_edits
 from mre.benchmark.items import SceneSet, open_benchmark
-from mre.benchmark.report import Scores, table_1, table_of_stability
+from mre.benchmark.report import table_1, table_of_stability
 from mre.benchmark.runs import editors, plan_runs
 from mre.benchmark.scene_tables import defect_kinds, kind_of
-from mre.benchmark.scores import Answer, read_scores, write_scores
+from mre.benchmark.scores import read_scores, write_scores
 from mre.benchmark.tables import Cell, Table, interval, mean_cell
 from mre.data.magicbrush import read_magicbrush
 from mre.data.realedit import parse_line, read_real_edit
@@ -311,7 +312,8 @@ def test_every_text_that_asks_for_a_defect_is_read_back_as_that_defect():
 
 def test_the_oracle_reads_its_own_defects_back_from_spoiled_scenes():
     """Over spoiled scenes: the kind that the oracle's text names is the kind that the scene was spoiled with."""
-    from mre.data.scenes import draw_triplet, oracle
+    from mre.data.scenes import oracle
+    from mre.data.scenes.triplets import draw_triplet
     right = asked = 0
     for index in range(20):
         triplet = draw_triplet(5, index, "train", 64)

@@ -9,11 +9,10 @@ from PIL import Image
 from scipy import stats
 
 from mre.__main__ import main
+from mre.benchmark.answers import Answer, Scores
 from mre.benchmark.edits import Method, ResultsFolder, write_edits
 from mre.benchmark.items import Benchmark, Item, SceneSet
 from mre.benchmark.preserving_tables import FILE, measure_edits, rank_correlation, table_of_figures, tables_of_preserving
-from mre.benchmark.report import Scores
-from mre.benchmark.scores import Answer
 from tests.metrics.drawn import cuts, with_patch
 
 BOX = (100, 60, 180, 130)

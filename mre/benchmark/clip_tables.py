@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from mre.benchmark.edits import ResultsFolder
 from mre.benchmark.items import Item
-from mre.benchmark.report import INTERVALS
-from mre.benchmark.tables import Cell, Table, mean_cell
+from mre.benchmark.tables import INTERVALS, Cell, Table, mean_cell
 from mre.errors import ImageError
 from mre.imaging import open_image
 from mre.metrics import ClipFeatures, frechet_distance, similarities

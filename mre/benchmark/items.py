@@ -77,7 +77,7 @@ class SceneSet:
 
 @functools.lru_cache(maxsize=32)
 def _draw(seed: int, split: str, size: int, photos: Path | None, index: int):
-    from mre.data.scenes import draw_triplet
+    from mre.data.scenes.triplets import draw_triplet
 
     return draw_triplet(seed, index, split, size, _photos(photos), edit_type=EDIT_TYPES[index % len(EDIT_TYPES)])
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
+from mre.benchmark.answers import Scores
 from mre.benchmark.edits import ResultsFolder
 from mre.benchmark.items import Item
-from mre.benchmark.report import INTERVALS, Scores
-from mre.benchmark.tables import LEVEL, RESAMPLES, Cell, Table, mean_cell
+from mre.benchmark.tables import INTERVALS, LEVEL, RESAMPLES, Cell, Table, mean_cell
 from mre.errors import DataError, ImageError
 from mre.files import csv_text, read_table, write_whole
 from mre.imaging import open_image

@@ -7,10 +7,10 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+from mre.benchmark.answers import Scores
 from mre.benchmark.edits import Method, ResultsFolder, method_name
 from mre.benchmark.items import Item
-from mre.benchmark.report import INTERVALS, Scores
-from mre.benchmark.tables import Cell, Table, mean_cell
+from mre.benchmark.tables import INTERVALS, Cell, Table, mean_cell
 from mre.rewards import NOTHING_WRONG, PERSPECTIVES, Reward
 
 TABLES = ("scores", "data", "sliders", "texts", "negative", "counts")

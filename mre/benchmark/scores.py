@@ -3,34 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from mre.benchmark.answers import Answer
 from mre.benchmark.edits import ResultsFolder
 from mre.benchmark.items import Item
 from mre.errors import DataError
 from mre.files import JUDGE_SCORES, csv_text, read_table, write_whole
 from mre.judge.verdicts import Ask, Judge, Tally, Verdicts
 from mre.rewards import PERSPECTIVES
-
-
-@dataclass(frozen=True)
-class Answer:
-    """One judge's answer on one perspective of one edit. `score` None: there is no answer, and `error` says why."""
-
-    item: str
-    method: str
-    judge: str
-    judge_version: str
-    repeat: int
-    perspective: str
-    score: float | None
-    accepted: bool | None
-    text: str | None
-    raw: str
-    seconds: float
-    cost_usd: float | None
-    error: str | None = None
 
 
 def questions(folder: ResultsFolder, methods: Sequence[tuple[str, Sequence[Item]]], repeats: int = 1) -> list[Ask]:

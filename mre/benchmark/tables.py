@@ -14,6 +14,7 @@ from mre.files import csv_text, latex_table, markdown_escaped, markdown_table, w
 RESAMPLES = 2000
 LEVEL = 0.95
 MISSING = "-"
+INTERVALS = "Intervals: 95 %, bootstrap over pictures."
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,7 @@ def make_edits(args: argparse.Namespace, plan, editor, processes):
 
 def judge_and_tabulate(args: argparse.Namespace, plan, folder, judge) -> int:
     """Judge all edits, write one row per answer, and the tables."""
-    from mre.benchmark.report import Scores
+    from mre.benchmark.answers import Scores
     from mre.benchmark.runs import tables_of
 
     tables, failed, stopped, scores = [], 0, None, None

@@ -36,10 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from mre.data.scenes import draw_triplet
     from mre.data.scenes.photos import read_photos
     from mre.data.scenes.sheet import contact_sheet
     from mre.data.scenes.tree import ROWS, TreeSettings, digest_of, write_tree
+    from mre.data.scenes.triplets import draw_triplet
 
     for name, low, high in (("count", 1, 10_000_000), ("size", 32, 1024), ("seed", 0, 2 ** 63 - 1), ("photo_share", 0, 1)):
         if not low <= getattr(args, name) <= high:

@@ -70,7 +70,7 @@ def _parquet(path: Path, _changed: int) -> ParquetSource:
 @functools.lru_cache(maxsize=64)
 def drawn(split: str, seed: int, index: int, size: int, edit_type: str | None = None):
     """One drawn triplet; the last few are remembered, as a triplet's pictures are asked for one by one."""
-    from mre.data.scenes import draw_triplet
+    from mre.data.scenes.triplets import draw_triplet
 
     return draw_triplet(seed, index, split, size, edit_type=edit_type)
 

@@ -9,7 +9,7 @@ import torch
 from diffusers import DDIMScheduler
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from mre.data.scenes import vocabulary
+from mre.data.scenes.vocabulary import vocabulary
 from mre.embedded.gated import GatedRewardUNet
 from mre.embedded.names import UNTRAINED
 from mre.embedded.patch_autoencoder import PatchAutoencoder

@@ -47,16 +47,16 @@ class SceneVocabulary:
 
     @cached_property
     def nouns(self) -> Sequence[str]:
-        from mre.data.scenes import nouns
+        from mre.data.scenes.vocabulary import nouns
         return nouns()
 
     @cached_property
     def suggestions(self) -> Sequence[Sequence[str]]:
-        from mre.data.scenes import look_instructions
+        from mre.data.scenes.vocabulary import look_instructions
         return tuple(look_instructions(look) for look in self.looks)
 
     def unknown_words(self, instruction: str) -> list[str]:
-        from mre.data.scenes import unknown_words
+        from mre.data.scenes.vocabulary import unknown_words
         return unknown_words(instruction)
 
 

@@ -11,8 +11,6 @@ from pathlib import Path
 
 from mre.errors import ModelError
 from mre.families import Known, known_models
-from mre.models.hub import find_folder
-from mre.models.weight_files import AVAILABLE
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 ANY_PHOTO = "Made for photographs of any kind, at 512 pixels; its safety checker is not loaded."
@@ -38,6 +36,9 @@ def is_built(name: str) -> bool:
 
 def local_folder(name: str) -> Path | None:
     """The folder of a model that is on this machine; none for public weights that are not."""
+    from mre.models.hub import find_folder
+    from mre.models.weight_files import AVAILABLE
+
     known = KNOWN.get(name)
     if known is not None and known.folder:
         return shipped_folder(name)

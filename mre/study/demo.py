@@ -50,7 +50,7 @@ def make_edits(out: Path, methods: tuple[str, ...] = METHODS, per_type: int = PE
 
     `editor_of` gives the editor of a method's name.
     """
-    from mre.data.scenes import draw_triplet
+    from mre.data.scenes.triplets import draw_triplet
     from mre.editors.settings import EditSettings
 
     chosen = {edit_type: [draw_triplet(seed, index, split="heldout", size=SIZE, edit_type=edit_type) for index in range(per_type)]

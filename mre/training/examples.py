@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from mre.data.scenes import SceneTriplet, draw_triplet
 from mre.data.scenes.photos import read_photos
+from mre.data.scenes.triplets import SceneTriplet, draw_triplet
 from mre.errors import MreError
 from mre.rewards import EDIT_TYPES, WHOLE_PICTURE, Reward
 from mre.training.config import TrainConfig

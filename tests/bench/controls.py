@@ -14,8 +14,8 @@ import statistics
 import numpy as np
 from PIL import Image
 
-from mre.data.scenes import draw_triplet
 from mre.data.scenes.oracle import score
+from mre.data.scenes.triplets import draw_triplet
 from mre.editors.kinds import make_editor
 from mre.editors.settings import EditSettings
 from mre.errors import MreError

@@ -119,9 +119,8 @@ def measure_pairs(drawn: Iterator[Pair], verbose: bool) -> None:
 
 def correlate_with_oracle(per_type: int, seed: int, size: int) -> None:
     """Prints, per edit type, the rank correlation of each figure with the oracle's score of preserving: negative where they agree."""
-    from mre.data.scenes import draw_triplet
     from mre.data.scenes.oracle import Oracle
-    from mre.data.scenes.triplets import outside_of
+    from mre.data.scenes.triplets import draw_triplet, outside_of
     from mre.judge.measured import score_of
 
     figures = {"shift": lambda found: found.shift, "zoom": lambda found: found.zoom and abs(math.log(found.zoom)),

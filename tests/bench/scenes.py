@@ -15,8 +15,9 @@ import numpy as np  # noqa: E402
 from scipy.stats import spearmanr  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
-from mre.data.scenes import draw_triplet, oracle  # noqa: E402
+from mre.data.scenes import oracle  # noqa: E402
 from mre.data.scenes.photos import read_photos  # noqa: E402
+from mre.data.scenes.triplets import draw_triplet  # noqa: E402
 from mre.rewards import EDIT_TYPES, PERSPECTIVES  # noqa: E402
 from tests.conftest import ROOT  # noqa: E402
 

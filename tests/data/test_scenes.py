@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mre.data.scenes import draw_triplet, example_instructions, nouns, unknown_words, vocabulary
 from mre.data.scenes import wordings as words
 from mre.data.scenes.defects import (
     FOLLOWING_TEXTS,
@@ -24,7 +23,8 @@ from mre.data.scenes.edits import draw_edit
 from mre.data.scenes.looks import LOOKS, OPPOSITES, grey
 from mre.data.scenes.photos import read_photos
 from mre.data.scenes.render import render
-from mre.data.scenes.triplets import outside_of
+from mre.data.scenes.triplets import draw_triplet, outside_of
+from mre.data.scenes.vocabulary import example_instructions, nouns, unknown_words, vocabulary
 from mre.data.scenes.world import COLOUR_NAMES, HELDOUT_MOODS, KINDS, Scene, edited_backdrop, standard_thing
 from mre.errors import DataError
 from mre.rewards import EDIT_TYPES, NOTHING_WRONG

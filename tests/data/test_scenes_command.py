@@ -9,8 +9,8 @@ from PIL import Image
 from mre.__main__ import main
 from mre.data.pix2pix import open_pix2pix
 from mre.data.rewardedit import read_rewards
-from mre.data.scenes import draw_triplet
 from mre.data.scenes.photos import read_photos
+from mre.data.scenes.triplets import draw_triplet
 from tests.conftest import ROOT
 
 PHOTOS = ROOT / "mre" / "assets" / "photos"

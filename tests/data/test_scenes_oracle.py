@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from mre.data.scenes import draw_triplet, oracle
+from mre.data.scenes import oracle
 from mre.data.scenes.defects import CLEAN
 from mre.data.scenes.looks import blurred
 from mre.data.scenes.photos import read_photos
 from mre.data.scenes.render import render
-from mre.data.scenes.triplets import spoil, to_bytes
+from mre.data.scenes.triplets import draw_triplet, spoil, to_bytes
 from mre.errors import DataError
 from mre.rewards import EDIT_TYPES, PERSPECTIVES
 from tests.conftest import ROOT

@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
-from mre.data.scenes import draw_triplet
 from mre.data.scenes.looks import LOOKS
 from mre.data.scenes.oracle import Oracle
+from mre.data.scenes.triplets import draw_triplet
 from mre.editors.kinds import make_editor
 from mre.editors.settings import EditSettings
 from mre.models import known, zoo

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from mre.data.scenes import draw_triplet
+from mre.data.scenes.triplets import draw_triplet
 from mre.metrics.preserving import measure_preserving
 from tests.metrics.drawn import cuts, photograph, with_patch
 

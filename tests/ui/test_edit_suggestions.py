@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from mre.data.scenes import look_instructions
 from mre.data.scenes.looks import LOOKS
 from mre.data.scenes.oracle import score
+from mre.data.scenes.vocabulary import look_instructions
 from mre.editors.kinds import make_editor
 from mre.editors.pipeline_info import vocabulary_of
 from mre.editors.settings import EditSettings

@@ -15,7 +15,7 @@ from fastapi import FastAPI, Response
 from PIL import Image
 
 import mre
-from mre.data.scenes import SceneTriplet, draw_triplet
+from mre.data.scenes.triplets import SceneTriplet, draw_triplet
 from mre.errors import MreError
 from mre.imaging import open_image, pixel_digest
 from mre.recipes import png_bytes

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from mre.data.scenes import nouns, unknown_words
+from mre.data.scenes.vocabulary import nouns, unknown_words
 from mre.editors.editor import Editor
 from mre.editors.settings import MAX_INSTRUCTION_CHARS
 from mre.errors import MreError
