@@ -106,3 +106,34 @@ def test_bench_prints_it_for_every_benchmark_unless_it_is_not_wanted(tmp_path, c
     assert ("Preserving, measured" in printed) == there
     assert ("rank correlation of each figure" in printed) == there
     assert (tmp_path / "out" / "tables" / "preserving.tex").exists() == (tmp_path / "out" / FILE).exists() == there
+
+
+def test_a_benchmark_of_put_back_edits_keeps_the_rest_and_is_another_method_than_without(tmp_path, monkeypatch, capsys):
+    from mre.editors.editor import EditorInfo
+    from mre.editors.kinds import KINDS, EditorKind
+    from mre.editors.local_editor import LocalEditor
+
+    class Mover(LocalEditor):
+        def describe(self) -> EditorInfo:
+            return EditorInfo("mover", "Mover")
+
+        def make(self, seen, settings, on_step, should_stop):
+            return shifted(1, 4.0, 6)
+
+    monkeypatch.setattr("mre.editors.kinds.KINDS", [EditorKind("mover", lambda name: name == "mover", Mover), *KINDS])
+    (tmp_path / "set").mkdir()
+    cuts(1)[0].save(tmp_path / "set" / "photo.png")
+    (tmp_path / "set" / "items.csv").write_text("item,image,instruction,edit_type\nphoto,photo.png,add a patch,add\n")
+
+    def bench(out: str, *flags: str) -> int:
+        return main(["bench", str(tmp_path / "set"), "--model", "mover", "--judge", "measured", "--out", str(tmp_path / out), "--cache",
+                     str(tmp_path / "answers.sqlite"), *flags])
+
+    assert [bench("plain"), bench("kept", "--put-back")] == [0, 0]
+    rows = [next(csv.DictReader((tmp_path / out / FILE).open(newline=""))) for out in ("plain", "kept")]
+    assert [float(row["dx"]) for row in rows] == pytest.approx([4, 0], abs=0.05)
+    assert float(rows[0]["outside_size"]) > 5
+    assert float(rows[1]["outside_size"]) < 0.5
+    capsys.readouterr()
+    assert bench("plain", "--put-back") == 1
+    assert "put_back is None there, True here; name another --out" in capsys.readouterr().err
