@@ -210,6 +210,7 @@ class DiffusersEditor(LocalEditor):
             device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
             folder = Path(self.name).expanduser()
             place = str(folder) if folder.is_dir() else self.name
+            check_memory(folder if folder.is_dir() else _index_from_hub(self.name).parent, device, self._shown)
             try:
                 pipeline = getattr(diffusers, index["_class_name"]).from_pretrained(
                     place, use_safetensors=True, low_cpu_mem_usage=True, torch_dtype=torch.float32 if device == "cpu" else torch.bfloat16,
@@ -307,6 +308,29 @@ def check_index(index: Mapping[str, Any], name: str) -> None:
             continue
         if len(place) != 2 or place[0] not in (None, *LIBRARIES):
             raise ModelError(f"{name}/{INDEX}: {part} is of {str(place[0])[:40]}, and only {' and '.join(LIBRARIES)} are used")
+
+
+WEIGHTS = re.compile(r"(model|diffusion_pytorch_model)(-\d+-of-\d+)?\.safetensors")
+
+
+def check_memory(folder: Path, device: str, name: str) -> None:
+    """Raises ModelError, before anything is read, for weights that are larger than the memory that is free on the device."""
+    size = sum(file.stat().st_size for file in folder.glob("*/*.safetensors") if WEIGHTS.fullmatch(file.name))
+    free = free_memory(device)
+    if free is not None and size > free:
+        raise ModelError(f"the model {name} has {size / 1e9:.3g} GB of weights, and {free / 1e9:.3g} GB of memory are free on {device}")
+
+
+def free_memory(device: str) -> int | None:
+    """In bytes; none where it cannot be told."""
+    import torch
+
+    if device.startswith("cuda"):
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        return int(re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())[1]) * 1024
+    except (OSError, TypeError):
+        return None
 
 
 def processors_without_video(index: Mapping[str, Any], place: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import importlib.util
 import inspect
 import json
 import shutil
+from pathlib import Path
 
 import diffusers
 import httpx
@@ -13,7 +14,7 @@ import torch
 from PIL import Image
 
 from mre.__main__ import main
-from mre.editors.diffusers_kind import AREA, FORMS, DiffusersEditor, capabilities_of, form_of
+from mre.editors.diffusers_kind import AREA, FORMS, DiffusersEditor, capabilities_of, form_of, free_memory
 from mre.editors.kinds import make_editor
 from mre.editors.settings import EditSettings
 from mre.errors import EditStopped, ModelError
@@ -165,6 +166,17 @@ def test_a_folder_that_is_not_whole_or_not_safe_is_refused_in_one_line(kontext, 
             make_editor(str(folder), device="cpu").edit(photo, EditSettings("make it red", steps=1))
         assert "\n" not in str(caught.value)
         assert str(tmp_path) not in str(caught.value)
+
+
+def test_weights_larger_than_the_memory_are_refused_before_they_are_read(kontext, photo, monkeypatch):
+    monkeypatch.setattr("mre.editors.diffusers_kind.free_memory", lambda device: 100_000)
+    size = sum(file.stat().st_size for file in Path(kontext).glob("*/*.safetensors"))
+    with pytest.raises(ModelError, match=rf"has {size / 1e9:.3g} GB of weights, and 0.0001 GB of memory are free on cpu"):
+        make_editor(kontext, device="cpu").edit(photo, EditSettings("make it red", steps=1))
+
+
+def test_free_memory_is_told_in_bytes():
+    assert 1e7 < free_memory("cpu") < 1e15
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ftfy") is not None, reason="ftfy is installed: it edits")
