@@ -43,3 +43,9 @@ def test_a_picture_of_before_is_made_again_from_its_recipe(tmp_path):
     assert (again.instruction, again.reward, again.seed) == (before.instruction, before.reward, before.seed)
     pixels = [np.asarray(Image.open(path), dtype=int) for path in (KEPT / "made.png", tmp_path / "again.png")]
     assert np.abs(pixels[0] - pixels[1]).max() <= 1
+
+
+def test_a_benchmark_of_before_gives_the_same_table_byte_by_byte(tmp_path):
+    assert main(["bench", "scenes", "--model", "tiny", "--judge", "oracle", "--out", str(tmp_path), "--per-type", "1", "--scores", "5,5,5",
+                 "0,0,0", "--tables", "scores"]) == 0
+    assert (tmp_path / "tables" / "table_6.csv").read_bytes() == (KEPT / "bench_table_6.csv").read_bytes()
