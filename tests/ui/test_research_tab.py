@@ -222,7 +222,7 @@ def test_lists_of_people_are_downloads_for_researchers(paid):
         assert people.headers["cache-control"] == "no-store"
         assert "id0" in people.text
         address = re.search('href="(/research/payments/prolific/[^"]+)"',
-                            ResearchHandlers(app.state.studio).pay_links("s", 2.5, 0.1, True, Asked())).group(1)
+                            ResearchHandlers(app.state.studio).pay_links("s", Asked(), amount=2.5, per_screen=0.1, reject=True)).group(1)
         assert http.get(html.unescape(address)).text == "id0,3.60\n"                # 2.50 and 0.10 for each of 11 screens
         assert http.get("/research/payments/mturk/s.csv").json()["error"].startswith("nobody in study s has an id of mturk")
         assert http.get("/research/payments/csv/s.csv?amount=x").status_code == 404

@@ -14,6 +14,7 @@ from mre.data.rewardedit import TripletReward
 from mre.errors import MreError
 from mre.recipes import png_bytes
 from mre.rewards import NOTHING_WRONG, PERSPECTIVES
+from ui.events import QUIET
 from ui.names import perspective_label, perspective_names
 from ui.notices import note
 from ui.pictures import address
@@ -66,16 +67,15 @@ def build(studio: Studio) -> None:
         count = gr.HTML(elem_id="data-count")
     cards = gr.HTML(elem_id="data-cards")
 
-    quiet = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
     wanted = [name, perspective, lowest, highest, word]
     shown = [cards, count, page, back, forth]
     opened = gr.State(False)
-    tab.select(on_select(studio), [opened, *wanted], [opened, name, numbers, word, *shown], **quiet)
-    name.change(on_open(studio), [name, perspective], [numbers, word], **quiet)
-    perspective.change(on_words(studio), [name, perspective, word], word, **quiet)
-    gr.on([field.change for field in wanted], on_filter(studio, 0), [*wanted, page], shown, trigger_mode="always_last", **quiet)
-    back.click(on_filter(studio, -1), [*wanted, page], shown, **quiet)
-    forth.click(on_filter(studio, 1), [*wanted, page], shown, **quiet)
+    tab.select(on_select(studio), [opened, *wanted], [opened, name, numbers, word, *shown], **QUIET)
+    name.change(on_open(studio), [name, perspective], [numbers, word], **QUIET)
+    perspective.change(on_words(studio), [name, perspective, word], word, **QUIET)
+    gr.on([field.change for field in wanted], on_filter(studio, 0), [*wanted, page], shown, trigger_mode="always_last", **QUIET)
+    back.click(on_filter(studio, -1), [*wanted, page], shown, **QUIET)
+    forth.click(on_filter(studio, 1), [*wanted, page], shown, **QUIET)
 
 
 def on_select(studio: Studio) -> Callable:

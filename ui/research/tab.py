@@ -23,6 +23,7 @@ from mre.study.intake import StudyFaults, unpacked
 from mre.study.participants import forget_ids, participants
 from mre.study.simulate import Crowd, simulate
 from mre.study.table import study_table
+from ui.events import AFTER_UPLOAD, QUIET
 from ui.notices import note
 from ui.research import people as people_view
 from ui.research import view
@@ -73,7 +74,7 @@ def build(studio) -> None:
                         go_on = gr.Button(t("res_continue"), size="sm", elem_id="study-continue", min_width=120)
             with gr.Tab(t("res_tab_pay")):
                 took_part = gr.HTML(elem_id="study-took-part")
-                pay = _payment_form()
+                pay, pay_links = _payment_form()
                 forget = gr.Button(t("res_forget"), size="sm", elem_id="study-forget", min_width=120)
             with gr.Tab(t("res_tab_methods")):
                 methods = gr.HTML(elem_id="study-methods")
@@ -93,40 +94,41 @@ def build(studio) -> None:
                 _invitation_form(studio, handlers, chosen)
     shown = [summary, people, who, skipped, took_part, methods, downloads, *buttons.values()]
     lists = [chosen, *shown]
-    private = {"api_visibility": "private"}
-    quiet = private | {"show_progress": "hidden"}
+    page = gr.context.Context.root_block
+    private = {"queue": False, "api_visibility": "private"}
+    slow = {"api_visibility": "private"}             # through the queue, which says how long it takes
     refresh.click(handlers.lists, chosen, lists, **private)
-    gr.on([refresh.click, gr.context.Context.root_block.load], handlers.folders, None, new["folder"], **quiet)
-    chosen.change(handlers.show, chosen, shown, **quiet)
-    chosen.input(lambda: ("", "", ""), None, [agreement, table, said], **quiet)       # they spoke of another study
-    gr.Timer(REFRESH_SECONDS).tick(handlers.show, chosen, shown, **quiet)
-    gr.context.Context.root_block.load(handlers.lists, chosen, lists, **private)
+    gr.on([refresh.click, page.load], handlers.folders, None, new["folder"], **QUIET)
+    chosen.change(handlers.show, chosen, shown, **QUIET)
+    chosen.input(lambda: ("", "", ""), None, [agreement, table, said], **QUIET)       # they spoke of another study
+    gr.Timer(REFRESH_SECONDS).tick(handlers.show, chosen, shown, **QUIET)
+    page.load(handlers.lists, chosen, lists, **private)
     for name in ("start", "pause"):
         buttons[name].click(handlers.mover(name), chosen, [said, *shown], **private)
-    buttons["close"].click(lambda: gr.update(visible=True), None, sure, **quiet)
+    buttons["close"].click(lambda: gr.update(visible=True), None, sure, **QUIET)
     for button in (close, cancel):
-        button.click(lambda: gr.update(visible=False), None, sure, **quiet)
+        button.click(lambda: gr.update(visible=False), None, sure, **QUIET)
     close.click(handlers.mover("close"), chosen, [said, *shown], **private)
     exclude.click(handlers.exclude, [chosen, who, reason], [said, *shown], **private)
     recollect.click(handlers.recollect, [chosen, who], [said, *shown], **private)
     include.click(handlers.include, [chosen, who], [said, *shown], **private)
     go_on.click(handlers.let_continue, [chosen, who], [said, *shown], **private)
     forget.click(handlers.forget, chosen, [said, *shown], **private)
-    gr.on([chosen.change, *(box.change for box in pay[:-1])], handlers.pay_links, [chosen, *pay[:-1]], pay[-1], **quiet)
-    compute.click(handlers.agreement, chosen, agreement, **private)
-    make_table.click(handlers.table, chosen, table, **private)
+    gr.on([chosen.change, *(box.change for box in pay.values())], handlers.pay_links, chosen, pay_links, inputs_kwargs=pay, **QUIET)
+    compute.click(handlers.agreement, chosen, agreement, **slow)
+    make_table.click(handlers.table, chosen, table, **slow)
     running = [job, said, look]
-    create.click(handlers.create, list(new.values()), running, **private)
+    create.click(handlers.create, None, running, inputs_kwargs=new, **private)
     imported.upload(handlers.bring_back, [new["name"], imported], [*running, imported], **private)
-    look.tick(handlers.look, [job, chosen], [*running, *lists], **quiet)
-    gr.context.Context.root_block.load(handlers.running, None, running, **quiet)
-    simulate_go.click(handlers.simulate, [chosen, simulated], [said, *lists], concurrency_limit=1, **private)
-    gr.on([*(box.change for box in power_inputs), gr.context.Context.root_block.load], handlers.power, power_inputs, power_table,
-          trigger_mode="always_last", **quiet)
+    look.tick(handlers.look, [job, chosen], [*running, *lists], **QUIET)
+    page.load(handlers.running, None, running, **QUIET)
+    simulate_go.click(handlers.simulate, [chosen, simulated], [said, *lists], concurrency_limit=1, **slow)
+    gr.on([*(box.change for box in power_inputs), page.load], handlers.power, power_inputs, power_table,
+          trigger_mode="always_last", **QUIET)
 
 
 def _new_study_form() -> tuple[dict[str, Any], gr.Button, gr.File]:
-    """Fields by the name that `ResearchHandlers.create` knows them under, in its order; the button; and the file to bring back."""
+    """Fields by the names that `ResearchHandlers.create` knows them under; the button; and the file to import."""
     default = StudyDesign()
     gr.Markdown(t("res_new_about"), elem_classes="muted small")
     new: dict[str, Any] = {}
@@ -157,19 +159,19 @@ def _new_study_form() -> tuple[dict[str, Any], gr.Button, gr.File]:
         new["instructions"] = gr.Textbox(label=t("res_instructions"), lines=2)
     with gr.Accordion(t("res_rules"), open=False):
         _rules_form(new, default)
-    create = gr.Button(t("res_create"), variant="primary", elem_id="new-go")
+    create = gr.Button(t("res_create"), variant="primary", elem_id="new-go", elem_classes=AFTER_UPLOAD)
     imported = gr.File(label=t("res_import"), file_types=[".csv", ".jsonl"], type="filepath", height=120, elem_id="new-import")
     return new, create, imported
 
 
-def _payment_form() -> list[gr.components.Component]:
-    """Amount, pay per screen, whether to reject who is excluded; and where the links to the files show."""
+def _payment_form() -> tuple[dict[str, Any], gr.HTML]:
+    """Amount, pay per screen, whether to reject who is excluded, by the names of `pay_links`; and where the links to the files show."""
     gr.Markdown(t("res_pay_about"), elem_classes="muted small")
     with gr.Row(equal_height=False):
         amount = gr.Number(0, label=t("res_pay_amount"), minimum=0, step=0.01, min_width=140, elem_id="pay-amount")
         per_screen = gr.Number(0, label=t("res_pay_screen"), minimum=0, step=0.001, min_width=140, elem_id="pay-screen")
         reject = gr.Checkbox(label=t("res_pay_reject"), min_width=200, elem_id="pay-reject")
-    return [amount, per_screen, reject, gr.HTML(elem_id="pay-links")]
+    return {"amount": amount, "per_screen": per_screen, "reject": reject}, gr.HTML(elem_id="pay-links")
 
 
 def _rules_form(new: dict[str, Any], default: StudyDesign) -> None:
@@ -296,13 +298,13 @@ class ResearchHandlers:
         count = self._tried(lambda: forget_ids(self.store, self._chosen(name, language), by=self._by(request)))
         return [note(say("res_forget_said", language, count=count)), *self.show(name, request)]
 
-    def pay_links(self, name: str | None, amount: float | None, per_screen: float | None, reject: bool, request: gr.Request) -> str:
+    def pay_links(self, name: str | None, request: gr.Request, *, amount: float | None, per_screen: float | None, reject: bool) -> str:
         return people_view.pay_links(name, amount or 0, per_screen or 0, reject, language_of(request)) if name else ""
 
-    def create(self, name, title, folder, methods, archive, per_pair, repeats, checks, max_screens, min_seconds, lease_minutes,
-               break_every, allow_phone, allow_flip, fit, consent, instructions, max_skip_share, max_failed_checks, min_median_seconds,
-               rules_after, max_pair_skips, completion_share, completion_code, completion_url, keep_recruiting_id,
-               request: gr.Request) -> list:
+    def create(self, request: gr.Request, *, name, title, folder, methods, archive, per_pair, repeats, checks, max_screens,
+               min_seconds, lease_minutes, break_every, allow_phone, allow_flip, fit, consent, instructions,
+               max_skip_share, max_failed_checks, min_median_seconds, rules_after, max_pair_skips, completion_share, completion_code,
+               completion_url, keep_recruiting_id) -> list:
         """Make a draft in the background; every fault of the edits is listed with its row."""
         language, name, by = language_of(request), (name or "").strip(), self._by(request)
         design = self._tried(lambda: StudyDesign(
