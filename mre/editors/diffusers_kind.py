@@ -190,7 +190,7 @@ class DiffusersEditor(LocalEditor):
 
     def _digest(self) -> str | None:
         """Of a folder the digest of its weights, of a repository its revision; none while it is not on this machine."""
-        from mre.models.zoo import weight_digest
+        from mre.models.known import weight_digest
 
         folder = Path(self.name).expanduser()
         if folder.is_dir():

@@ -10,8 +10,9 @@ from diffusers.models.attention_processor import AttnProcessor
 from mre.errors import SettingsError
 from mre.families import build_fresh
 from mre.models.folders import reads_rewards
+from mre.models.known import local_folder
 from mre.models.quiet import quiet_libraries
-from mre.models.zoo import load_starting_pipeline, local_folder
+from mre.models.zoo import load_starting_pipeline
 from mre.training.adapters import add_adapters, has_adapters, merged_adapters, save_adapters
 from mre.training.config import FRESH, TrainConfig
 from mre.training.examples import ExampleSource, SyntheticExamples
