@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from gradio.i18n import I18nData
 
-from mre.editors.editor import EditorInfo
 from mre.models.known import KNOWN
 from mre.rewards import EDIT_TYPES, PERSPECTIVES
 from ui.texts import add_texts, say, t
+
+if TYPE_CHECKING:
+    from mre.editors.editor import EditorInfo
 
 TEXTS = {
     "name_following": ("Following", "遵循指令"), "name_preserving": ("Preserving", "保持原貌"), "name_quality": ("Quality", "图像质量"),

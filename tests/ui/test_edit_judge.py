@@ -11,9 +11,8 @@ from mre.rewards import Reward
 from mre.sweep import Sweep
 from tests.judge.fake_openai import KEY, FakeOpenAI
 from ui.edit import judge as edit_judge
-from ui.edit.sweep import Made
 from ui.edit.views import keep_edit, measure
-from ui.edit.visit import EditVisit, Entry
+from ui.edit.visit import EditVisit, Entry, SweepCells
 from ui.studio import Studio, StudioSettings
 
 REQUEST = SimpleNamespace(headers={}, session_hash="visit-1")
@@ -63,7 +62,7 @@ def test_a_judge_that_knows_one_perspective_fills_its_row_and_its_line(tmp_path)
     assert shown.count("<th scope='row'>") == 1
     assert "everything moved by 5.0 pixels" in shown
     assert "<td>4</td>" in shown, "what was asked of preserving"
-    visit.sweep = Made(Sweep((), ()), {(0, 0, 0): visit.shown})
+    visit.sweep = SweepCells(Sweep((), ()), {(0, 0, 0): visit.shown})
     said, plot = list(edit_judge.on_sweep(studio)(visit, REQUEST))[-1]
     assert "Scored by measured" in said
     assert plot.count("<polyline") == 1
@@ -92,7 +91,7 @@ def test_a_sweep_that_meets_the_limit_shows_what_was_answered(tmp_path, monkeypa
         for colour in ("green", "white"):
             other = visit_with_an_edit(studio, colour)
             visit.add(other.shown)
-        visit.sweep = Made(Sweep((), ()), {(place, 0, 0): entry for place, entry in enumerate(visit.entries)})
+        visit.sweep = SweepCells(Sweep((), ()), {(place, 0, 0): entry for place, entry in enumerate(visit.entries)})
         said, plot = list(edit_judge.on_sweep(studio)(visit, REQUEST))[-1]
     assert "budget for its judge is exhausted" in said
     assert "2 of 3 cells judged" in said

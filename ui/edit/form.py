@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from mre.data.scenes.defects import FOLLOWING_TEXTS, PRESERVING_TEXTS, QUALITY_TEXTS
 from mre.editors.capabilities import DEFAULT_SEED, Capabilities, unused
-from mre.editors.editor import EditorInfo
 from mre.editors.settings import MAX_INSTRUCTION_CHARS, MAX_SEED, EditSettings
-from mre.errors import ImageError
-from mre.imaging import open_image
 from mre.rewards import NOTHING_WRONG, PERSPECTIVES, Reward
 from ui.chips import PICK, chips_html
 from ui.events import QUIET
 from ui.names import perspective_label
 from ui.site.door import photo_field, score_slider
 from ui.texts import add_texts, t
+
+if TYPE_CHECKING:
+    from mre.editors.editor import EditorInfo
 
 PRESETS = (0, 3, 5)          # the scores of the paper's Table 6
 NEGATIVES = ("0,0,0", "1,1,1", "2,2,2", "3,3,3")
@@ -152,13 +151,6 @@ def settings_of(*, instruction: str | None, following: float, preserving: float,
         image_guidance_scale=image_guidance_scale or None, scheduler=scheduler or "default",
         negative_reward=None if negative_reward in (None, "", "off") else Reward.parse(negative_reward),
         way_back=None if way_back in (None, "", "auto") else way_back)
-
-
-def photo_of(path: str | None) -> Any:
-    """The uploaded photo. Raises ImageError, which names the file but no folder."""
-    if not path:
-        raise ImageError("Photo: choose a picture first; upload one, paste one, or take an example")
-    return open_image(path, name=Path(path).name)
 
 
 def new_seed() -> int:

@@ -16,7 +16,6 @@ from mre.imaging import open_image
 from mre.judge.verdicts import Ask, score_one
 from mre.rewards import PERSPECTIVES
 from ui.edit.examples import small_triplet_of
-from ui.edit.sweep import Made
 from ui.edit.visit import EditVisit, Entry
 from ui.names import perspective_names
 from ui.notices import bar, note
@@ -159,7 +158,7 @@ def on_sweep(studio: Studio) -> Callable:
     """Score every cell of the last sweep and draw asked against given."""
     def judge(visit: EditVisit | None, request: gr.Request) -> Iterator[list]:
         language = language_of(request)
-        made = visit.sweep if visit and isinstance(visit.sweep, Made) else None
+        made = visit.sweep if visit else None
         if made is None or not made.entries:
             yield [note(say("judge_no_sweep", language)), gr.skip()]
             return

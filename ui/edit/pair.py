@@ -17,10 +17,10 @@ from mre.imaging import open_image
 from mre.recipes import png_bytes
 from mre.rewards import EDIT_TYPES
 from mre.study.pairs import KeptEdit, keep_pair
-from ui.edit.form import Form, photo_of, settings_of
+from ui.edit.form import Form, settings_of
 from ui.edit.result import compare_html
 from ui.edit.run import READING, Follow, Progress, shelve
-from ui.edit.views import keep_photo
+from ui.edit.views import keep_photo, photo_of
 from ui.edit.visit import EditVisit, Entry, visit_of
 from ui.events import AFTER_UPLOAD, QUEUED, QUIET
 from ui.names import edit_type_label

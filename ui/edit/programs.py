@@ -14,7 +14,7 @@ from mre.editors.capabilities import refuse_unused
 from mre.editors.settings import EditSettings
 from mre.recipes import read_recipe
 from mre.rewards import Reward
-from ui.edit.form import photo_of
+from ui.edit.views import photo_of
 from ui.pictures import address
 from ui.site.door import Page, address_field, photo_field
 from ui.texts import add_texts, t

@@ -12,12 +12,13 @@ import gradio as gr
 from mre.editors.settings import EditSettings
 from mre.errors import MreError
 from mre.recipes import read_recipe
-from ui.edit.form import Form, photo_of
-from ui.edit.sweep import SweepPanel
+from ui.edit.form import Form
+from ui.edit.views import photo_of
 from ui.notices import note
 from ui.texts import add_texts, language_of, say, t
 
 if TYPE_CHECKING:
+    from ui.edit.sweep import SweepPanel
     from ui.studio import Studio
 
 TEXTS = {

@@ -13,9 +13,8 @@ import gradio as gr
 
 from mre.errors import MreError
 from mre.imaging import open_image
-from ui.edit.form import photo_of
 from ui.edit.viewer import empty_viewer, viewer
-from ui.edit.views import Change, Kept, keep_photo, measure
+from ui.edit.views import Change, Kept, keep_photo, measure, photo_of
 from ui.edit.visit import EditVisit, Entry
 from ui.pictures import address
 from ui.site.door import keep_as_input

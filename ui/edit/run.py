@@ -12,18 +12,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from PIL import Image
 
-from mre.editors.editor import EditResult, Step
-from mre.editors.settings import EditSettings
 from mre.errors import EditStopped, MreError
 from mre.imaging import reduced
-from ui.edit.form import photo_of
-from ui.edit.views import Kept, keep_edit, keep_photo, measure
+from ui.edit.views import Kept, keep_edit, keep_photo, measure, photo_of
 from ui.edit.visit import EditVisit, Entry, file_name
 from ui.notices import bar, note
 from ui.pictures import data_address
 from ui.texts import add_texts, say
 
 if TYPE_CHECKING:
+    from mre.editors.editor import EditResult, Step
+    from mre.editors.settings import EditSettings
     from ui.studio import Studio
 
 PREVIEW_SECONDS = 0.3         # between two previews of one run

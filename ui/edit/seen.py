@@ -10,7 +10,7 @@ import gradio as gr
 
 from mre.errors import MreError
 from mre.imaging import fit_size
-from ui.edit.form import photo_of
+from ui.edit.views import photo_of
 from ui.notices import note
 from ui.pictures import data_address
 from ui.texts import add_texts, language_of, say

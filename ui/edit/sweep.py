@@ -6,7 +6,7 @@ import html
 import io
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +19,12 @@ from mre.editors.editor import EditResult, Step
 from mre.editors.settings import EditSettings
 from mre.errors import EditStopped, MreError
 from mre.imaging import reduced
-from mre.sweep import AXES, Axis, Cell, Sweep, contact_sheet, to_csv
+from mre.sweep import AXES, Axis, Sweep, contact_sheet, to_csv
 from ui.chips import PICK
-from ui.edit.form import Form, photo_of, settings_of
+from ui.edit.form import Form, settings_of
 from ui.edit.run import FULLEST, READING, Follow, shelve
-from ui.edit.views import keep_photo
-from ui.edit.visit import EditVisit, Entry, visit_of
+from ui.edit.views import keep_photo, photo_of
+from ui.edit.visit import EditVisit, Entry, SweepCells, visit_of
 from ui.events import AFTER_UPLOAD, QUEUED, QUIET
 from ui.notices import bar, note
 from ui.pictures import address
@@ -58,16 +58,6 @@ TEXTS = {
     "sweep_open": ("Show {label} in the viewer", "在查看器中显示 {label}"),
 }
 add_texts(TEXTS)
-
-
-@dataclass
-class Made:
-    """A sweep's cells so far, by place."""
-
-    sweep: Sweep
-    entries: dict[tuple[int, int, int], Entry] = field(default_factory=dict)
-    rows: list[tuple[Cell, EditResult, str]] = field(default_factory=list)          # results without their pictures
-    pictures: dict[tuple[int, int, int], Image.Image] = field(default_factory=dict)  # small, for the sheet
 
 
 AT_FIRST = {"axis_x": ("scores", "0, 3, 5"), "axis_y": (NONE, ""), "axis_z": (NONE, "")}      # axes and values of a page just opened
@@ -209,7 +199,7 @@ def run_sweep(studio: Studio, visit: EditVisit, language: str, photo_path: str |
     try:
         yield {"progress": bar(say("run_reading", language), READING)}
         photo = photo_of(photo_path)
-        made, started = Made(sweep), time.monotonic()
+        made, started = SweepCells(sweep), time.monotonic()
         _forget(visit)
         visit.sweep = made
         kept = keep_photo(visit.shelf, photo, Path(photo_path), visit.id)
@@ -255,11 +245,11 @@ def run_sweep(studio: Studio, visit: EditVisit, language: str, photo_path: str |
 
 def _forget(visit: EditVisit) -> None:
     """The files of the sweep before, unless the history shows them."""
-    if isinstance(visit.sweep, Made):
+    if visit.sweep is not None:
         visit.forget({token for entry in visit.sweep.entries.values() for token in entry.tokens})
 
 
-def cell_bar(made: Made, step: Step, language: str) -> str:
+def cell_bar(made: SweepCells, step: Step, language: str) -> str:
     total = len(made.sweep.cells)
     done = len(made.rows) + FULLEST * step.index / step.total           # the way back to the photo's size comes after the steps
     words = say("sweep_cell", language, cell=min(len(made.rows) + 1, total), total=total)
@@ -269,7 +259,7 @@ def cell_bar(made: Made, step: Step, language: str) -> str:
     return bar(words, done / total)
 
 
-def grid_html(visit: EditVisit, made: Made, language: str) -> str:
+def grid_html(visit: EditVisit, made: SweepCells, language: str) -> str:
     """The grid with the cells made so far, each a button that shows it in the viewer."""
     columns, rows, layers = made.sweep.shape
     axes = made.sweep.axes
@@ -288,7 +278,7 @@ def grid_html(visit: EditVisit, made: Made, language: str) -> str:
     return f"<div class='grids{' layers' if layers > 1 else ''}'>{''.join(parts)}</div>"
 
 
-def _cell(made: Made, place: tuple[int, int, int], language: str) -> str:
+def _cell(made: SweepCells, place: tuple[int, int, int], language: str) -> str:
     entry = made.entries.get(place)
     if entry is None:
         return "<td><span class='hole'></span></td>"
@@ -298,7 +288,7 @@ def _cell(made: Made, place: tuple[int, int, int], language: str) -> str:
             f"<img src='{address(entry.thumb, 'cell.jpg')}' alt=''></button></td>")
 
 
-def downloads_html(visit: EditVisit, made: Made, language: str) -> str:
+def downloads_html(visit: EditVisit, made: SweepCells, language: str) -> str:
     """The contact sheet and the table, for what was made."""
     if not made.rows:
         return ""
@@ -324,7 +314,7 @@ def picked(visit: EditVisit | None, event: gr.EventData) -> Entry | None:
         place = tuple(int(part) for part in str(event.pick).split(","))
     except (ValueError, AttributeError):
         return None
-    return visit.sweep.entries.get(place) if visit and isinstance(visit.sweep, Made) else None
+    return visit.sweep.entries.get(place) if visit and visit.sweep else None
 
 
 def connect(studio: Studio, panel: SweepPanel, form: Form, visit: gr.State) -> None:

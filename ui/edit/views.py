@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI, Request, Response
 from PIL import Image, ImageChops
 
-from mre.errors import MreError
+from mre.errors import ImageError, MreError
 from mre.imaging import open_image, reduced
 from mre.recipes import png_bytes
 from ui.pictures import MEDIA_TYPES, PictureShelf, address
@@ -67,6 +67,13 @@ class Change:
 
     share: float              # of pixels, by more than CHANGED_LEVELS
     top: int                  # levels at the upper end of the colour scale: the largest change, at least SMALLEST_SCALE
+
+
+def photo_of(path: str | None) -> Image.Image:
+    """The uploaded photo. Raises ImageError, which names the file but no folder."""
+    if not path:
+        raise ImageError("Photo: choose a picture first; upload one, paste one, or take an example")
+    return open_image(path, name=Path(path).name)
 
 
 def keep_photo(shelf: PictureShelf, photo: Image.Image, file: Path, owner: str) -> Kept:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
-from mre.editors.editor import EditResult
-from mre.recipes import Recipe
-from ui.edit.views import Change, Kept
-from ui.pictures import PictureShelf
-
 if TYPE_CHECKING:
+    from PIL import Image
+
+    from mre.editors.editor import EditResult
+    from mre.recipes import Recipe
+    from mre.sweep import Cell, Sweep
+    from ui.edit.views import Change, Kept
+    from ui.pictures import PictureShelf
     from ui.studio import Studio
 
 MOST_ENTRIES = 24
@@ -39,6 +41,16 @@ class Entry:
         return {self.photo.token, self.photo.view, self.picture.token, self.picture.view, self.thumb}
 
 
+@dataclass
+class SweepCells:
+    """A sweep's cells so far, by place."""
+
+    sweep: Sweep
+    entries: dict[tuple[int, int, int], Entry] = field(default_factory=dict)
+    rows: list[tuple[Cell, EditResult, str]] = field(default_factory=list)          # results without their pictures
+    pictures: dict[tuple[int, int, int], Image.Image] = field(default_factory=dict)  # small, for the sheet
+
+
 @dataclass(eq=False)
 class EditVisit:
     """The session's edits, the one that runs, and the pictures to remove when the tab closes."""
@@ -48,7 +60,7 @@ class EditVisit:
     entries: list[Entry] = field(default_factory=list)          # oldest first
     earlier: list[str] = field(default_factory=list)            # tokens of the photos that `use as input` replaced, for undo
     shown: Entry | None = None
-    sweep: object | None = None                                 # the last sweep's cells, for its downloads
+    sweep: SweepCells | None = None                             # the last sweep's, for its downloads
     pair: tuple[Entry, Entry] | None = None                     # the last two models side by side, for a study
     busy: threading.Lock = field(default_factory=threading.Lock)
     stop: threading.Event = field(default_factory=threading.Event)
