@@ -12,6 +12,7 @@ from mre.editors.device_queue import DeviceQueue
 from mre.editors.kinds import make_editor
 from mre.editors.settings import EditSettings
 from mre.imaging import open_image
+from mre.masks import Mask
 from mre.models.known import KNOWN
 from mre.recipes import Recipe, png_bytes, read_recipe
 from mre.rewards import EDIT_TYPES, Reward
@@ -235,6 +236,21 @@ def test_a_recipe_dropped_on_the_page_fills_the_form_and_the_run_gives_the_same_
     tool(page, "History")
     run(page)
     assert download(page, "#download") == data
+
+
+def test_a_recipe_that_puts_back_is_said_to_differ_from_what_the_page_would_make(page, photo, studio, tmp_path):
+    """The form has neither mask nor put-back: a run of it is another picture."""
+    inside = np.zeros((160, 240), bool)
+    inside[40:80, 60:120] = True
+    settings = EditSettings("make the sky pink", mask=Mask.of(inside))
+    editor = studio.state.studio.editor("tiny-untrained")
+    (tmp_path / "masked.png").write_bytes(editor.edit(open_image(photo), settings).png())
+    page.set_input_files("#photo input[type=file]", str(photo))
+    page.wait_for_selector("#seen >> text=240")
+    tool(page, "Recipe")
+    page.set_input_files("#recipe-file input[type=file]", str(tmp_path / "masked.png"))
+    page.wait_for_selector("#recipe-answer >> text=put back: True then, False now")
+    assert "same bytes" not in page.inner_text("#recipe-answer")
 
 
 def test_a_forged_or_newer_recipe_is_refused_in_one_line(page, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +65,7 @@ def on_drop(studio: Studio, form: Form, sweep: SweepPanel, answer: gr.HTML) -> C
             if found is None:
                 lines.append(note(say("recipe_other_model", language, model=made_by[:80]), "warn"))
             if photo:
-                here = editor.recipe(photo_of(photo), settings)
+                here = editor.recipe(photo_of(photo), replace(settings, mask=None, put_back=False))      # the form has neither
                 lines.append(differences_html(recipe.differences(here), language))
             else:
                 lines.append(note(say("recipe_no_photo", language)))
