@@ -175,6 +175,16 @@ def test_weights_larger_than_the_memory_are_refused_before_they_are_read(kontext
         make_editor(kontext, device="cpu").edit(photo, EditSettings("make it red", steps=1))
 
 
+def test_where_the_hub_cannot_be_asked_a_hub_id_is_taken_for_one_of_ours_and_loading_says_why(monkeypatch):
+    def unreachable(*_, **__):
+        raise httpx.ConnectError("no route")
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", unreachable)
+    editor = make_editor("some/one")
+    assert not isinstance(editor, DiffusersEditor)
+    with pytest.raises(ModelError, match="some/one is not on this machine"):
+        editor.prepare()
+
+
 def test_free_memory_is_told_in_bytes():
     assert 1e7 < free_memory("cpu") < 1e15
 
