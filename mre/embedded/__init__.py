@@ -15,5 +15,5 @@ FAMILY = Family(
     loss_term="mre.embedded.masks:ChangeMasks",
     models="mre.embedded.names:MODELS",
     capabilities="mre.embedded.names:capabilities",
-    vocabulary="mre.embedded.names:vocabulary",
+    vocabulary="mre.embedded.names:vocabulary_of",
 )

@@ -9,12 +9,12 @@ import torch
 from diffusers import DDIMScheduler
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from mre.data.scenes.vocabulary import vocabulary
 from mre.embedded.gated import GatedRewardUNet
 from mre.embedded.names import UNTRAINED
 from mre.embedded.patch_autoencoder import PatchAutoencoder
 from mre.embedded.settings import SETTINGS
 from mre.embedded.tokenizer import word_tokenizer
+from mre.embedded.vocabulary import vocabulary
 from mre.pipeline import RewardEditPipeline
 
 NATIVE_SIZE = 128           # pixels of the longer side that it is trained at

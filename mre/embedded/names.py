@@ -47,19 +47,19 @@ class SceneVocabulary:
 
     @cached_property
     def nouns(self) -> Sequence[str]:
-        from mre.data.scenes.vocabulary import nouns
+        from mre.embedded.vocabulary import nouns
         return nouns()
 
     @cached_property
     def suggestions(self) -> Sequence[Sequence[str]]:
-        from mre.data.scenes.vocabulary import look_instructions
+        from mre.embedded.vocabulary import look_instructions
         return tuple(look_instructions(look) for look in self.looks)
 
     def unknown_words(self, instruction: str) -> list[str]:
-        from mre.data.scenes.vocabulary import unknown_words
+        from mre.embedded.vocabulary import unknown_words
         return unknown_words(instruction)
 
 
-def vocabulary(name: str) -> SceneVocabulary:
+def vocabulary_of(name: str) -> SceneVocabulary:
     """The words that the model of this name, or in this folder, was taught."""
     return SceneVocabulary(SURE_LOOKS.get(name, SURE_FOR_ALL))

@@ -9,10 +9,10 @@ from PIL import Image
 
 from mre.data.scenes.looks import LOOKS
 from mre.data.scenes.oracle import score
-from mre.data.scenes.vocabulary import look_instructions
 from mre.editors.kinds import make_editor
 from mre.editors.pipeline_info import vocabulary_of
 from mre.editors.settings import EditSettings
+from mre.embedded.vocabulary import look_instructions
 from mre.imaging import reduced
 from mre.recipes import png_bytes
 from ui.edit.examples import EXAMPLES, PHOTOS, SCENE_SIZE, example_of

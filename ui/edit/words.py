@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from mre.data.scenes.vocabulary import nouns, unknown_words
-from mre.editors.editor import Editor
+from mre.editors.editor import Editor, Vocabulary
 from mre.editors.settings import MAX_INSTRUCTION_CHARS
 from mre.errors import MreError
 from ui.chips import PICK, chips_html
@@ -57,25 +56,26 @@ def words_html(editor: Editor, text: str, language: str, example: Example | None
                 lines.append(f'<p class="small {kind}" id="tokens">{say(key, language, count=count, most=most, rest=rest)}</p>')
         except MreError:
             pass                                 # the status line says what is wrong with the model
-    if not editor.capabilities.open_vocabulary and text.strip():
-        lines += [notice(words) for words in _about_words(text, language, photo)]
-    if found := suggestions(editor.vocabulary, text, example):
+    vocabulary = editor.vocabulary
+    if vocabulary is not None and text.strip():
+        lines += [notice(words) for words in _about_words(vocabulary, text, language, photo)]
+    if found := suggestions(vocabulary, text, example):
         lines.append(chips_html(found, say("suggestions", language)))
     return "".join(lines)
 
 
-def _about_words(text: str, language: str, photo: bool) -> Iterator[str]:
-    """What an embedded model makes nothing of."""
-    strange = unknown_words(text)
+def _about_words(vocabulary: Vocabulary, text: str, language: str, photo: bool) -> Iterator[str]:
+    """What a model of a closed vocabulary makes nothing of."""
+    strange = vocabulary.unknown_words(text)
     if any(not letter.isascii() and letter.isalpha() for word in strange for letter in word):
         yield say("other_language", language, example=EXAMPLE)
     elif strange:
         shown = ", ".join(shortened(word, SHOWN_WORD) for word in strange[:SHOWN_WORDS])
-        yield say("unknown_words", language, words=shown, nouns=", ".join(nouns()))
+        yield say("unknown_words", language, words=shown, nouns=", ".join(vocabulary.nouns))
     elif not any(sign.isalnum() for sign in text):
         yield say("no_words", language)
     words = text.lower().split()
-    things = [noun for noun in nouns() if any(word.strip(".,!?") in (noun, noun + "s") for word in words)]
+    things = [noun for noun in vocabulary.nouns if any(word.strip(".,!?") in (noun, noun + "s") for word in words)]
     if photo and things and not set(words) & ADDING:
         yield say("things_on_photo", language, things=", ".join(things))
 

@@ -1,4 +1,4 @@
-"""What a model trained on synthetic scenes can know: its words, its things, and instructions to try."""
+"""What the small editors can know, trained on synthetic scenes: their words, their things, and instructions to try."""
 
 from __future__ import annotations
 
@@ -9,19 +9,8 @@ from functools import lru_cache
 from mre.data.scenes import wordings
 from mre.data.scenes.defects import DEGREES, FOLLOWING_TEXTS, PRESERVING_TEXTS, QUALITY_TEXTS
 from mre.data.scenes.looks import LOOKS
-from mre.data.scenes.world import COLOUR_NAMES, KINDS, TEXTURES
+from mre.data.scenes.world import KINDS, TEXTURES
 from mre.rewards import NOTHING_WRONG
-
-EXAMPLES = {
-    "local": ("make the ball blue", "paint the left star green", "change the color of both cars to red"),
-    "remove": ("remove the tree", "take the ball on the left away", "remove both houses"),
-    "add": ("add a red balloon in the sky", "put a yellow star on the left", "add two blue balls"),
-    "texture": ("make the cube wooden", "give the heart stripes", "make the ball golden"),
-    "background": ("change the background to a beach", "put everything in the snow", "replace the background with a city"),
-    "global": ("make it look like sunset", "make it foggy", "turn day into night", "change the season to winter",
-               "make it brighter"),
-    "style": ("make it black and white", "turn it into a pencil sketch", "make it look like pixel art",
-              "turn it into a watercolor painting", "make it sepia")}
 
 
 @lru_cache(maxsize=1)
@@ -38,15 +27,6 @@ def vocabulary() -> frozenset[str]:
 def nouns() -> tuple[str, ...]:
     """The things that can be named in an instruction."""
     return KINDS
-
-
-def colours() -> tuple[str, ...]:
-    return COLOUR_NAMES
-
-
-def example_instructions(edit_type: str) -> tuple[str, ...]:
-    """Instructions of one edit type to try."""
-    return EXAMPLES[edit_type]
 
 
 def look_instructions(look: str) -> tuple[str, ...]:
