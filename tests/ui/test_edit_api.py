@@ -5,6 +5,8 @@ import base64
 import io
 import json
 import re
+import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -27,6 +29,7 @@ from tests.fake_editing import fake_editor
 from tests.test_imaging import bomb
 from tests.ui.serving import served
 from ui.app import build_app
+from ui.edit.programs import CURL
 from ui.notices import without_paths
 from ui.pictures import PictureShelf
 from ui.studio import Studio, StudioSettings
@@ -92,6 +95,14 @@ def test_a_program_gets_the_bytes_that_the_editor_gives_and_can_read_the_recipe(
     assert call(client, "recipe", [upload(client, wanted)])[1][0] == answer[1]
     kind, answer = edit(client, picture(1), "make it blue", inside=False)
     assert b"mre" not in fetched(client, answer)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_the_curl_example_of_the_page_makes_the_same_bytes(client, app, tmp_path):
+    (tmp_path / "photo.jpg").write_bytes(picture(1))
+    subprocess.run(["bash", "-c", CURL.format(url=f"{client.base_url}/")], cwd=tmp_path, check=True, timeout=60)
+    settings = EditSettings("make it look like sunset", seed=42)
+    assert (tmp_path / "edited.png").read_bytes() == app.state.studio.editor("quick").edit(open_image(picture(1)), settings).png()
 
 
 def test_no_answer_names_a_place_on_the_server(client):

@@ -39,9 +39,9 @@ picture, recipe = client.predict(
 print(picture, recipe["made_with"]["model"])          # a PNG, its recipe inside
 '''
 CURL = '''FILE=$(curl -s {url}gradio_api/upload -F files=@photo.jpg | tr -d '[]"')
-EVENT=$(curl -s {url}gradio_api/call/edit -H 'Content-Type: application/json' -d '{{"data": [
-  {{"path": "'$FILE'", "meta": {{"_type": "gradio.FileData"}}}}, "make it look like sunset",
-  5, 5, 5, "None; None; None", 42, null, null, null, "default", "", true]}}' | tr -d '"{{}}' | cut -d: -f2 | tr -d ' ')
+EVENT=$(curl -s {url}gradio_api/call/v2/edit -H 'Content-Type: application/json' -d '{{
+  "image": {{"path": "'$FILE'", "meta": {{"_type": "gradio.FileData"}}}}, "instruction": "make it look like sunset",
+  "following": 5, "preserving": 5, "quality": 5, "seed": 42}}' | tr -d '"{{}}' | cut -d: -f2 | tr -d ' ')
 curl -sN {url}gradio_api/call/edit/$EVENT | tee answer.txt          # the recipe, and the address of the picture
 curl -s $(grep -o 'http[^"]*edited.png' answer.txt | head -1) -o edited.png
 '''
