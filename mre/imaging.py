@@ -11,6 +11,7 @@ import math
 import os
 import re
 import warnings
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -58,7 +59,7 @@ def reduced(image: Image.Image, longest: int) -> Image.Image:
     if max(image.size) <= longest:
         return image
     scale = longest / max(image.size)
-    size = tuple(max(1, round(side * scale)) for side in image.size)
+    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
 
 
@@ -91,12 +92,13 @@ def _opened(source: str | os.PathLike | bytes | BinaryIO, name: str | None, max_
         try:
             if longest is not None and max(whole) > longest:
                 scale = longest / max(whole)
-                image.draft(image.mode, tuple(max(1, round(side * scale)) for side in whole))        # JPEGs only; others ignore it
+                least = max(1, round(whole[0] * scale)), max(1, round(whole[1] * scale))
+                image.draft(image.mode, least)          # JPEGs only; others ignore it
             image.load()
             turned = _plain_rgb(_upright(image))
         except Exception as error:               # likewise: cut off, damaged or forged inside
             raise ImageError(f"{name}: the {image.format} file is damaged or cut off") from error
-    return turned, whole if (turned.width > turned.height) == (whole[0] > whole[1]) else whole[::-1]
+    return turned, whole if (turned.width > turned.height) == (whole[0] > whole[1]) else (whole[1], whole[0])
 
 
 def _read(source: str | os.PathLike | bytes | BinaryIO, name: str, max_bytes: int) -> bytes:
@@ -187,13 +189,13 @@ def fit_size(photo: Size, rule: str, native: int, multiple: int = 8) -> Fit:
         return Fit(photo, seen, (left, top, width - left, height - top))
     if rule == "fit":
         scale = native / max(photo)
-        seen = tuple(max(2 * multiple, round(side * scale / multiple) * multiple) for side in photo)
-        return Fit(photo, seen, (0.0, 0.0, float(width), float(height)))
+        wide, high = (max(2 * multiple, round(side * scale / multiple) * multiple) for side in photo)
+        return Fit(photo, (wide, high), (0.0, 0.0, float(width), float(height)))
     if (kind := re.fullmatch(r"area-(\d+)", rule)) is not None:
         multiple = int(kind[1])
         scale = native / math.sqrt(width * height)
-        seen = tuple(max(multiple, round(side * scale / multiple) * multiple) for side in photo)
-        return Fit(photo, seen, (0.0, 0.0, float(width), float(height)))
+        wide, high = (max(multiple, round(side * scale / multiple) * multiple) for side in photo)
+        return Fit(photo, (wide, high), (0.0, 0.0, float(width), float(height)))
     if rule == "own":
         return Fit(photo, photo, (0.0, 0.0, float(width), float(height)))
     raise ValueError(f"size rule must be one of {', '.join(SIZE_RULES)}, got {rule!r}")
@@ -251,7 +253,7 @@ def _carry_detail(photo: Image.Image, seen: np.ndarray, made: np.ndarray, on_sha
     change = made - seen
     change[np.abs(change).max(axis=2) <= UNCHANGED] = 0
     carried = _detail_map(seen, seen + change) - np.eye(3, dtype=np.float32)   # (h, w, 3, 3)
-    touched = change.any(axis=(1, 2)) | carried.any(axis=(1, 2, 3))            # (h,): rows of the small picture
+    touched = np.asarray(change.any(axis=(1, 2)) | carried.any(axis=(1, 2, 3)))     # (h,): rows of the small picture
     step, rows = len(seen) / photo.height, max(1, STRIP_PIXELS // photo.width)
 
     def strip(start: int, stop: int) -> Image.Image | None:
@@ -274,13 +276,12 @@ def _carry_detail(photo: Image.Image, seen: np.ndarray, made: np.ndarray, on_sha
     result = photo.copy()
     starts = range(0, photo.height, rows)
     with ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1)) as pool:
-        strips = [pool.submit(strip, start, min(start + rows, photo.height)) for start in starts]
+        strips = deque(pool.submit(strip, start, min(start + rows, photo.height)) for start in starts)
         try:
             for number, start in enumerate(starts):
-                if (done := strips[number].result()) is not None:
+                if (done := strips.popleft().result()) is not None:     # a strip's pixels go once they are in the result
                     result.paste(done, (0, start))
-                strips[number] = None            # its pixels are in the result
-                on_share((number + 1) / len(strips))
+                on_share((number + 1) / len(starts))
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

@@ -182,7 +182,7 @@ def _put_back_in(values: dict[str, Any]) -> dict[str, Any]:
 
 def _scalar(values: dict[str, Any], name: str, kind: type) -> Any:
     value = values.get(name)
-    if isinstance(value, bool) or not isinstance(value, (int, float) if kind is float else kind):
+    if value is None or isinstance(value, bool) or not isinstance(value, (int, float) if kind is float else kind):
         raise RecipeError(f"recipe field {name} must be {'a text' if kind is str else 'a number'}")
     return kind(value)
 

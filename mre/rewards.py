@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any, cast
 
 from mre.errors import RewardError
 from mre.text import fault_of_text
@@ -28,7 +29,7 @@ class Reward:
     following: float = SCORE_MAX
     preserving: float = SCORE_MAX
     quality: float = SCORE_MAX
-    texts: tuple[str, str, str] = (NOTHING_WRONG,) * 3
+    texts: tuple[str, str, str] = (NOTHING_WRONG, NOTHING_WRONG, NOTHING_WRONG)
 
     def __post_init__(self) -> None:
         for name in PERSPECTIVES:
@@ -54,12 +55,12 @@ class Reward:
         return cls()
 
     @classmethod
-    def of(cls, scores: Iterable[float], texts: Iterable[str] = (NOTHING_WRONG,) * 3) -> Reward:
+    def of(cls, scores: Iterable[float | None], texts: Iterable[str] = (NOTHING_WRONG,) * 3) -> Reward:
         """A reward from three scores and three texts, both in the order of PERSPECTIVES."""
         scores = tuple(scores)
         if len(scores) != len(PERSPECTIVES):
             raise RewardError(f"scores must be three ({', '.join(PERSPECTIVES)}), got {len(scores)}")
-        return cls(*scores, texts=tuple(texts))
+        return cls(*cast(tuple[float, float, float], scores), texts=cast(tuple[str, str, str], tuple(texts)))      # checked on construction
 
     @classmethod
     def parse(cls, scores: str, text: str | None = None) -> Reward:
@@ -79,7 +80,7 @@ class Reward:
         return replace(self, **{perspective: score})
 
 
-def checked_score(value: object, name: str) -> float:
+def checked_score(value: Any, name: str) -> float:
     """`value` as a float in [0, 5]. Raises RewardError that names the field."""
     try:
         score = math.nan if isinstance(value, bool) else float(value)

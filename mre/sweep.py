@@ -173,7 +173,8 @@ def contact_sheet(sweep: Sweep, pictures: dict[tuple[int, int, int], Image.Image
     scale = side / max(first.size)
     width, height = (max(1, round(length * scale)) for length in first.size)
     font, bold = ImageFont.load_default(13), ImageFont.load_default(15)
-    left = 12 + max([0, *(int(font.getlength(label)) for axis in sweep.axes[1:2] for label in map(axis.label, axis.values))]) + 10
+    labels = [[axis.label(value) for value in axis.values] for axis in sweep.axes]
+    left = 12 + max([0, *(int(font.getlength(label)) for names in labels[1:2] for label in names)]) + 10
     top, line, gap = 40, 26, 6
     block = line + rows * (height + gap) + (line if layers > 1 else 0)
     sheet = Image.new("RGB", (max(left + columns * (width + gap) + 12, 320), top + layers * block + 12), "white")
@@ -182,15 +183,15 @@ def contact_sheet(sweep: Sweep, pictures: dict[tuple[int, int, int], Image.Image
     for z in range(layers):
         y0 = top + z * block
         if layers > 1:
-            draw.text((12, y0 + 4), sweep.axes[2].label(sweep.axes[2].values[z]), "black", bold)
+            draw.text((12, y0 + 4), labels[2][z], "black", bold)
             y0 += line
         for x in range(columns):
-            label = _fitted(sweep.axes[0].label(sweep.axes[0].values[x]), font, width)
+            label = _fitted(labels[0][x], font, width)
             draw.text((left + x * (width + gap), y0 + 5), label, "#333333", font)
         for y in range(rows):
             y1 = y0 + line + y * (height + gap)
-            if len(sweep.axes) > 1:
-                draw.text((12, y1 + height // 2 - 8), sweep.axes[1].label(sweep.axes[1].values[y]), "#333333", font)
+            if len(labels) > 1:
+                draw.text((12, y1 + height // 2 - 8), labels[1][y], "#333333", font)
             for x in range(columns):
                 box = (left + x * (width + gap), y1)
                 if (picture := pictures.get((x, y, z))) is not None:

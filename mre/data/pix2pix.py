@@ -29,7 +29,7 @@ _COLUMNS = ("original_image", "edit_prompt", "edited_image")
 _GROUPS_IN_MEMORY = 2                                                    # row groups of Parquet files: the one in use, and the next
 
 
-def open_pix2pix(path: str | Path, only: Collection[str] | None = None) -> TripletSource:
+def open_pix2pix(path: str | Path, only: Collection[str] | None = None) -> ParquetSource | TripletList:
     """The triplets of a tree or of a folder of Parquet files, in a fixed order.
 
     only: folders (or folder/SEED) to read; a tree is then not searched, which matters when it holds hundreds of thousands.

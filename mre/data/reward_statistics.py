@@ -44,7 +44,7 @@ def statistics(rewards: Iterable[Reward]) -> RewardStatistics:
     """Count scores and words. A word counts once for each text that holds it."""
     count = 0
     scores, words = ({name: Counter() for name in PERSPECTIVES} for _ in range(2))
-    faultless = dict.fromkeys(PERSPECTIVES, 0)
+    faultless: dict[str, int] = dict.fromkeys(PERSPECTIVES, 0)
     for reward in rewards:
         count += 1
         for name, score, text in zip(PERSPECTIVES, reward.scores, reward.texts, strict=True):

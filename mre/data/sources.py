@@ -16,7 +16,7 @@ from urllib.parse import parse_qs
 from PIL import Image
 
 from mre.data.pix2pix import ParquetSource, open_pix2pix
-from mre.data.triplets import Triplet, TripletList, TripletSource
+from mre.data.triplets import PictureSource, Triplet, TripletList, TripletSource
 from mre.errors import DataError
 from mre.files import read_filled_table, read_json
 from mre.imaging import open_image
@@ -87,7 +87,7 @@ class SceneSource(TripletSource):
             raise DataError(f"scenes: split must be one of {', '.join(SPLITS)}, got {split!r}")
         if not 32 <= size <= 1024:
             raise DataError(f"scenes: size must be between 32 and 1024, got {size}")
-        self.count, self.seed, self.split, self.size = count, seed, split, size
+        self.total, self.seed, self.split, self.size = count, seed, split, size
 
     @classmethod
     def parse(cls, source: str) -> SceneSource:
@@ -102,14 +102,14 @@ class SceneSource(TripletSource):
             raise DataError(f"{source}: must look like scenes:560?seed=7&split=heldout&size=128") from error
 
     def __len__(self) -> int:
-        return self.count
+        return self.total
 
     def __getitem__(self, index):
         if isinstance(index, slice):
-            return self.choose(range(*index.indices(self.count)))
-        if not -self.count <= index < self.count:
+            return self.choose(range(*index.indices(self.total)))
+        if not -self.total <= index < self.total:
             raise IndexError(index)
-        index %= self.count
+        index %= self.total
         scene = functools.partial(drawn, self.split, self.seed, index, self.size)
         triplet = scene()
         name = f"{SCENES}{self.split}-{self.seed}-{index}"
@@ -155,5 +155,6 @@ def _from_csv(path: Path, beside: Path) -> TripletList:
     return TripletList(triplets)
 
 
-def _relative(path: Path, beside: Path) -> str:
+def _relative(path: PictureSource, beside: Path) -> str:
+    assert isinstance(path, Path), "pictures of a tree or a table are files"
     return Path(os.path.relpath(path, beside)).as_posix()

@@ -80,7 +80,9 @@ class _Batches:
                 original, edited = JudgePicture(ask.original, ask.item), JudgePicture(ask.edited, ask.item)
                 questions = self.judge.questions(self.task, ask.instruction, original, edited, ask.repeat)
                 missing = [question for question in questions if question.key not in self.cache and question.key not in sent]
-                pictures = self.judge.picture_parts(original, edited) if missing else None
+                if not missing:
+                    continue
+                pictures = self.judge.picture_parts(original, edited)
             except ImageError:
                 continue            # reported when the answers are read
             for question in missing:
@@ -119,6 +121,7 @@ class _Batches:
     async def collect(self) -> None:
         """Wait for every batch that was sent and keep its answers."""
         for digest, batch_id, keys in self.cache.batches("sent"):
+            assert batch_id is not None, "noted when the batch was sent"
             while True:
                 batch = await self.call(lambda batch_id=batch_id: self.client.batches.retrieve(batch_id))
                 if batch.status in OVER:

@@ -6,11 +6,12 @@ import argparse
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from mre.errors import JudgeError
 from mre.judge.kinds import forms, make_judge
 from mre.judge.settings import JudgeSettings
-from mre.judge.verdicts import Ask, OpenedJudge, PaidJudge
+from mre.judge.verdicts import Ask, OpenedJudge, costs_money
 
 CACHE = Path("data") / "judge-answers.sqlite"
 
@@ -47,7 +48,7 @@ def add_judge_arguments(parser: argparse.ArgumentParser, default: str = "gpt-4o-
 
 def judge_from(args: argparse.Namespace) -> OpenedJudge:
     """The judge that the flags describe."""
-    many = {}
+    many: dict[str, Any] = {}
     if hasattr(args, "workers"):
         many = {"concurrency": args.workers, "batches": args.batch, "budget": args.budget, "max_requests": args.max_requests,
                 "max_tokens": args.max_tokens, "price_input": args.price_input, "price_output": args.price_output}
@@ -56,12 +57,12 @@ def judge_from(args: argparse.Namespace) -> OpenedJudge:
                       seed=args.judge_seed, expect_build=args.expect_build, **many)
 
 
-def agree_on_cost(judge: OpenedJudge | PaidJudge, asks: Iterable[Ask], task: str, yes: bool) -> None:
+def agree_on_cost(judge: OpenedJudge, asks: Iterable[Ask], task: str, yes: bool) -> None:
     """Show a paid judge's forecast and ask; nothing for one that costs nothing.
 
     Raises JudgeError when the answer is no, or when nobody is there to answer.
     """
-    if not judge.is_paid:
+    if not costs_money(judge):
         return
     from tqdm import tqdm
 

@@ -42,23 +42,24 @@ class KeptAnswers:
         known = Tally()
 
         def report() -> None:
-            while places and places[0].verdicts is not None:
-                place = places.popleft()
-                on_verdicts(place.ask, place.verdicts)
+            while places and (verdicts := places[0].verdicts) is not None:
+                on_verdicts(places.popleft().ask, verdicts)
 
         def missing() -> Iterator[Ask]:
             for ask in asks:
                 key = self._key(ask, task)
                 kept = self.cache.get(key) if key else None
-                place = _Place(ask, key, self._read(kept, task) if kept else None)
-                places.append(place)
                 if kept is None:
+                    place = _Place(ask, key, None)
+                    places.append(place)
                     asked.append(place)
                     yield ask
                 else:
+                    verdicts = self._read(kept, task)
+                    places.append(_Place(ask, key, verdicts))
                     known.edits += 1
-                    known.cached += len(place.verdicts.verdicts)
-                    known.builds[kept.build] += len(place.verdicts.verdicts)
+                    known.cached += len(verdicts.verdicts)
+                    known.builds[kept.build] += len(verdicts.verdicts)
                     report()
 
         def heard(_ask: Ask, verdicts: Verdicts) -> None:

@@ -38,7 +38,7 @@ class OpenAIJudge:
     """Asks a model, keeps every paid answer, stays within the budget, and goes on where it was cut."""
 
     is_paid = True
-    perspectives = PERSPECTIVES
+    perspectives: tuple[str, ...] = PERSPECTIVES
 
     def __init__(self, settings: JudgeSettings, endpoint: Endpoint, cache: AnswerCache | None = None, limits: Limits | None = None,
                  prompts: PromptSet | None = None, price_input: float | None = None, price_output: float | None = None,
@@ -88,7 +88,7 @@ class OpenAIJudge:
 
     def parse(self, prompt: Prompt, raw: str) -> Reply:
         """A reply as a verdict. Raises JudgeReplyError."""
-        return parse_reward(raw) if prompt.task == "reward" else parse_evaluation(raw, prompt.key)
+        return parse_reward(raw) if prompt.key is None else parse_evaluation(raw, prompt.key)
 
     def checked_build(self, build: str) -> str:
         """The build a reply names, when it is the expected one. Raises Fatal: answers of two builds are two judges."""
@@ -116,14 +116,14 @@ class OpenAIJudge:
             choice, usage = completion["choices"][0], completion.get("usage") or {}
             message, finish_reason = choice["message"], choice.get("finish_reason")
             content, refusal = message.get("content"), message.get("refusal")
-            tokens = (usage.get("prompt_tokens"), usage.get("completion_tokens"))
+            sent, received = usage.get("prompt_tokens"), usage.get("completion_tokens")
             build = str(completion.get("model") or "")
         except (AttributeError, LookupError, TypeError) as error:
             raise ValueError("no completion in it") from error
         if not isinstance(content, str | None) or not isinstance(refusal, str | None):
             raise ValueError("no text in it")
-        if not all(isinstance(count, int) for count in tokens):
-            tokens = unsaid
+        if not isinstance(sent, int) or not isinstance(received, int):
+            sent, received = unsaid
         raw = self.endpoint.clean(content or refusal or "")
         error = None
         if refusal or finish_reason == "content_filter":
@@ -134,7 +134,7 @@ class OpenAIJudge:
             except JudgeReplyError as fault:
                 error = f"{fault} (cut at {self.settings.max_reply_tokens} tokens)" if finish_reason == "length" else str(fault)
         return StoredAnswer(self.name, self.settings.model, prompt.task, prompt.perspective, raw,
-                            self.endpoint.clean(build), *tokens, self.price.cost(*tokens), seconds, utc_now(), error)
+                            self.endpoint.clean(build), sent, received, self.price.cost(sent, received), seconds, utc_now(), error)
 
     # -- the public calls -----------------------------------------------------------------------------------------------------
 
@@ -252,10 +252,12 @@ class _Run:
                 return Verdicts(self.judge.name, self.task, tuple(Verdict(name, None, error=str(error)) for name in PERSPECTIVES))
             answers = await asyncio.gather(*(self.answer(question, answer, pictures)
                                              for question, answer in zip(questions, kept, strict=True)), return_exceptions=True)
+            verdicts = []
             for answer in answers:
                 if isinstance(answer, BaseException):
                     raise answer
-            return Verdicts(self.judge.name, self.task, tuple(answers))
+                verdicts.append(answer)
+            return Verdicts(self.judge.name, self.task, tuple(verdicts))
         except JudgeError as error:
             self.fatal = self.fatal or error
             raise _Stopped from error
@@ -265,7 +267,10 @@ class _Run:
     async def answer(self, question: Question, kept: StoredAnswer | None, pictures: tuple[bytes, bytes] | None) -> Verdict:
         """One verdict: the kept one, or a request. Where asking on is useless, the run ends at once, not with the edit's other answers."""
         try:
-            return await self.ask(question, pictures) if kept is None else self.kept(question, kept)
+            if kept is not None:
+                return self.kept(question, kept)
+            assert pictures is not None, "made where an answer is missing"
+            return await self.ask(question, pictures)
         except JudgeError as error:
             self.fatal = self.fatal or error
             raise
@@ -307,7 +312,7 @@ class _Run:
             asked += 1
             paid.append(stored)
             if stored.error is None or asked >= self.settings.max_asked:
-                stored = replace(stored, cost_usd=None if stored.cost_usd is None else sum(each.cost_usd for each in paid),
+                stored = replace(stored, cost_usd=None if stored.cost_usd is None else sum(each.cost_usd or 0.0 for each in paid),
                                  input_tokens=sum(each.input_tokens for each in paid),
                                  output_tokens=sum(each.output_tokens for each in paid))
                 self.cache.put(question.key, stored)

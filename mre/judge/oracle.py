@@ -9,12 +9,15 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mre.errors import ImageError, JudgeError
 from mre.judge.pictures import as_array
 from mre.judge.verdicts import Ask, PictureSource, Tally, Verdict, Verdicts, checked_task
 from mre.rewards import NOTHING_WRONG, PERSPECTIVES, SCORE_MAX
+
+if TYPE_CHECKING:
+    from mre.data.scenes.triplets import SceneTriplet
 
 ACCEPTED_FROM = 4.0         # an oracle score that counts as "yes" in the tables of accuracy
 FEW = 8                     # scenes; from there on other processes are worth their start
@@ -25,7 +28,7 @@ class OracleJudge:
     """Scores an edit of a synthetic scene by finding which known faults explain it best."""
 
     name = "oracle"
-    perspectives = PERSPECTIVES
+    perspectives: tuple[str, ...] = PERSPECTIVES
 
     def __init__(self, workers: int = 1) -> None:
         self.workers = max(1, min(workers, os.cpu_count() or 1))
@@ -94,7 +97,7 @@ def _one_thread_each() -> Iterator[None]:
         os.environ.pop("OMP_NUM_THREADS") if before is None else os.environ.update(OMP_NUM_THREADS=before)
 
 
-def score_scene(job: tuple[Any, list[PictureSource]]) -> list[_Answer | str]:
+def score_scene(job: tuple[SceneTriplet | Callable[[], SceneTriplet], list[PictureSource]]) -> list[_Answer | str]:
     """Scores, texts and seconds of some pictures as edits of one scene; the reason for a picture that cannot be read."""
     from mre.data.scenes import oracle
 

@@ -57,12 +57,13 @@ def probe_table(heard: dict[str, Verdicts]) -> dict[str, dict]:
     base = heard.get("unchanged")
     if base is None or base.errors:
         raise JudgeError(f"the unchanged edit has no score to compare with: {base.errors if base else 'not judged'}")
+    unchanged = {verdict.perspective: verdict.score for verdict in base if verdict.score is not None}
     table = {}
     for name, verdicts in heard.items():
         row = {}
         for verdict in verdicts:
             perspective = verdict.perspective
             row[perspective] = {"error": verdict.error, "raw": verdict.raw} if verdict.score is None else \
-                {"score": verdict.score, "shift": round(verdict.score - base[perspective].score, 3)}
+                {"score": verdict.score, "shift": round(verdict.score - unchanged[perspective], 3)}
         table[name] = row
     return table

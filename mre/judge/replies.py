@@ -108,7 +108,7 @@ def _literal(span: str) -> dict | None:
         data = ast.literal_eval(tree)
     except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
         return None
-    return data if isinstance(data, dict) and len(data) == len(tree.keys) else None
+    return data if isinstance(data, dict) and isinstance(tree, ast.Dict) and len(data) == len(tree.keys) else None
 
 
 def _no_key_twice(pairs: list[tuple[str, object]]) -> dict:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 from PIL.Image import Image
 
@@ -140,6 +140,7 @@ class Judge(Protocol):
 
         A failed perspective is a Verdict with `error`. Raises JudgeError when the judge cannot be asked at all.
         """
+        ...
 
 
 class OpenedJudge(Judge, Protocol):
@@ -157,6 +158,12 @@ class PaidJudge(OpenedJudge, Protocol):
 
     def forecast(self, asks: Iterable[Ask], task: str) -> Forecast:
         """What judging would send and cost now."""
+        ...
+
+
+def costs_money(judge: OpenedJudge) -> TypeGuard[PaidJudge]:
+    """Whether a judge is a PaidJudge."""
+    return judge.is_paid
 
 
 def score_one(judge: Judge, ask: Ask, task: str) -> Verdicts:

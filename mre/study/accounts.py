@@ -15,6 +15,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -190,7 +191,7 @@ def invite(secret: str, role: str, study: str = "", *, personal: bool = True) ->
     return _signer(secret, "invitation").dumps([role, study, secrets.token_urlsafe(9) if personal else ""])
 
 
-def read_invitation(secret: str, text: object, days: float = 30) -> Invitation | None:
+def read_invitation(secret: str, text: Any, days: float = 30) -> Invitation | None:
     """What an invitation says, or None when it is not ours or too old."""
     try:
         role, study, personal = _signer(secret, "invitation").loads(text, max_age=int(days * 86400))

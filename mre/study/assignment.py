@@ -151,7 +151,7 @@ def method_pairs(methods: Sequence[str], chosen: Sequence[tuple[str, str]] = ())
         if frozenset(pair) in seen:
             raise StudyError(f"pairs name {pair[0]} and {pair[1]} twice")
         seen.add(frozenset(pair))
-    return [tuple(pair) for pair in chosen]
+    return [(first, second) for first, second in chosen]
 
 
 def allowed_orders(natural: int, balance: int, others: int, limit: int) -> list[int]:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from dataclasses import asdict, dataclass, field, fields
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 from mre.errors import StudyError
@@ -89,10 +90,10 @@ class StudyDesign:
         if begun:
             data = BEFORE_RULES | data
         known = {entry.name for entry in fields(cls)}
-        data = {name: storable(value) if isinstance(value, str) else value for name, value in data.items() if name in known}
-        data["pairs"] = tuple(tuple(pair) for pair in data.get("pairs", ()))
-        data["languages"] = tuple(data.get("languages", LANGUAGES))
-        return cls(**data)
+        told: dict[str, Any] = {name: storable(value) if isinstance(value, str) else value for name, value in data.items() if name in known}
+        told["pairs"] = tuple(tuple(pair) for pair in told.get("pairs", ()))
+        told["languages"] = tuple(told.get("languages", LANGUAGES))
+        return cls(**told)
 
 
 def has_rules(design_json: str) -> bool:

@@ -75,7 +75,7 @@ def verify(connection: Connection, study_id: int) -> list[str]:
              .join(assignments, assignments.c.id == ratings.c.assignment_id).join(annotators, annotators.c.id == ratings.c.annotator_id)
              .where(ratings.c.study_id == study_id, ratings.c.is_final).order_by(ratings.c.assignment_id, ratings.c.shown_as))
     stored: dict[tuple[str, int], tuple] = {}
-    for label, screen, _shown_as, *scores in connection.execution_options(yield_per=2000).execute(query):
+    for label, screen, _shown_as, *scores in map(tuple, connection.execution_options(yield_per=2000).execute(query)):
         stored[label, screen] = (*stored.get((label, screen), ()), tuple(scores))
     if imported is not None:
         digest = RatingsDigest()

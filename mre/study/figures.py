@@ -61,11 +61,11 @@ def totals(store: Store, name: str) -> _Totals:
     gaps = [column for perspective in PERSPECTIVES for gap in [ratings.c[perspective] - _SECOND.c[perspective]]
             for column in (sa.func.sum(gap), sa.func.sum(gap * gap))]
     with store.read() as connection:
-        scores = {(person, method): tuple(sums) for person, method, *sums in connection.execute(
+        scores = {(person, method): tuple(sums) for person, method, *sums in map(tuple, connection.execute(
             sa.select(ratings.c.annotator_id, ratings.c.method_id, sa.func.count(), *_SUMS).where(_final(study.id))
-            .group_by(ratings.c.annotator_id, ratings.c.method_id))}
-        pairs = {person: tuple(sums) for person, *sums in connection.execute(
-            _sides(study.id, ratings.c.annotator_id, sa.func.count(), sa.func.sum(_all_equal()), *gaps).group_by(ratings.c.annotator_id))}
+            .group_by(ratings.c.annotator_id, ratings.c.method_id)))}
+        pairs = {person: tuple(sums) for person, *sums in map(tuple, connection.execute(
+            _sides(study.id, ratings.c.annotator_id, sa.func.count(), sa.func.sum(_all_equal()), *gaps).group_by(ratings.c.annotator_id)))}
     return _Totals(scores, pairs)
 
 

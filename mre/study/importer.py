@@ -216,7 +216,8 @@ class _Writer:
         number = self.staged.pairs[pair]
         slot = None                             # of screens that do not count
         if kind == "main" and last.skip_reason is None:
-            slot, slots[number] = slots[number], slots[number] + 1
+            slot = slots[number]
+            slots[number] += 1
         left = first.sides[0]
         swapped = (left == pair[2] if kind in ("main", "repeat") else left != ORIGINAL_NUMBER if kind == "original" else
                    self.staged.order.side_order(label, first.screen) == 1)
@@ -230,7 +231,7 @@ class _Writer:
             "idempotency_key": f"import-{answer.revision:06d}", "submitted_at": answer.submitted_at, "active_ms": answer.active_ms,
             "skip_reason": answer.skip_reason, "comment": answer.comment, "viewport": "", "app_version": answer.app_version})
         for side in (0, 1) if answer.skip_reason is None else ():
-            method = answer.sides[side]
+            method = answer.shown[side]
             rows[ratings].append({
                 "study_id": self.study_id, "answer_id": answer_id, "assignment_id": screen_id, "annotator_id": self.people[answer.person],
                 "item_id": self.items[answer.item], "method_id": None if method == ORIGINAL_NUMBER else self.methods[method],

@@ -226,7 +226,7 @@ def _item(name: str, draft: _Draft, methods: list[str], fit: bool, inside: Path 
             edits[method] = _kept(picture, keep)
         except (ImageError, DataError) as error:
             faults.append(f"{row.place}: edited: {error}")
-    if len(faults) > before or len(edits) < len(methods):
+    if original is None or len(faults) > before or len(edits) < len(methods):
         return None
     details = {method: {key: row[key] for key in DETAILS if row[key]} for method, row in draft.edits.items()}
     return Item(name, draft.first["edit_type"], draft.first["instruction"], original, edits, details)

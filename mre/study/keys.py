@@ -79,7 +79,7 @@ def move_out(store: Store) -> None:
         if not _setting(connection, "secret"):
             return
     if store.data or os.environ.get(ENVIRONMENT):           # else there is no place for it, as `load` will say
-        _keep(store, lambda found: found)
+        _keep(store, lambda found: found or Keys.new())
         _wipe(store)
 
 
@@ -115,7 +115,7 @@ def _keep(store: Store, choose: Callable[[Keys | None], Keys], *, lost: bool = F
         if store.is_sqlite:
             connection.execute(sa.text("pragma secure_delete = on"))
         _drop(connection, "secret")
-    if not given:
+    if path and not given:
         _write(path, keys)
     elif path:
         path.unlink(missing_ok=True)
@@ -129,7 +129,7 @@ def _found(store: Store, connection: Connection) -> tuple[Keys | None, bool]:
     settings = dict(connection.execute(sa.select(store_settings.c.name, store_settings.c.value)).tuples().all())
     name, check = settings.get("store_id"), settings.get("keys_check")
     if sealed := settings.get("sealed_keys"):
-        return _unsealed(sealed, name)
+        return _unsealed(sealed, name or "")
     path = _file(store, name)
     if check is None:
         return None, False

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from mre.study import assignment, events, queries, slots
 from mre.study.records import Study
-from mre.study.schema import CHECKS, annotators, answers, assignments, edits, images, items, pairs, picture_tokens
+from mre.study.schema import CHECKS, annotators, answers, assignments, edits, images, insert_row, items, pairs, picture_tokens
 from mre.study.schema import events as event_rows
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _give_main(connection: Connection, study: Study, annotator_id: int, label: s
     allowed = assignment.allowed_orders(natural, seen["pairs balance"], seen["extras balance"], limit=assignment.MAX_IMBALANCE)
     home = connection.execute(sa.select(annotators.c.home_slot).where(annotators.c.id == annotator_id)).scalar()
     free = {} if home is None else _free(connection, study, annotator_id, home)
-    if not free:
+    if home is None or not free:
         free = _free(connection, study, annotator_id)
         if not free:
             return None
@@ -223,9 +223,9 @@ def _extra_orders(study: Study, label: str, seen: dict[str, int]) -> list[int]:
 
 def _give_extra(connection: Connection, study: Study, annotator_id: int, label: str, kind: str, source: sa.Row, order: int,
                 seen: dict[str, int], now: int) -> int:
-    return connection.execute(assignments.insert().values(
-        study_id=study.id, pair_id=source.pair_id, kind=kind, slot=None, side_order=order, shuffle_key=source.shuffle_key, revision=0,
-        **_lease_values(study, annotator_id, label, order, seen, now))).inserted_primary_key[0]
+    return insert_row(
+        connection, assignments, study_id=study.id, pair_id=source.pair_id, kind=kind, slot=None, side_order=order,
+        shuffle_key=source.shuffle_key, revision=0, **_lease_values(study, annotator_id, label, order, seen, now))
 
 
 def _lease_values(study: Study, annotator_id: int, label: str, order: int, seen: dict[str, int], now: int) -> dict:

@@ -7,7 +7,6 @@ alone: a rejection is a researcher's exclusion, with its reason, and is written 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from pathlib import Path
@@ -177,23 +176,25 @@ def payments(store: Store, name: str, form: str = "csv", pay: Pay | None = None)
     people = [found for found in participants(store, name) if found.state != "withdrawn" and not found.simulated]
     decided = [(found, decision) for found in people if (decision := pay.decision(found)) or form == "csv"]
     if form == "csv":
-        return csv_text(PAID_COLUMNS, [_paid_row(name, found, decision, pay) for found, decision in decided]), _approved(decided)
-    if not any(_of_service(found, form) for found in people):
+        return csv_text(PAID_COLUMNS, [_paid_row(name, found, decision, pay) for found, decision in decided]), \
+            sum(decision == "approve" for _, decision in decided)
+    if not any(_ids_of_service(found, form) for found in people):
         raise StudyError(f"nobody in study {name} has an id of {form}; ids are kept when a study is made with keep_recruiting_id")
-    decided = [(found, decision) for found, decision in decided if _of_service(found, form)]
+    known = [(found, ids, decision) for found, decision in decided if (ids := _ids_of_service(found, form))]
+    approved = sum(decision == "approve" for *_, decision in known)
     if form == "mturk":
         if pay.amount or pay.per_screen:
             raise StudyError("MTurk's results file has no amounts: an approval pays the HIT's reward; the form csv has amounts")
-        rows = [(found.ids.task, found.ids.turn, found.ids.participant, "X" if decision == "approve" else "",
-                 _one_line(found.reason) if decision == "reject" else "") for found, decision in decided]
-        return csv_text(("HITId", "AssignmentId", "WorkerId", "Approve", "Reject"), rows), _approved(decided)
+        rows = [(ids.task, ids.turn, ids.participant, "X" if decision == "approve" else "",
+                 _one_line(found.reason) if decision == "reject" else "") for found, ids, decision in known]
+        return csv_text(("HITId", "AssignmentId", "WorkerId", "Approve", "Reject"), rows), approved
     if form == "cloudresearch":
-        rows = [(found.ids.participant, found.ids.turn, decision, pay.worth(found) if decision == "approve" else "",
-                 _one_line(found.reason) if decision == "reject" else "") for found, decision in decided]
-        return csv_text(("ParticipantId", "AssignmentId", "Decision", "Bonus", "Message"), rows), _approved(decided)
-    paid = [found for found, decision in decided if decision == "approve"]
+        rows = [(ids.participant, ids.turn, decision, pay.worth(found) if decision == "approve" else "",
+                 _one_line(found.reason) if decision == "reject" else "") for found, ids, decision in known]
+        return csv_text(("ParticipantId", "AssignmentId", "Decision", "Bonus", "Message"), rows), approved
+    paid = [(found, ids) for found, ids, decision in known if decision == "approve"]
     with_amount = pay.amount or pay.per_screen
-    return "".join(f"{found.ids.participant}{f',{pay.worth(found)}' if with_amount else ''}\n" for found in paid), len(paid)
+    return "".join(f"{ids.participant}{f',{pay.worth(found)}' if with_amount else ''}\n" for found, ids in paid), approved
 
 
 def write_file(path: Path, text: str) -> None:
@@ -211,12 +212,8 @@ def _paid_row(name: str, found: Participant, decision: str, pay: Pay) -> tuple:
             found.scored, found.given)
 
 
-def _approved(decided: Iterable[tuple[Participant, str]]) -> int:
-    return sum(decision == "approve" for _found, decision in decided)
-
-
-def _of_service(found: Participant, service: str) -> bool:
-    return found.ids is not None and found.ids.service in (service, "other")
+def _ids_of_service(found: Participant, service: str) -> RecruitingIds | None:
+    return found.ids if found.ids is not None and found.ids.service in (service, "other") else None
 
 
 def _id_cells(found: Participant) -> tuple[str, str, str, str]:

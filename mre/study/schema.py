@@ -7,11 +7,14 @@ Times are whole milliseconds since 1970 UTC.
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
     CheckConstraint,
     Column,
+    Connection,
     ForeignKey,
     Index,
     Integer,
@@ -236,3 +239,10 @@ events = Table(
     Column("previous", String(64), nullable=False),
     Column("digest", String(64), nullable=False, unique=True))
 Index("ix_events_study", events.c.study_id, events.c.id)
+
+
+def insert_row(connection: Connection, table: Table, **values: Any) -> int:
+    """Insert a row of a table with ids. Returns its id."""
+    key = connection.execute(table.insert().values(**values)).inserted_primary_key
+    assert key is not None, "one row was inserted"
+    return key[0]

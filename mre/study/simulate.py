@@ -23,7 +23,7 @@ from mre.rewards import PERSPECTIVES
 from mre.study import events, leases, queries, visit
 from mre.study.cells import SIMULATED_LABEL
 from mre.study.records import Study
-from mre.study.schema import annotators, assignments, items, methods, pairs, studies
+from mre.study.schema import annotators, assignments, insert_row, items, methods, pairs, studies
 from mre.study.store import Store
 from mre.study.studies import close, simulated_copy
 from mre.study.visit import Answer
@@ -67,7 +67,7 @@ class _Time:
         return self.now
 
 
-def simulate(store: Store, name: str, crowd: Crowd, on_screen: Callable[[int], None] | None = None, by: str = "researcher"
+def simulate(store: Store, name: str, crowd: Crowd, on_screen: Callable[[int], object] | None = None, by: str = "researcher"
              ) -> tuple[Study, int]:
     """Let simulated annotators score a copy of a study, until nothing is left for them. Returns the copy and the screens answered.
 
@@ -109,7 +109,7 @@ class _Simulation:
                                        + self.rng.normal(0, self.crowd.edit_spread, 3))
         return truth
 
-    def run(self, on_screen: Callable[[int], None] | None) -> int:
+    def run(self, on_screen: Callable[[int], object] | None) -> int:
         self.people = [self._join(number) for number in range(self.crowd.annotators)]
         began, answered = self.store.clock(), 0
         queue = [(began + number, number) for number in range(len(self.people))]       # (when, who) is free for the next screen
@@ -140,9 +140,8 @@ class _Simulation:
         label = f"{SIMULATED_LABEL}{number + 1:03d}"
         with self.store.write() as connection:
             now = self.store.clock()
-            found = connection.execute(annotators.insert().values(
-                study_id=self.study.id, label=label, language="en", joined_at=now, consented_at=now,
-                simulated=True)).inserted_primary_key[0]
+            found = insert_row(connection, annotators, study_id=self.study.id, label=label, language="en", joined_at=now, consented_at=now,
+                               simulated=True)
             events.record(connection, self.study.id, now, label, "join", {"simulated": True})
             return visit.annotator_of(connection, found)
 
@@ -186,7 +185,8 @@ class _Simulation:
             elif row.kind == "original":                        # and that nothing was edited
                 error[[method is None for method in shown]] = 0
             scores = np.clip(np.rint(seen + error), 0, 5).astype(int)
-        return Answer(key, 0, tuple(tuple(map(int, line)) for line in scores), active_ms=int(seconds * 1000))
+        given = tuple((int(following), int(preserving), int(quality)) for following, preserving, quality in scores)
+        return Answer(key, 0, given, active_ms=int(seconds * 1000))
 
 
 # ------------------------------------------------------------------------------------------------------------------ power

@@ -59,7 +59,21 @@ class StagedAnswer:
 
     @classmethod
     def of(cls, row: tuple) -> StagedAnswer:
-        return cls(*row[:6], list(row[6:8]), list(row[8:14]), *row[14:])
+        person, screen, revision, line, item, kind, *rest = row
+        return cls(person, screen, revision, line, item, kind, rest[:2], rest[2:8], *rest[8:])
+
+    @property
+    def shown(self) -> tuple[int, int]:
+        """The methods of both images, of an answer that has no `fault`."""
+        first, second = self.sides
+        assert first is not None, "told as a fault"
+        assert second is not None, "told as a fault"
+        return first, second
+
+    @property
+    def pair(self) -> Pair:
+        """Item and methods of a screen that is no check."""
+        return self.item, min(self.shown), max(self.shown)
 
     @property
     def screen_kind(self) -> str:
@@ -88,7 +102,7 @@ class StagedAnswers:
         missing = [column for column in (*NEEDED, *(PERSPECTIVES if self.wide else ("perspective", "score"))) if column not in columns]
         if missing:
             raise RowFault(f"no column {', '.join(missing)}; this reads exports of `study export`, `compare` reads other ratings")
-        self.order: Order | None = None
+        self._order: Order | None = None
         self.people: dict[str, int] = {}
         self.labels: list[str] = []                     # by person, and whether each is excluded
         self.excluded: list[bool] = []
@@ -166,11 +180,17 @@ class StagedAnswers:
             elif cell:
                 raise RowFault("a skipped screen has no scores")
 
+    @property
+    def order(self) -> Order:
+        """What the sides were drawn from; every row says it."""
+        assert self._order is not None, "asked for once rows are in"
+        return self._order
+
     def _add_order(self, cell: str) -> None:
         order = Order.of_cell(cell)
-        if self.order is None:
-            self.order = order
-        elif order != self.order:
+        if self._order is None:
+            self._order = order
+        elif order != self._order:
             raise RowFault("order_seed differs from the rows above; a file holds one study")
 
     def _person_number(self, values: dict[str, str]) -> int:
@@ -226,7 +246,7 @@ class StagedAnswers:
             elif answer.screen_kind in CHECKS:
                 self._checked.setdefault(self._check_key(answer))
             else:
-                self.pairs.setdefault((answer.item, *sorted(answer.sides)), len(self.pairs))
+                self.pairs.setdefault(answer.pair, len(self.pairs))
         if faulty:
             return
         for pair in self.pairs:
@@ -234,8 +254,8 @@ class StagedAnswers:
                 key = (pair[0], pair[place], place)
                 if key in self._checked and self._checked[key] is None:
                     self._checked[key] = pair
-        yield from self._pairs_of_checks_alone()
-        yield from self._screens_told_twice()
+        faults = list(self._pairs_of_checks_alone())
+        yield from faults or self._screens_told_twice()         # without a pair for each check, no screen can be told from another
 
     def _pairs_of_checks_alone(self) -> Iterator[tuple[int, str]]:
         for (item, method, place), pair in self._checked.items():
@@ -263,8 +283,10 @@ class StagedAnswers:
     def pair_of(self, answer: StagedAnswer) -> Pair:
         """The pair that a screen belongs to; a check's is the one that the study's own draw would have taken its edit from."""
         if answer.screen_kind in CHECKS:
-            return self._checked[self._check_key(answer)]
-        return (answer.item, *sorted(answer.sides))
+            pair = self._checked[self._check_key(answer)]
+            assert pair is not None, "`check` has found one for each"
+            return pair
+        return answer.pair
 
     def items(self) -> Iterator[tuple[str, str, str]]:
         """Name, edit type and instruction, in the order of their numbers."""
@@ -285,7 +307,7 @@ class StagedAnswers:
         return map(StagedAnswer.of, rows)
 
     def _check_key(self, answer: StagedAnswer) -> tuple[int, int, int]:
-        method = next(side for side in answer.sides if side != ORIGINAL_NUMBER)
+        method = next(side for side in answer.shown if side != ORIGINAL_NUMBER)
         return answer.item, method, 1 + self.order.check_choice(self.labels[answer.person], answer.screen)
 
 

@@ -8,6 +8,7 @@ queue up behind a lock on the study's row, and a commit is on disk before it is 
 from __future__ import annotations
 
 import copy
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, event
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, SQLAlchemyError, TimeoutError
 
 from mre.errors import SettingsError, StudyError
 from mre.private import private_file, private_folder, tighten
@@ -135,7 +136,7 @@ class Store:
             yield
         except IntegrityError as error:
             raise StudyError(f"refused by the database: {_first_line(error)}") from error
-        except (OperationalError, sa.exc.TimeoutError, sa.exc.InterfaceError) as error:
+        except (OperationalError, TimeoutError, InterfaceError) as error:
             raise StoreUnavailable(_plain_reason(error)) from error
         except DBAPIError as error:
             if error.connection_invalidated:
@@ -230,7 +231,7 @@ class Store:
         try:
             private_file(target)
             with self.engine.connect() as connection:
-                raw = connection.connection.dbapi_connection
+                raw = _driver(connection)
                 raw.execute("VACUUM INTO ?", (str(target),))
         except Exception as error:
             raise StoreUnavailable(f"{target}: cannot be written ({_first_line(error)})") from error
@@ -238,12 +239,19 @@ class Store:
 
 @contextmanager
 def _references_unchecked(connection: Connection) -> Iterator[None]:
-    raw = connection.connection.dbapi_connection        # SQLite takes this setting outside of transactions alone
+    raw = _driver(connection)                           # SQLite takes this setting outside of transactions alone
     raw.execute("PRAGMA foreign_keys=OFF")
     try:
         yield
     finally:
         raw.execute("PRAGMA foreign_keys=ON")
+
+
+def _driver(connection: Connection) -> sqlite3.Connection:
+    """SQLite's own connection behind one of SQLAlchemy's."""
+    raw = connection.connection.dbapi_connection
+    assert isinstance(raw, sqlite3.Connection), "the connection is open, and of SQLite"
+    return raw
 
 
 def _shown(url: object) -> str:

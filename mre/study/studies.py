@@ -16,7 +16,7 @@ from mre.study import assignment, events, participation, slots
 from mre.study.design import Item, Picture, StudyDesign, checked_name, content_digest
 from mre.study.intake import read_items
 from mre.study.records import Study, find, find_study
-from mre.study.schema import annotators, assignments, edits, exclusions, images, items, methods, pairs, stops, studies
+from mre.study.schema import annotators, assignments, edits, exclusions, images, insert_row, items, methods, pairs, stops, studies
 from mre.study.store import Store
 
 # -------------------------------------------------------------------------------------------------------------- creating
@@ -136,9 +136,9 @@ def _refuse_taken(connection: Connection, name: str) -> None:
 
 
 def _insert_study(connection: Connection, name: str, version: int, design: StudyDesign, now: int, *, simulated: bool = False) -> int:
-    return connection.execute(studies.insert().values(
-        name=name, public_id=secrets.token_urlsafe(9), version=version, state="draft", design=design.to_json(),
-        created_at=now, simulated=simulated)).inserted_primary_key[0]
+    return insert_row(
+        connection, studies, name=name, public_id=secrets.token_urlsafe(9), version=version, state="draft", design=design.to_json(),
+        created_at=now, simulated=simulated)
 
 
 def _insert_methods(connection: Connection, study_id: int, names: list[str]) -> dict[str, int]:

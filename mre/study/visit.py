@@ -22,7 +22,7 @@ from mre.study.images import uncompressed
 from mre.study.participation import CODE_LETTERS
 from mre.study.records import Study
 from mre.study.recruiting import RecruitingIds, sealed
-from mre.study.schema import SKIP_REASONS, annotators, answers, assignments, images, picture_tokens, ratings, studies, visits
+from mre.study.schema import SKIP_REASONS, annotators, answers, assignments, images, insert_row, picture_tokens, ratings, studies, visits
 from mre.study.store import Store
 from mre.version import __version__
 
@@ -242,15 +242,15 @@ def answer_within(store: Store, connection: Connection, annotator: Annotator, to
     if row.revision == 0 and given.skip_reason is None and looked is not None and looked < least * 1000:
         raise BadAnswer(f"Please look at each pair for at least {least:g} second{'' if least == 1 else 's'}.")
     _settle_slot(connection, row, given)
-    active = None if given.active_ms is None else min(given.active_ms, looked)
+    active = None if given.active_ms is None or looked is None else min(given.active_ms, looked)
     revision = row.revision + 1
     if row.revision:
         for table in (answers, ratings):
             connection.execute(table.update().where(table.c.assignment_id == row.id, table.c.is_final).values(is_final=False))
-    answer_id = connection.execute(answers.insert().values(
-        study_id=annotator.study.id, assignment_id=row.id, revision=revision, is_final=True, idempotency_key=given.key, submitted_at=now,
-        active_ms=active, skip_reason=given.skip_reason, comment=given.comment, viewport=given.viewport,
-        app_version=__version__)).inserted_primary_key[0]
+    answer_id = insert_row(
+        connection, answers, study_id=annotator.study.id, assignment_id=row.id, revision=revision, is_final=True,
+        idempotency_key=given.key, submitted_at=now, active_ms=active, skip_reason=given.skip_reason, comment=given.comment,
+        viewport=given.viewport, app_version=__version__)
     if given.scores:
         shown = queries.shown_methods(annotator.study.order, annotator.label, row)
         connection.execute(ratings.insert(), [
@@ -410,9 +410,8 @@ def _new_annotator(store: Store, connection: Connection, study: Study, language:
     count = connection.execute(sa.select(sa.func.count()).where(annotators.c.study_id == study.id)).scalar_one()
     label = f"a{count + 1:03d}"
     kept = sealed(store, study.public_id, label, ids) if ids and study.design.keep_recruiting_id else None
-    found = connection.execute(annotators.insert().values(
-        study_id=study.id, label=label, key_digest=key_digest, language=language, recruiting_ids=kept,
-        joined_at=store.clock())).inserted_primary_key[0]
+    found = insert_row(connection, annotators, study_id=study.id, label=label, key_digest=key_digest, language=language,
+                       recruiting_ids=kept, joined_at=store.clock())
     events.record(connection, study.id, store.clock(), label, "join", {})
     return found
 

@@ -81,7 +81,7 @@ class Spoiling:
     other: Thing | None = None       # the thing that `recoloured` and `removed` hit
 
 
-CLEAN = Spoiling((5, 5, 5), ("", "", ""), (NOTHING_WRONG,) * 3)
+CLEAN = Spoiling((5, 5, 5), ("", "", ""), (NOTHING_WRONG, NOTHING_WRONG, NOTHING_WRONG))
 
 
 def draw_score(rng: np.random.Generator, flawless: float) -> int:
@@ -106,7 +106,7 @@ def draw_spoiling(rngs: tuple[np.random.Generator, np.random.Generator, np.rando
     if quality < 5:
         kinds[2] = QUALITY_KINDS[int(np.searchsorted(np.cumsum(QUALITY_ODDS), rngs[2].random()).clip(0, 4))]
         texts[2] = pick(rngs[2], QUALITY_TEXTS[kinds[2]]).format(degree=DEGREES[quality])
-    return Spoiling((following, preserving, quality), tuple(kinds), tuple(texts), other)
+    return Spoiling((following, preserving, quality), (kinds[0], kinds[1], kinds[2]), (texts[0], texts[1], texts[2]), other)
 
 
 def untouched(edit: Edit) -> list[Thing]:
@@ -189,6 +189,7 @@ def lower_quality(picture: Array, kind: str, level: float, rng: np.random.Genera
     if kind == "ghosted":
         down, right = (round(part * size) for part in GHOST_AWAY)
         return picture + (shifted(picture, down, right) - picture) * np.float32(strength(GHOST, level))
+    assert rng is not None, "noise is drawn"
     return clipped(picture + rng.standard_normal(picture.shape, np.float32) * np.float32(strength(NOISE, level)))
 
 

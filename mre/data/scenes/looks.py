@@ -5,6 +5,8 @@ Pictures are (H, W, 3) float32 in [0, 1].
 
 from __future__ import annotations
 
+from functools import reduce
+
 import numpy as np
 
 Array = np.ndarray
@@ -28,11 +30,8 @@ def blurred(picture: Array, sigma: float) -> Array:
         pad = [(0, 0)] * picture.ndim
         pad[axis] = (reach, reach)
         wide = np.pad(picture, pad, mode="edge")
-        total = None
-        for number, weight in enumerate(taps):
-            part = wide[number:number + length] if axis == 0 else wide[:, number:number + length]
-            total = part * weight if total is None else total + part * weight
-        picture = total
+        parts = (wide[number:number + length] if axis == 0 else wide[:, number:number + length] for number in range(len(taps)))
+        picture = reduce(np.add, (part * weight for part, weight in zip(parts, taps, strict=True)))
     return picture
 
 
@@ -145,7 +144,7 @@ def blocks(p: Array, side: int) -> Array:
 def block_means(p: Array, side: int) -> Array:
     """(H / side, W / side, C) means over squares; H and W are multiples of side."""
     rows = p.reshape(len(p) // side, side, -1).sum(1).reshape(len(p) // side, p.shape[1], -1)
-    return sum(rows[:, number::side] for number in range(side)) * np.float32(1 / side ** 2)
+    return reduce(np.add, (rows[:, number::side] for number in range(side))) * np.float32(1 / side ** 2)
 
 
 def watercolour(p: Array) -> Array:

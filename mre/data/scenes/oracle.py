@@ -41,7 +41,7 @@ NOTHING_FROM = 4.75      # from this score on nothing is wrong
 UNEXPLAINED = 0.042      # mean difference that costs a point: what the weakest tint makes
 SAME = 1e-7              # of two explanations that differ by no more, in mean squared difference, the simpler one holds
 STARTS, REFINED = 5, 3   # how many explanations of the soft pictures, and of the full ones, are followed up
-DONE = ((0.015, 5.0), (0.22, 4.0), (0.45, 3.0), (0.65, 2.0), (1.0, 0.0))     # share of the edit that is missing -> following
+DONE = (0.015, 0.22, 0.45, 0.65, 1.0), (5.0, 4.0, 3.0, 2.0, 0.0)        # share of the edit that is missing -> following
 
 
 @dataclass(frozen=True)
@@ -129,13 +129,13 @@ class Oracle:
     @staticmethod
     def _along(bases: list[Array], way: str, amount: float) -> Array:
         start, target, wrong = bases[:3]
-        amount = np.float32(amount)
+        share = np.float32(amount)
         if way == "edit":
-            return start + (target - start) * amount
+            return start + (target - start) * share
         if way == "wrong":
-            return start + (wrong - start) * amount
+            return start + (wrong - start) * share
         half = bases[3]
-        return start + (half - start) * amount if amount <= 1 else half + (target - half) * (amount - 1)
+        return start + (half - start) * share if share <= 1 else half + (target - half) * (share - 1)
 
     def candidate(self, e: Explanation) -> Array:
         picture = self.along(e.way, e.amount, e.damage, e.other, e.damage_level)
@@ -259,11 +259,11 @@ class Oracle:
         whole = max(norm((done - start) * inside), 1e-3)
         if e.way == "half" and e.amount < 1.9:
             rest = norm((small - halved(self.candidate(e))) * inside) / whole
-            return max(float(np.interp(e.amount, (0, 1, 2), (0, 3, 5))) - 5 + float(np.interp(rest, *zip(*DONE, strict=True))), 0.0)
+            return max(float(np.interp(e.amount, (0, 1, 2), (0, 3, 5))) - 5 + float(np.interp(rest, *DONE)), 0.0)
         way, off = (start - done) * inside, (small - done) * inside
         along = float((off * way).sum()) / whole ** 2
         aside = max(norm(off - along * way) / whole - TOLERATED * np.sqrt(3 * inside.sum()) / whole, 0.0)
-        score = float(np.interp(np.hypot(along, aside), *zip(*DONE, strict=True)))
+        score = float(np.interp(np.hypot(along, aside), *DONE))
         if score < 1:
             score = max(score, min(1.0, norm((small - start) * inside) / whole - 0.25), 0.0)
         return score

@@ -5,7 +5,7 @@ Pictures are (H, W, 3) float32 in [0, 1]. Everything is a function of the scene 
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, reduce
 
 import numpy as np
 
@@ -28,6 +28,7 @@ def render(scene: Scene, size: int, photo: Array | None = None) -> Array:
     returns (size, size, 3) float32 in [0, 1]
     """
     if scene.backdrop.kind == "photo":
+        assert photo is not None, "a scene before a photograph is drawn on one"
         picture = photo.astype(np.float32) * np.float32(1 / 255) if photo.dtype == np.uint8 else photo.copy()
     else:
         picture = kept_backdrop(scene.backdrop, size).copy()
@@ -202,10 +203,10 @@ def disc(picture: Array, cx: float, cy: float, radius: float, colour: tuple, glo
     rows, columns = window(size, cx - reach, cy - reach, cx + reach, cy + reach)
     dx, dy = x[:, columns] - cx, y[rows] - cy
     away = np.sqrt(dx * dx + dy * dy)
-    colour = np.asarray(colour, np.float32)
+    paint = np.asarray(colour, np.float32)
     if glow:
-        cover(picture[rows, columns], np.clip(1 - away / reach, 0, 1) ** 2 * 0.6, colour)
-    cover(picture[rows, columns], np.clip((radius - away) * size + 0.5, 0, 1), colour)
+        cover(picture[rows, columns], np.clip(1 - away / reach, 0, 1) ** 2 * 0.6, paint)
+    cover(picture[rows, columns], np.clip((radius - away) * size + 0.5, 0, 1), paint)
     if ring:
         band = np.abs(np.sqrt(dx * dx * 0.28 + (dy + 0.3 * dx) ** 2 * 4) - radius * 0.95) - 0.008
         behind = (dy + 0.3 * dx < 0) & (away < radius)
@@ -260,12 +261,11 @@ def box(u: Array, v: Array, cx: float, cy: float, a: float, b: float, rounding: 
 
 def polygon(u: Array, v: Array, *corners: tuple[float, float]) -> Array:
     """Distance to a convex polygon whose corners go clockwise on the screen (v grows downwards)."""
-    distance = None
+    sides = []
     for (ax, ay), (bx, by) in zip(corners, corners[1:] + corners[:1], strict=True):
         length = np.hypot(bx - ax, by - ay)
-        side = ((u - ax) * ((by - ay) / length) - (v - ay) * ((bx - ax) / length)).astype(np.float32)
-        distance = side if distance is None else np.maximum(distance, side)
-    return distance
+        sides.append(((u - ax) * ((by - ay) / length) - (v - ay) * ((bx - ax) / length)).astype(np.float32))
+    return reduce(np.maximum, sides)
 
 
 def ball(u, v):
@@ -395,7 +395,7 @@ def draw_thing(picture: Array, thing: Thing) -> None:
             colour = np.asarray(colour, np.float32)
         shade = shade * np.clip(0.80 - distance * 2.2, 0.70, 1.0)      # a soft dark rim sets a thing off from what is behind it
         paint = colour * shade[..., None]
-        if np.ndim(light):
+        if isinstance(light, np.ndarray):
             paint = paint + light[..., None]
         elif light:
             paint = paint + np.float32(light)

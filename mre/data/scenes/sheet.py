@@ -34,7 +34,7 @@ def contact_sheet(triplets: Sequence[SceneTriplet]) -> Image.Image:
     return sheet
 
 
-def shortened(text: str, width: int, font: ImageFont.FreeTypeFont) -> str:
+def shortened(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
     """The text, cut where it would not fit."""
     if font.getlength(text) <= width:
         return text

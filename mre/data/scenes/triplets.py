@@ -78,7 +78,7 @@ def draw_triplet(seed: int, index: int, split: str = "train", size: int = 128, p
     on_photo = bool(photos) and rng.random() < photo_share
     photo = piece_of(pick(rng, photos), rng, size) if on_photo else None
     edit = draw_edit(rng, split, edit_type or chosen, on_photo)
-    spoiling = draw_spoiling(tuple(streams[1:4]), edit) if spoiled else CLEAN
+    spoiling = draw_spoiling((streams[1], streams[2], streams[3]), edit) if spoiled else CLEAN
     before, after, wrong = (render(scene, size, photo) for scene in (edit.before, edit.after, edit.wrong))
     target_mask = differ(before, after)
     edited = spoil(edit, spoiling, before, after, wrong, target_mask, photo, streams[4])
@@ -98,6 +98,7 @@ def spoil(edit: Edit, spoiling: Spoiling, before: Array, after: Array, wrong: Ar
     if spoiling.other is not None:
         before, after, wrong = (render(damaged(scene, spoiling), size, photo) for scene in (edit.before, edit.after, edit.wrong))
     if how == "half":
+        assert edit.half is not None, "drawn where there is one"
         picture = render(damaged(edit.half, spoiling), size, photo)
     elif how == "wrong":
         picture = wrong
