@@ -65,7 +65,7 @@ def text_of(found: Preserving) -> str:
         said.append(f"everything moved by {found.shift:.1f} pixels")
     if found.zoom is not None and abs(found.zoom - 1) >= 0.002:
         said.append(f"the picture was {'enlarged' if found.zoom > 1 else 'reduced'} by {100 * abs(found.zoom - 1):.1f} %")
-    if found.colour_drift is not None and found.colour_drift >= 1 and found.outside_size is not None:
+    if found.drift is not None and found.colour_drift is not None and found.colour_drift >= 1 and found.outside_size is not None:
         said.append("the colours drifted by " + ", ".join(f"{round(level):+d}" for level in found.drift) + " levels of red, green and blue")
     if not said and found.outside_size:
         return f"the rest of the picture differs by {found.outside_size:.0f} levels"

@@ -38,7 +38,7 @@ class OpenAIJudge:
     """Asks a model, keeps every paid answer, stays within the budget, and goes on where it was cut."""
 
     is_paid = True
-    perspectives: tuple[str, ...] = PERSPECTIVES
+    perspectives = PERSPECTIVES
 
     def __init__(self, settings: JudgeSettings, endpoint: Endpoint, cache: AnswerCache | None = None, limits: Limits | None = None,
                  prompts: PromptSet | None = None, price_input: float | None = None, price_output: float | None = None,

@@ -28,7 +28,7 @@ class OracleJudge:
     """Scores an edit of a synthetic scene by finding which known faults explain it best."""
 
     name = "oracle"
-    perspectives: tuple[str, ...] = PERSPECTIVES
+    perspectives = PERSPECTIVES
 
     def __init__(self, workers: int = 1) -> None:
         self.workers = max(1, min(workers, os.cpu_count() or 1))

@@ -131,9 +131,14 @@ class Judge(Protocol):
     """Anything that scores an edit. `perspectives`: those that it scores, in the order of PERSPECTIVES; `version`: what tells its answers
     from those of another build under the same name."""
 
-    name: str
-    version: str
-    perspectives: tuple[str, ...]
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def perspectives(self) -> tuple[str, ...]: ...
 
     def score_all(self, asks: Iterable[Ask], task: str, on_verdicts: Callable[[Ask, Verdicts], None]) -> Tally:
         """Judge many, as many at a time as the judge allows; `on_verdicts` hears of each edit once, in the order of `asks`.
