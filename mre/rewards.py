@@ -55,7 +55,7 @@ class Reward:
         return cls()
 
     @classmethod
-    def of(cls, scores: Iterable[float | None], texts: Iterable[str] = (NOTHING_WRONG,) * 3) -> Reward:
+    def of(cls, scores: Iterable[float | str | None], texts: Iterable[str] = (NOTHING_WRONG,) * 3) -> Reward:
         """A reward from three scores and three texts, both in the order of PERSPECTIVES."""
         scores = tuple(scores)
         if len(scores) != len(PERSPECTIVES):

@@ -135,7 +135,7 @@ class ResultsFolder:
 
 def write_edits(folder: ResultsFolder, methods: Sequence[Method], editor: Callable[[str], Editor], seed: int = 0, *, batch: int = 1,
                 items: Sequence[Item] | None = None, rank: int = 0, processes: int = 1,
-                on_progress: Callable[[int], None] = lambda done: None) -> int:
+                on_progress: Callable[[int], object] = lambda done: None) -> int:
     """Edit what is missing of this process's share. Returns how many edits were made.
 
     Items go in fixed groups of `batch`, the same whatever is there already and however many processes share the work, so that a

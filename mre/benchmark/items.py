@@ -31,6 +31,11 @@ class Item:
     caption: str | None = None
     scene: Callable[[], Any] | None = None          # draws the scene, for the oracle
 
+    def drawn(self) -> Any:
+        """The scene, of an item that is one."""
+        assert self.scene is not None, f"{self.item} is no scene"
+        return self.scene()
+
 
 @dataclass(frozen=True)
 class Benchmark:

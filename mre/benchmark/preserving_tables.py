@@ -30,17 +30,19 @@ Measured = dict[tuple[str, str], Row]               # (method, item) -> row
 
 def shift_of(row: Row) -> float | None:
     """Pixels."""
-    return None if row["dx"] is None else math.hypot(row["dx"], row["dy"])
+    dx, dy = row["dx"], row["dy"]
+    return None if dx is None or dy is None else math.hypot(dx, dy)
 
 
 def zoom_of(row: Row) -> float | None:
     """By how many percent the picture was enlarged or reduced."""
-    return None if row["zoom"] is None else 100 * abs(row["zoom"] - 1)
+    zoom = row["zoom"]
+    return None if zoom is None else 100 * abs(zoom - 1)
 
 
 def drift_of(row: Row) -> float | None:
     """Levels of the channel that drifted most."""
-    return None if row["drift_red"] is None else max(abs(row[name]) for name in NUMBERS[3:6])
+    return max((abs(level) for name in NUMBERS[3:6] if (level := row[name]) is not None), default=None)
 
 
 FIGURES: dict[str, Callable[[Row], float | None]] = {
@@ -52,7 +54,7 @@ PERCENT = {"changed outside"}
 # -- measuring --------------------------------------------------------------------------------------------------------------------
 
 def measure_edits(folder: ResultsFolder, methods: Sequence[str], items: Sequence[Item],
-                  on_progress: Callable[[int], None] = lambda done: None) -> Measured:
+                  on_progress: Callable[[int], object] = lambda done: None) -> Measured:
     """Every edit of the methods that is there, from `preserving.csv` where it was measured before. What is new is written there, also
     when the work is cut. A picture that cannot be read is left out."""
     there = folder.rows()
@@ -63,10 +65,10 @@ def measure_edits(folder: ResultsFolder, methods: Sequence[str], items: Sequence
     def measure(key: tuple[str, str]) -> Row | None:
         item = wanted[key]
         try:
-            pictures = [open_image(path) for path in (folder.original(item), folder.edited(*key))]
+            original, edited = (open_image(path) for path in (folder.original(item), folder.edited(*key)))
         except ImageError:
             return None
-        return row_of(measure_preserving(*pictures, true_edit(item)))
+        return row_of(measure_preserving(original, edited, true_edit(item)))
 
     missing = [key for key in wanted if key not in measured]
     try:
@@ -136,8 +138,8 @@ def table_of_figures(measured: Measured, methods: Sequence[str], items: Sequence
         for name, chosen in by_type(items):
             found = [measured.get((method, item.item)) for item in chosen]
             groups = [item.group for item in chosen]
-            rows.append([method, name, *(mean_cell([row and figure(row) for row in found], groups, percent=title in PERCENT)
-                                         for title, figure in FIGURES.items())])
+            rows.append([method, name, *(mean_cell([row if row is None else figure(row) for row in found], groups,
+                                                   percent=title in PERCENT) for title, figure in FIGURES.items())])
     masked = any(item.scene for item in items)
     outside = "beyond the true edit of the scene" if masked else "where nothing clearly changed"
     notes = [f"Outside the edit: {outside}. Missing: no picture, or not measurable (nothing in common, no texture, an edit of the whole "

@@ -30,7 +30,7 @@ def training_data() -> Method:
 def _spoiled(item: Item):
     from PIL import Image
 
-    return Image.fromarray(item.scene().edited)
+    return Image.fromarray(item.drawn().edited)
 
 
 def slider_methods(model: str) -> list[Method]:
@@ -52,8 +52,8 @@ def text_methods(model: str) -> list[tuple[Kind, Method]]:
 def negative_methods(model: str) -> list[tuple[float | None, Method]]:
     """The best reward with ever higher negative ones; the first with none (the same as the reward itself)."""
     best = method_name(model, BEST)
-    return [(score, Method(f"{best}@negative-{score:g}", model, BEST, Reward.of([score] * 3))) for score in NEGATIVES] + \
-           [(None, Method(f"{best}@negative-off", model, BEST, BEST))]
+    return [*((score, Method(f"{best}@negative-{score:g}", model, BEST, Reward.of([score] * 3))) for score in NEGATIVES),
+            (None, Method(f"{best}@negative-off", model, BEST, BEST))]
 
 
 @functools.cache
@@ -148,11 +148,14 @@ def table_of_negatives(scores: Scores, model: str, items: Sequence[Item]) -> Tab
     off = next(method.name for score, method in negative_methods(model) if score is None)
     rows, helps = [], []
     for score, method in negative_methods(model):
-        gains = [scores.gain(method.name, off, name, items) for name in PERSPECTIVES] if score is not None else [""] * 3
-        if score is not None and all(gain.value > 0 for gain in gains):
+        means = [scores.mean(method.name, name, items) for name in PERSPECTIVES]
+        if score is None:
+            rows.append(["off", *means, "", "", ""])
+            continue
+        gains = [scores.gain(method.name, off, name, items) for name in PERSPECTIVES]
+        if all(gain.value > 0 for gain in gains):
             helps.append(f"{score:g}")
-        rows.append(["off" if score is None else "/".join([f"{score:g}"] * 3),
-                     *(scores.mean(method.name, name, items) for name in PERSPECTIVES), *gains])
+        rows.append(["/".join([f"{score:g}"] * 3), *means, *gains])
     columns = ["negative reward", *PERSPECTIVES, *(f"{name} gain" for name in PERSPECTIVES)]
     title = f"A negative reward in the guidance branches without the instruction, {model} at 5/5/5"
     return Table(f"negative_{method_name(model, None)}", title, columns, rows,
@@ -168,7 +171,7 @@ def table_of_counts(right: dict[str, dict[str, bool | None]], items: Sequence[It
         cells: list[Cell] = []
         for name in [*operations, None]:
             chosen = [item for item in asked if name is None or operation(item) == name]
-            values = [None if found.get(item.item) is None else float(found[item.item]) for item in chosen]
+            values = [None if (right_one := found.get(item.item)) is None else float(right_one) for item in chosen]
             cells.append(mean_cell(values, [item.group for item in chosen], percent=True))
         rows.append([method, *cells])
     return Table("counts", "Counts and positions: share of edits that are right", ["method", *operations, "all"], rows, [INTERVALS])
@@ -189,7 +192,7 @@ def share_of(found: Sequence[str | None], kind: str, groups: Sequence[str]) -> C
 
 def operation_of(item: Item) -> str:
     """Which kind of counting or placing a scene asks for, such as "add two" or "remove, place named"; "" for none."""
-    edit = item.scene().edit
+    edit = item.drawn().edit
     if edit.edit_type not in ("add", "remove"):
         return ""
     return f"{edit.operation}, place named" if _PLACE.search(item.instruction.lower()) else edit.operation
@@ -206,7 +209,7 @@ def counts_found(folder: ResultsFolder, method: str, items: Sequence[Item]) -> d
         if not operation_of(item):
             continue
         try:
-            found[item.item] = oracle.counts_right(item.scene(), as_array(folder.edited(method, item.item)))
+            found[item.item] = oracle.counts_right(item.drawn(), as_array(folder.edited(method, item.item)))
         except ImageError:
             found[item.item] = None
     return found

@@ -22,7 +22,7 @@ def questions(folder: ResultsFolder, methods: Sequence[tuple[str, Sequence[Item]
 
 
 def judge_edits(judge: Judge, asks: Sequence[Ask], task: str,
-                on_progress: Callable[[int], None] = lambda done: None) -> tuple[list[Answer], Tally]:
+                on_progress: Callable[[int], object] = lambda done: None) -> tuple[list[Answer], Tally]:
     """One answer per perspective of each edit, in the order of `asks`, those that failed included."""
     answers: list[Answer] = []
 

@@ -54,8 +54,8 @@ def chosen_items(items: Sequence[Item], per_type: int) -> list[Item]:
 def worst_items(items: Sequence[Item], score: Callable[[str, str], float | None], count: int) -> list[Item]:
     """The items with the lowest mean over the perspectives, for a look at how a method fails."""
     def mean(item: Item) -> float:
-        scores = [score(name, item.item) for name in PERSPECTIVES]
-        return sum(scores) / len(scores) if None not in scores else 9.0
+        scores = [given for name in PERSPECTIVES if (given := score(name, item.item)) is not None]
+        return sum(scores) / len(scores) if len(scores) == len(PERSPECTIVES) else 9.0
     return sorted(items, key=mean)[:count]
 
 

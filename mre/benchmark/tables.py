@@ -44,7 +44,7 @@ class Table:
     name: str                   # of its files
     title: str
     columns: Sequence[str]
-    rows: list[Sequence[str | int | Cell]]
+    rows: Sequence[Sequence[str | int | Cell]]
     notes: list[str] = field(default_factory=list)
     digits: int = 2
 

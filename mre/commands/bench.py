@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
 
     processes = PartialState(cpu=not torch.accelerator.is_available(),      # lets processes on CPUs find each other too
                              timeout=timedelta(days=7))                     # the quickest waits for the slowest
-    device = str(processes.device) if processes.device.type == "cuda" else None
+    device = str(processes.device) if processes.device is not None and processes.device.type == "cuda" else None
     editor = editors(device)
     benchmark = open_what(args, editor(args.model[0]).info.native_size)
     tables = [name for name in SCENE_TABLES if name in args.tables] if benchmark.kind == "scenes" else []

@@ -163,10 +163,8 @@ class ParquetSource(TripletSource):
     def __len__(self) -> int:
         return len(self._chosen)
 
-    def __getitem__(self, index):
-        if isinstance(index, slice):
-            return self.choose(range(*index.indices(len(self))))
-        row = self._chosen[index]
+    def at(self, number: int) -> Triplet:
+        row = self._chosen[number]
         group = self._group_of(row)
         name, table = self._name(group, row), self._pictures(group)
         original, instruction, edited = (table.column(column)[row - self._starts[group]].as_py() for column in _COLUMNS)

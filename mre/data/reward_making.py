@@ -112,7 +112,7 @@ class LazyAsks:
 
 
 def make_rewards(triplets: TripletSource, judge: Judge, out: Path,
-                 on_progress: Callable[[int], None] = lambda done: None) -> RewardRun:
+                 on_progress: Callable[[int], object] = lambda done: None) -> RewardRun:
     """Judge all triplets that `out` does not hold yet. The lines of `out` are in the order of the source, run by run.
 
     Raises DataError when `out` holds another judge's rewards, JudgeError when asking is useless.

@@ -104,12 +104,10 @@ class SceneSource(TripletSource):
     def __len__(self) -> int:
         return self.total
 
-    def __getitem__(self, index):
-        if isinstance(index, slice):
-            return self.choose(range(*index.indices(self.total)))
-        if not -self.total <= index < self.total:
-            raise IndexError(index)
-        index %= self.total
+    def at(self, number: int) -> Triplet:
+        if not -self.total <= number < self.total:
+            raise IndexError(number)
+        index = number % self.total
         scene = functools.partial(drawn, self.split, self.seed, index, self.size)
         triplet = scene()
         name = f"{SCENES}{self.split}-{self.seed}-{index}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 from PIL import Image
 
@@ -67,6 +67,19 @@ def _opened(source: PictureSource, name: str) -> Image.Image:
 class TripletSource(Sequence[Triplet]):
     """Where triplets come from, in a fixed order. A source may read them when they are looked at."""
 
+    def at(self, number: int) -> Triplet:
+        """One triplet."""
+        raise NotImplementedError
+
+    @overload
+    def __getitem__(self, index: int) -> Triplet: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> TripletSource: ...
+
+    def __getitem__(self, index: int | slice) -> Triplet | TripletSource:
+        return self.choose(range(*index.indices(len(self)))) if isinstance(index, slice) else self.at(index)
+
     def texts(self) -> list[TripletText]:
         """Ids and instructions of all, without their pictures where the source can."""
         return [triplet.text for triplet in self]
@@ -90,6 +103,5 @@ class TripletList(TripletSource):
     def __len__(self) -> int:
         return len(self._triplets)
 
-    def __getitem__(self, index):
-        found = self._triplets[index]
-        return TripletList(found) if isinstance(index, slice) else found
+    def at(self, number: int) -> Triplet:
+        return self._triplets[number]

@@ -96,47 +96,60 @@ class Editor(Protocol):
     @property
     def info(self) -> EditorInfo:
         """Without loading the model. Raises ModelError for a name that leads nowhere."""
+        ...
 
     @property
     def capabilities(self) -> Capabilities:
         """Those of `info`, or what can be told without importing anything; never raises."""
+        ...
 
     @property
     def vocabulary(self) -> Vocabulary | None:
         """The words that it was taught, where these are a closed list."""
+        ...
 
     @property
     def default_steps(self) -> int | None:
         """The steps of `info`, where it is known already."""
+        ...
 
     @property
     def status(self) -> str:
         """`cold`, `loading`, `ready` or `failed`."""
+        ...
 
     @property
     def failure(self) -> str | None:
         """Why loading failed, in one line."""
+        ...
 
     def warm(self) -> None:
         """Start loading in the background."""
+        ...
 
     def prepare(self) -> None:
         """Load, where that is not done. Raises ModelError."""
+        ...
 
     def unload(self) -> None:
         """Give the memory back; the next edit loads again."""
+        ...
 
     def edit(self, photo: Image.Image, settings: EditSettings, *, on_step: Callable[[Step], None] | None = None,
              on_wait: Callable[[int], None] | None = None, on_restore: Callable[[float], None] | None = None,
              should_stop: Callable[[], bool] | None = None) -> EditResult:
         """Edit the photo. Raises BusyError, ModelError, SettingsError, EditStopped."""
+        ...
 
     def edit_many(self, photos: Sequence[Image.Image], settings: Sequence[EditSettings], *,
                   should_stop: Callable[[], bool] | None = None) -> Iterator[EditResult]:
         """Edit photos, each with its own settings, in batches where the editor takes these."""
+        ...
 
     def recipe(self, photo: Image.Image, settings: EditSettings, fit: Fit | None = None) -> Recipe:
         """The recipe that an edit of this photo with these settings would carry, here and now."""
+        ...
 
     def count_tokens(self, text: str) -> tuple[int, int, str] | None:
         """Tokens of a text, how many the model reads, and the end of the text that it would not read; None where nobody knows."""
+        ...

@@ -165,16 +165,17 @@ class LocalEditor:
         with self._turn(on_wait, stop):
             self.prepare()
             settings = settings.resolved(self.info)
+            steps, _, _, way_back = settings.filled
             fit = self._fit(photo)
             seen = fit.apply(photo)
             started = time.perf_counter()
             tell = on_step or (lambda step: None)
-            tell(Step(0, settings.steps, self.pace and self.pace * settings.steps, lambda: None))
+            tell(Step(0, steps, self.pace and self.pace * steps, lambda: None))
             made = self._guarded(lambda: self.make(seen, settings, tell, stop))
             restored(0.0)
-            image = put_back_asked(photo, map_back(photo, made, fit, settings.way_back, on_share), settings)
+            image = put_back_asked(photo, map_back(photo, made, fit, way_back, on_share), settings)
             seconds = time.perf_counter() - started
-            self.pace = seconds / settings.steps
+            self.pace = seconds / steps
         return EditResult(image, seen, made, fit, settings, self.recipe(photo, settings, fit), seconds)
 
     def edit_many(self, photos: Sequence[Image.Image], settings: Sequence[EditSettings], *,
@@ -242,9 +243,9 @@ class LocalEditor:
         fit = fit or self._fit(photo)
         made_with = circumstances(model=self.info.name, weights=self.info.digest or "", input_digest=pixel_digest(photo), size=fit.seen,
                                   device=self.device_kind)
-        return Recipe(settings.instruction, settings.reward, settings.seed, settings.steps, settings.guidance_scale,
-                      settings.image_guidance_scale, settings.scheduler, settings.negative_reward, settings.way_back, made_with,
-                      settings.mask, settings.put_back)
+        steps, guidance_scale, image_guidance_scale, way_back = settings.filled
+        return Recipe(settings.instruction, settings.reward, settings.seed, steps, guidance_scale, image_guidance_scale,
+                      settings.scheduler, settings.negative_reward, way_back, made_with, settings.mask, settings.put_back)
 
 
 def put_back_asked(photo: Image.Image, image: Image.Image, settings: EditSettings) -> Image.Image:

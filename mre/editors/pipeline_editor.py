@@ -67,7 +67,7 @@ class PipelineEditor(LocalEditor):
              should_stop: Callable[[], bool]) -> Image.Image:
         import torch
 
-        pipeline, total = self.pipeline(), settings.steps
+        pipeline, total = self.pipeline(), settings.filled[0]
         started = time.perf_counter()
 
         def after_step(pipe: Any, index: int, timestep: Any, values: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

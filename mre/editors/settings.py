@@ -66,6 +66,13 @@ class EditSettings:
                        image_guidance_scale=info.image_guidance_scale if self.image_guidance_scale is None else self.image_guidance_scale,
                        way_back=self.way_back or ("guided" if info.size_rule == "fit" else "replace"))
 
+    @property
+    def filled(self) -> tuple[int, float, float, str]:
+        """Steps, both guidance scales and the way back, of settings that are `resolved`."""
+        if self.steps is None or self.guidance_scale is None or self.image_guidance_scale is None or self.way_back is None:
+            raise ValueError("settings without the editor's defaults")
+        return self.steps, self.guidance_scale, self.image_guidance_scale, self.way_back
+
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> EditSettings:
         """The settings that a recipe asks for."""

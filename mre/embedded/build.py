@@ -26,14 +26,14 @@ UNTRAINED_SEED = 0
 LATENT_SCALE = 2.0          # pixels in [-1, 1] have a standard deviation near 1/2
 
 
-def fresh_pipeline(config: Any, **switches: object) -> RewardEditPipeline:
+def fresh_pipeline(config: Any, **switches: Any) -> RewardEditPipeline:
     """An untrained embedded editor of the width and size that a TrainConfig names."""
-    size = {"width": config.width} if config.width else {}
+    size: dict[str, Any] = {"width": config.width} if config.width else {}
     return build_pipeline(native_size=config.resolution, **size, **switches)
 
 
 def build_pipeline(*, width: Sequence[int] = WIDTH, words: Iterable[str] | None = None, native_size: int = NATIVE_SIZE,
-                   **switches: object) -> RewardEditPipeline:
+                   **switches: Any) -> RewardEditPipeline:
     """An untrained embedded editor, its weights drawn from torch's default generator. It gives every picture back unchanged.
 
     width:    channels of the U-Net's three levels
@@ -41,10 +41,10 @@ def build_pipeline(*, width: Sequence[int] = WIDTH, words: Iterable[str] | None 
     switches: settings of the reward condition, as in RewardUNet2DConditionModel
     """
     tokenizer = word_tokenizer(vocabulary() if words is None else words, TEXT_TOKENS)
+    special: dict[str, Any] = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
     text_encoder = CLIPTextModel(CLIPTextConfig(
         vocab_size=len(tokenizer), hidden_size=TEXT_WIDTH, intermediate_size=3 * TEXT_WIDTH, num_hidden_layers=TEXT_LAYERS,
-        num_attention_heads=HEADS, max_position_embeddings=TEXT_TOKENS, bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id))
+        num_attention_heads=HEADS, max_position_embeddings=TEXT_TOKENS, **special))
     unet = GatedRewardUNet(
         patch_size=PATCH_SIZE, latent_scale=LATENT_SCALE, sample_size=native_size // PATCH_SIZE,
         block_out_channels=tuple(width), layers_per_block=1,
@@ -53,8 +53,8 @@ def build_pipeline(*, width: Sequence[int] = WIDTH, words: Iterable[str] | None 
         norm_num_groups=16, reward_text_dim=TEXT_WIDTH, reward_sinusoid_channels=32, reward_num_heads=HEADS, reward_dropout=0.0, **switches)
     scheduler = DDIMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type="sample", clip_sample=False, set_alpha_to_one=True,
                               timestep_spacing="trailing")      # trailing: the first step sees pure noise, as in training
-    return RewardEditPipeline(vae=PatchAutoencoder(PATCH_SIZE, LATENT_SCALE), text_encoder=text_encoder, tokenizer=tokenizer, unet=unet,
-                              scheduler=scheduler, native_size=native_size, **SETTINGS)
+    parts: dict[str, Any] = {"vae": PatchAutoencoder(PATCH_SIZE, LATENT_SCALE), "scheduler": scheduler}     # annotated as other classes
+    return RewardEditPipeline(text_encoder=text_encoder, tokenizer=tokenizer, unet=unet, native_size=native_size, **parts, **SETTINGS)
 
 
 def untrained_pipeline() -> RewardEditPipeline:

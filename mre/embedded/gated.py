@@ -43,6 +43,8 @@ class PlacedConvolution(nn.Conv2d):
     """A convolution whose output also tells each cell where in the picture it is; other sizes take the places stretched. Made with the
     arguments of any convolution, of which an adapter makes its own of the same class, it tells no places."""
 
+    place: nn.Parameter | None
+
     def __init__(self, *convolution: Any, side: int = 0, **settings: Any) -> None:
         """side: cells a side of the map of places"""
         super().__init__(*convolution, **settings)
@@ -109,8 +111,8 @@ class GatedRewardUNet(RewardUNet2DConditionModel):
         self.memories = nn.Parameter(torch.zeros(MEMORIES, 3, side * patch_size, side * patch_size))
         with torch.no_grad():
             self.conv_in.weight[:, :self.config.in_channels // 2] *= QUIET_START        # in training it is mostly nothing but noise
-        nn.init.zeros_(self.conv_out.weight)        # an untrained model gives the original back
-        nn.init.zeros_(self.conv_out.bias)
+        for parameter in self.conv_out.parameters():        # an untrained model gives the original back
+            nn.init.zeros_(parameter)
 
     def read_instruction(self, states: Tensor) -> Tensor:
         """The instruction as a whole: (B, T, D) states of its tokens -> (B, width of the time embedding).
@@ -164,7 +166,8 @@ class GatedRewardUNet(RewardUNet2DConditionModel):
                 return_dict: bool = True, **kwargs: Any) -> GatedOutput | tuple[Tensor]:
         """As the parent's; `sample` is (B, 6 f^2, h, w): noisy latents, then the original's unscaled latents."""
         instruction = self.read_instruction(encoder_hidden_states)
-        conditions = self.read_conditions(sample, cross_attention_kwargs, added_cond_kwargs) | {"instruction_state": instruction}
+        conditions: dict[str, Any] = {**self.read_conditions(sample, cross_attention_kwargs, added_cond_kwargs),
+                                      "instruction_state": instruction}
         features = super().forward(sample, timestep, encoder_hidden_states, *args, return_dict=False, added_cond_kwargs=conditions,
                                    cross_attention_kwargs=cross_attention_kwargs, **kwargs)[0]
         size = self.config.patch_size

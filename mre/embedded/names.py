@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from mre.editors.capabilities import MOST_AT_ONCE, Capabilities
 from mre.embedded.settings import SETTINGS
 from mre.families import Known
 
-UNTRAINED = {"native_size": 64}
+UNTRAINED: dict[str, Any] = {"native_size": 64}
 LEARNED = "Trained on synthetic scenes and on photos with synthetic edits, in English."
 # They predict the picture itself, in one step, unguided: `python -m tests.bench.controls` shows what the others would do. More steps trade
 # following for quality where no reward does.

@@ -6,6 +6,7 @@ The embedded editor uses it where the full-size one has a VAE, so that the same 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +25,8 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):
     `scaling_factor` brings latents near unit variance, as with any latent diffusion model: the pipeline multiplies the noisy latents
     by it, never the image latents.
     """
+
+    config: Any             # diffusers calls it a plain dictionary; its settings can be read as attributes too
 
     @register_to_config
     def __init__(self, patch_size: int = 8, scaling_factor: float = 2.0,
@@ -49,4 +52,4 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):
 
     def preview(self, latents: Tensor) -> Tensor:
         """Scaled latents (B, 3 f^2, h, w) -> pictures (B, 3, h f, w f): exact and nearly free, so a run may be watched by it."""
-        return self.decode((latents / self.config.scaling_factor).to(self.dtype)).sample
+        return F.pixel_shuffle((latents / self.config.scaling_factor).to(self.dtype), self.config.patch_size)

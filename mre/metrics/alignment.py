@@ -13,11 +13,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 from PIL import Image
-from scipy import fft, ndimage
+from scipy import fft as scipy_fft
+from scipy import ndimage
 
+fft = cast(Any, scipy_fft)              # its functions are dispatchers, whose types are inferred wrongly
 Array = np.ndarray
 
 COARSE_SIDE = 160                 # longer side, in pixels, of the pictures that are searched
@@ -137,7 +140,7 @@ class _Pair:
         self.half = self.side / 2
         self.before, self.texture = _structure(original)
         self.after, _ = _structure(edited)
-        self.spline = ndimage.spline_filter(self.after, order=3, output=np.float32)
+        self.spline = ndimage.spline_filter(self.after, order=3, output=cast(Any, np.float32))       # any dtype, whatever scipy infers
         self.counted = counted
         self.slope = _slopes(self.before)                                              # x, y, each (h, w)
         self.u = ((np.arange(self.width, dtype=np.float32) + 0.5 - self.width / 2) / self.half)[None]        # (1, w)
@@ -147,13 +150,13 @@ class _Pair:
     def at(cls, original: Image.Image, edited: Image.Image, mask: Array | None, side: int) -> _Pair:
         """The pictures with their longer side at most at `side` pixels."""
         scale = min(1.0, side / max(original.size))
-        size = tuple(max(8, round(length * scale)) for length in original.size)
-        levels = [np.asarray(_reduced(picture.convert("L"), size), np.float32) for picture in (original, edited)]
-        counted = np.ones(levels[0].shape, np.float32)
+        size = max(8, round(original.width * scale)), max(8, round(original.height * scale))
+        before, after = (np.asarray(_reduced(picture.convert("L"), size), np.float32) for picture in (original, edited))
+        counted = np.ones(before.shape, np.float32)
         if mask is not None:
             inside = Image.fromarray(np.where(mask, 255, 0).astype(np.uint8)).resize(size, Image.Resampling.BOX)
             counted = (np.asarray(inside) == 0).astype(np.float32)
-        return cls(*levels, counted)
+        return cls(before, after, counted)
 
     def moved(self, theta: Array, exact: bool = True) -> tuple[Array, Array]:
         """The edited picture's structure with the alignment undone, and where it has any (1) or none (0). Cubic, or not exact: linear."""

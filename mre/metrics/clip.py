@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from typing import Any, cast
 
 import numpy as np
 from PIL import Image
@@ -29,7 +30,7 @@ class ClipFeatures:
             from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
             try:
-                self._model = CLIPModel.from_pretrained(model).eval()
+                self._model = cast(Any, CLIPModel.from_pretrained(model)).eval()     # its decorated methods are annotated wrongly
                 self._tokenizer = AutoTokenizer.from_pretrained(model)
                 self._processor = CLIPImageProcessorPil.from_pretrained(model)
             except (OSError, ValueError, KeyError) as error:

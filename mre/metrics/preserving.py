@@ -14,6 +14,7 @@ import functools
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from PIL import Image
@@ -94,7 +95,7 @@ class Comparison:
         hidden = full_mask if full_mask is not None and full_mask.mean() <= WHOLE else None      # of a whole picture all else says nothing
         self.alignment = find_alignment(original, edited, hidden)
         scale = min(1.0, FINE_SIDE / max(original.size))
-        self.size = tuple(max(1, round(side * scale)) for side in original.size)
+        self.size = max(1, round(original.width * scale)), max(1, round(original.height * scale))
         small = [picture.resize(self.size, Image.Resampling.LANCZOS, reducing_gap=3.0) if picture.size != self.size else picture
                  for picture in (original, edited)]
         self.before, self.raw = (np.asarray(picture, np.float32) for picture in small)         # (h, w, 3), levels
@@ -154,15 +155,17 @@ class Comparison:
 
     def _region(self) -> Array:
         """(h, w) bool: what clearly changed, without specks and holes."""
-        areas, count = ndimage.label(ndimage.binary_closing(self.difference > DIFFERENT, iterations=2) | (self.difference > DIFFERENT))
+        changed = self.difference > DIFFERENT
+        labelled = ndimage.label(np.asarray(ndimage.binary_closing(changed, iterations=2), bool) | changed)
+        areas, count = cast(tuple[Array, int], labelled)            # as no `output` is given
         if not count:
             return np.zeros(self.valid.shape, bool)
         numbers = np.arange(count + 1)
-        strongest = ndimage.maximum(self.difference, areas, numbers)
+        strongest = np.asarray(ndimage.maximum(self.difference, areas, numbers))
         sizes = np.bincount(areas.ravel(), minlength=count + 1)
         kept = (strongest > CLEARLY) & (sizes > max(8, LEAST_SPOT * areas.size))
         kept[0] = False
-        return ndimage.binary_fill_holes(kept[areas])
+        return np.asarray(ndimage.binary_fill_holes(kept[areas]))
 
     def _drift(self, outside: Array) -> tuple[float, float, float] | None:
         """Mean change of each channel where nothing else changed; clipped values say less than the truth, and are left out."""

@@ -17,6 +17,7 @@ REWARD_SETTINGS = ("use_score", "use_text", "use_attention", "use_addition", "pe
                    "reward_sinusoid_channels", "reward_num_heads", "reward_dropout", "reward_init", "reward_term_pooling")
 TYPES = ("score", "text")       # rows of the paper's type embedding
 TERM_POOLINGS = ("kinds", "tokens")
+SEEN_TO = "the U-Net refuses a call without what its condition reads"
 
 
 def is_conditioned(config: Mapping[str, Any]) -> bool:
@@ -72,14 +73,17 @@ class ReleasedCondition(nn.Module):
         """
         tokens, term = [], None
         if self.score_time is not None or self.score_token is not None:
+            assert scores is not None, SEEN_TO
             sinusoid = score_sinusoid(scores[:, self.columns], self.sinusoid_channels).to(dtype)       # (B, P F)
             if self.score_token is not None:
                 tokens.append(self.score_token(sinusoid))
             if self.score_time is not None:
                 term = self.score_time(sinusoid)
         if self.text_token is not None:
+            assert text is not None, SEEN_TO
             tokens.append(self.text_token(text.to(dtype)))
         if self.text_time is not None:
+            assert text is not None, SEEN_TO
             text_term = self.text_time(text.to(dtype))
             term = text_term if term is None else term + text_term
         return RewardSignal(torch.stack(tokens, dim=1) if tokens else None, None, term)
@@ -113,14 +117,18 @@ class PaperCondition(nn.Module):
         text_mask: (B, T), true for tokens that are not padding; none = all
         returns tokens (B, 1 + T, token_dim) and term (B, text_dim)
         """
-        device = (text if self.score_mlp is None else scores).device
+        given = text if self.score_mlp is None else scores
+        assert given is not None, SEEN_TO
+        device = given.device
         score_type, text_type = self.type_embedding(torch.arange(len(TYPES), device=device)).to(dtype)          # (text_dim,) each
         parts, masks = [], []
         if self.score_mlp is not None:
+            assert scores is not None, SEEN_TO
             sinusoid = score_sinusoid(scores[:, self.columns], self.sinusoid_channels).to(dtype)
             parts.append((self.score_mlp(sinusoid) + score_type)[:, None])                                      # (B, 1, text_dim)
             masks.append(torch.ones(parts[0].shape[:2], dtype=torch.bool, device=device))
         if self.use_text:
+            assert text is not None, SEEN_TO
             parts.append(text.to(dtype) + text_type)                                                            # (B, T, text_dim)
             masks.append(torch.ones(text.shape[:2], dtype=torch.bool, device=text.device) if text_mask is None else text_mask.bool())
         condition, mask = torch.cat(parts, dim=1), torch.cat(masks, dim=1)                                      # c_R and its (B, 1 + T)

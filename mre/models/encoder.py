@@ -62,8 +62,8 @@ class RewardEncoder(nn.Module):
         self.proj_out = nn.Conv2d(channels, channels, kernel_size=1)
         self.dropout = nn.Dropout(dropout)
         if zero_init:
-            nn.init.zeros_(self.proj_out.weight)
-            nn.init.zeros_(self.proj_out.bias)
+            for parameter in self.proj_out.parameters():
+                nn.init.zeros_(parameter)
 
     def forward(self, hidden: Tensor, tokens: Tensor, token_mask: Tensor | None = None, present: Tensor | None = None) -> Tensor:
         """

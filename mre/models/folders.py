@@ -10,7 +10,7 @@ import inspect
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import diffusers
 import torch
@@ -223,10 +223,11 @@ def _read_text_encoder(folder: Path, kind: str, loading: Loading) -> nn.Module:
     dtype = loading.dtype_of("text_encoder", tensors.values())
     with quiet_libraries():
         try:
-            encoder, report = CLIPTextModel.from_pretrained(folder, dtype=dtype, local_files_only=True, use_safetensors=True,
-                                                            variant=loading.variant, output_loading_info=True)
+            loaded = CLIPTextModel.from_pretrained(folder, dtype=dtype, local_files_only=True, use_safetensors=True,
+                                                   variant=loading.variant, output_loading_info=True)
         except (OSError, ValueError, RuntimeError, TypeError) as error:
             raise ModelError(f"{folder} cannot be read: {str(error).splitlines()[0]}") from error
+    encoder, report = cast(tuple[CLIPTextModel, dict[str, Any]], loaded)        # with `output_loading_info`, which its annotation forgets
     report_names(report["missing_keys"], report["unexpected_keys"], folder)
     return encoder.eval()
 
@@ -245,12 +246,12 @@ def _read_tokenizer(folder: Path, kind: str, loading: Loading) -> CLIPTokenizer:
 
 def _read_scheduler(folder: Path, kind: str, loading: Loading) -> diffusers.SchedulerMixin:
     found = getattr(diffusers, kind, None) if kind.endswith("Scheduler") else None
-    if not (isinstance(found, type) and issubclass(found, diffusers.SchedulerMixin)):
+    if not (isinstance(found, type) and issubclass(found, diffusers.SchedulerMixin) and issubclass(found, diffusers.ConfigMixin)):
         raise ModelError(f"{folder}: {kind} is not a scheduler")
     config = read_json(folder / "scheduler_config.json")
     with quiet_libraries():
         try:
-            return found.from_config(config)
+            return cast(diffusers.SchedulerMixin, found.from_config(config))
         except (TypeError, ValueError, NotImplementedError) as error:
             raise ModelError(f"{folder / 'scheduler_config.json'}: {error}") from error
 

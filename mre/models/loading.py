@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from mre.errors import ModelError
 from mre.models.quiet import quiet_libraries
 from mre.models.weight_files import AVAILABLE, COMPONENTS
 
+Model = TypeVar("Model", bound=nn.Module)
 DTypes = torch.dtype | str | None
 PLACED_BY_ACCELERATE = ("auto", "balanced", "balanced_low_0", "sequential")
 
@@ -82,7 +83,7 @@ class Loading:
             return next((tensor.dtype for tensor in stored if tensor.is_floating_point()), torch.float32)
         return _checked_dtype(asked) or torch.float32
 
-    def cast(self, model: nn.Module, part: str) -> nn.Module:
+    def cast(self, model: Model, part: str) -> Model:
         """The model in the number format asked for, ready for use."""
         with quiet_libraries():
             return model.to(self.dtype_of(part, model.state_dict().values())).eval()
@@ -102,7 +103,7 @@ class Loading:
             raise ModelError(f"device_map: {asked!r} is no device of this machine: {str(error).splitlines()[0]}") from error
         return device
 
-    def placed(self, unet: nn.Module) -> nn.Module:
+    def placed(self, unet: Model) -> Model:
         """The U-Net where the device map wants it."""
         if self.device_map is None:
             return unet
@@ -113,7 +114,7 @@ class Loading:
 
         places = self.device_map
         if not isinstance(places, Mapping):
-            whole, memory = unet._no_split_modules, self.max_memory
+            whole, memory = cast(Any, unet)._no_split_modules, self.max_memory
             if places != "sequential":
                 memory = get_balanced_memory(unet, memory, whole, low_zero=places == "balanced_low_0")
             places = infer_auto_device_map(unet, memory, whole)
@@ -121,9 +122,9 @@ class Loading:
         if on_disk and self.offload_folder is None:
             raise ModelError("device_map puts a part of the model on disk, which needs an offload_folder")
         try:
-            if on_disk:                 # written here, since accelerate takes what it finds in the folder, another model's weights too
+            if on_disk and self.offload_folder is not None:     # accelerate alone takes what it finds there, another model's weights too
                 offload_state_dict(self.offload_folder, on_disk)
-            return dispatch_model(unet, dict(places), offload_dir=self.offload_folder, force_hooks=True)
+            return cast(Model, dispatch_model(unet, dict(places), offload_dir=self.offload_folder, force_hooks=True))
         except (ValueError, OSError) as error:
             raise ModelError(f"device_map: {' '.join(str(error).split())}") from error
 

@@ -8,15 +8,18 @@ forward, so that offload hooks, adapters, casting and sharding reach it; nothing
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from diffusers import UNet2DConditionModel
 
 
 class StockView:
     """A U-Net with some of its attributes replaced; all others are read from the model."""
 
-    def __init__(self, unet: nn.Module, blocks_with_terms: tuple[BlockWithTerm, ...] = ()) -> None:
+    def __init__(self, unet: UNet2DConditionModel, blocks_with_terms: tuple[BlockWithTerm, ...] = ()) -> None:
         """blocks_with_terms: down blocks, middle block if there is one, up blocks; none for the model's own"""
         self.unet = unet
         self.conv_in = _applied_already

@@ -51,6 +51,7 @@ class RewardUNet2DConditionModel(UNet2DConditionModel):
     """
 
     reward_layers = ("reward_condition.", "reward_encoder.", "reward_terms.")      # how names of the condition's tensors begin
+    config: Any             # diffusers calls it a plain dictionary; its settings can be read as attributes too
 
     @register_to_config
     @keeps_settings_of(UNet2DConditionModel)
@@ -103,7 +104,8 @@ class RewardUNet2DConditionModel(UNet2DConditionModel):
         signal: RewardSignal | None = conditions["reward_signal"]
         hidden = self.latent_in(sample, signal, conditions)
         others = {name: value for name, value in (cross_attention_kwargs or {}).items() if name != "reward"}
-        return UNet2DConditionModel.forward(StockView(self, self.blocks_with_terms(signal)), hidden, timestep, encoder_hidden_states, *args,
+        view: Any = StockView(self, self.blocks_with_terms(signal))       # has whatever the parent's forward reads
+        return UNet2DConditionModel.forward(view, hidden, timestep, encoder_hidden_states, *args,
                                             cross_attention_kwargs=others or None, added_cond_kwargs=conditions, **kwargs)
 
     def read_conditions(self, sample: Tensor, cross_attention_kwargs: dict[str, Any] | None,
@@ -150,6 +152,7 @@ class RewardUNet2DConditionModel(UNet2DConditionModel):
         """(B, C, h, w) -> (B, C, h, w): the reward encoder (Eq. 2), where there is one."""
         if self.reward_encoder is None:
             return hidden
+        assert signal is not None, "made where there is an encoder"
         return self.reward_encoder(hidden, signal.tokens, signal.token_mask, signal.present)
 
     def get_aug_embed(self, emb: Tensor, encoder_hidden_states: Tensor, added_cond_kwargs: dict[str, Any]) -> Tensor | None:
@@ -165,9 +168,11 @@ class RewardUNet2DConditionModel(UNet2DConditionModel):
         """The blocks in the order in which they run, each with a term of its own (Eq. 3, the paper's form); none without terms."""
         if self.reward_terms is None:
             return ()
+        assert signal is not None, "made where there are terms"
+        term, present = signal.term, signal.present
+        assert term is not None, "made where there are terms"
         blocks = (block for block in (*self.down_blocks, self.mid_block, *self.up_blocks) if block is not None)
-        return tuple(BlockWithTerm(block, term, signal.term, signal.present)
-                     for block, term in zip(blocks, self.reward_terms, strict=True))
+        return tuple(BlockWithTerm(block, linear_2, term, present) for block, linear_2 in zip(blocks, self.reward_terms, strict=True))
 
 
 def refuse_pickle(arguments: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ def part_variants(names: Mapping[str, Collection[str]], variant: str | None, whe
         raise ModelError(f"{where} has no weights of the variant {variant!r}, only {_listed(set().union(*found.values()))}")
     chosen: dict[str, str | None] = {}
     for part, of_part in found.items():
-        chosen[part] = variant if variant in of_part else None if None in of_part else min(of_part)
+        chosen[part] = variant if variant in of_part else None if None in of_part else _first(of_part)
     return chosen
 
 
@@ -58,8 +58,12 @@ def model_variant(names: Collection[str], variant: str | None, where: str) -> st
     """Which variant is read of the weights of a U-Net by itself. Raises ModelError that says what there is."""
     found = variants(names, WEIGHTS["unet"])
     if variant in found or (variant == AVAILABLE and found):
-        return variant if variant in found else None if None in found else min(found)
+        return variant if variant in found else None if None in found else _first(found)
     raise ModelError(_why_absent(names, WEIGHTS["unet"], variant, where))
+
+
+def _first(found: Iterable[str | None]) -> str:
+    return min(variant for variant in found if variant is not None)
 
 
 def weight_files(folder: Path, stem: str, variant: str | None = None) -> list[Path]:

@@ -259,7 +259,7 @@ def flag_parser() -> argparse.ArgumentParser:
     for title, group in GROUPS.items():
         hints, section = get_type_hints(group), parser.add_argument_group(title)
         for one in fields(group):       # type: ignore[arg-type]
-            extra = {"nargs": "?", "const": "true"} if hints[one.name] is bool else {}
+            extra: dict[str, Any] = {"nargs": "?", "const": "true"} if hints[one.name] is bool else {}
             kind = {bool: "true|false"}.get(hints[one.name], one.name.split("_")[-1].upper())
             section.add_argument("--" + one.name.replace("_", "-"), dest=one.name, metavar="|".join(one.metadata["choices"] or ()) or kind,
                                  help=f"{one.metadata['help']} ({shown(one)})".replace("%", "%%"), **extra)

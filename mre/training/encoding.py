@@ -37,6 +37,13 @@ class TrainingBatch:
     everywhere: Tensor | None = None        # (B,) bool, where the edit is known to be of the whole picture
     latents: Latents | None = None
 
+    @property
+    def pictures(self) -> tuple[Tensor, Tensor]:
+        """Original and edited, of a batch that has no latents."""
+        if self.original is None or self.edited is None:
+            raise ValueError("a batch of latents has no pictures")
+        return self.original, self.edited
+
 
 def to_pixels(pictures: Tensor, device: torch.device) -> Tensor:
     """(B, 3, H, W) uint8 -> float32 in [-1, 1]."""
@@ -46,8 +53,8 @@ def to_pixels(pictures: Tensor, device: torch.device) -> Tensor:
 @torch.no_grad()
 def encode_pictures(vae, original: Tensor, edited: Tensor) -> Latents:
     """(B, 3, H, W) pictures in [-1, 1] -> latents, none of them scaled."""
-    original, edited = (vae.encode(pixels.to(vae.dtype)).latent_dist for pixels in (original, edited))
-    return Latents(original.mode(), edited.mean, edited.std)
+    of_original, of_edited = (vae.encode(pixels.to(vae.dtype)).latent_dist for pixels in (original, edited))
+    return Latents(of_original.mode(), of_edited.mean, of_edited.std)
 
 
 class RewardTexts(Protocol):
@@ -78,7 +85,7 @@ class Learner(nn.Module):
         config, device, vae, extras = self.config, draws.noise.device, self._frozen["vae"], {}
         latents = triplets.latents
         if latents is None:
-            original, edited = to_pixels(triplets.original, device), to_pixels(triplets.edited, device)
+            original, edited = (to_pixels(side, device) for side in triplets.pictures)
             latents = encode_pictures(vae, original, edited)
             extras = self.objective.read(original, edited, triplets.everywhere)
         image_latents, mean, std = (part.to(device).float() for part in (latents.original, latents.mean, latents.std))

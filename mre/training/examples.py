@@ -36,6 +36,13 @@ class TrainingExample:
     everywhere: bool = False                # whether the edit is known to be of the whole picture, as a look is
     latents: Latents | None = None          # of one
 
+    @property
+    def pictures(self) -> tuple[np.ndarray, np.ndarray]:
+        """Original and edited, of an example that has no latents."""
+        if self.original is None or self.edited is None:
+            raise ValueError("an example of latents has no pictures")
+        return self.original, self.edited
+
 
 class ExampleSource(Protocol):
     """Anything that has a triplet for every sample number of a run.
@@ -46,9 +53,11 @@ class ExampleSource(Protocol):
 
     def row(self, sample: int) -> Any:
         """What `example` needs for a sample, the same at every call; bytes rather than pixels, since it may go to another process."""
+        ...
 
     def example(self, row: Any) -> TrainingExample:
         """The triplet of a row at training size."""
+        ...
 
     def training(self, sample: int) -> TrainingExample:
         """The triplet of a sample."""
@@ -56,6 +65,7 @@ class ExampleSource(Protocol):
 
     def held_out(self, index: int) -> TrainingExample:
         """A triplet to look at, which training does not see where the data allow it."""
+        ...
 
 
 class SyntheticExamples(ExampleSource):
@@ -152,7 +162,7 @@ def pictures(arrays: list[np.ndarray]) -> torch.Tensor:
 
 def batches(source: ExampleSource, config: TrainConfig, first: int, rank: int, world: int) -> Iterator[TrainingBatch]:
     """Batches of one process, from sample number `first` on, without end. Raises what the source raises."""
-    ahead = {"prefetch_factor": 4} if config.num_workers else {}
+    ahead: dict[str, Any] = {"prefetch_factor": 4} if config.num_workers else {}
     rows = _Rows(source, Numbers(first, config.batch_size, rank, world))
     for batch in DataLoader(_Examples(source), batch_sampler=rows, collate_fn=collate, num_workers=config.num_workers, **ahead):
         if isinstance(batch, MreError):

@@ -50,6 +50,7 @@ class RunLog:
 
     def write_scores(self, step: int, samples: int, seconds: float, scores: dict[str, float]) -> None:
         """One line of mean scores, 0 to 5, by the names of the perspectives."""
+        assert self.scores is not None, "the config asks for scores"
         self._write(self.scores, "score/", (step, samples, round(seconds, 1)), scores)
 
     def _write(self, table: Table, board: str, place: Sequence[float], values: dict[str, float]) -> None:

@@ -7,10 +7,10 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -40,6 +40,7 @@ from mre.training.memory import keep_freed_memory
 from mre.training.objectives import open_objective
 from mre.training.optimizer import build_optimizer, load_optimizer_tensors, optimizer_tensors, set_learning_rate
 from mre.training.start import latent_shape, open_examples, prepare_models, save_editor, starting_pipeline
+from mre.training.stored_examples import StoredExamples
 from mre.training.validation import oracle_scores, sample_sheet
 
 PIPELINE = "pipeline"           # folder of the finished editor, inside the run's
@@ -91,7 +92,8 @@ class Run:
         self.main = self.accelerator.is_main_process
         self.local = config.local_sgd_steps > 0 and self.world > 1          # parameters are averaged, not gradients
         self.step, self.samples, self.seconds, self.agreed_seconds = 0, 0, 0.0, 0.0
-        self.peers = dist.new_group(backend="gloo") if self.world > 1 else None         # agrees on small things beside the device's work
+        # agrees on small things beside the device's work; every process is a member
+        self.peers = cast(dist.ProcessGroup, dist.new_group(backend="gloo")) if self.world > 1 else None
         previous = self._of_main(self._checkpoint_to_resume)                 # others may not see its disk
         self.triplets = open_examples(config)
         torch.manual_seed(config.seed)                                      # new layers start alike in every process
@@ -129,7 +131,7 @@ class Run:
         started = time.monotonic() - self.seconds
         window: list[dict[str, Tensor]] = []
         bar = tqdm(total=config.max_steps, initial=self.step, disable=not self.main, unit="step", dynamic_ncols=True, bar_format=BAR)
-        if to_show:
+        if to_show and log is not None:
             self._show_samples(log)
         with bar, StopRequest() as stop:
             while not finished:
@@ -144,14 +146,14 @@ class Run:
                 if self._due(config.log_every) or finished:
                     values = self._means(window)
                     window = []
-                    if self.main:
+                    if log is not None:
                         log.write(self.step, self.samples, self.seconds, {**values, "learning_rate": rate * config.learning_rate})
                         bar.set_postfix_str(f"loss {values['loss']:.4f}, {self.samples / self.seconds:.1f} triplets/s, {self._time_left()}")
                 if self._due(config.checkpoint_every) or finished or stopped:
                     self._save()
                 if stopped:
                     raise KeyboardInterrupt
-                if self._shows_samples(finished):
+                if log is not None and self._shows_samples(finished):
                     self._show_samples(log)
                 if config.pipeline_every and self._due(config.pipeline_every) and not finished:
                     self._save_pipeline()
@@ -159,6 +161,7 @@ class Run:
 
     def _cached(self) -> CachedExamples:
         """The triplets as latents and text states on disk, made by all processes together where they are not there yet."""
+        assert isinstance(self.triplets, StoredExamples), "the config refuses a cache of others"
         cache = CachedExamples(self.triplets, self.pipeline, self.config)
         self._of_main(cache.claim)
         if self.accelerator.is_local_main_process and not self.main:
@@ -166,7 +169,7 @@ class Run:
         self.accelerator.wait_for_everyone()
         cache.make(self.rank, self.world)
         self.accelerator.wait_for_everyone()                # what other machines have made is there now, where the disk is common
-        cache.make(self.accelerator.local_process_index, int(os.environ.get("LOCAL_WORLD_SIZE", self.world)))
+        cache.make(self.accelerator.local_process_index, int(os.environ.get("LOCAL_WORLD_SIZE") or self.world))
         self.accelerator.wait_for_everyone()
         return cache
 
@@ -384,7 +387,7 @@ class Run:
 
 
 @torch.no_grad()
-def average(tensors: list[Tensor], world: int) -> None:
+def average(tensors: Sequence[Tensor], world: int) -> None:
     """Replace each tensor by its mean over all processes, in one exchange."""
     flat = torch.cat([tensor.reshape(-1).float() for tensor in tensors])
     dist.all_reduce(flat)

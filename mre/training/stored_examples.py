@@ -70,7 +70,7 @@ class StoredExamples(ExampleSource):
             self.triplets = triplets.choose(chosen)
         count = len(self.texts)
         held = HELD_OUT if count >= 20 * HELD_OUT else 0
-        self._epoch: tuple[int, np.ndarray | None] = (-1, None)        # the order of one epoch
+        self._epoch = -1, np.empty(0, int)        # the order of one epoch
         self._held_out = range(count - held, count) if held else range(count)
         self.count = count - held
 
@@ -94,10 +94,10 @@ class StoredExamples(ExampleSource):
 
     def example(self, row: Row) -> TrainingExample:
         """The triplet of a row at training size."""
-        pictures = [square(picture, self.config.resolution, row.view.across, row.view.down) for picture in row.triplet.open()]
+        original, edited = (square(picture, self.config.resolution, row.view.across, row.view.down) for picture in row.triplet.open())
         if row.view.mirrored:
-            pictures = [np.ascontiguousarray(picture[:, ::-1]) for picture in pictures]
-        return TrainingExample(row.view.worded(row.triplet), row.reward, *pictures)
+            original, edited = (np.ascontiguousarray(picture[:, ::-1]) for picture in (original, edited))
+        return TrainingExample(row.view.worded(row.triplet), row.reward, original, edited)
 
     def reward(self, triplet: TripletText) -> Reward:
         """The reward of a triplet; the best one where the data hold none, which a model without rewards does not see."""

@@ -22,7 +22,7 @@ def sample_sheet(pipeline, source: ExampleSource, config: TrainConfig) -> Image.
     """One row per held-out triplet: original, edit in the data, and the model's edits at 5/5/5, 3/3/3 and 0/0/0."""
     examples = [source.held_out(index) for index in range(config.validation_samples)]
     asked = ASKED if config.conditioned else ASKED[:1]
-    pairs = [(example.instruction, example.original) for example in examples]
+    pairs = [(example.instruction, example.pictures[0]) for example in examples]
     columns = [edits(pipeline, pairs, Reward(score, score, score), config) for score in asked]
     side, scores = config.resolution, ", ".join(f"{score:g}/{score:g}/{score:g}" for score in asked)
     sheet = Image.new("RGB", (side * (2 + len(columns)), (side + CAPTION) * len(examples)), "white")
@@ -30,8 +30,7 @@ def sample_sheet(pipeline, source: ExampleSource, config: TrainConfig) -> Image.
     for row, example in enumerate(examples):
         top = row * (side + CAPTION)
         draw.text((2, top + 1), f"{example.instruction}   [original, data, {scores}]", fill="black", font_size=10)
-        known = [example.original, example.edited]
-        for column, picture in enumerate([*map(Image.fromarray, known), *(edited[row] for edited in columns)]):
+        for column, picture in enumerate([*map(Image.fromarray, example.pictures), *(edited[row] for edited in columns)]):
             sheet.paste(picture, (column * side, top + CAPTION))
     return sheet
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from diffusers import DDPMScheduler
 from torch import Tensor
@@ -24,7 +24,7 @@ class NoisePrediction(Objective):
         if self.prediction_type not in PREDICTIONS:
             raise SettingsError(f"objective noise trains models that predict {', '.join(PREDICTIONS)}, and this one predicts "
                                 f"{self.prediction_type}; try --objective flow")
-        self.scheduler = DDPMScheduler.from_config(scheduler.config)
+        self.scheduler = cast(Any, DDPMScheduler.from_config(scheduler.config))      # its annotations forget tensors of whole numbers
         self.num_timesteps = self.scheduler.config.num_train_timesteps
 
     def noisy(self, latents: Tensor, draws: Draws) -> Tensor:

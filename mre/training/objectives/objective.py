@@ -106,8 +106,9 @@ class Objective:
     def _weight(self, batch: Batch, draws: Draws) -> Tensor | None:
         """(B, 1, h, w) or (B, 1, 1, 1), or None for all equal."""
         weight = self.weight(draws)
+        height, width = batch.latents.shape[-2:]
         for term in self.terms:
-            more = term.weight(batch.extras[term.name], batch.latents.shape[-2:])
+            more = term.weight(batch.extras[term.name], (height, width))
             if more is not None:
                 weight = more if weight is None else weight * more
         return weight
