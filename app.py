@@ -88,10 +88,11 @@ def listen(host: str, port: int | None) -> socket.socket:
             server.bind((host, number))
             server.listen(2048)
             return server
-        except OSError as error:
+        except OSError:
             server.close()
-            failure = error
-    raise failure
+            if number == ports[-1]:
+                raise
+    raise AssertionError("there is a port to try")
 
 
 def _port_of_environment() -> int | None:

@@ -51,7 +51,7 @@ class Mask:
         name = name or (os.fspath(source) if not isinstance(source, bytes) else "the mask")
         picture = open_image(source, name=name)
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as raw:         # its size was checked just now
-            if raw.has_transparency_data and raw.convert("RGBA").getchannel("A").getextrema()[0] < 255:
+            if raw.has_transparency_data and np.asarray(raw.convert("RGBA").getchannel("A")).min() < 255:
                 raise ImageError(f"{name}: has transparency, which may mean either; save the mask in black and white (white: may change)")
         return cls.of(np.asarray(picture.convert("L")) > 127, name)
 

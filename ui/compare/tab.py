@@ -17,6 +17,7 @@ from ui.compare.sources import Sources, read_sources, run_names, study_names
 from ui.events import AFTER_UPLOAD, QUEUED, QUIET
 from ui.notices import note
 from ui.pictures import address
+from ui.site.door import this_page, this_tab
 from ui.texts import add_texts, language_of, say, t
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ class ComparePanel:
 
 def build(studio: Studio) -> None:
     """Draw the tab and connect its handlers."""
-    tab, page = gr.context.Context.block, gr.context.Context.root_block
+    tab, page = this_tab(), this_page()
     panel = ComparePanel(lambda visit: _forget(studio, visit))
     picked = [panel.visit, panel.which, panel.sign, panel.kind, panel.reveal]
     page.load(None, None, None, js=OPEN_TAB)
@@ -224,6 +225,7 @@ def _steps(studio: Studio, panel: ComparePanel, visit: CompareVisit, language: s
     from ui.compare import view
 
     sources = visit.sources
+    assert sources is not None, "read before"
     sides = sides_of(sources.human, sources.judge, options, sources.edits)
     comparison = visit.comparison = Comparison(sides)
     there = _names(sources)
@@ -267,8 +269,9 @@ def on_cards(studio: Studio) -> Callable:
         from ui.compare import view
 
         language = language_of(request)
-        if visit is None or visit.comparison is None or not which:
+        if visit is None or visit.comparison is None or visit.sources is None or not which:
             return [gr.skip(), ""]
+        sources = visit.sources
         judge, _, perspective = which.partition("\n")
         if (judge, perspective) not in visit.comparison.edits:
             return [gr.skip(), ""]
@@ -278,7 +281,7 @@ def on_cards(studio: Studio) -> Callable:
 
         def place(item: str, method: str | None) -> str | None:
             try:
-                data = visit.sources.picture(item, method)
+                data = sources.picture(item, method)
             except MreError as error:
                 studio.trouble(error)
                 return None

@@ -6,6 +6,7 @@ import html
 import io
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, cast
 
 import pandas as pd
 
@@ -128,7 +129,7 @@ def cards(rows: pd.DataFrame, address: Callable[[str, str | None], str | None], 
     if not len(rows):
         return f'<p class="muted">{html.escape(say("cmp_none_found", language))}</p>'
     made, any_picture = [], False
-    for row in rows.itertuples():
+    for row in cast(Iterable[Any], rows.itertuples()):          # its annotation lets a cell be anything
         pictures = []
         for method, label in ((None, "cmp_original"), (row.method, "cmp_edited")):
             if link := address(row.item, method):

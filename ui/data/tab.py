@@ -18,6 +18,7 @@ from ui.events import QUIET
 from ui.names import perspective_label, perspective_names
 from ui.notices import note
 from ui.pictures import address
+from ui.site.door import this_tab
 from ui.texts import add_texts, language_of, say, t
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ PAGE = 12
 
 def build(studio: Studio) -> None:
     """Draw the tab and connect its handlers. Nothing is read or drawn before the tab is opened."""
-    tab = gr.context.Context.block
+    tab = this_tab()
     folder = studio.settings.data / "rewards"
     gr.Markdown(t("data_about"), elem_classes="muted small")
     with gr.Row(elem_id="data-filter"):

@@ -43,6 +43,7 @@ class Example:
 
     def triplet(self, size: int) -> SceneTriplet:
         """The drawn scene; the same at every size."""
+        assert self.scene is not None, "asked for where there is no photo"
         return draw_triplet(SCENE_SEED, self.scene, "heldout", size, edit_type=self.edit_type, spoiled=False)
 
     def picture(self, size: int = SCENE_SIZE) -> Image.Image:
@@ -78,6 +79,8 @@ def small_triplet_of(picture: Image.Image, instruction: str, size: int) -> Scene
 
 def example_of(picture: str | Path | None) -> Example | None:
     """The drawn example that a picture file is, whatever its name. Only a file of an example's size is decoded."""
+    if picture is None:
+        return None
     try:
         with Image.open(picture, formats=("PNG",)) as file:
             if file.size != (SCENE_SIZE, SCENE_SIZE):

@@ -144,13 +144,14 @@ def settings_of(*, instruction: str | None, following: float, preserving: float,
                 guidance_scale: float | None = None, image_guidance_scale: float | None = None, seed: float | None = None,
                 scheduler: str | None = None, negative_reward: str | None = None, way_back: str | None = None) -> EditSettings:
     """The values of `Form.settings` as checked settings; 0 is the model's own. Raises MreError naming the field."""
+    numbers: dict[str, Any] = {"seed": DEFAULT_SEED if seed is None else seed, "steps": steps or None}       # checked for being whole
     return EditSettings(
         instruction=instruction or "",
         reward=Reward.of((following, preserving, quality), (text_following or "", text_preserving or "", text_quality or "")),
-        seed=DEFAULT_SEED if seed is None else seed, steps=steps or None, guidance_scale=guidance_scale or None,
-        image_guidance_scale=image_guidance_scale or None, scheduler=scheduler or "default",
+        guidance_scale=guidance_scale or None, image_guidance_scale=image_guidance_scale or None,
+        scheduler=scheduler or "default",
         negative_reward=None if negative_reward in (None, "", "off") else Reward.parse(negative_reward),
-        way_back=None if way_back in (None, "", "auto") else way_back)
+        way_back=None if way_back in (None, "", "auto") else way_back, **numbers)
 
 
 def new_seed() -> int:
@@ -210,7 +211,7 @@ def build_texts(has: Capabilities) -> dict[str, Any]:
 def build_settings(models: list[str], has: Capabilities) -> dict[str, Any]:
     """Everything that has a good default, of which the first model's controls are shown. Numbers are checked where all settings are."""
     ways = [(t("way_auto"), "auto"), (t("way_guided"), "guided"), (t("way_replace"), "replace")]
-    narrow = {"min_width": 150}
+    narrow: dict[str, Any] = {"min_width": 150}
     with gr.Row(elem_id="settings"):
         return {
             "model": gr.Dropdown(models, value=models[0], label=t("model"), elem_id="model", filterable=False, **narrow),

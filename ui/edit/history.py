@@ -50,7 +50,7 @@ class HistoryPanel:
         choices = [(label(number, entry), number - 1) for number, entry in entries]
         last = len(entries) - 1 if entries else None
         return {self.shots: shots_html(visit, language_of(request)), self.second: gr.update(choices=choices, value=last),
-                self.first: gr.update(choices=choices, value=max(0, last - 1) if entries else None)}
+                self.first: gr.update(choices=choices, value=None if last is None else max(0, last - 1))}
 
 
 def shots_html(visit: EditVisit | None, language: str) -> str:
@@ -85,7 +85,7 @@ def picked(visit: EditVisit | None, event: gr.EventData) -> Entry | None:
 
 def on_compare(studio: Studio) -> Callable:
     """Two edits in the viewer."""
-    def compare(request: gr.Request, visit: EditVisit | None, first: int | None, second: int | None) -> str:
+    def compare(request: gr.Request, visit: EditVisit | None, first: int | None, second: int | None) -> Any:
         if visit is None or first is None or second is None or not (0 <= first < len(visit.entries) and 0 <= second < len(visit.entries)):
             return gr.skip()
         one, two = visit.entries[first], visit.entries[second]

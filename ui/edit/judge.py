@@ -159,7 +159,7 @@ def on_sweep(studio: Studio) -> Callable:
     def judge(visit: EditVisit | None, request: gr.Request) -> Iterator[list]:
         language = language_of(request)
         made = visit.sweep if visit else None
-        if made is None or not made.entries:
+        if visit is None or made is None or not made.entries:
             yield [note(say("judge_no_sweep", language)), gr.skip()]
             return
         try:

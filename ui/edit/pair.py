@@ -19,7 +19,7 @@ from mre.rewards import EDIT_TYPES
 from mre.study.pairs import KeptEdit, keep_pair
 from ui.edit.form import Form, settings_of
 from ui.edit.result import compare_html
-from ui.edit.run import READING, Follow, Progress, shelve
+from ui.edit.run import OPENED, READING, Follow, Progress, shelve
 from ui.edit.views import keep_photo, photo_of
 from ui.edit.visit import EditVisit, Entry, visit_of
 from ui.events import AFTER_UPLOAD, QUEUED, QUIET
@@ -103,6 +103,7 @@ def run_pair(studio: Studio, visit: EditVisit, language: str, first: str, second
     try:
         yield bar(say("run_reading", language), READING), None
         photo = photo_of(photo_path)
+        assert photo_path is not None, OPENED
         if any(studio.editor(name).status != "ready" for name in (first, second)):
             yield bar(say("run_loading", language), None), None
 
@@ -142,9 +143,10 @@ def on_keep(studio: Studio) -> Callable:
         try:
             one, two = visit.pair
             files = [visit.shelf.get(kept.token) for kept in (one.photo, one.picture, two.picture)]
-            if None in files:
+            there = [file.file for file in files if file is not None]
+            if len(there) < len(files):
                 return note(say("pair_first_run", language))
-            original, pictures = png_bytes(open_image(files[0].file)), [file.file.read_bytes() for file in files[1:]]
+            original, pictures = png_bytes(open_image(there[0])), [file.read_bytes() for file in there[1:]]
             first, second = (KeptEdit(entry.model, png, entry.recipe.seed, entry.seconds)
                              for entry, png in zip(visit.pair, pictures, strict=True))
             folder = keep_pair(studio.settings.data, edit_type, visit.pair[0].recipe.instruction, original, (first, second))

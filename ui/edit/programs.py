@@ -16,7 +16,7 @@ from mre.recipes import read_recipe
 from mre.rewards import Reward
 from ui.edit.views import photo_of
 from ui.pictures import address
-from ui.site.door import Page, address_field, photo_field
+from ui.site.door import Page, address_field, photo_field, this_page
 from ui.texts import add_texts, t
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ python -m mre edit jobs.csv --out edited/                               # one ro
 def build(studio: Studio) -> None:
     """Draw the examples, and the endpoints, whose fields are not shown on the page."""
     url = f"http://{'127.0.0.1' if studio.settings.host in ('0.0.0.0', '::') else studio.settings.host}:{studio.settings.port}/"
-    page = gr.context.Context.root_block
+    page = this_page()
     gr.Markdown(t("programs_about"), elem_classes="muted small")
     gr.Code(PYTHON.format(url=url), language="python", label="gradio_client", interactive=False, elem_id="program-python")
     gr.Code(CURL.format(url=url), language="shell", label="curl", interactive=False, elem_id="program-curl")
@@ -89,7 +89,9 @@ def edit_endpoint(studio: Studio, page: Page) -> Callable:
             refuse_unused(settings, editor.info, lambda name: "following, preserving, quality" if name == "scores" else name)
             result = editor.edit(photo_of(image), settings, should_stop=studio.closing.is_set)
             token = studio.shelf.put(result.png(bool(recipe_inside)), "edited.png", OWNER, KEPT_SECONDS)
-            return str(get_request_origin(request.request, "").join(address(token, "edited.png"))), json.loads(result.recipe.to_json())
+            asking = request.request
+            assert asking is not None, "a program asks"
+            return str(get_request_origin(asking, "").join(address(token, "edited.png"))), json.loads(result.recipe.to_json())
         except Exception as error:
             raise studio.error(error) from None
         finally:

@@ -66,7 +66,7 @@ def on_show(panel: ResultPanel, picked: Callable[[EditVisit | None, gr.EventData
     """Show the edit that was clicked somewhere."""
     def pick(request: gr.Request, visit: EditVisit | None, event: gr.EventData) -> dict[Any, Any]:
         entry = picked(visit, event)
-        if entry is None or None in (visit.shelf.get(entry.picture.token), visit.shelf.get(entry.photo.token)):
+        if visit is None or entry is None or None in (visit.shelf.get(entry.picture.token), visit.shelf.get(entry.photo.token)):
             return {panel.look: gr.skip()}
         return panel.show(visit, entry, language_of(request))
     return pick
@@ -93,7 +93,7 @@ def on_use_as_input(studio: Studio) -> Callable:
     """The picture shown becomes the photo; the photo before it can be had back."""
     def use(request: gr.Request, visit: EditVisit | None, photo: str | None) -> tuple[Any, Any]:
         found = visit.shelf.get(visit.shown.picture.token) if visit and visit.shown else None
-        if found is None:
+        if visit is None or found is None:
             return gr.skip(), gr.skip()
         if photo:
             with suppress(MreError):             # a photo that cannot be read is not worth going back to

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from PIL import Image
 
@@ -46,9 +46,10 @@ TEXTS = {
 }
 add_texts(TEXTS)
 T = TypeVar("T")
+OPENED = "photo_of has opened it"
 
 
-class Follow:
+class Follow(Generic[T]):
     """Work in a thread of its own, and its news as they come: iterate, then read `result`.
 
     `("stopping", None)` is news too, once, when a stop is asked for that the work has not come to yet. Leaving the loop early, or not
@@ -60,7 +61,7 @@ class Follow:
         self._stop = stop
         self._asked = time.monotonic()
         self._work = work
-        self.result: T | None = None
+        self._results: list[T] = []
 
     def _should_stop(self) -> bool:
         return self._stop.is_set() or (not self._news.empty() and time.monotonic() - self._asked > FORSAKEN_SECONDS)
@@ -86,13 +87,18 @@ class Follow:
                 if kind == "error":
                     raise value
                 if kind == "result":
-                    self.result = value
+                    self._results.append(value)
                     return
                 yield kind, value
         finally:
             self._asked = 0.0
-            if self.result is None:
+            if not self._results:
                 self._stop.set()
+
+    @property
+    def result(self) -> T:
+        """What the work gave, once its news have come to an end."""
+        return self._results[0]
 
 
 def run_edit(studio: Studio, visit: EditVisit, language: str, photo_path: str | None, model: str, settings: EditSettings, *,
@@ -106,6 +112,7 @@ def run_edit(studio: Studio, visit: EditVisit, language: str, photo_path: str | 
         started = time.monotonic()
         yield bar(say("run_reading", language), READING), None
         photo = photo_of(photo_path)
+        assert photo_path is not None, OPENED
         if editor.status != "ready":
             yield bar(say("run_loading", language), None), None
 

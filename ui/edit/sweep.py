@@ -22,7 +22,7 @@ from mre.imaging import reduced
 from mre.sweep import AXES, Axis, Sweep, contact_sheet, to_csv
 from ui.chips import PICK
 from ui.edit.form import Form, settings_of
-from ui.edit.run import FULLEST, READING, Follow, shelve
+from ui.edit.run import FULLEST, OPENED, READING, Follow, shelve
 from ui.edit.views import keep_photo, photo_of
 from ui.edit.visit import EditVisit, Entry, SweepCells, visit_of
 from ui.events import AFTER_UPLOAD, QUEUED, QUIET
@@ -145,7 +145,8 @@ def on_forecast(studio: Studio) -> Callable:
     def forecast(request: gr.Request, model: str, **fields: Any) -> str:
         language = language_of(request)
         try:
-            sweep = plan(studio, model, settings_of(**_of_the_form(fields) | {"instruction": fields["instruction"] or "-"}), fields)
+            form: dict[str, Any] = {**_of_the_form(fields), "instruction": fields["instruction"] or "-"}
+            sweep = plan(studio, model, settings_of(**form), fields)
         except MreError as error:
             return note(studio.trouble(error), "bad")
         return note(forecast_text(studio, sweep, language), "plain")
@@ -157,11 +158,12 @@ def forecast_text(studio: Studio, sweep: Sweep, language: str) -> str:
     cells = len(sweep.cells)
     steps = sum(cell.settings.steps or editors[cell.model].default_steps or 0 for cell in sweep.cells)
     text = say("sweep_forecast" if cells > 1 else "sweep_forecast_one", language, cells=cells, steps=steps or "?")
-    paces = [editors[cell.model].pace for cell in sweep.cells]
-    if any(pace is None for pace in paces):
-        return text + say("sweep_time_unknown", language)
-    seconds = sum(pace * (cell.settings.steps or editors[cell.model].default_steps)
-                  for pace, cell in zip(paces, sweep.cells, strict=True))
+    seconds = 0.0
+    for cell in sweep.cells:
+        pace, count = editors[cell.model].pace, cell.settings.steps or editors[cell.model].default_steps
+        if pace is None or count is None:
+            return text + say("sweep_time_unknown", language)
+        seconds += pace * count
     return text + say("sweep_time", language, seconds=max(seconds, 1))
 
 
@@ -199,6 +201,7 @@ def run_sweep(studio: Studio, visit: EditVisit, language: str, photo_path: str |
     try:
         yield {"progress": bar(say("run_reading", language), READING)}
         photo = photo_of(photo_path)
+        assert photo_path is not None, OPENED
         made, started = SweepCells(sweep), time.monotonic()
         _forget(visit)
         visit.sweep = made
@@ -262,16 +265,16 @@ def cell_bar(made: SweepCells, step: Step, language: str) -> str:
 def grid_html(visit: EditVisit, made: SweepCells, language: str) -> str:
     """The grid with the cells made so far, each a button that shows it in the viewer."""
     columns, rows, layers = made.sweep.shape
-    axes = made.sweep.axes
+    labels = [[html.escape(axis.label(value)) for value in axis.values] for axis in made.sweep.axes]
     parts = []
     for z in range(layers):
         layer = ""
         if layers > 1:
-            layer = f"<h4>{html.escape(axes[2].label(axes[2].values[z]))}</h4>"
-        head = "".join(f"<th scope='col'>{html.escape(axes[0].label(value))}</th>" for value in axes[0].values)
+            layer = f"<h4>{labels[2][z]}</h4>"
+        head = "".join(f"<th scope='col'>{label}</th>" for label in labels[0])
         body = ""
         for y in range(rows):
-            label = html.escape(axes[1].label(axes[1].values[y])) if len(axes) > 1 else ""
+            label = labels[1][y] if len(labels) > 1 else ""
             body += f"<tr><th scope='row'>{label}</th>" + "".join(_cell(made, (x, y, z), language) for x in range(columns)) + "</tr>"
         table = f"<table class='grid'><thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table>"
         parts.append(f"<section>{layer}{table}</section>")
@@ -311,10 +314,10 @@ def _without_pictures(result: EditResult) -> EditResult:
 def picked(visit: EditVisit | None, event: gr.EventData) -> Entry | None:
     """The entry of the cell that was clicked."""
     try:
-        place = tuple(int(part) for part in str(event.pick).split(","))
+        x, y, z = (int(part) for part in str(event.pick).split(","))
     except (ValueError, AttributeError):
         return None
-    return visit.sweep.entries.get(place) if visit and visit.sweep else None
+    return visit.sweep.entries.get((x, y, z)) if visit and visit.sweep else None
 
 
 def connect(studio: Studio, panel: SweepPanel, form: Form, visit: gr.State) -> None:

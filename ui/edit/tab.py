@@ -22,7 +22,7 @@ from ui.edit.visit import EditVisit, visit_of
 from ui.events import AFTER_UPLOAD, QUEUED, QUIET
 from ui.names import limits_of
 from ui.notices import note
-from ui.site.door import Page
+from ui.site.door import Page, this_page
 from ui.texts import add_texts, language_of, say, t
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def build(studio: Studio) -> None:
             programs.build(studio)
     tab = EditTab(visit, form, strip, below_photo, below_instruction, status, progress, result, history_panel, sweep_panel)
 
-    page = gr.context.Context.root_block
+    page = this_page()
     page.load(on_load(studio, tab), [visit, form.model],
               [visit, status, result.look, strip, below_instruction, history_panel.shots, sweep_panel.forecast, form.model], **QUIET)
     page.unload(on_close(studio, page))
@@ -108,7 +108,7 @@ def build(studio: Studio) -> None:
     gr.on([stop.click, sweep_panel.stop.click], on_stop, visit, None, **QUIET)
     result.as_input.click(on_use_as_input(studio), [visit, form.photo], [form.photo, result.undo], **QUIET)
     result.undo.click(on_undo(studio), visit, [form.photo, result.undo], **QUIET)
-    reuse.click(on_reuse(studio, tab), visit, [*form.controls, *sweep_panel.controls], inputs_kwargs=sweep_panel.axes, **QUIET)
+    reuse.click(on_reuse(studio, tab), visit, [*form.controls, *sweep_panel.controls], inputs_kwargs={**sweep_panel.axes}, **QUIET)
 
     history_panel.shots.pick(on_show(result, history.picked), visit, result.shown, **QUIET)
     history_panel.compare.click(history.on_compare(studio), [visit, history_panel.first, history_panel.second], result.look, **QUIET)
@@ -119,7 +119,7 @@ def build(studio: Studio) -> None:
     judge_panel.one.click(judge.on_one(studio), visit, judge_panel.answer, **QUEUED)
     judge_panel.sweep.click(judge.on_sweep(studio), visit, [judge_panel.answer, judge_panel.plot], **QUEUED)
     recipe_panel.file.change(recipe.on_drop(studio, form, sweep_panel, recipe_panel.answer), [recipe_panel.file, form.photo, form.model],
-                             [*form.controls, *sweep_panel.controls, recipe_panel.answer], inputs_kwargs=sweep_panel.axes, **QUIET)
+                             [*form.controls, *sweep_panel.controls, recipe_panel.answer], inputs_kwargs={**sweep_panel.axes}, **QUIET)
 
 
 def connect_form(studio: Studio, tab: EditTab, form: Form) -> None:
@@ -128,7 +128,7 @@ def connect_form(studio: Studio, tab: EditTab, form: Form) -> None:
           **QUIET)
     gr.on([form.instruction.change, form.model.change, form.photo.change], words.on_type(studio),
           [form.instruction, form.model, form.photo], tab.words, trigger_mode="always_last", **QUIET)
-    form.model.input(on_model(studio, tab), form.model, [*form.controls, *tab.sweep.controls], inputs_kwargs=tab.sweep.axes, **QUIET)
+    form.model.input(on_model(studio, tab), form.model, [*form.controls, *tab.sweep.controls], inputs_kwargs={**tab.sweep.axes}, **QUIET)
     boxes = [box.input for box in form.settings.values() if box is not form.instruction]
     gr.on([form.photo.change, form.instruction.change, form.model.input, *boxes], None, tab.progress, tab.progress, js=FORGET_TROUBLE,
           **QUIET)                               # by the visitor: what a model's change sets forgets nothing
@@ -159,7 +159,7 @@ def on_load(studio: Studio, tab: EditTab) -> Callable:
 
 def on_close(studio: Studio, page: Page) -> Callable:
     def close(request: gr.Request) -> None:
-        if visit := studio.visits.pop(request.session_hash, None):
+        if visit := studio.visits.pop(request.session_hash or "", None):
             visit.close()
         page.forget_session(request.session_hash)
         studio.uploads.drop_session(request.session_hash)

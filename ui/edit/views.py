@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from fastapi import FastAPI, Request, Response
 from PIL import Image, ImageChops
@@ -115,10 +115,10 @@ def difference_map(before: Image.Image, after: Image.Image, longest: int | None 
     levels = Image.new("L", before.size)
     for row, strip in _changes(before, after):
         levels.paste(strip, (0, row))
-    top = max(SMALLEST_SCALE, levels.getextrema()[1])
+    top = max(SMALLEST_SCALE, cast(tuple[int, int], levels.getextrema())[1])
     if longest and max(levels.size) > longest:
         scale = longest / max(levels.size)
-        levels = levels.resize(tuple(max(1, round(side * scale)) for side in levels.size), Image.Resampling.BOX)
+        levels = levels.resize((max(1, round(levels.width * scale)), max(1, round(levels.height * scale))), Image.Resampling.BOX)
     levels.putpalette([part for level in range(256) for part in colour_of(min(level / top, 1.0))])
     return levels
 
@@ -127,7 +127,8 @@ def colour_of(share: float) -> tuple[int, int, int]:
     """The colour at a place of the scale, 0 to 1."""
     place = share * (len(SCALE) - 1)
     low = min(int(place), len(SCALE) - 2)
-    return tuple(round(a + (place - low) * (b - a)) for a, b in zip(SCALE[low], SCALE[low + 1], strict=True))
+    red, green, blue = (round(a + (place - low) * (b - a)) for a, b in zip(SCALE[low], SCALE[low + 1], strict=True))
+    return red, green, blue
 
 
 def fitted(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
@@ -187,7 +188,7 @@ def add_routes(app: FastAPI, studio: Studio) -> None:
     @app.get("/views/{before}/{after}/difference.png", include_in_schema=False)
     def difference(request: Request, before: str, after: str, whole: int = 0) -> Response:
         longest = None if whole else VIEW_SIDE
-        return answer(request, f"{before} {after} {longest}", (before, after), lambda *pair: _png(difference_map(*pair, longest)))
+        return answer(request, f"{before} {after} {longest}", (before, after), lambda one, two: _png(difference_map(one, two, longest)))
 
     @app.get("/views/{before}/{after}/preserving.txt", include_in_schema=False)
     def preserving(request: Request, before: str, after: str, language: str = "en") -> Response:
@@ -199,7 +200,8 @@ def add_routes(app: FastAPI, studio: Studio) -> None:
         with one_at_a_time:
             if tokens not in measured:
                 try:
-                    found = measure_preserving(*(open_image(picture.file) for picture in pictures))
+                    original, edited = (open_image(picture.file) for picture in pictures)
+                    found = measure_preserving(original, edited)
                 except (MreError, OSError):
                     return gone()
                 for old in [old for old in measured if not all(map(shelf.get, old))]:
@@ -220,7 +222,7 @@ def gone(why: str = "This picture is gone.") -> Response:
 def in_words(found: Preserving, language: str) -> str:
     """Shift, zoom, colour drift and change outside the edit, a sentence; what could not be measured is said to be so."""
     parts = []
-    if found.alignment is not None:
+    if found.shift is not None and found.zoom is not None:
         parts.append(say("measured_place", language, shift=f"{found.shift:.1f}", zoom=f"{round(100 * (found.zoom - 1), 1) + 0.0:+.1f}"))
     if found.drift is not None:
         parts.append(say("measured_drift", language, drift=", ".join(f"{round(level):+d}" for level in found.drift)))

@@ -29,6 +29,7 @@ from ui.research import people as people_view
 from ui.research import view
 from ui.research.jobs import Job, Jobs
 from ui.research.words import TEXTS
+from ui.site.door import this_page
 from ui.texts import add_texts, language_of, say, t
 
 add_texts(TEXTS)
@@ -94,9 +95,9 @@ def build(studio) -> None:
                 _invitation_form(studio, handlers, chosen)
     shown = [summary, people, who, skipped, took_part, methods, downloads, *buttons.values()]
     lists = [chosen, *shown]
-    page = gr.context.Context.root_block
-    private = {"queue": False, "api_visibility": "private"}
-    slow = {"api_visibility": "private"}             # through the queue, which says how long it takes
+    page = this_page()
+    private: dict[str, Any] = {"queue": False, "api_visibility": "private"}
+    slow: dict[str, Any] = {"api_visibility": "private"}             # through the queue, which says how long it takes
     refresh.click(handlers.lists, chosen, lists, **private)
     gr.on([refresh.click, page.load], handlers.folders, None, new["folder"], **QUIET)
     chosen.change(handlers.show, chosen, shown, **QUIET)
@@ -340,7 +341,8 @@ class ResearchHandlers:
         """Import in the background; the field of the file is free for the next."""
         name, by = (name or "").strip(), self._by(request)
 
-        def make(job: Job, upload: Path) -> records.Study:
+        def make(job: Job, upload: Path | None) -> records.Study:
+            assert upload is not None, "the job begins with the file"
             return import_file(self.store, name, upload, by=by, on_progress=job.on_progress)
 
         return [*self._begun("import", name, make, path, language_of(request)), None]
@@ -383,7 +385,9 @@ class ResearchHandlers:
     def invite(self, name: str | None, count: float | None, request: gr.Request) -> str:
         language = language_of(request)
         study = self._tried(lambda: studies.invitable(self.store, self._chosen(name, language)))
-        base = f"{request.request.url.scheme}://{request.headers.get('host', '')}/join?invitation="
+        asking = request.request
+        assert asking is not None, "a page asks"
+        base = f"{asking.url.scheme}://{request.headers.get('host', '')}/join?invitation="
         secret = self._tried(lambda: self.store.secret)
         personal = [base + invite(secret, "annotator", study.public_id) for _ in range(max(0, min(int(count or 0), MAX_LINKS)))]
         for_many = base + invite(secret, "annotator", study.public_id, personal=False)

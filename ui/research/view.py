@@ -101,9 +101,9 @@ def methods(means: pd.DataFrame, sides: dict[str, figures.Figure], language: str
         return nothing("res_no_scores", language)
     rows = []
     for method, part in means.groupby("method", sort=False):
-        by_perspective = part.set_index("perspective")
-        rows.append((method, *(f"{row.mean:.3f} ± {row.sd:.3f}" if row.sd is not None and row.sd == row.sd else f"{row.mean:.3f}"
-                               for row in by_perspective.loc[list(PERSPECTIVES)].itertuples()), int(part["n"].iloc[0])))
+        chosen = part.set_index("perspective").loc[list(PERSPECTIVES)]
+        rows.append((method, *(f"{mean:.3f} ± {sd:.3f}" if sd is not None and sd == sd else f"{mean:.3f}"
+                               for mean, sd in zip(chosen["mean"], chosen["sd"], strict=True)), int(part["n"].iloc[0])))
     bias = [(perspective_names(language)[name], *_with_interval(figure), figure.n) for name, figure in sides.items()]
     return (f'<p class="small muted">{escaped(say("res_methods_about", language))}</p>'
             + table(["res_method", *(f"name_{name}" for name in PERSPECTIVES), "res_n"], rows, language)

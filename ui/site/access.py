@@ -11,6 +11,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import cast
 from urllib.parse import quote
 
 import gradio as gr
@@ -40,7 +41,7 @@ class Access:
     def __init__(self, studio) -> None:
         self.studio = studio
         self.enabled = studio.settings.auth is not None
-        self.accounts = Accounts(studio.settings.auth) if self.enabled else None
+        self._accounts = Accounts(studio.settings.auth) if self.enabled else None
         self.login = Login(self)
         self._fresh: OrderedDict[str, tuple[float, sessions.Session | None]] = OrderedDict()
         self._ended = 0                         # how often sessions were ended here
@@ -70,6 +71,12 @@ class Access:
         """End a session, here and in the database."""
         sessions.end(self.studio.store, digest)
         self._forget()
+
+    @property
+    def accounts(self) -> Accounts:
+        """Who may sign in, where anybody has to."""
+        assert self._accounts is not None, "asked for where there are accounts"
+        return self._accounts
 
     def end_all_sessions(self, account: str) -> None:
         sessions.end_all(self.studio.store, account)
@@ -106,11 +113,11 @@ class Access:
             self._fresh.clear()
 
     def role(self, request: Request | gr.Request | None) -> str | None:
-        inner = getattr(request, "request", request)
+        inner = cast(Request | None, getattr(request, "request", request))
         return (self.session(inner) or {}).get("role") if inner is not None else ("researcher" if not self.enabled else None)
 
     def name(self, request: Request | gr.Request | None) -> str:
-        inner = getattr(request, "request", request)
+        inner = cast(Request | None, getattr(request, "request", request))
         return (self.session(inner) or {}).get("name", "nobody") if inner is not None else "researcher"
 
     def annotator_identity(self, request: Request, study: str, invitation: object, outside: str | None) -> str | None:
@@ -159,7 +166,9 @@ class Access:
         """Say in the masthead who is signed in, with the way out."""
         if self.enabled:
             def show(request: gr.Request) -> str:
-                session, language = self.session(request.request) or {}, language_of(request)
+                asking = request.request
+                assert asking is not None, "a page asks"
+                session, language = self.session(asking) or {}, language_of(request)
                 name = say("acc_signed_in", language, name=session["name"]) if session.get("account") else say("acc_visitor", language)
                 return f'<span>{html.escape(name)}</span> <a href="/logout" target="_self">{say("acc_sign_out", language)}</a>'
             page.load(show, None, gr.HTML(elem_classes="account"), api_visibility="private", show_progress="hidden")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import gradio as gr
 from gradio.route_utils import get_root_url
@@ -19,8 +19,6 @@ from mre.errors import MreError
 from ui.site.door import MARK, Page
 
 if TYPE_CHECKING:
-    from gradio.mcp import GradioMCPServer
-
     from ui.studio import Studio
 
 FILE_FORMAT = "a data: URL (data:image/png;base64,...), or what uploading the file to /gradio_api/upload returned"
@@ -28,7 +26,7 @@ FILE_FORMAT = "a data: URL (data:image/png;base64,...), or what uploading the fi
 
 def answer_agents(studio: Studio, page: Page) -> None:
     """Take over calls of tools."""
-    tools: GradioMCPServer = page.mcp_server_obj
+    tools = cast(Any, page.mcp_server_obj)          # GradioMCPServer, parts of which are replaced
     tools.convert_strings_to_filedata = _as_files
     tools.get_image = _picture_of(studio)
     simplify = tools.simplify_filedata_schema

@@ -14,10 +14,11 @@ import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import gradio as gr
+from gradio.context import Context
 from gradio.data_classes import FileData, ImageData
 
 from ui.site.uploads import Caller, NotUploaded, Upload, Uploads, UploadTooLarge, file_address
@@ -35,6 +36,20 @@ TEXTS = {
 }
 add_texts(TEXTS)
 _caller: ContextVar[Caller] = ContextVar("caller")
+
+
+def this_page() -> Page:
+    """The page that is being built."""
+    page = Context.root_block
+    assert isinstance(page, Page), "asked for inside a page"
+    return page
+
+
+def this_tab() -> gr.Tab:
+    """The tab that is being built."""
+    tab = Context.block
+    assert isinstance(tab, gr.Tab), "asked for inside a tab"
+    return tab
 
 
 class Page(gr.Blocks):
@@ -58,11 +73,11 @@ class Page(gr.Blocks):
 
     def forget_session(self, session: str | None) -> None:
         """Drop what Gradio 6.31 keeps of a session that is over, half a megabyte, and would keep for good."""
-        self.state_holder.session_data.pop(session, None)
-        self.state_holder.time_last_used.pop(session, None)
+        self.state_holder.session_data.pop(session or "", None)
+        self.state_holder.time_last_used.pop(session or "", None)
 
     async def process_api(self, block_fn: Any, inputs: list[Any], state: Any = None, request: Any = None, **options: Any) -> dict[str, Any]:
-        asking = request[0] if isinstance(request, list) and request else request
+        asking: Any = request[0] if isinstance(request, list) and request else request
         caller = self._studio.caller(asking)
         if not self._studio.uploads.holds_session(caller):
             raise gr.Error(say("not_your_session", language_of(asking)), print_exception=False)
@@ -178,7 +193,7 @@ def address_field(**options: Any) -> gr.File:
     """A file field that shows the address of a picture on the shelf, and not a file that Gradio would copy and whose place on the server
     it would tell. Told that the address is a stream, Gradio passes it on as it is, and its clients fetch it as it is."""
     field = gr.File(**options)
-    field.postprocess = lambda address: address and FileData(path=address, orig_name="edited.png", is_stream=True)
+    cast(Any, field).postprocess = lambda address: address and FileData(path=address, orig_name="edited.png", is_stream=True)
     return field
 
 

@@ -6,7 +6,7 @@ import asyncio
 import re
 import secrets
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -161,7 +161,7 @@ def _keep(uploads: Uploads, file: GradioUploadFile, owner: Caller, keeps_cookies
     return uploads.adopt(Path(file.file.name), file.filename or "file", owner, keeps_cookies)
 
 
-async def _counted(request: Request, most: int) -> AsyncIterator[bytes]:
+async def _counted(request: Request, most: int) -> AsyncGenerator[bytes, None]:
     size = 0
     async for chunk in request.stream():
         size += len(chunk)

@@ -15,6 +15,7 @@ import os
 import re
 import socket
 from collections.abc import Iterable, Mapping
+from typing import Any, cast
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
@@ -87,7 +88,7 @@ class SiteGuard:
 
     def __init__(self, app: ASGIApp, sites: Sites) -> None:
         self.app, self.sites = app, sites
-        self._proxied = ProxyHeadersMiddleware(self._checked, sites.trusted_proxies)
+        self._proxied = cast(Any, ProxyHeadersMiddleware(cast(Any, self._checked), sites.trusted_proxies))     # typed apart
         self._told: set[str] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -183,7 +183,7 @@ class Uploads:
     def drop_session(self, session: str | None) -> None:
         """Delete all that a session has used, and forget whose it was."""
         with self._lock:
-            self._sessions.pop(session, None)
+            self._sessions.pop(session or "", None)
             for upload in [upload for upload in self._uploads.values() if session is not None and upload.owner.session == session]:
                 self._remove(upload)
 

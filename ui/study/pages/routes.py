@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
@@ -169,6 +170,7 @@ class StudyPages:
                                            recruiting.given_ids(_ids(given)))
             visit.consent(self.store, annotator)
             annotator = visit.visitor(self.store, token)
+            assert annotator is not None, "has just entered"
             if access := getattr(self.studio, "access", None):
                 access.tie_visit(request, token)
         answer = _json({"study": _for_annotators(annotator.study), "state": annotator.study.state, "me": _me(annotator)})
@@ -189,15 +191,16 @@ class StudyPages:
 
     def _submit(self, request: Request, given: dict) -> dict:
         annotator = self._known(request, given)
-        answer = Answer(key=given.get("key"), revision=given.get("revision"), scores=given.get("scores") or (),
-                        skip_reason=given.get("skip_reason"), comment=given.get("comment", ""), active_ms=given.get("active_ms"),
-                        viewport=given.get("viewport", ""))
-        return visit.answer(self.store, annotator, _text(given, "screen"), answer)
+        fields: dict[str, Any] = {"key": given.get("key"), "revision": given.get("revision"), "scores": given.get("scores") or (),
+                                  "skip_reason": given.get("skip_reason"), "comment": given.get("comment", ""),
+                                  "active_ms": given.get("active_ms"), "viewport": given.get("viewport", "")}
+        return visit.answer(self.store, annotator, _text(given, "screen"), Answer(**fields))
 
     def _draft(self, request: Request, given: dict) -> dict:
         annotator = self._known(request, given)
-        draft = visit.Draft(given.get("scores"), given.get("comment", ""), given.get("skip_reason"))
-        visit.save_draft(self.store, annotator, _text(given, "screen"), draft, _whole(given, "revision"))
+        fields: dict[str, Any] = {"scores": given.get("scores"), "comment": given.get("comment", ""),
+                                  "skip_reason": given.get("skip_reason")}
+        visit.save_draft(self.store, annotator, _text(given, "screen"), visit.Draft(**fields), _whole(given, "revision"))
         return {}
 
     def _earlier(self, request: Request, given: dict) -> dict:
