@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import PIL.Image
@@ -107,7 +107,7 @@ class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
         """
         if unknown := sorted(older.keys() - {"callback", "callback_steps"}):
             raise TypeError(f"there is no argument {unknown[0]!r}")
-        config = self.config
+        config = cast(Any, self.config)          # annotated as a plain dictionary
         steps = _steps(config.default_steps if num_inference_steps is None else num_inference_steps)
         self._guidance_scale = config.default_guidance_scale if guidance_scale is None else guidance_scale
         self._image_guidance_scale = config.default_image_guidance_scale if image_guidance_scale is None else image_guidance_scale
@@ -125,7 +125,7 @@ class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
         self._interrupt = False
         try:
             return super().__call__(
-                prompt, image, steps, self._guidance_scale, self._image_guidance_scale, negative_prompt=negative_prompt,
+                cast(Any, prompt), image, steps, self._guidance_scale, self._image_guidance_scale, negative_prompt=negative_prompt,
                 num_images_per_prompt=num_images_per_prompt, eta=eta, generator=generator, latents=latents, prompt_embeds=prompt_embeds,
                 negative_prompt_embeds=negative_prompt_embeds, ip_adapter_image=ip_adapter_image,
                 ip_adapter_image_embeds=ip_adapter_image_embeds, output_type=output_type, return_dict=return_dict,
@@ -155,7 +155,9 @@ class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
         """As the stock pipeline's, with the states of instructions from `instruction_encoder`."""
         if prompt_embeds is None:
             prompts = self.maybe_convert_prompt([prompt] if isinstance(prompt, str) else prompt, self.tokenizer)
-            condition = self.instruction_encoder.encode(prompts, self._images[::num_images_per_prompt])
+            images = self._images
+            assert images is not None, "those of the call"
+            condition = self.instruction_encoder.encode(prompts, images[::num_images_per_prompt])
             prompt_embeds = condition.context
             if negative_prompt is None and negative_prompt_embeds is None:
                 negative_prompt_embeds = condition.null_context.expand_as(prompt_embeds)

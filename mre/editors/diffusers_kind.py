@@ -228,16 +228,17 @@ class DiffusersEditor(LocalEditor):
         import torch
 
         pipeline, form = self.prepare(), self.form
-        steps = Steps(settings.steps, on_step, should_stop)
+        total, guidance_scale, image_guidance_scale, _ = settings.filled
+        steps = Steps(total, on_step, should_stop)
         takes = inspect.signature(pipeline.__call__).parameters
         arguments: dict[str, Any] = {
-            "prompt": settings.instruction, form.image: [seen] if form.is_list else seen, "num_inference_steps": settings.steps,
+            "prompt": settings.instruction, form.image: [seen] if form.is_list else seen, "num_inference_steps": total,
             "generator": torch.Generator("cpu").manual_seed(settings.seed)}
         if form.guidance:
-            arguments[form.guidance] = settings.guidance_scale
+            arguments[form.guidance] = guidance_scale
         if form.image_guidance:
-            arguments[form.image_guidance] = settings.image_guidance_scale
-        if form.blank is not None and settings.guidance_scale > 1:
+            arguments[form.image_guidance] = image_guidance_scale
+        if form.blank is not None and guidance_scale > 1:
             arguments["negative_prompt"] = form.blank
         if form.sized:
             arguments |= {"width": seen.width, "height": seen.height}
@@ -327,9 +328,10 @@ def free_memory(device: str) -> int | None:
     if device.startswith("cuda"):
         return torch.cuda.mem_get_info(device)[0]
     try:
-        return int(re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())[1]) * 1024
-    except (OSError, TypeError):
+        found = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
+    except OSError:
         return None
+    return int(found[1]) * 1024 if found else None
 
 
 def processors_without_video(index: Mapping[str, Any], place: str) -> dict[str, Any]:

@@ -74,4 +74,4 @@ def as_array(picture: PictureSource | np.ndarray) -> np.ndarray:
         return picture
     if callable(picture):
         return as_array(picture())
-    return np.asarray(picture.convert("RGB") if hasattr(picture, "convert") else open_image(picture))
+    return np.asarray(picture.convert("RGB") if isinstance(picture, Image.Image) else open_image(picture))

@@ -71,6 +71,7 @@ class Learner(nn.Module):
     def __init__(self, pipeline, instruction_encoder: InstructionEncoder, reward_texts: RewardTexts, objective: Objective,
                  config: TrainConfig) -> None:
         super().__init__()
+        self.unet: nn.Module
         for name, part in pipeline.trainable_parts(config.train_text_encoder).items():
             self.add_module(name, part)
         self._frozen = {"vae": pipeline.vae}                # in a dictionary, so that it is no submodule
