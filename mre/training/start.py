@@ -82,7 +82,9 @@ def latent_shape(pipeline, config: TrainConfig) -> tuple[int, int, int]:
 
 def starts_conditioned(config: TrainConfig) -> bool:
     """Whether the model that a run begins with read rewards before."""
-    return reads_rewards(local_folder(config.init_from) / "unet")
+    folder = local_folder(config.init_from)
+    assert folder is not None, "asked of a run that has begun"
+    return reads_rewards(folder / "unet")
 
 
 def save_editor(pipeline, folder: Path, config: TrainConfig) -> None:
