@@ -19,7 +19,7 @@ FIRST_PORT, LAST_PORT = 7860, 7899
 
 def flag_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python app.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", action="append", metavar="NAME|DIR|HUB_ID",
+    parser.add_argument("--model", action="append", metavar="NAME|DIR|HUB_ID|images:MODEL@URL",
                         help="a model to edit with; may be given more than once, the first is shown first (default: tiny, tiny-baseline)")
     parser.add_argument("--judge", metavar="NAME", help="who scores edits, such as gpt-4o (default: nobody)")
     parser.add_argument("--judge-requests", type=int, default=1500, metavar="N",

@@ -21,6 +21,10 @@ class ModelError(MreError):
     """Weights or a model folder that cannot be used; the message names the tensor or file."""
 
 
+class EditRefused(ModelError):
+    """An editor that will not make this one edit, because of its content for example, and takes others."""
+
+
 class SettingsError(MreError, ValueError):
     """A flag or configuration field with a value that cannot be used, or that does not exist."""
 

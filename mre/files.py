@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from PIL.PngImagePlugin import PngInfo
 
 EDITS_REQUIRED = ("item", "edit_type", "instruction", "original", "method", "edited")
+EDIT_CACHE = Path("data") / "server-edits.sqlite"         # where the programs keep what editors on servers were paid for
 EDITS = (*EDITS_REQUIRED, "seed", "model", "seconds")           # edits.csv: paths are relative to its folder
 JUDGE_SCORES = ("item", "method", "judge", "judge_version", "repeat", "perspective", "score", "accepted", "text", "raw", "seconds",
                 "cost_usd")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from PIL import Image
 
 from mre.benchmark.items import Benchmark, Item
 from mre.data.realedit import file_safe
-from mre.errors import DataError, SettingsError
+from mre.errors import DataError, EditRefused, SettingsError
 from mre.files import EDITS, csv_text, png_bytes, read_json, read_table, write_whole
 from mre.rewards import Reward
 
@@ -59,7 +60,8 @@ def item_seed(seed: int, item: str) -> int:
 
 
 def method_name(model: str, reward: Reward | None) -> str:
-    """`tiny@5-5-5`; a model that reads no reward goes by its name, a folder by its last part."""
+    """`tiny@5-5-5`; a model that reads no reward goes by its name, a folder by its last part, a server by its model."""
+    model = re.sub(r"(@https?://.*|\?.*)$", "", model) if model.startswith("images:") else model
     label = file_safe(Path(model).name if "/" in model or "\\" in model else model)
     return label if reward is None else f"{label}@{'-'.join(f'{score:g}' for score in reward.scores)}"
 
@@ -135,37 +137,49 @@ class ResultsFolder:
 
 def write_edits(folder: ResultsFolder, methods: Sequence[Method], editor: Callable[[str], Editor], seed: int = 0, *, batch: int = 1,
                 items: Sequence[Item] | None = None, rank: int = 0, processes: int = 1,
-                on_progress: Callable[[int], object] = lambda done: None) -> int:
+                on_progress: Callable[[int], object] = lambda done: None,
+                on_refusal: Callable[[str, str, EditRefused], object] | None = None) -> int:
     """Edit what is missing of this process's share. Returns how many edits were made.
 
     Items go in fixed groups of `batch`, the same whatever is there already and however many processes share the work, so that a
-    picture does not depend on either. `items`: only these of the benchmark.
+    picture does not depend on either; an editor that takes one picture at once gets one. `items`: only these of the benchmark.
+    `on_refusal(method, item, error)` hears of an edit that its editor will not make; without it EditRefused is raised.
     """
     items = list(folder.benchmark.items if items is None else items)
     groups = [items[start:start + batch] for start in range(0, len(items), batch)][rank::processes]
     done, made = folder.rows(), 0
     for method in methods:
+        is_single = method.make is None and editor(method.model).capabilities.batch == 1
         for group in groups:
             missing = [item for item in group if (method.name, item.item) not in done]
-            if not missing:
-                on_progress(len(group))
-                continue
-            started = time.perf_counter()
-            images = [method.make(item) for item in group] if method.make else edit_group(editor(method.model), method, group, seed)
-            seconds = (time.perf_counter() - started) / len(group)
-            for item, image in zip(group, images, strict=True):
-                if item not in missing:
+            for together in [[item] for item in missing] if is_single else [group] if missing else []:
+                started = time.perf_counter()
+                try:
+                    images = [method.make(item) for item in together] if method.make else edit_group(editor(method.model), method, together,
+                                                                                                     seed)
+                except EditRefused as error:
+                    if on_refusal is None:
+                        raise
+                    for item in together:
+                        on_refusal(method.name, item.item, error)
                     continue
-                if not folder.original(item).exists():
-                    write_whole(folder.original(item), png_bytes(item.open()))
-                row = {"item": item.item, "edit_type": item.edit_type, "instruction": item.instruction,
-                       "original": folder.original(item).relative_to(folder.path).as_posix(), "method": method.name,
-                       "edited": f"{method.name}/{item.item}.png", "seed": item_seed(seed, item.item), "model": method.model,
-                       "seconds": round(seconds, 3)}
-                folder.add(method, item, image, row, rank)
-                made += 1
+                seconds = (time.perf_counter() - started) / len(together)
+                for item, image in zip(together, images, strict=True):
+                    if item in missing:
+                        _keep(folder, method, item, image, seed, seconds, rank)
+                        made += 1
             on_progress(len(group))
     return made
+
+
+def _keep(folder: ResultsFolder, method: Method, item: Item, image: Image.Image, seed: int, seconds: float, rank: int) -> None:
+    if not folder.original(item).exists():
+        write_whole(folder.original(item), png_bytes(item.open()))
+    row = {"item": item.item, "edit_type": item.edit_type, "instruction": item.instruction,
+           "original": folder.original(item).relative_to(folder.path).as_posix(), "method": method.name,
+           "edited": f"{method.name}/{item.item}.png", "seed": item_seed(seed, item.item), "model": method.model,
+           "seconds": round(seconds, 3)}
+    folder.add(method, item, image, row, rank)
 
 
 def edit_group(editor: Editor, method: Method, group: Sequence[Item], seed: int) -> list[Image.Image]:

@@ -63,7 +63,7 @@ def plan_runs(benchmark: Benchmark, models: Sequence[str], rewards: Sequence[Rew
                           Method(method_name(model, reward), model, reward, **settings[model])) for reward in asked]
     names = [sweep[0][1].name for sweep in sweeps.values()]
     if len(set(names)) != len(names):
-        raise SettingsError(f"two models would be called {max(names, key=names.count)!r}; rename a folder")
+        raise SettingsError(f"two models would be called {max(names, key=names.count)!r}; rename a folder or give each its own --out")
     conditioned = tuple(model for model in models if info(model).conditioned)
     guided = tuple(model for model in conditioned if info(model).is_guided(**scales))
     plan = Plan(benchmark, tuple(models), sweeps, tuple(tables), first_of_each(benchmark.items, probe_per_type),
@@ -124,15 +124,15 @@ def first_of_each(items: Sequence[Item], per_type: int) -> tuple[Item, ...]:
     return tuple(chosen)
 
 
-def editors(device: str | None = None) -> Callable[[str], Editor]:
-    """Editors by name, each loaded once, when it is first asked to edit."""
+def editors(device: str | None = None, **options: Any) -> Callable[[str], Editor]:
+    """Editors by name, each loaded once, when it is first asked to edit. options: further fields of EditorOptions."""
     from mre.editors.kinds import make_editor
 
     loaded: dict[str, Editor] = {}
 
     def editor(name: str) -> Editor:
         if name not in loaded:
-            loaded[name] = make_editor(name, device=device)
+            loaded[name] = make_editor(name, device=device, **options)
         return loaded[name]
 
     return editor

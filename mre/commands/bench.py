@@ -26,7 +26,8 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
-from mre.errors import DataError, JudgeError, SettingsError
+from mre.errors import DataError, EditRefused, JudgeError, SettingsError
+from mre.files import EDIT_CACHE
 from mre.judge.flags import add_judge_arguments, agree_on_cost, judge_from
 from mre.judge.kinds import kind_of
 from mre.rewards import PERSPECTIVES, Reward
@@ -36,7 +37,7 @@ SCENE_TABLES = ("scores", "data", "sliders", "texts", "negative", "counts")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("benchmark", metavar="BENCHMARK", help="what to edit (above)")
-    parser.add_argument("--model", nargs="+", required=True, metavar="NAME", help="names, folders or hub ids")
+    parser.add_argument("--model", nargs="+", required=True, metavar="NAME", help="names, folders, hub ids, images:MODEL@URL")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the results folder")
     parser.add_argument("--scores", nargs="+", default=["5,5,5"], metavar="F,P,Q", help="rewards to ask for (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the edits; each item has its own, made from it (default %(default)s)")
@@ -59,6 +60,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     scenes.add_argument("--tables", nargs="+", choices=SCENE_TABLES, default=SCENE_TABLES, help="(default: all)")
     scenes.add_argument("--probe-per-type", type=int, default=20, metavar="N", help="scenes of a type for sliders and negative rewards")
     scenes.add_argument("--texts-per-type", type=int, default=8, metavar="N", help="scenes of a type for reward texts")
+    servers = parser.add_argument_group("editors on servers (images:MODEL@URL)")
+    servers.add_argument("--edit-key-file", type=Path, metavar="FILE", help="file that holds their key (default: OPENAI_API_KEY)")
+    servers.add_argument("--edit-cache", type=Path, default=EDIT_CACHE, metavar="FILE",
+                         help="where paid edits are kept (default %(default)s)")
+    servers.add_argument("--max-edit-requests", type=int, metavar="N", help="the most requests this run may send to each")
     add_judge_arguments(parser, default="oracle")
 
 
@@ -79,18 +85,18 @@ def run(args: argparse.Namespace) -> int:
     processes = PartialState(cpu=not torch.accelerator.is_available(),      # lets processes on CPUs find each other too
                              timeout=timedelta(days=7))                     # the quickest waits for the slowest
     device = str(processes.device) if processes.device is not None and processes.device.type == "cuda" else None
-    editor = editors(device)
+    editor = editors(device, key_file=args.edit_key_file, cache=args.edit_cache, max_requests=args.max_edit_requests)
     benchmark = open_what(args, editor(args.model[0]).info.native_size)
     tables = [name for name in SCENE_TABLES if name in args.tables] if benchmark.kind == "scenes" else []
     plan = plan_runs(benchmark, args.model, rewards, lambda model: editor(model).info, tables, args.probe_per_type, args.texts_per_type,
                      steps=args.steps, guidance_scale=args.guidance_scale, image_guidance_scale=args.image_guidance_scale,
                      put_back=args.put_back)
-    folder = make_edits(args, plan, editor, processes)
+    folder, refused = make_edits(args, plan, editor, processes)
     processes.wait_for_everyone()
     if not processes.is_main_process:
-        return 0
+        return min(refused, 1)
     folder.merge()
-    return judge_and_tabulate(args, plan, folder, judge)
+    return judge_and_tabulate(args, plan, folder, judge) or min(refused, 1)
 
 
 def open_what(args: argparse.Namespace, native_size: int):
@@ -103,7 +109,8 @@ def open_what(args: argparse.Namespace, native_size: int):
 
 
 def make_edits(args: argparse.Namespace, plan, editor, processes):
-    """This process's share of the edits that are missing."""
+    """This process's share of the edits that are missing. Returns the folder, and how many an editor refused: these are named, and asked
+    for again by the next run."""
     from tqdm import tqdm
 
     from mre.benchmark.edits import ResultsFolder, write_edits
@@ -113,13 +120,21 @@ def make_edits(args: argparse.Namespace, plan, editor, processes):
         folder.claim([method for method, _ in plan.jobs], lambda model: editor(model).info.digest or "", args.seed)
     processes.wait_for_everyone()
     folder = ResultsFolder(args.out, plan.benchmark)
+    refused = 0
+
+    def on_refusal(method: str, item: str, error: EditRefused) -> None:
+        nonlocal refused
+        refused += 1
+        bar.write(f"error: {method}, {item}: {error}", file=sys.stderr)
     share = sum(len(items) for _, items in plan.jobs) // processes.num_processes
     with tqdm(total=share, unit="edit", desc="edits", disable=None if processes.is_main_process else True) as bar:
         for method, items in plan.jobs:
             bar.set_postfix_str(method.name, refresh=False)
             write_edits(folder, [method], editor, args.seed, batch=args.batch_size, items=items, rank=processes.process_index,
-                        processes=processes.num_processes, on_progress=bar.update)
-    return folder
+                        processes=processes.num_processes, on_progress=bar.update, on_refusal=on_refusal)
+    if refused:
+        print(f"{refused} edit{'s were' if refused > 1 else ' was'} refused and {'are' if refused > 1 else 'is'} missing", file=sys.stderr)
+    return folder, refused
 
 
 def judge_and_tabulate(args: argparse.Namespace, plan, folder, judge) -> int:

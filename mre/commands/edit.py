@@ -10,6 +10,7 @@ scheduler, mask, put_back (yes or no), out (a name under --out). Paths are relat
   python -m mre edit jobs.csv --out edited/
   python -m mre edit photo.jpg --recipe edited/photo.png --out again.png
   python -m mre edit photo.jpg "make it winter" --mask sky.png --out out.png
+  python -m mre edit photo.jpg "make it winter" --model images:qwen-image-edit@http://localhost:8000/v1 --out out.png
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mre.errors import DataError, MreError, SettingsError
-from mre.files import read_table, write_whole
+from mre.files import EDIT_CACHE, read_table, write_whole
 from mre.rewards import PERSPECTIVES, Reward
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", type=Path, help="a picture, a folder of pictures, or a .csv of jobs")
     parser.add_argument("instruction", nargs="?", help="what to change (for a CSV: where a row says nothing)")
     parser.add_argument("--out", type=Path, required=True, help="the PNG to write; a folder for a folder or a CSV")
-    parser.add_argument("--model", help="name, folder or hub id (default: tiny)")
+    parser.add_argument("--model", help="name, folder, hub id or images:MODEL@URL (default: tiny)")
     parser.add_argument("--scores", metavar="5,5,5", help="following, preserving, quality, each 0 to 5 (default: 5,5,5)")
     parser.add_argument("--reward-text", metavar='"a; b; c"', help="what is wrong, for each of the three (default: None; None; None)")
     parser.add_argument("--negative-scores", metavar="0,0,0", help="a lower reward to move away from (default: off)")
@@ -66,13 +67,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recipe", type=Path, metavar="PNG", help="take all settings from a PNG that was made here; other flags override")
     parser.add_argument("--no-recipe", action="store_true", help="write PNGs that carry nothing but pixels (a second run makes them anew)")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: the best there is)")
+    group = parser.add_argument_group("editor on a server (images:MODEL@URL)")
+    group.add_argument("--key-file", type=Path, metavar="FILE", help="file that holds its key (default: OPENAI_API_KEY)")
+    group.add_argument("--cache", type=Path, default=EDIT_CACHE, metavar="FILE", help="where paid edits are kept (default %(default)s)")
+    group.add_argument("--max-requests", type=int, metavar="N", help="the most requests this run may send")
 
 
 def run(args: argparse.Namespace) -> int:
     from mre.editors.kinds import make_editor
     model, settings = _asked(args)
     jobs = _jobs(args, settings)
-    editor = make_editor(model, device=args.device)
+    editor = make_editor(model, device=args.device, key_file=args.key_file, cache=args.cache, max_requests=args.max_requests)
     _refuse_unused(editor, args.recipe, jobs)
     code = 0
     if len(jobs) == 1 and not (args.image.is_dir() or _is_table(args.image)):

@@ -88,7 +88,8 @@ def refuse_unused(settings: EditSettings, info: EditorInfo, flag: Callable[[str]
         if value == (accepted or {}).get(name):
             continue
         shown = "" if isinstance(value, Reward) else f" {value:g}" if isinstance(value, float) else f" {str(value)[:60]}"
-        raise SettingsError(f"{flag(name)}{shown}: the model {info.name} {why(name, info.capabilities)}; leave it out")
+        raise SettingsError(f"{flag(name)}{shown}: the model {info.name} {info.why.get(name) or why(name, info.capabilities)}; "
+                            "leave it out")
 
 
 def why(name: str, has: Capabilities) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from mre.editors.diffusers_kind import DiffusersEditor, is_diffusers
 from mre.editors.editor import Editor
+from mre.editors.images_kind import ImagesEditor, is_images
 from mre.editors.local_editor import EditorOptions
 from mre.editors.pipeline_editor import PipelineEditor
 from mre.errors import ModelError
@@ -27,6 +28,7 @@ class EditorKind:
 KINDS = [
     EditorKind(", ".join(name for name in known.KNOWN if not known.is_built(name)), lambda name: name in known.KNOWN,
                PipelineEditor, by_recipe=True),
+    EditorKind("images:MODEL@URL of a server that speaks OpenAI's images API, or images:MODEL of OpenAI's own", is_images, ImagesEditor),
     EditorKind("a folder or hub id of an editing pipeline of diffusers", is_diffusers, DiffusersEditor),
     EditorKind("a folder or a hub id", lambda name: True, PipelineEditor),
 ]

@@ -1,9 +1,11 @@
-"""Where a judge is reached and with which key: addresses, keys that show nowhere, the client, and what its errors mean."""
+"""Where a judge or an editor on a server is reached and with which key: addresses, keys that show nowhere, the client, and what its errors
+mean."""
 
 from __future__ import annotations
 
 import email.utils
 import os
+import random
 import re
 import time
 from dataclasses import dataclass, field
@@ -27,6 +29,10 @@ class TryAgain(Exception):
     def __init__(self, reason: str, wait: float | None = None, is_throttled: bool = False) -> None:
         super().__init__(reason)
         self.wait, self.is_throttled = wait, is_throttled
+
+    def pause(self, attempts: int) -> float:
+        """Seconds until the next attempt, after so many: as long as the server asked, or about twice as long each time."""
+        return self.wait if self.wait is not None else min(60.0, 2.0 ** (attempts - 1)) * random.uniform(0.5, 1.0)
 
 
 class Unanswered(Exception):
@@ -63,14 +69,20 @@ class Endpoint:
         """Where chat completions of a model are asked for, behind the client's address."""
         return "/chat/completions" if self.azure_api_version is None else f"/deployments/{quote(model, safe='')}/chat/completions"
 
-    def client(self, timeout: float, connections: int):
-        """An asynchronous client of the openai package with room for that many connections. Retrying is ours to do."""
+    def http_client(self, timeout: float, connections: int):
+        """An asynchronous HTTP client with room for that many connections; it carries no key."""
         import httpx2
         import openai
 
-        http_client = openai.DefaultAsyncHttpxClient(
+        return openai.DefaultAsyncHttpxClient(
             timeout=httpx2.Timeout(timeout, connect=min(timeout, 15.0)),
             limits=httpx2.Limits(max_connections=connections + 2, max_keepalive_connections=connections + 2))
+
+    def client(self, timeout: float, connections: int):
+        """An asynchronous client of the openai package with room for that many connections. Retrying is ours to do."""
+        import openai
+
+        http_client = self.http_client(timeout, connections)
         if self.azure_api_version is not None:
             return openai.AsyncAzureOpenAI(azure_endpoint=self.base_url, api_key=self.api_key, api_version=self.azure_api_version,
                                            max_retries=0, http_client=http_client)
@@ -78,8 +90,10 @@ class Endpoint:
 
 
 def find_endpoint(base_url: str | None = None, key_file: str | Path | None = None, azure: bool = False,
-                  api_version: str | None = None) -> Endpoint:
+                  api_version: str | None = None, who: str = "the judge", address: str = "--base-url") -> Endpoint:
     """The address from the flag or the environment, the key from a file or the environment; a key is never a flag.
+
+    who, address: what messages call whoever asks, and the place where an address is given.
 
     OPENAI_API_KEY, OPENAI_BASE_URL; for Azure AZURE_OPENAI_API_KEY, AZURE_OPENAI_ENDPOINT, OPENAI_API_VERSION.
     A server of one's own needs no key. Raises JudgeError when a key is needed and there is none.
@@ -90,9 +104,9 @@ def find_endpoint(base_url: str | None = None, key_file: str | Path | None = Non
         raise JudgeError("the judge on Azure needs its address: set AZURE_OPENAI_ENDPOINT or give --base-url")
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise SettingsError(f"--base-url must be an http or https address with a host, got {parts.scheme}://{parts.hostname or ''}")
+        raise SettingsError(f"{address} must be an http or https address with a host, got {parts.scheme}://{parts.hostname or ''}")
     if parts.username or parts.password or parts.query:
-        raise SettingsError("--base-url must not carry a user, password or query: keys go into the environment or a file")
+        raise SettingsError(f"{address} must not carry a user, password or query: keys go into the environment or a file")
     try:
         key = Path(key_file).read_text(encoding="utf-8").strip() if key_file else os.environ.get(key_name, "").strip()
     except (OSError, UnicodeDecodeError) as error:
@@ -101,7 +115,7 @@ def find_endpoint(base_url: str | None = None, key_file: str | Path | None = Non
         raise JudgeError("the key holds blanks or characters that no key has")
     is_own_server = url.rstrip("/") != OPENAI_URL
     if not key and (azure or not is_own_server):
-        raise JudgeError(f"no key for the judge: set {key_name}, or give --key-file FILE; for a server of your own, --base-url")
+        raise JudgeError(f"no key for {who}: set {key_name}, or give --key-file FILE; for a server of your own, {address}")
     if not azure:
         return Endpoint(url.rstrip("/"), key or "none")
     version = api_version or os.environ.get("OPENAI_API_VERSION")

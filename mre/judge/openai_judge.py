@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -330,8 +329,7 @@ class _Run:
 
     async def wait(self, trouble: TryAgain, attempts: int) -> None:
         """As long as the server asked, or twice as long each time. A throttled run holds back all requests, not this one alone."""
-        backoff = min(60.0, 2.0 ** (attempts - 1)) * random.uniform(0.5, 1.0)
-        pause = trouble.wait if trouble.wait is not None else backoff
+        pause = trouble.pause(attempts)
         if trouble.is_throttled and trouble.wait is not None:
             self.paused_until = max(self.paused_until, time.monotonic() + pause)
         await asyncio.sleep(pause)

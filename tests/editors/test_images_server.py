@@ -1,0 +1,291 @@
+"""An editor on a server: asked over HTTP as OpenAI's images API is, and disbelieved in everything that it answers."""
+
+import csv
+import io
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from mre.__main__ import main
+from mre.benchmark.edits import method_name
+from mre.editors import images_api
+from mre.editors.capabilities import refuse_unused
+from mre.editors.images_kind import ImagesEditor, ServerName, nearest
+from mre.editors.kinds import kind_of, make_editor
+from mre.editors.settings import EditSettings
+from mre.errors import EditRefused, EditStopped, ModelError, SettingsError
+from mre.imaging import open_image
+from mre.judge.connection import TryAgain
+from mre.masks import Mask
+from mre.recipes import read_recipe
+from tests.conftest import ROOT
+from tests.editors.fake_images import KEY, FakeImages
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """The key that the fake server takes; waiting is short where the server does not say how long."""
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    own = TryAgain.pause
+    monkeypatch.setattr(TryAgain, "pause", lambda trouble, attempts: own(trouble, attempts) if trouble.wait is not None else 0.01)
+
+
+@pytest.fixture(scope="module")
+def photo() -> Image.Image:
+    small = np.random.default_rng(0).integers(0, 255, (48, 72, 3), dtype=np.uint8)
+    return Image.fromarray(small).resize((288, 192), Image.Resampling.BICUBIC)
+
+
+SETTINGS = EditSettings("make it darker")
+
+
+def editor_on(server: FakeImages, options: str = "size=64", **given) -> ImagesEditor:
+    return make_editor(f"images:fake@{server.url}?{options}", **given)
+
+
+def test_photo_and_instruction_go_up_and_the_picture_comes_back_at_the_photos_size(photo):
+    with FakeImages() as server:
+        editor = editor_on(server)
+        result = editor.edit(photo, SETTINGS)
+        assert result.image.size == photo.size
+        sent, = server.asked
+        seen = Image.open(io.BytesIO(sent["image"]))
+        assert (seen.format, seen.size) == ("PNG", (80, 48)), "64 squared in area, sides multiples of 16, the photo's shape"
+        assert {name: value for name, value in sent.items() if name != "image"} == {
+            "model": "fake", "prompt": "make it darker", "n": "1", "size": "80x48", "response_format": "b64_json"}
+        inverse = ImageOps.invert(photo.resize((80, 48), Image.Resampling.LANCZOS)).resize(photo.size, Image.Resampling.LANCZOS)
+        assert np.array_equal(np.asarray(result.image), np.asarray(inverse))
+        made_with = read_recipe(result.png()).made_with
+        assert (made_with["model"], made_with["server"], made_with["device"], made_with["answered"]) == (
+            "images:fake", server.url[7:-3], "server", "80x48")
+
+
+def test_seed_and_steps_are_sent_only_where_the_name_says_that_the_server_takes_them(photo):
+    with FakeImages() as server:
+        editor = editor_on(server, "size=64&steps=28&seed=1")
+        assert editor.capabilities.seed
+        assert editor.capabilities.steps == range(1, 201)
+        editor.edit(photo, EditSettings("make it darker", seed=7))
+        editor.edit(photo, EditSettings("make it darker", seed=7, steps=4))
+        assert [(sent["seed"], sent["num_inference_steps"]) for sent in server.asked] == [("7", "28"), ("7", "4")]
+        plain = editor_on(server)
+        with pytest.raises(SettingsError, match=r"^seed 7: the model images:fake is sent no seed.*; leave it out$"):
+            refuse_unused(EditSettings("x", seed=7), plain.info)
+        with pytest.raises(SettingsError, match=r"^steps 7: the model images:fake is sent no number of steps.*; leave it out$"):
+            refuse_unused(EditSettings("x", steps=7), plain.info)
+        refuse_unused(EditSettings("x", seed=7, steps=7), editor.info)
+
+
+def test_a_mask_is_sent_as_transparency_where_the_server_takes_one_and_holds_in_any_case(photo):
+    inside = np.zeros((192, 288), bool)
+    inside[:, 144:] = True
+    settings = EditSettings("make it darker", mask=Mask.of(inside))
+    with FakeImages() as server:
+        editor_on(server, "size=64&mask=1").edit(photo, settings)
+        alpha = np.asarray(Image.open(io.BytesIO(server.asked[0]["mask"])).getchannel("A"))
+        assert alpha.shape == (48, 80)
+        assert (alpha[:, :39] == 255).all()
+        assert (alpha[:, 41:] == 0).all()
+        result = editor_on(server).edit(photo, settings)
+        assert "mask" not in server.asked[1]
+        assert np.array_equal(np.asarray(result.image)[:, :100], np.asarray(photo)[:, :100])
+
+
+@pytest.mark.parametrize(("trouble", "error", "said"), [
+    ("policy", EditRefused, r"HOST refused \(400\): Your request was rejected by the safety system\."),
+    ("policy-inside", EditRefused, r"HOST refused the edit: not that"),
+    ("error-inside", EditRefused, r"HOST answered with an error: worker died, key \[key\]"),
+    ("no-picture", EditRefused, "HOST answered without a picture"),
+    ("null", EditRefused, "HOST answered without a picture"),
+    ("address", EditRefused, "HOST answered with an address in place of a picture; nothing is fetched from elsewhere"),
+    ("file-address", EditRefused, "HOST answered with an address in place of a picture; nothing is fetched from elsewhere"),
+    ("redirect", EditRefused, "HOST answered with another address; nothing is sent or fetched elsewhere"),
+    ("not-base64", EditRefused, "HOST answered with what is no picture: not base64"),
+    ("no-image", EditRefused, "HOST answered with what is no picture: the picture: not a picture that can be read .*"),
+    ("422", EditRefused, r"HOST refused \(422\): size must be a multiple of 32"),
+    ("404", ModelError, r"HOST knows no model 'fake' \(404\): The model `fake` does not exist"),
+    ("quota", ModelError, r"HOST says the account's quota is used up \(429\): no money left")])
+def test_an_answer_without_a_picture_is_one_line_and_asked_for_once(photo, trouble, error, said):
+    with FakeImages(always=trouble) as server:
+        with pytest.raises(error) as raised:
+            editor_on(server).edit(photo, SETTINGS)
+        assert type(raised.value) is error
+        assert re.fullmatch(said.replace("HOST", re.escape(server.url[7:-3])), str(raised.value))
+        assert (server.requests, server.elsewhere) == (1, 0)
+
+
+@pytest.mark.parametrize("trouble", ["429", "500", "not-json", "list", "cut"])
+def test_what_may_pass_is_asked_again_and_given_up_in_one_line(photo, trouble):
+    with FakeImages(script=[trouble, trouble, None]) as server:
+        editor_on(server).edit(photo, SETTINGS)
+        assert server.requests == 3
+        assert len({headers["idempotency-key"] for headers in server.headers}) == 1
+    with FakeImages(always=trouble) as server:
+        with pytest.raises(ModelError, match=r"^no answer from 127\.0\.0\.1:\d+ after 4 attempts: [^\n]+$"):
+            editor_on(server).edit(photo, SETTINGS)
+        assert server.requests == 4
+
+
+def test_a_server_is_waited_for_as_long_as_it_asks(photo):
+    with FakeImages(script=["429"], retry_after="0.4") as server:
+        started = time.monotonic()
+        editor_on(server).edit(photo, SETTINGS)
+        assert 0.4 <= time.monotonic() - started < 5
+    with FakeImages(always="429", retry_after="86400") as server, pytest.raises(ModelError, match="after 1 attempt: rate limit"):
+        editor_on(server).edit(photo, SETTINGS)
+
+
+@pytest.mark.parametrize("trouble", ["never", "drip"])
+def test_a_server_that_does_not_finish_times_out_and_one_can_stop_before(photo, trouble, monkeypatch):
+    with FakeImages(always=trouble) as server:
+        looks = iter([False] * 4)
+        with pytest.raises(EditStopped):
+            editor_on(server).edit(photo, SETTINGS, should_stop=lambda: next(looks, True))
+        monkeypatch.setattr(images_api, "SECONDS", 0.2)
+        monkeypatch.setattr(images_api, "ATTEMPTS", 2)
+        with pytest.raises(ModelError, match="after 2 attempts: timed out"):
+            editor_on(server).edit(photo, SETTINGS)
+
+
+def test_an_answer_without_end_is_cut(photo, monkeypatch):
+    monkeypatch.setattr(images_api, "MAX_ANSWER_BYTES", 1_000_000)
+    with FakeImages(always="huge") as server, pytest.raises(EditRefused, match="answered with more than 1 MB"):
+        editor_on(server).edit(photo, SETTINGS)
+
+
+def test_a_picture_inside_a_data_address_is_taken(photo):
+    with FakeImages(always="data-address") as server:
+        assert editor_on(server).edit(photo, SETTINGS).image.size == photo.size
+
+
+def test_a_picture_of_another_size_is_resized_and_said_once(photo, caplog):
+    with FakeImages(always="other-size") as server, caplog.at_level(logging.WARNING, "mre.editors.images"):
+        editor = editor_on(server)
+        for instruction in ("make it darker", "make it red"):
+            result = editor.edit(photo, EditSettings(instruction))
+            assert (result.image.size, result.made.size) == (photo.size, (80, 48))
+            assert result.recipe.made_with["answered"] == "100x80"
+        assert [record.getMessage() for record in caplog.records] == [
+            f"{server.url[7:-3]} answered with 100 x 80 pixels for a picture of 80 x 48: resized"]
+
+
+def test_a_key_is_in_no_message_and_no_file(photo, tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("OPENAI_API_KEY", wrong := "sk-wrong-0123456789-wrong")
+    with FakeImages() as server:
+        with pytest.raises(ModelError) as raised:
+            editor_on(server).edit(photo, SETTINGS)
+        assert "refused the key (401): Incorrect API key provided: [key]" in str(raised.value)
+        assert wrong not in str(raised.value) + caplog.text
+        (tmp_path / "key").write_text(KEY + "\n")
+        result = editor_on(server, key_file=tmp_path / "key", cache=tmp_path / "kept.sqlite").edit(photo, SETTINGS)
+    written = result.png() + b"".join(path.read_bytes() for path in tmp_path.glob("kept.sqlite*"))
+    assert KEY.encode() not in written
+    assert oct((tmp_path / "kept.sqlite").stat().st_mode & 0o777) == "0o600"
+
+
+def test_without_a_key_openais_own_address_is_not_asked(photo, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY")
+    with pytest.raises(ModelError, match="no key for the editor images:gpt-image-1: set OPENAI_API_KEY, or give --key-file FILE"):
+        make_editor("images:gpt-image-1").edit(photo, SETTINGS)
+
+
+def test_openais_models_get_a_size_that_they_make_and_no_field_that_they_refuse(photo):
+    request = make_editor("images:gpt-image-1").request(photo, SETTINGS.resolved(make_editor("images:gpt-image-1").info))
+    assert request.fields == {"model": "gpt-image-1", "prompt": "make it darker", "n": "1", "size": "1536x1024"}
+    assert [nearest(size) for size in ((640, 640), (600, 1000), (1100, 1000))] == [(1024, 1024), (1024, 1536), (1024, 1024)]
+
+
+@pytest.mark.parametrize(("name", "said"), [
+    ("images:", "an editor on a server is called images:MODEL@URL"), ("images:a@ftp://host/v1", "an editor on a server is called"),
+    ("images:a@http://user:pass@host/v1", "must not carry a user, password or query"),
+    ("images:a@http://host/v1?api-key=1", "an option is called 'api-key'; there are size, steps, seed and mask"),
+    ("images:a@http://host/v1?steps=0", r"\?steps= must be a whole number between 1 and 200, got '0'"),
+    ("images:a@http://host/v1?size=9999999999999999999999", r"\?size= must be a whole number between 64 and 2048")])
+def test_a_name_that_leads_nowhere_is_one_line_without_what_it_hides(name, said):
+    editor = make_editor(name)
+    assert editor.capabilities.batch == 1, "which is asked for before, and raises nothing"
+    with pytest.raises(ModelError, match=said) as raised:
+        editor.prepare()
+    assert "\n" not in str(raised.value)
+    assert "pass@" not in str(raised.value)
+
+
+def test_names_are_read_whole():
+    assert ServerName.parse("images:org/Model-2.1@https://host:8/v1/?steps=8") == ServerName("org/Model-2.1", "https://host:8/v1", steps=8)
+    assert ServerName.parse("images:gpt-image-1") == ServerName("gpt-image-1", None, mask=True)
+    assert [method_name(f"images:{name}", None) for name in ("a@http://h/v1", "org/b@http://h/v1?steps=1", "c", "d?size=64")] == [
+        "images_a", "b", "images_c", "images_d"]
+    assert not kind_of("images:a@http://host/v1").by_recipe, "a recipe sends nobody's photo anywhere"
+
+
+def test_a_long_photo_is_sent_no_longer_than_the_limit():
+    with FakeImages() as server:
+        editor_on(server, "size=2048").edit(Image.new("RGB", (800, 100), "red"), SETTINGS)
+        assert Image.open(io.BytesIO(server.asked[0]["image"])).size == (2048, 256)
+
+
+# -- the programs
+
+def edit(*args) -> int:
+    return main(["edit", *map(str, args)])
+
+
+def test_the_command_edits_a_folder_and_pays_for_no_edit_twice(photo, tmp_path, capsys):
+    (tmp_path / "photos").mkdir()
+    for number in range(2):
+        photo.crop((number, 0, 200 + number, 100)).save(tmp_path / "photos" / f"{number}.png")
+    with FakeImages() as server:
+        flags = ("--model", f"images:fake@{server.url}?size=64", "--cache", tmp_path / "kept.sqlite")
+        assert edit(tmp_path / "photos", "make it darker", "--out", tmp_path / "out", *flags, "--max-requests", 1) == 1
+        assert "the budget of 1 requests is used up" in capsys.readouterr().err
+        assert edit(tmp_path / "photos", "make it darker", "--out", tmp_path / "out", *flags) == 0
+        assert capsys.readouterr().out == "1 made, 1 already there, 0 failed\n"
+        assert edit(tmp_path / "photos", "make it darker", "--out", tmp_path / "again", *flags) == 0
+        assert server.requests == 2
+        assert edit(tmp_path / "photos" / "0.png", "make it darker", "--out", tmp_path / "one.png", *flags, "--seed", 3) == 1
+        assert "--seed 3: the model images:fake is sent no seed" in capsys.readouterr().err
+    first, again = (open_image(tmp_path / folder / "1.png") for folder in ("out", "again"))
+    assert np.array_equal(np.asarray(first), np.asarray(again))
+    assert edit(tmp_path / "photos" / "0.png", "make it darker", "--out", tmp_path / "two.png", *flags) == 0, "kept, with no server there"
+
+
+def test_a_killed_benchmark_goes_on_without_paying_twice_and_names_what_was_refused(tmp_path, capsys):
+    rows = ["item,image,instruction,edit_type"]
+    for number in range(6):
+        pixels = np.random.default_rng(number).integers(0, 255, (40, 60, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+        rows.append(f"i{number},{number}.png,{'make it rude' if number == 1 else f'make it {number}'},global")
+    (tmp_path / "bench.csv").write_text("\n".join(rows) + "\n")
+    with FakeImages(script=[None, None, None, None, "never"], refuses="rude") as server:
+        command = ["bench", str(tmp_path / "bench.csv"), "--model", f"images:fake@{server.url}?size=64", "--judge", "measured", "--cache",
+                   str(tmp_path / "judged.sqlite"), "--edit-cache", str(tmp_path / "kept.sqlite"), "--out", str(tmp_path / "out")]
+        process = subprocess.Popen([sys.executable, "-m", "mre", *command], cwd=ROOT, env=os.environ | {"OPENAI_API_KEY": KEY},
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        while server.requests < 5 and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert server.requests == 5
+        for path in (tmp_path / "out" / "images_fake").glob("i0*.png"):
+            path.unlink()                       # as if it had been killed between the answer and the file
+        assert main(command) == 1
+        said = capsys.readouterr().err
+        assert "images_fake, i1: 127.0.0.1" in said
+        assert "1 edit was refused and is missing" in said
+        assert sorted(server.paid) == [f"make it {number}" for number in (0, 2, 3, 4, 5)]
+        with (tmp_path / "out" / "edits.csv").open(newline="") as file:
+            assert [row["item"] for row in csv.DictReader(file)] == ["i0", "i2", "i3", "i4", "i5"]
+        asked = server.requests
+        server.refuses = ""
+        assert main([*command, "--edits-only"]) == 0, "what was refused is asked again"
+        assert server.requests == asked + 1
