@@ -7,6 +7,7 @@ import sys
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+from tests.bench.structure import cycles, import_graph, longest_chain, modules
 from tests.conftest import ROOT
 
 HEAVY = {"torch", "diffusers", "transformers", "accelerate"}
@@ -36,6 +37,13 @@ def test_rooms_without_tensors_do_not_import_torch_at_module_level():
              *(ROOT / "mre" / "commands").rglob("*.py"), *(ROOT / "ui").rglob("*.py"), ROOT / "app.py"]
     for path in rooms:
         assert not HEAVY & imported_roots(path, top_level_only=True), path
+
+
+def test_imports_go_round_in_no_circle_and_are_not_deep():
+    """Those inside functions count too."""
+    graph = import_graph(modules(ROOT))
+    assert cycles(graph) == []
+    assert len(longest_chain(graph)) <= 12, " > ".join(longest_chain(graph))
 
 
 def test_importing_the_core_and_the_page_loads_no_torch():
