@@ -19,6 +19,11 @@ ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: servers and browsers are waited for."""
+    return (os.cpu_count() or 1) + 1
+
+
 def need(present: bool, what: str) -> None:
     """Skip with a reason where something is not there; where CI is set, its absence is a failure."""
     if not present:

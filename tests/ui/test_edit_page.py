@@ -180,7 +180,7 @@ def test_closing_the_tab_stops_the_work_and_deletes_the_pictures(chrome, address
     page.close()
     context.close()
     import time
-    for _ in range(60):
+    for _ in range(300):
         if len(editor.queue) == 0 and len(shelf._pictures) <= before and set(studio.state.page.state_holder.session_data) <= others:
             break
         time.sleep(0.1)

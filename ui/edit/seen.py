@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
@@ -31,14 +31,19 @@ add_texts(TEXTS)
 
 def on_photo(studio: Studio) -> Callable:
     """Check a new photo at once, and tell what the model sees of it."""
-    def seen(request: gr.Request, path: str | None, model: str) -> str:
-        if not path:
-            return ""
+    def seen(request: gr.Request, path: str | None, model: str) -> Any:
+        if not path:                # what a run has just said of a missing photo stays, whichever answer comes first
+            return gr.skip()
         try:
             return seen_html(studio, path, model, language_of(request))
         except MreError as error:
             return note(studio.trouble(error), "bad")
     return seen
+
+
+def clear() -> str:
+    """The photo was taken away."""
+    return ""
 
 
 def seen_html(studio: Studio, path: str, model: str, language: str) -> str:

@@ -126,6 +126,7 @@ def connect_form(studio: Studio, tab: EditTab, form: Form) -> None:
     """What follows from a change of the form: lines below photo and instruction, the controls of another model, ready-made texts."""
     gr.on([form.photo.change, form.model.change], seen.on_photo(studio), [form.photo, form.model], tab.seen, trigger_mode="always_last",
           **QUIET)
+    form.photo.clear(seen.clear, None, tab.seen, **QUIET)
     gr.on([form.instruction.change, form.model.change, form.photo.change], words.on_type(studio),
           [form.instruction, form.model, form.photo], tab.words, trigger_mode="always_last", **QUIET)
     form.model.input(on_model(studio, tab), form.model, [*form.controls, *tab.sweep.controls], inputs_kwargs={**tab.sweep.axes}, **QUIET)
