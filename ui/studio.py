@@ -16,6 +16,7 @@ import gradio as gr
 
 from mre.editors.device_queue import DeviceQueue
 from mre.editors.editor import Editor
+from mre.editors.images_kind import without_address
 from mre.editors.kinds import make_editor
 from mre.errors import ModelError, MreError, SettingsError
 from mre.models.known import default_names
@@ -77,11 +78,11 @@ class Studio:
     def editors(self) -> dict[str, Editor]:
         """An editor for each model; they load on first use or when `warm` is called, and share one queue of waiting edits.
 
-        A folder is known by its last name alone; where another model has that name already, with a number behind it. Raises SettingsError
-        where no model is named and none ships."""
+        A folder is known by its last name alone, a server by its model; where another model has that name already, with a number behind it.
+        Raises SettingsError where no model is named and none ships."""
         editors: dict[str, Editor] = {}
         for name in self.settings.models or default_names():
-            short = shown = Path(name).resolve().name if Path(name).is_dir() else name
+            short = shown = Path(name).resolve().name if Path(name).is_dir() else without_address(name)
             number = 2
             while shown in editors:
                 shown, number = f"{short}-{number}", number + 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from PIL import Image
 
 from mre.benchmark.items import Benchmark, Item
 from mre.data.realedit import file_safe
+from mre.editors.images_kind import without_address
 from mre.errors import DataError, EditRefused, SettingsError
 from mre.files import EDITS, csv_text, png_bytes, read_json, read_table, write_whole
 from mre.rewards import Reward
@@ -61,7 +61,7 @@ def item_seed(seed: int, item: str) -> int:
 
 def method_name(model: str, reward: Reward | None) -> str:
     """`tiny@5-5-5`; a model that reads no reward goes by its name, a folder by its last part, a server by its model."""
-    model = re.sub(r"(@https?://.*|\?.*)$", "", model) if model.startswith("images:") else model
+    model = without_address(model)
     label = file_safe(Path(model).name if "/" in model or "\\" in model else model)
     return label if reward is None else f"{label}@{'-'.join(f'{score:g}' for score in reward.scores)}"
 

@@ -6,7 +6,7 @@ Importing this loads no torch.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from mre.errors import SettingsError
@@ -38,6 +38,7 @@ class Capabilities:
     preview: bool                   # there is something to see between the steps
     batch: int                      # pictures that it can edit at once
     open_vocabulary: bool           # it was taught no closed list of words
+    why: Mapping[str, str] = field(default_factory=dict, compare=False)         # why it lacks a control, where WHY is not the reason
 
     @property
     def guided(self) -> bool:
@@ -45,7 +46,7 @@ class Capabilities:
 
     def as_json(self) -> dict[str, Any]:
         """For programs: steps as the smallest and the largest number, or null."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "why"}
         return values | {"steps": self.steps and [self.steps[0], self.steps[-1]], "schedulers": list(self.schedulers)}
 
 
@@ -88,13 +89,12 @@ def refuse_unused(settings: EditSettings, info: EditorInfo, flag: Callable[[str]
         if value == (accepted or {}).get(name):
             continue
         shown = "" if isinstance(value, Reward) else f" {value:g}" if isinstance(value, float) else f" {str(value)[:60]}"
-        raise SettingsError(f"{flag(name)}{shown}: the model {info.name} {info.why.get(name) or why(name, info.capabilities)}; "
-                            "leave it out")
+        raise SettingsError(f"{flag(name)}{shown}: the model {info.name} {why(name, info.capabilities)}; leave it out")
 
 
 def why(name: str, has: Capabilities) -> str:
     """Why a model has no use for a control of this name."""
-    return f"takes {has.steps[0]} to {has.steps[-1]} steps" if name == "steps" and has.steps else WHY[name]
+    return f"takes {has.steps[0]} to {has.steps[-1]} steps" if name == "steps" and has.steps else has.why.get(name) or WHY[name]
 
 
 def limited(settings: EditSettings, info: EditorInfo) -> EditSettings:

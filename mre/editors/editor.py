@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from PIL import Image
@@ -33,7 +33,6 @@ class EditorInfo:
     guidable: bool = False              # whether guidance does anything at all, be it good or bad
     capabilities: Capabilities = NOTHING
     digest: str | None = None           # of its weights; none while they are not on this machine
-    why: Mapping[str, str] = field(default_factory=dict)        # why it lacks a control, where WHY of capabilities is not it
 
     @property
     def conditioned(self) -> bool:

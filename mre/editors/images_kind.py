@@ -50,6 +50,11 @@ def is_images(name: str) -> bool:
     return name.startswith("images:")
 
 
+def without_address(name: str) -> str:
+    """What an editor on a server is called where it is one of several; other names as they are."""
+    return re.sub(r"(@https?://.*|\?.*)$", "", name) if is_images(name) else name
+
+
 @dataclass(frozen=True)
 class ServerName:
     """What a name says: the model, its server, and what this takes beside picture and instruction."""
@@ -79,7 +84,25 @@ class ServerName:
 
     @property
     def capabilities(self) -> Capabilities:
-        return replace(NOTHING, seed=self.seed, steps=range(1, MAX_STEPS + 1) if self.steps else None, mask=self.mask)
+        return replace(NOTHING, seed=self.seed, steps=range(1, MAX_STEPS + 1) if self.steps else None, mask=self.mask, why=WHY)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Edits that were paid for, kept where judges' answers could be too; without a cache none are: a page would fill its memory."""
+
+    cache: AnswerCache | None
+
+    def get(self, request: images_api.Request) -> Image.Image | None:
+        """The picture that was made for this request."""
+        stored = None if self.cache is None else self.cache.get(request.key)
+        return None if stored is None else open_image(base64.b64decode(stored.raw), name="the kept picture")
+
+    def put(self, request: images_api.Request, edited: images_api.Edited) -> None:
+        """On return it survives the process."""
+        if self.cache is not None:
+            self.cache.put(request.key, StoredAnswer("images", request.model, "edit", "picture", base64.b64encode(edited.file).decode(), "",
+                                                     edited.input_tokens, edited.output_tokens, None, edited.seconds, utc_now()))
 
 
 class ImagesEditor(LocalEditor):
@@ -112,8 +135,7 @@ class ImagesEditor(LocalEditor):
             name=f"images:{named.model}", title=f"{named.model} ({host})",
             limits=f"It runs on {host}: photo and instruction are sent there. It knows no rewards, and the same settings may give another "
                    "picture.",
-            native_size=named.size, size_rule=f"area-{MULTIPLE}", steps=named.steps or 1, capabilities=named.capabilities,
-            why={name: reason for name, reason in WHY.items() if not getattr(named.capabilities, name)})
+            native_size=named.size, size_rule=f"area-{MULTIPLE}", steps=named.steps or 1, capabilities=named.capabilities)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -127,10 +149,10 @@ class ImagesEditor(LocalEditor):
     def device_kind(self) -> str:
         return "server"
 
-    def load(self) -> AnswerCache:
+    def load(self) -> Kept:
         """The edits that are kept; the server is asked for nothing."""
         try:
-            return AnswerCache(self.options.cache)
+            return Kept(None if self.options.cache is None else AnswerCache(self.options.cache))
         except JudgeError as error:
             raise ModelError(str(error)) from error
 
@@ -153,12 +175,10 @@ class ImagesEditor(LocalEditor):
     def make(self, seen: Image.Image, settings: EditSettings, on_step: Callable[[Step], None],
              should_stop: Callable[[], bool]) -> Image.Image:
         request, kept = self.request(seen, settings), self.prepare()
-        if (stored := kept.get(request.key)) is not None:
-            made = open_image(base64.b64decode(stored.raw), name="the kept picture")
-        else:
+        made = kept.get(request)
+        if made is None:
             edited = images_api.ask(self.endpoint, request, self.budget, should_stop)
-            kept.put(request.key, StoredAnswer("images", self.named.model, "edit", "picture", base64.b64encode(edited.file).decode(), "",
-                                               edited.input_tokens, edited.output_tokens, None, edited.seconds, utc_now()))
+            kept.put(request, edited)
             made = edited.image
         self._answered.size = made.size
         if made.size == seen.size:

@@ -28,7 +28,7 @@ class EditorOptions:
     queue: DeviceQueue | None = None            # shared by all editors of one device; None: a queue of its own
     device: str | None = None                   # cpu, cuda, cuda:1, mps; None: the best there is
     key_file: str | Path | None = None          # of an editor on a server: its key; None: as the environment says
-    cache: str | Path | None = None             # and where its paid edits are kept; None: in memory
+    cache: str | Path | None = None             # and where its paid edits are kept; None: nowhere
     max_requests: int | None = None             # and the most that it is asked
 
 

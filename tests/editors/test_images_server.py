@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
@@ -26,8 +27,14 @@ from mre.imaging import open_image
 from mre.judge.connection import TryAgain
 from mre.masks import Mask
 from mre.recipes import read_recipe
+from mre.sweep import Axis, Sweep, SweepError
 from tests.conftest import ROOT
 from tests.editors.fake_images import KEY, FakeImages
+from tests.ui.serving import served
+from tests.ui.test_edit_api import call, fetched
+from tests.ui.test_edit_api import edit as api_edit
+from ui.app import build_app
+from ui.studio import StudioSettings
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +62,7 @@ def editor_on(server: FakeImages, options: str = "size=64", **given) -> ImagesEd
 def test_photo_and_instruction_go_up_and_the_picture_comes_back_at_the_photos_size(photo):
     with FakeImages() as server:
         editor = editor_on(server)
+        assert f"runs on {server.url[7:-3]}: photo and instruction are sent there" in editor.info.limits
         result = editor.edit(photo, SETTINGS)
         assert result.image.size == photo.size
         sent, = server.asked
@@ -231,6 +239,37 @@ def test_a_long_photo_is_sent_no_longer_than_the_limit():
     with FakeImages() as server:
         editor_on(server, "size=2048").edit(Image.new("RGB", (800, 100), "red"), SETTINGS)
         assert Image.open(io.BytesIO(server.asked[0]["image"])).size == (2048, 256)
+
+
+def test_an_axis_that_a_server_has_no_use_for_is_refused_for_its_own_reason():
+    editor = make_editor("images:a@http://host/v1")
+    with pytest.raises(SweepError, match="seed cannot vary: the model a is sent no seed"):
+        Sweep.plan(EditSettings("x"), "a", [Axis.parse("seed", "1,2")], {"a": editor.capabilities})
+    assert "why" not in editor.capabilities.as_json()
+
+
+def test_the_page_keeps_no_edits_so_that_its_memory_is_flat(photo):
+    with FakeImages() as server:
+        editor = editor_on(server)
+        for _ in range(2):
+            editor.edit(photo, SETTINGS)
+        assert server.requests == 2
+
+
+def test_the_page_edits_on_a_server_without_showing_its_address_and_a_refusal_is_an_answer(photo, tmp_path):
+    file = io.BytesIO()
+    photo.save(file, "PNG")
+    with FakeImages(refuses="rude") as server:
+        name = f"images:fake@{server.url}?size=64"
+        app = build_app(StudioSettings(models=(name,), data=tmp_path / "data"))
+        with served(app) as url, httpx.Client(base_url=url, timeout=60) as client:
+            told, = call(client, "models", [])[1][0]
+            assert (told["model"], told["capabilities"]["reward"], told["capabilities"]["seed"]) == ("images:fake", False, False)
+            outcome, answer = api_edit(client, file.getvalue(), "make it darker", model=told["model"])
+            assert outcome == "complete", answer
+            assert Image.open(io.BytesIO(fetched(client, answer))).size == photo.size
+            outcome, answer = api_edit(client, file.getvalue(), "make it rude", model=told["model"])
+            assert (outcome, "refused (400): Your request was rejected" in str(answer)) == ("error", True)
 
 
 # -- the programs
