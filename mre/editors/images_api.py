@@ -67,10 +67,10 @@ async def _watched(work: Coroutine[Any, Any, Edited], should_stop: Callable[[], 
 
 async def _until_answered(endpoint: Endpoint, request: Request, budget: Budget) -> Edited:
     async with endpoint.http_client(SECONDS, 1) as client:
-        attempts = 0
+        attempts, before = 0, ""
         while True:
             if (ticket := budget.reserve(0, 0)) is None:
-                raise ModelError(f"{budget.reason()}; run the same command again to go on")
+                raise ModelError(f"{before}{budget.reason()}; run the same command again to go on")
             used = (0, 0)
             try:
                 edited = await asyncio.wait_for(_once(client, endpoint, request), SECONDS)
@@ -84,6 +84,7 @@ async def _until_answered(endpoint: Endpoint, request: Request, budget: Budget) 
                 if attempts >= ATTEMPTS or (trouble.wait or 0) > LONGEST_WAIT:
                     tries = f"{attempts} attempt{'s' if attempts > 1 else ''}"
                     raise ModelError(f"no answer from {endpoint.host} after {tries}: {trouble}") from error
+                before = f"no answer from {endpoint.host}: {trouble}; "
             finally:
                 budget.settle(ticket, *used)
             await asyncio.sleep(trouble.pause(attempts))

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -328,3 +329,11 @@ def test_a_killed_benchmark_goes_on_without_paying_twice_and_names_what_was_refu
         server.refuses = ""
         assert main([*command, "--edits-only"]) == 0, "what was refused is asked again"
         assert server.requests == asked + 1
+
+
+def test_a_limit_that_is_reached_between_two_attempts_does_not_hide_why_the_first_one_failed():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        editor = make_editor(f"images:x@http://127.0.0.1:{free.getsockname()[1]}/v1", max_requests=1)      # bound, but nobody listens
+        with pytest.raises(ModelError, match=r"no answer from 127.0.0.1:\d+: .*; the budget of 1 requests is used up"):
+            editor.edit(Image.new("RGB", (64, 64)), EditSettings("make it blue"))
