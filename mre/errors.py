@@ -33,7 +33,11 @@ class EditStopped(MreError):
     """An edit that was stopped on request: before it began, or within one step."""
 
 
-class JudgeError(MreError):
+class ServiceError(MreError):
+    """A paid service, a judge or an editor on a server, that is not configured or does not answer; or a file of its answers."""
+
+
+class JudgeError(ServiceError):
     """A judge that is not configured, or does not answer."""
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mre.judge.cache import AnswerCache
+from mre.paid.cache import AnswerCache
 from mre.study.store import Store
 from tests.conftest import ROOT
 

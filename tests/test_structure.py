@@ -32,7 +32,8 @@ def test_core_knows_nothing_of_the_interface():
 
 
 def test_rooms_without_tensors_do_not_import_torch_at_module_level():
-    rooms = [ROOT / "mre" / "rewards.py", *(ROOT / "mre" / "judge").glob("*.py"), *(ROOT / "mre" / "study").rglob("*.py"),
+    rooms = [ROOT / "mre" / "rewards.py", *(ROOT / "mre" / "judge").glob("*.py"), *(ROOT / "mre" / "paid").rglob("*.py"),
+             *(ROOT / "mre" / "study").rglob("*.py"),
              *(ROOT / "mre" / "agreement").rglob("*.py"),
              *(ROOT / "mre" / "commands").rglob("*.py"), *(ROOT / "ui").rglob("*.py"), ROOT / "app.py"]
     for path in rooms:

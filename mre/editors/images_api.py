@@ -16,10 +16,10 @@ from typing import Any
 
 from PIL import Image
 
-from mre.errors import EditRefused, EditStopped, ImageError, JudgeError, ModelError
+from mre.errors import EditRefused, EditStopped, ImageError, ModelError, ServiceError
 from mre.imaging import open_image
-from mre.judge.budget import Budget
-from mre.judge.connection import LONGEST_WAIT, Endpoint, TryAgain, Unanswered, meaning_of
+from mre.paid.budget import Budget
+from mre.paid.connection import LONGEST_WAIT, Endpoint, TryAgain, Unanswered, meaning_of
 
 PATH = "/images/edits"
 MAX_ANSWER_BYTES = 60_000_000       # base64 of the largest picture that is read, and a little
@@ -97,7 +97,7 @@ def _meaning(error: Exception, endpoint: Endpoint, model: str) -> Exception:
     meaning = error if isinstance(error, TryAgain | Unanswered) else meaning_of(error, endpoint, model)
     if isinstance(meaning, Unanswered):
         return EditRefused(f"{endpoint.host} {meaning}")
-    return ModelError(str(meaning)) if isinstance(meaning, JudgeError) else meaning
+    return ModelError(str(meaning)) if isinstance(meaning, ServiceError) else meaning
 
 
 async def _once(client: Any, endpoint: Endpoint, request: Request) -> Edited:

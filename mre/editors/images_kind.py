@@ -27,12 +27,12 @@ from mre.editors.device_queue import DeviceQueue
 from mre.editors.editor import EditorInfo, EditResult, Step
 from mre.editors.local_editor import EditorOptions, LocalEditor
 from mre.editors.settings import EditSettings
-from mre.errors import JudgeError, ModelError, SettingsError
+from mre.errors import ModelError, ServiceError, SettingsError
 from mre.imaging import Fit, Size, fit_size, open_image, pixel_digest
-from mre.judge.budget import Budget, Limits, Price
-from mre.judge.cache import AnswerCache, StoredAnswer, answer_key, utc_now
-from mre.judge.connection import Endpoint, find_endpoint
 from mre.masks import Mask
+from mre.paid.budget import Budget, Limits, Price
+from mre.paid.cache import AnswerCache, StoredAnswer, answer_key, utc_now
+from mre.paid.connection import Endpoint, find_endpoint
 from mre.recipes import Recipe, png_bytes
 
 log = logging.getLogger("mre.editors.images")
@@ -126,7 +126,7 @@ class ImagesEditor(LocalEditor):
         """Raises ModelError for want of a key, and for an address that is none."""
         try:
             return find_endpoint(self.named.url, self.options.key_file, who=f"the editor images:{self.named.model}", address=FORM)
-        except (JudgeError, SettingsError) as error:
+        except (ServiceError, SettingsError) as error:
             raise ModelError(str(error)) from error
 
     def describe(self) -> EditorInfo:
@@ -153,7 +153,7 @@ class ImagesEditor(LocalEditor):
         """The edits that are kept; the server is asked for nothing."""
         try:
             return Kept(None if self.options.cache is None else AnswerCache(self.options.cache))
-        except JudgeError as error:
+        except ServiceError as error:
             raise ModelError(str(error)) from error
 
     def _fit(self, photo: Image.Image) -> Fit:

@@ -13,11 +13,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mre.errors import ImageError, JudgeError
-from mre.judge.budget import Budget
-from mre.judge.connection import Fatal, TryAgain, meaning_of
+from mre.errors import ImageError, JudgeError, ServiceError
 from mre.judge.pictures import JudgePicture
 from mre.judge.verdicts import Ask, Tally
+from mre.paid.budget import Budget
+from mre.paid.connection import Fatal, TryAgain, meaning_of
 from mre.rewards import PERSPECTIVES
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ class _Batches:
             except Exception as error:
                 meaning = meaning_of(error, self.judge.endpoint, self.judge.settings.model)
                 if not isinstance(meaning, TryAgain) or attempt + 1 == self.judge.settings.max_attempts:
-                    raise meaning if isinstance(meaning, JudgeError) else Fatal(f"{self.judge.endpoint.host}: {meaning}") from error
+                    raise meaning if isinstance(meaning, ServiceError) else Fatal(f"{self.judge.endpoint.host}: {meaning}") from error
                 await asyncio.sleep(meaning.wait if meaning.wait is not None else min(60.0, 2.0 ** attempt))
         raise AssertionError("the last attempt returns or raises")
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 
 from mre.errors import ImageError
-from mre.judge.cache import AnswerCache, StoredAnswer, answer_key, utc_now
 from mre.judge.pictures import JudgePicture
 from mre.judge.verdicts import Ask, Judge, Tally, Verdict, Verdicts, checked_task
+from mre.paid.cache import AnswerCache, StoredAnswer, answer_key, utc_now
 
 EVERYTHING = "all"              # the perspective under which a whole set of verdicts is kept
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from mre.errors import JudgeError
-from mre.judge.cache import AnswerCache
 from mre.judge.kept import KeptAnswers
 from mre.judge.verdicts import OpenedJudge
+from mre.paid.cache import AnswerCache
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,11 @@ def _measured(name: str, options: JudgeOptions) -> OpenedJudge:
 
 def _openai(model: str, options: JudgeOptions, *, base_url: str | None, azure: bool = False) -> OpenedJudge:
     from mre.judge.batches import fill_cache
-    from mre.judge.budget import Limits
-    from mre.judge.connection import find_endpoint
     from mre.judge.openai_judge import OpenAIJudge
     from mre.judge.prompts import load_prompts
     from mre.judge.settings import JudgeSettings
+    from mre.paid.budget import Limits
+    from mre.paid.connection import find_endpoint
 
     if not model.strip():
         raise JudgeError(f"the judge has no name; give {forms()}")

@@ -12,15 +12,16 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from mre.errors import ImageError, JudgeError, JudgeReplyError
-from mre.judge.budget import REPLY_SECONDS, REPLY_TOKENS, Budget, Forecast, Limits, expected_tokens, price_of
-from mre.judge.cache import AnswerCache, StoredAnswer, answer_key, utc_now
-from mre.judge.connection import LONGEST_WAIT, Endpoint, Fatal, TryAgain, Unanswered, meaning_of
+from mre.errors import ImageError, JudgeReplyError, ServiceError
 from mre.judge.pictures import JudgePicture, encoded_pair
 from mre.judge.prompts import Prompt, PromptSet, paper_prompts
+from mre.judge.question_tokens import REPLY_SECONDS, REPLY_TOKENS, expected_tokens
 from mre.judge.replies import Reply, parse_evaluation, parse_reward
 from mre.judge.settings import JudgeSettings, Question
 from mre.judge.verdicts import Ask, Tally, Verdict, Verdicts, checked_task
+from mre.paid.budget import Budget, Forecast, Limits, price_of
+from mre.paid.cache import AnswerCache, StoredAnswer, answer_key, utc_now
+from mre.paid.connection import LONGEST_WAIT, Endpoint, Fatal, TryAgain, Unanswered, meaning_of
 from mre.rewards import PERSPECTIVES
 
 LONGEST_GAP = 0.02              # seconds between two requests that leave; one takes a few milliseconds of processor time
@@ -141,7 +142,7 @@ class OpenAIJudge:
         """Judge many edits with `concurrency` requests in flight; `on_verdicts` hears of each edit once, in order.
 
         A used-up budget ends the run with `Tally.stopped`; edits answered by halves then are not reported, and their answers are kept.
-        Raises JudgeError when asking on is useless; what was answered until then has been reported and kept.
+        Raises ServiceError when asking on is useless; what was answered until then has been reported and kept.
         """
         checked_task(task)
         tally = Tally(cost_usd=0.0 if self.price.cost(0, 0) is not None else None)
@@ -257,7 +258,7 @@ class _Run:
                     raise answer
                 verdicts.append(answer)
             return Verdicts(self.judge.name, self.task, tuple(verdicts))
-        except JudgeError as error:
+        except ServiceError as error:
             self.fatal = self.fatal or error
             raise _Stopped from error
         finally:
@@ -270,7 +271,7 @@ class _Run:
                 return self.kept(question, kept)
             assert pictures is not None, "made where an answer is missing"
             return await self.ask(question, pictures)
-        except JudgeError as error:
+        except ServiceError as error:
             self.fatal = self.fatal or error
             raise
 
@@ -352,7 +353,7 @@ class _Run:
                 unsaid = self.judge.expected_tokens(question.prompt, question.instruction), REPLY_TOKENS
                 stored = self.judge.read(question.prompt, response.json(), seconds, unsaid)
                 used = stored.input_tokens, stored.output_tokens
-            except JudgeError:
+            except ServiceError:
                 raise
             except Exception as error:
                 meaning = meaning_of(error, self.judge.endpoint, self.settings.model)

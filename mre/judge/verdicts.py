@@ -16,9 +16,9 @@ from mre.rewards import NOTHING_WRONG, PERSPECTIVES, TEXT_SEPARATOR, Reward
 from mre.text import storable
 
 if TYPE_CHECKING:
-    from mre.judge.budget import Forecast, Limits
-    from mre.judge.cache import AnswerCache
-    from mre.judge.connection import Endpoint
+    from mre.paid.budget import Forecast, Limits
+    from mre.paid.cache import AnswerCache
+    from mre.paid.connection import Endpoint
 
 TASKS = ("reward", "evaluate")          # Fig. 15: a score and what is wrong; Fig. 16: yes or no and a score
 PictureSource = Path | str | bytes | Image | Callable[[], Image]

@@ -25,8 +25,8 @@ from mre.editors.kinds import kind_of, make_editor
 from mre.editors.settings import EditSettings
 from mre.errors import EditRefused, EditStopped, ModelError, SettingsError
 from mre.imaging import open_image
-from mre.judge.connection import TryAgain
 from mre.masks import Mask
+from mre.paid.connection import TryAgain
 from mre.recipes import read_recipe
 from mre.sweep import Axis, Sweep, SweepError
 from tests.conftest import ROOT

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mre.errors import JudgeError
+from mre.errors import ServiceError
 from mre.judge import batches
 from tests.judge.conftest import all_heard, asks, judge_on
 from tests.judge.fake_openai import FakeOpenAI
@@ -94,7 +94,7 @@ def test_a_budget_holds_for_batches_too(tmp_path):
 
 def test_a_wrong_key_is_one_clear_line(monkeypatch, tmp_path):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-wrong-key-9876543210")
-    with FakeOpenAI() as server, pytest.raises(JudgeError, match="refused the key") as error:
+    with FakeOpenAI() as server, pytest.raises(ServiceError, match="refused the key") as error:
         all_heard(judge_on(server, cache=tmp_path / "answers.sqlite", batches=True), asks(1))
     assert "wrong-key" not in str(error.value)
 

@@ -5,10 +5,10 @@ from PIL import Image
 
 from mre.errors import JudgeError
 from mre.judge import kinds
-from mre.judge.cache import AnswerCache
 from mre.judge.kept import KeptAnswers
 from mre.judge.kinds import kind_of, make_judge
 from mre.judge.verdicts import Ask, Verdict, one_by_one, score_one
+from mre.paid.cache import AnswerCache
 from tests.judge.conftest import all_heard, asks, judge_on
 from tests.judge.fake_openai import FakeOpenAI
 

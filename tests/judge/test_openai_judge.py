@@ -4,20 +4,18 @@ import asyncio
 import base64
 import io
 import os
-import sqlite3
-import threading
 import time
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from mre.errors import JudgeError, SettingsError
-from mre.judge.budget import picture_tokens
-from mre.judge.cache import AnswerCache
+from mre.errors import ServiceError, SettingsError
 from mre.judge.kinds import make_judge
 from mre.judge.pictures import judged_size
+from mre.judge.question_tokens import picture_tokens
 from mre.judge.verdicts import Ask, Tally
+from mre.paid.cache import AnswerCache
 from tests.judge.conftest import all_heard, asks, judge_on, picture, verdicts_on
 from tests.judge.fake_openai import KEY, FakeOpenAI
 
@@ -270,7 +268,7 @@ def test_the_price_of_an_unknown_model_is_said_to_be_unknown():
     ("gpt-4o-2024-08-06", {"build": "gpt-4o-2024-05-13"}, "answered as 'gpt-4o-2024-05-13'")])
 def test_where_asking_on_is_useless_the_run_ends_with_one_clear_line(model, plan, said):
     with FakeOpenAI(**plan) as server:
-        with pytest.raises(JudgeError, match=said) as error:
+        with pytest.raises(ServiceError, match=said) as error:
             all_heard(judge_on(server, model), asks(20))
         assert "\n" not in str(error.value)
         assert server.requests <= 16, "it does not go on paying"
@@ -280,7 +278,7 @@ def test_a_build_that_changes_midway_stops_the_run_and_keeps_what_was_paid(tmp_p
     cache = AnswerCache(tmp_path / "answers.sqlite")
     with FakeOpenAI(script=[None] * 5 + ["other-build"]) as server:
         judge = judge_on(server, concurrency=1, cache=tmp_path / "answers.sqlite")
-        with pytest.raises(JudgeError, match="gpt-4o-2024-05-13"):
+        with pytest.raises(ServiceError, match="gpt-4o-2024-05-13"):
             all_heard(judge, asks(10))
         assert len(cache) == server.requests == 6
 
@@ -294,14 +292,14 @@ def test_an_undated_model_records_every_build_that_answered():
 def test_no_network_is_said_in_one_line_and_soon():
     started = time.perf_counter()
     judge = make_judge("gpt-4o", base_url="http://127.0.0.1:9/v1")
-    with pytest.raises(JudgeError, match=r"no answer from 127\.0\.0\.1:9"):
+    with pytest.raises(ServiceError, match=r"no answer from 127\.0\.0\.1:9"):
         verdicts_on(judge, picture(1), picture(2), "x")
     assert time.perf_counter() - started < 20
 
 
 def test_without_a_key_the_judge_says_where_it_looks(monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY")
-    with pytest.raises(JudgeError, match="OPENAI_API_KEY"):
+    with pytest.raises(ServiceError, match="OPENAI_API_KEY"):
         make_judge("gpt-4o")
 
 
@@ -312,7 +310,7 @@ def test_azure_is_reached_by_deployment_with_its_own_key_and_version(monkeypatch
         verdicts = verdicts_on(judge, picture(1), picture(2), "x")
         assert server.headers[0]["api-key"] == KEY
     assert verdicts.judge_version == "gpt-4o-2024-08-06"
-    with pytest.raises(JudgeError, match="api-version"):
+    with pytest.raises(ServiceError, match="api-version"):
         make_judge("azure:my-deployment", base_url="http://x")
 
 
@@ -325,7 +323,7 @@ def test_addresses_that_are_none_or_carry_secrets_are_refused_without_repeating_
 
 def test_a_wrong_key_is_refused_in_one_line_that_does_not_show_it(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-wrong-key-9876543210")
-    with FakeOpenAI() as server, pytest.raises(JudgeError, match="refused the key") as error:
+    with FakeOpenAI() as server, pytest.raises(ServiceError, match="refused the key") as error:
         verdicts_on(judge_on(server), picture(1), picture(2), "x")
     assert "wrong-key" not in str(error.value)
     assert "sk-w" not in str(error.value), "not even starred out, as the server repeats it"
@@ -342,53 +340,6 @@ def test_the_key_is_in_no_byte_that_a_run_leaves_behind(tmp_path, capfd, monkeyp
     assert "[key]" in shown, "the server did repeat the key"
     assert KEY not in shown
     assert KEY.encode() not in left
-
-
-@pytest.mark.parametrize(("make", "said"), [
-    (lambda path: path.write_bytes(b"this is no database" * 100), "not a database"),
-    (lambda path: sqlite3.connect(path).execute("CREATE TABLE x (y)").connection.commit(), "another program"),
-    (lambda path: (AnswerCache(path).close(), sqlite3.connect(path).execute("PRAGMA user_version = 0")), "version 0")])
-def test_a_cache_that_is_none_or_of_another_version_is_refused(tmp_path, make, said):
-    path = tmp_path / "answers.sqlite"
-    make(path)
-    with pytest.raises(JudgeError, match=said):
-        AnswerCache(path)
-
-
-@pytest.mark.parametrize("statements", range(3))
-def test_a_cache_that_another_process_makes_at_the_same_moment_is_opened(tmp_path, monkeypatch, statements):
-    """The other one is there after so many statements of this one, all before it holds the file for itself."""
-    path, connect, done = tmp_path / "answers.sqlite", sqlite3.connect, []
-
-    class Overtaken(sqlite3.Connection):
-        def execute(self, *statement):
-            if len(done) == statements:
-                monkeypatch.setattr(sqlite3, "connect", connect)
-                AnswerCache(path).close()
-            done.append(statement)
-            return super().execute(*statement)
-
-    monkeypatch.setattr(sqlite3, "connect", lambda *args, **settings: connect(*args, **settings, factory=Overtaken))
-    cache = AnswerCache(path)
-    assert len(done) > statements
-    assert len(cache) == 0
-
-
-def test_a_cache_that_another_process_is_just_making_is_waited_for(tmp_path):
-    other = sqlite3.connect(tmp_path / "answers.sqlite", isolation_level=None, check_same_thread=False)
-    other.execute("BEGIN IMMEDIATE")
-    release = threading.Timer(0.5, other.execute, ["COMMIT"])
-    release.start()
-    assert len(AnswerCache(tmp_path / "answers.sqlite")) == 0
-    release.join()
-
-
-def test_two_long_runs_do_not_share_a_cache(tmp_path):
-    cache = AnswerCache(tmp_path / "answers.sqlite")
-    with cache.only_run(), pytest.raises(JudgeError, match="another run"), AnswerCache(tmp_path / "answers.sqlite").only_run():
-        pass
-    with cache.only_run():
-        pass
 
 
 def test_the_judge_module_loads_no_torch():

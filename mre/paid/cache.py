@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from mre.errors import JudgeError
+from mre.errors import ServiceError
 from mre.private import private_file, tighten
 from mre.sqlite import switch_to_wal
 
@@ -60,7 +60,7 @@ def answer_key(**parts: object) -> str:
 class AnswerCache:
     """Answers by key. `path` None keeps them in memory, for one question asked once.
 
-    Raises JudgeError for a file that is not an answer cache, or is of another version.
+    Raises ServiceError for a file that is not an answer cache, or is of another version.
     """
 
     def __init__(self, path: str | Path | None) -> None:
@@ -75,7 +75,7 @@ class AnswerCache:
             if self.path is not None:
                 tighten(self.path)
         except (sqlite3.Error, OSError) as error:
-            raise JudgeError(f"answer cache {self.path}: {error}") from error
+            raise ServiceError(f"answer cache {self.path}: {error}") from error
 
     def _prepare(self) -> None:
         if not self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
@@ -87,9 +87,9 @@ class AnswerCache:
             self._db.execute("COMMIT")
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if self._db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-            raise JudgeError(f"answer cache {self.path}: this is another program's database; name a new file")
+            raise ServiceError(f"answer cache {self.path}: this is another program's database; name a new file")
         if version != VERSION:
-            raise JudgeError(f"answer cache {self.path}: written by version {version}, this program reads version {VERSION}; "
+            raise ServiceError(f"answer cache {self.path}: written by version {version}, this program reads version {VERSION}; "
                              "name a new file")
         self._db.execute("PRAGMA synchronous = NORMAL")          # safe against a killed process; a power cut may cost the last answers
 
@@ -150,7 +150,7 @@ class AnswerCache:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
-                raise JudgeError(f"answer cache {self.path}: another run is using it") from error
+                raise ServiceError(f"answer cache {self.path}: another run is using it") from error
             yield
 
     def close(self) -> None:

@@ -7,7 +7,6 @@ import threading
 from dataclasses import dataclass
 
 from mre.errors import SettingsError
-from mre.judge.prompts import Prompt
 
 # USD per million tokens (input, output) of OpenAI's standard service, after stored copies of its price list
 # (developers.openai.com/api/docs/pricing), which bear no date, and write-ups of May 2026 that quote gpt-4o, gpt-4o-mini and gpt-4.1
@@ -26,8 +25,6 @@ PRICES = {
     "gpt-4.1-mini-2025-04-14": (0.40, 1.60),
 }
 BATCH_DISCOUNT = 0.5
-REPLY_TOKENS = 40               # a forecast's guess of one reply's length
-REPLY_SECONDS = 2.5             # and of its time, from the paper's judge
 
 
 @dataclass(frozen=True)
@@ -53,22 +50,6 @@ def price_of(model: str, is_own_server: bool, price_input: float | None, price_o
             raise SettingsError(f"{flag} must be 0 or more USD per million tokens, got {given}")
         values.append(given if given is not None else None if list_price is None else list_price * share)
     return Price(*values)
-
-
-def picture_tokens(width: int, height: int, model: str = "") -> int:
-    """Tokens of one picture at high detail, by OpenAI's published rules: for gpt-4o and gpt-4.1 85, and 170 for each tile of 512 pixels
-    (gpt-4o-mini more, at a lower price); for gpt-4.1-mini 1.62 for each patch of 32 pixels, of which it takes at most 1536."""
-    if model.startswith("gpt-4.1-mini"):
-        return math.ceil(1.62 * min(1536, math.ceil(width / 32) * math.ceil(height / 32)))
-    base, tile = (2833, 5667) if model.startswith("gpt-4o-mini") else (85, 170)
-    scale = min(1.0, 2048 / max(width, height), 768 / min(width, height))
-    return base + tile * math.ceil(width * scale / 512) * math.ceil(height * scale / 512)
-
-
-def expected_tokens(prompt: Prompt, instruction: str, fence: bool, picture_size: int, model: str = "") -> int:
-    """Input tokens of one question, as far as can be known before asking: four characters a token, pictures of 4 : 3."""
-    pictures = prompt.images * picture_tokens(picture_size * 4 // 3, picture_size, model)
-    return sum(map(len, prompt.texts(instruction, fence))) // 4 + pictures
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from mre.errors import JudgeError, SettingsError
+from mre.errors import ServiceError, SettingsError
 
 OPENAI_URL = "https://api.openai.com/v1"
 LONGEST_WAIT = 600.0            # seconds; a server that says to wait longer has said no
 _NEVER_MIND = "[key]"
 
 
-class Fatal(JudgeError):
+class Fatal(ServiceError):
     """Asking on is useless: a wrong key, an unknown model, no money."""
 
 
@@ -96,12 +96,12 @@ def find_endpoint(base_url: str | None = None, key_file: str | Path | None = Non
     who, address: what messages call whoever asks, and the place where an address is given.
 
     OPENAI_API_KEY, OPENAI_BASE_URL; for Azure AZURE_OPENAI_API_KEY, AZURE_OPENAI_ENDPOINT, OPENAI_API_VERSION.
-    A server of one's own needs no key. Raises JudgeError when a key is needed and there is none.
+    A server of one's own needs no key. Raises ServiceError when a key is needed and there is none.
     """
     url_name, key_name = ("AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_API_KEY") if azure else ("OPENAI_BASE_URL", "OPENAI_API_KEY")
     url = base_url or os.environ.get(url_name) or (None if azure else OPENAI_URL)
     if url is None:
-        raise JudgeError("the judge on Azure needs its address: set AZURE_OPENAI_ENDPOINT or give --base-url")
+        raise ServiceError("the judge on Azure needs its address: set AZURE_OPENAI_ENDPOINT or give --base-url")
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise SettingsError(f"{address} must be an http or https address with a host, got {parts.scheme}://{parts.hostname or ''}")
@@ -110,17 +110,17 @@ def find_endpoint(base_url: str | None = None, key_file: str | Path | None = Non
     try:
         key = Path(key_file).read_text(encoding="utf-8").strip() if key_file else os.environ.get(key_name, "").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise JudgeError(f"key file {key_file}: cannot be read ({type(error).__name__})") from error
+        raise ServiceError(f"key file {key_file}: cannot be read ({type(error).__name__})") from error
     if any(ord(character) <= 32 or ord(character) > 126 for character in key):
-        raise JudgeError("the key holds blanks or characters that no key has")
+        raise ServiceError("the key holds blanks or characters that no key has")
     is_own_server = url.rstrip("/") != OPENAI_URL
     if not key and (azure or not is_own_server):
-        raise JudgeError(f"no key for {who}: set {key_name}, or give --key-file FILE; for a server of your own, {address}")
+        raise ServiceError(f"no key for {who}: set {key_name}, or give --key-file FILE; for a server of your own, {address}")
     if not azure:
         return Endpoint(url.rstrip("/"), key or "none")
     version = api_version or os.environ.get("OPENAI_API_VERSION")
     if not version:
-        raise JudgeError("the judge on Azure needs OPENAI_API_VERSION or --api-version, such as 2024-10-21")
+        raise ServiceError("the judge on Azure needs OPENAI_API_VERSION or --api-version, such as 2024-10-21")
     return Endpoint(url.rstrip("/"), key, version)
 
 
