@@ -1,0 +1,54 @@
+"""The test instructions, written by hand as people write and never trained on: instructions.csv, with what each asks for.
+
+Columns: text; operations (one or, where a request may be read in several ways, several with "|" between; "none": the right answer is the
+untouched picture); the slots of `concepts.Asked`; group, which is "known", "unknown" (what no scene has), "meaningless", "other" (other
+languages and scripts, emoji), "absent" (a known request, for a picture without that thing) or "several" (more than one request).
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+FILE = Path(__file__).with_name("instructions.csv")
+GROUPS = ("known", "unknown", "meaningless", "other", "absent", "several")
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One test instruction. `colours`: any of them is right, as of operations; "" where it does not say."""
+
+    text: str
+    operations: tuple[str, ...]
+    kind: str
+    colours: tuple[str, ...]
+    of_colour: str
+    place: str
+    beside: str
+    count: int
+    group: str
+    language: str
+
+
+@cache
+def instructions() -> tuple[Instruction, ...]:
+    """All of them, in the order of the file."""
+    with FILE.open(encoding="utf-8", newline="") as lines:
+        return tuple(Instruction(row["text"], tuple(row["operations"].split("|")), row["kind"], tuple(row["colours"].split("|")),
+                                 row["of_colour"], row["place"], row["beside"], int(row["count"]), row["group"], row["language"])
+                     for row in csv.DictReader(lines))
+
+
+def comparable(text: str) -> str:
+    """A text without case, punctuation and doubled blanks: what two requests have in common that are one."""
+    kept = re.sub(r"[^\w]+", " ", text.casefold()).strip()
+    return kept or text.strip()      # signs alone
+
+
+@cache
+def reserved() -> frozenset[str]:
+    """The test instructions as `comparable` has them: no training draw may be one of these."""
+    return frozenset(comparable(one.text) for one in instructions())
