@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from mre.embedded.edit_head import OVERALL, EditHead
 from mre.models.condition import RewardSignal, linear
-from mre.models.unet import RewardUNet2DConditionModel, keeps_settings_of
+from mre.models.unet import RESIDUAL, RewardUNet2DConditionModel, join_residual, keeps_settings_of
 
 POOLS = 4               # weighted means of the instruction's tokens that join the time embedding
 MAP_SIDE = 6            # cells a side of the map that an instruction makes of the picture
@@ -151,7 +151,7 @@ class GatedRewardUNet(RewardUNet2DConditionModel):
 
     def latent_in(self, sample: Tensor, signal: RewardSignal | None, added_cond_kwargs: dict[str, Any]) -> Tensor:
         """(B, 6 f^2, h, w) -> (B, C, h, w): the input convolution, the instruction's map of the picture, the reward encoder."""
-        hidden = self.conv_in(sample)
+        hidden = join_residual(self.conv_in(sample), added_cond_kwargs.get(RESIDUAL))
         asked = self.asked_where(added_cond_kwargs["instruction_state"])                            # (B, C, MAP_SIDE, MAP_SIDE)
         return self.read_reward(hidden + F.interpolate(asked, hidden.shape[-2:], mode="bilinear", align_corners=False), signal)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch.nn.functional as F
 from diffusers import UNet2DConditionModel
 from diffusers.configuration_utils import register_to_config
 from diffusers.utils.peft_utils import apply_lora_scale
@@ -18,6 +19,9 @@ from mre.models.condition import INITS, TERM_POOLINGS, VARIANTS, PaperCondition,
 from mre.models.encoder import RewardEncoder
 from mre.models.stock_view import BlockWithTerm, StockView
 from mre.rewards import PERSPECTIVES
+
+RESIDUAL = "latent_residual"
+TAKEN_HERE = ("reward", RESIDUAL)       # of `cross_attention_kwargs`: not handed on to attention layers
 
 
 def keeps_settings_of(parent: type) -> Callable:
@@ -91,19 +95,21 @@ class RewardUNet2DConditionModel(UNet2DConditionModel):
     @apply_lora_scale("cross_attention_kwargs")
     def forward(self, sample: Tensor, timestep: Tensor | float | int, encoder_hidden_states: Tensor, *args: Any,
                 cross_attention_kwargs: dict[str, Any] | None = None, added_cond_kwargs: dict[str, Any] | None = None, **kwargs: Any):
-        """The parent's forward, with the reward in `added_cond_kwargs` or, as one dictionary, in `cross_attention_kwargs["reward"]`:
+        """The parent's forward, with the reward in `added_cond_kwargs` or, as one dictionary, in `cross_attention_kwargs["reward"]`, and
+        what joins the first features in either of them:
 
         reward_scores:    (B, 3) in [0, 5], ordered as PERSPECTIVES
         reward_text:      (B, D) pooled state of the reward text; (B, T, D) states of its tokens in the paper variant
         reward_text_mask: (B, T), true where a token is not padding; optional, paper variant
         reward_present:   (B,) bool, false for samples to be read without any reward; optional
+        latent_residual:  (B, C, g, g), of an instruction encoder that looks at the picture; stretched to the features' size; optional
 
-        Raises RewardError when the model needs a reward and there is none, or one of another shape.
+        Raises RewardError when the model needs a reward and there is none, or one of another shape; ValueError for such a residual.
         """
         conditions = self.read_conditions(sample, cross_attention_kwargs, added_cond_kwargs)
         signal: RewardSignal | None = conditions["reward_signal"]
         hidden = self.latent_in(sample, signal, conditions)
-        others = {name: value for name, value in (cross_attention_kwargs or {}).items() if name != "reward"}
+        others = {name: value for name, value in (cross_attention_kwargs or {}).items() if name not in TAKEN_HERE}
         view: Any = StockView(self, self.blocks_with_terms(signal))       # has whatever the parent's forward reads
         return UNet2DConditionModel.forward(view, hidden, timestep, encoder_hidden_states, *args,
                                             cross_attention_kwargs=others or None, added_cond_kwargs=conditions, **kwargs)
@@ -112,7 +118,10 @@ class RewardUNet2DConditionModel(UNet2DConditionModel):
                         added_cond_kwargs: dict[str, Any] | None) -> dict[str, Any]:
         """What a call of `forward` was given beside sample, time and instruction, and as `reward_signal` what the reward condition makes
         of it (Eq. 5-6; None for a model without one), once for all that read it. Raises RewardError as `forward` does."""
-        conditions = {**(added_cond_kwargs or {}), **(cross_attention_kwargs or {}).get("reward", {})}
+        given = cross_attention_kwargs or {}
+        conditions = {**(added_cond_kwargs or {}), **given.get("reward", {})}
+        if given.get(RESIDUAL) is not None:
+            conditions[RESIDUAL] = given[RESIDUAL]
         return conditions if "reward_signal" in conditions else {**conditions, "reward_signal": self.reward_signal(sample, conditions)}
 
     @classmethod
@@ -146,7 +155,7 @@ class RewardUNet2DConditionModel(UNet2DConditionModel):
     def latent_in(self, sample: Tensor, signal: RewardSignal | None, added_cond_kwargs: dict[str, Any]) -> Tensor:
         """(B, in_channels, h, w) -> (B, C, h, w): what the parent's first block receives. A subclass may read more of what forward was
         given."""
-        return self.read_reward(self.conv_in(sample), signal)
+        return self.read_reward(join_residual(self.conv_in(sample), added_cond_kwargs.get(RESIDUAL)), signal)
 
     def read_reward(self, hidden: Tensor, signal: RewardSignal | None) -> Tensor:
         """(B, C, h, w) -> (B, C, h, w): the reward encoder (Eq. 2), where there is one."""
@@ -173,6 +182,17 @@ class RewardUNet2DConditionModel(UNet2DConditionModel):
         assert term is not None, "made where there are terms"
         blocks = (block for block in (*self.down_blocks, self.mid_block, *self.up_blocks) if block is not None)
         return tuple(BlockWithTerm(block, linear_2, term, present) for block, linear_2 in zip(blocks, self.reward_terms, strict=True))
+
+
+def join_residual(hidden: Tensor, residual: Tensor | None) -> Tensor:
+    """(B, C, h, w) features and (B, C, g, g) of what joins them, stretched to their size -> (B, C, h, w). None is no residual."""
+    if residual is None:
+        return hidden
+    if residual.ndim != 4 or residual.shape[:2] != hidden.shape[:2]:
+        raise ValueError(f"{RESIDUAL} must be ({hidden.shape[0]}, {hidden.shape[1]}, g, g), got {tuple(residual.shape)}")
+    if residual.shape[-2:] != hidden.shape[-2:]:
+        residual = F.interpolate(residual, hidden.shape[-2:], mode="bilinear", align_corners=False)
+    return hidden + residual.to(hidden)
 
 
 def refuse_pickle(arguments: Mapping[str, Any]) -> None:
