@@ -15,6 +15,7 @@ COMMANDS = {
     "scenes": "draw triplets with oracle rewards",
     "judge": "score one edit",
     "rewards": "make RewardEdit data from triplets",
+    "score": "score everything in a manifest with a judge",
     "bench": "edit, judge and tabulate a benchmark",
     "study": "create, run and export human-evaluation studies",
     "compare": "compare a judge's scores with people's",

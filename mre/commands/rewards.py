@@ -52,9 +52,10 @@ def make(args: argparse.Namespace) -> int:
     """Judge what is missing, then write the released form and the statistics."""
     from tqdm import tqdm
 
-    from mre.data.reward_making import LazyAsks, RewardFile, make_rewards, write_released_form
     from mre.data.rewardedit import read_rewards
     from mre.data.sources import open_triplets
+    from mre.scoring.files import RewardFile
+    from mre.scoring.reward_making import LazyAsks, make_rewards, write_released_form
 
     triplets = open_triplets(args.triplets, args.out.parent)
     if args.limit is not None:

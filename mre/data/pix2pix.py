@@ -9,14 +9,13 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Collection, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm.auto import tqdm
 
-from mre.data.triplets import SIDES, Triplet, TripletList, TripletSource, TripletText
+from mre.data.triplets import SIDES, Triplet, TripletFault, TripletList, TripletSource, TripletText
 from mre.errors import DataError
 from mre.files import read_json
 
@@ -36,23 +35,36 @@ def open_pix2pix(path: str | Path, only: Collection[str] | None = None) -> Parqu
     Raises DataError for a folder that is neither, and for a triplet that is not whole.
     """
     path = Path(path)
+    return open_parquet(path) or read_tree(path, only)
+
+
+def open_parquet(path: Path) -> ParquetSource | None:
+    """The rows of a Parquet file, or of a folder that holds some; None for another folder. Raises DataError for no folder at all."""
     if path.is_file() and path.suffix == ".parquet":
         return ParquetSource([path])
     if not path.is_dir():
         raise DataError(f"{path}: no such folder of triplets")
     files = sorted(path.glob("*.parquet")) or sorted(path.glob("data/*.parquet"))
-    return ParquetSource(files) if files else read_tree(path, only)
+    return ParquetSource(files) if files else None
 
 
 def read_tree(root: Path, only: Collection[str] | None = None) -> TripletList:
     """All seed pairs of a tree: those in `seeds.json` where there is one, else all that are there."""
-    wanted = _wanted(root, only)
     triplets = []
-    for folder, seeds in tqdm(wanted.items(), desc=f"reading {root.name}", unit="folder", delay=2, disable=None):
-        triplets += _folder_triplets(root / folder, folder, seeds)
-    if not triplets:
-        raise DataError(f"{root}: holds no triplets (shard-xx/ID/ with SEED_0.jpg, SEED_1.jpg and {PROMPTS}; or *.parquet)")
+    for triplet in tqdm(walk_tree(root, only), desc=f"reading {root.name}", unit="triplet", delay=2, disable=None):
+        if isinstance(triplet, TripletFault):
+            raise triplet.error
+        triplets.append(triplet)
     return TripletList(triplets)
+
+
+def walk_tree(root: Path, only: Collection[str] | None = None) -> Iterator[Triplet | TripletFault]:
+    """The same one after another: what is not whole is a fault, and the next one follows."""
+    wanted = _wanted(root, only)
+    for folder, seeds in wanted.items():
+        yield from _folder_triplets(root / folder, folder, seeds)
+    if not wanted:
+        raise DataError(f"{root}: holds no triplets (shard-xx/ID/ with SEED_0.jpg, SEED_1.jpg and {PROMPTS}; or *.parquet)")
 
 
 def _wanted(root: Path, only: Collection[str] | None) -> dict[str, set[str] | None]:
@@ -79,22 +91,25 @@ def _wanted(root: Path, only: Collection[str] | None) -> dict[str, set[str] | No
     return {folder.relative_to(root).as_posix(): None for folder in sorted(folders)}
 
 
-def _folder_triplets(folder: Path, name: str, seeds: set[str] | None) -> list[Triplet]:
+def _folder_triplets(folder: Path, name: str, seeds: set[str] | None) -> Iterator[Triplet | TripletFault]:
     try:
         found = {(match["seed"], int(match["side"])): path for path in folder.iterdir() if (match := _PICTURE.fullmatch(path.name))}
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be read: {error.strerror}") from error
-    there = {seed for seed, _ in found}
-    if not there:
-        raise DataError(f"{folder}: no pictures (SEED_0.jpg and SEED_1.jpg)")
-    instructions = _instructions(folder / PROMPTS)
-    triplets = []
-    for seed in sorted(there if seeds is None else seeds, key=lambda text: (len(text), text)):
-        for side, role in enumerate(SIDES):
-            if (seed, side) not in found:
-                raise DataError(f"{folder}: {seed}_{side}.jpg ({role}) is missing")
-        triplets.append(Triplet(f"{name}/{seed}", instructions, found[seed, 0], found[seed, 1]))
-    return [replace(triplets[0], key=name)] if len(triplets) == 1 else triplets
+        there = {seed for seed, _ in found}
+        if not there:
+            raise DataError(f"{folder}: no pictures (SEED_0.jpg and SEED_1.jpg)")
+        instructions = _instructions(folder / PROMPTS)
+    except (OSError, DataError) as error:
+        fault = DataError(f"{folder}: cannot be read: {error.strerror}") if isinstance(error, OSError) else error
+        yield TripletFault(name, fault)
+        return
+    chosen = sorted(there if seeds is None else seeds, key=lambda text: (len(text), text))
+    for seed in chosen:
+        missing = [(side, role) for side, role in enumerate(SIDES) if (seed, side) not in found]
+        if missing:
+            side, role = missing[0]
+            yield TripletFault(f"{name}/{seed}", DataError(f"{folder}: {seed}_{side}.jpg ({role}) is missing"))
+        else:
+            yield Triplet(f"{name}/{seed}", instructions, found[seed, 0], found[seed, 1], key=name if len(chosen) == 1 else "")
 
 
 def _instructions(path: Path) -> tuple[str, ...]:

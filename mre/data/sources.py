@@ -8,21 +8,22 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qs
 
 from PIL import Image
 
-from mre.data.pix2pix import ParquetSource, open_pix2pix
-from mre.data.triplets import PictureSource, Triplet, TripletList, TripletSource
+from mre.data.pix2pix import ParquetSource, open_parquet, walk_tree
+from mre.data.triplets import PictureSource, Triplet, TripletFault, TripletList, TripletSource
 from mre.errors import DataError
-from mre.files import read_filled_table, read_json
+from mre.files import read_json, read_table
 from mre.imaging import open_image
 
 SCENES = "scenes:"
 SPLITS = ("train", "heldout")
+_NEEDED = ("instruction", "original", "edited")
 _SCENE_NAME = re.compile(r"scenes:(?P<split>[a-z]+)-(?P<seed>\d+)-(?P<index>\d+)/(?P<side>original|target|edited)\?size=(?P<size>\d+)")
 
 
@@ -32,15 +33,49 @@ def open_triplets(source: str, beside: Path) -> TripletSource:
     source: `scenes:N`, `scenes:N?seed=7&split=heldout&size=128`, a CSV with instruction, original, edited (and id), a Parquet file,
     or a folder: an InstructPix2Pix tree or Parquet files. Raises DataError naming what is wrong.
     """
+    found = _by_number(source)
+    return TripletList(map(_whole, stream_triplets(source, beside))) if found is None else found
+
+
+def stream_triplets(source: str, beside: Path) -> Iterator[Triplet | TripletFault]:
+    """The same triplets one after another: what is not whole is a fault, and the next one follows.
+
+    Raises DataError for a source that cannot be read at all.
+    """
+    found = _by_number(source)
+    path = Path(source)
+    if found is not None:
+        yield from _numbered(found, source)
+    elif path.suffix.lower() == ".csv":
+        yield from _from_csv(path, beside)
+    else:
+        yield from _from_tree(path, beside)
+
+
+def _by_number(source: str) -> TripletSource | None:
+    """A source whose triplets are made when they are looked at; None for one that is read from its beginning."""
     if source.startswith(SCENES):
         return SceneSource.parse(source)
     path = Path(source)
     if path.suffix.lower() == ".csv":
-        return _from_csv(path, beside)
+        return None
     if path.is_dir() and not any(path.iterdir()):
         raise DataError(f"{path}: the folder is empty")
-    found = open_pix2pix(path)
-    return found if isinstance(found, ParquetSource) else _named(found, beside, _scene_of(path))
+    return open_parquet(path)
+
+
+def _numbered(found: TripletSource, source: str) -> Iterator[Triplet | TripletFault]:
+    for number in range(len(found)):
+        try:
+            yield found[number]
+        except DataError as error:
+            yield TripletFault(f"{source} {number}", error)
+
+
+def _whole(triplet: Triplet | TripletFault) -> Triplet:
+    if isinstance(triplet, TripletFault):
+        raise triplet.error
+    return triplet
 
 
 def named_picture(name: str, beside: Path) -> Image.Image:
@@ -60,6 +95,12 @@ def named_picture(name: str, beside: Path) -> Image.Image:
             raise DataError(f"{name}: no such row")
         return open_image(getattr(rows[int(row)], side), name=name)
     return open_image(beside / name, name=name)
+
+
+def scene_of_picture(name: str) -> Callable | None:
+    """What draws the scene that the name of a picture speaks of; None for the name of a file."""
+    match = _SCENE_NAME.fullmatch(name)
+    return functools.partial(drawn, match["split"], int(match["seed"]), int(match["index"]), int(match["size"])) if match else None
 
 
 @functools.lru_cache(maxsize=4)
@@ -131,26 +172,30 @@ def _scene_of(tree: Path) -> Callable[[str], Callable | None]:
     return lambda name: functools.partial(drawn, index=int(name.rpartition("/")[2]), **drawing)
 
 
-def _named(found: TripletList, beside: Path, scene_of: Callable[[str], Callable | None]) -> TripletList:
+def _from_tree(root: Path, beside: Path) -> Iterator[Triplet | TripletFault]:
     """The triplets of a tree with names of their pictures, and with their scenes where these can be drawn again."""
-    return TripletList(replace(triplet, original_name=_relative(triplet.original, beside), edited_name=_relative(triplet.edited, beside),
-                               scene=scene_of(triplet.id)) for triplet in found)
+    scene_of = _scene_of(root)
+    for triplet in walk_tree(root):
+        yield triplet if isinstance(triplet, TripletFault) else replace(
+            triplet, original_name=_relative(triplet.original, beside), edited_name=_relative(triplet.edited, beside),
+            scene=scene_of(triplet.id))
 
 
-def _from_csv(path: Path, beside: Path) -> TripletList:
-    triplets: list[Triplet] = []
+def _from_csv(path: Path, beside: Path) -> Iterator[Triplet | TripletFault]:
     seen: set[str] = set()
-    for number, (line, row) in enumerate(read_filled_table(path, ("instruction", "original", "edited")), 1):
-        name = row.get("id") or str(number)
-        if name in seen:
-            raise DataError(f"{path}: row {line}: duplicate id {name!r}")
+    for number, (line, row) in enumerate(read_table(path, needed=_NEEDED), 1):
+        cells = {name: value.strip() for name, value in row.items()}
+        name = cells.get("id") or str(number)
+        empty = [column for column in _NEEDED if not cells[column]]
+        if empty or name in seen:
+            yield TripletFault(name, DataError(f"{path}: row {line}: " + (f"{empty[0]} is empty" if empty else f"duplicate id {name!r}")))
+            continue
         seen.add(name)
-        original, edited = (path.parent / row[side] for side in ("original", "edited"))
-        triplets.append(Triplet(name, (row["instruction"],), original, edited, original_name=_relative(original, beside),
-                                edited_name=_relative(edited, beside)))
-    if not triplets:
+        original, edited = (path.parent / cells[side] for side in ("original", "edited"))
+        yield Triplet(name, (cells["instruction"],), original, edited, original_name=_relative(original, beside),
+                      edited_name=_relative(edited, beside))
+    if not seen:
         raise DataError(f"{path}: holds no triplets")
-    return TripletList(triplets)
 
 
 def _relative(path: PictureSource, beside: Path) -> str:

@@ -9,7 +9,7 @@ from typing import NamedTuple, overload
 
 from PIL import Image
 
-from mre.errors import DataError
+from mre.errors import DataError, MreError
 from mre.imaging import open_image
 
 SIDES = ("original", "edited")
@@ -56,6 +56,13 @@ class Triplet:
         if original.size != edited.size:
             raise DataError(f"{self.id}: original is {original.width}x{original.height}, edited {edited.width}x{edited.height}")
         return original, edited
+
+
+class TripletFault(NamedTuple):
+    """A place of a source where no whole triplet is, and why."""
+
+    id: str
+    error: MreError
 
 
 def _opened(source: PictureSource, name: str) -> Image.Image:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +23,7 @@ class JudgePicture:
     def __init__(self, source: PictureSource, name: str) -> None:
         self.name = name
         if callable(source):
-            try:
-                source = source()
-            except DataError as error:
-                raise ImageError(f"{name}: {error}") from error
+            source = _made(source, f"{name}: ")
         if isinstance(source, str | Path):
             try:
                 source = Path(source).read_bytes()
@@ -73,5 +71,12 @@ def as_array(picture: PictureSource | np.ndarray) -> np.ndarray:
     if isinstance(picture, np.ndarray):
         return picture
     if callable(picture):
-        return as_array(picture())
+        return as_array(_made(picture))
     return np.asarray(picture.convert("RGB") if isinstance(picture, Image.Image) else open_image(picture))
+
+
+def _made(make: Callable[[], Image.Image], name: str = "") -> Image.Image:
+    try:
+        return make()
+    except DataError as error:              # of the name that the picture goes by
+        raise ImageError(f"{name}{error}") from error

@@ -120,6 +120,14 @@ class Tally:
     builds: Counter = field(default_factory=Counter)
     stopped: str | None = None  # why it ended early; None: everything was asked
 
+    def add(self, other: Tally) -> None:
+        """Count another run's questions with these."""
+        for name in ("edits", "calls", "retries", "cached", "failed", "input_tokens", "output_tokens"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.cost_usd = None if self.cost_usd is None or other.cost_usd is None else self.cost_usd + other.cost_usd
+        self.builds += other.builds
+        self.stopped = self.stopped or other.stopped
+
     def __str__(self) -> str:
         cost = "price unknown" if self.cost_usd is None else f"{self.cost_usd:.4f} USD"
         builds = ", ".join(f"{build} x {count}" for build, count in self.builds.most_common()) or "none"

@@ -100,9 +100,9 @@ def test_a_wrong_key_is_one_clear_line(monkeypatch, tmp_path):
 
 
 def test_triplets_that_are_read_lazily_go_through_a_batch_and_a_fault_is_told_once(tmp_path):
-    from mre.data.reward_making import make_rewards
     from mre.data.triplets import Triplet, TripletList
     from mre.errors import DataError
+    from mre.scoring.reward_making import make_rewards
     from tests.judge.conftest import picture
 
     class Rows(TripletList):

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from mre.data.rewardedit import read_rewards, write_released
 from mre.data.triplets import Triplet, TripletSource
-from mre.errors import DataError, MreError
+from mre.errors import MreError
 from mre.judge.verdicts import Ask, Judge, Tally, Verdicts
+from mre.scoring.files import RewardFile
 
 
 @dataclass
@@ -20,70 +21,6 @@ class RewardRun:
     tally: Tally
     failed: dict[str, str]
     kept: int                   # rewards from earlier runs
-
-
-class RewardFile:
-    """A JSONL file of rewards that only grows by whole lines. A line that a cut left unfinished is taken back on opening."""
-
-    def __init__(self, path: Path, judge: str) -> None:
-        self.path = path
-        self.done: set[str] = set()
-        self.failures = path.with_suffix(".failed.jsonl")
-        if path.is_dir():
-            raise DataError(f"{path}: is a folder; --out names a file")
-        if path.exists():
-            self._read(judge)
-
-    def _read(self, judge: str) -> None:
-        whole = 0
-        with self.path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                if not line.endswith(b"\n"):
-                    break
-                try:
-                    row = json.loads(line)
-                    name, by = row["id"], row["judge"]
-                except (ValueError, KeyError, TypeError) as error:
-                    raise DataError(f"{self.path}: line {number}: not a reward; name another --out") from error
-                if by != judge:
-                    raise DataError(f"{self.path}: line {number}: was judged by {by!r}, not by {judge!r}; name another --out")
-                self.done.add(name)
-                whole += len(line)
-        if whole < self.path.stat().st_size:
-            with self.path.open("r+b") as file:
-                file.truncate(whole)
-
-    def __enter__(self) -> RewardFile:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self.path.open("a", encoding="utf-8", newline="\n")
-        self._failed = self.failures.open("w", encoding="utf-8", newline="\n")
-        return self
-
-    def __exit__(self, *_) -> None:
-        self._file.close()
-        self._failed.close()
-        if not self.failures.stat().st_size:
-            self.failures.unlink()
-
-    def add(self, triplet: Triplet, verdicts: Verdicts) -> None:
-        """One whole line. What was written survives a killed process."""
-        row = {"id": triplet.id, "instruction": triplet.instruction, "original": triplet.original_name, "edited": triplet.edited_name,
-               "judge": verdicts.judge, "judge_version": verdicts.judge_version}
-        row |= {verdict.perspective: {"score": verdict.score, "text": verdict.text or "None"} for verdict in verdicts}
-        row |= {"raw": {verdict.perspective: verdict.raw for verdict in verdicts}, "seconds": round(verdicts.seconds, 3)}
-        if triplet.key and triplet.key != triplet.id:
-            row["key"] = triplet.key
-        self._write(self._file, row)
-        self.done.add(triplet.id)
-
-    def add_failure(self, name: str, errors: dict[str, str], raw: dict[str, str]) -> None:
-        """A triplet without a reward, with what is known of why."""
-        self._write(self._failed, {"id": name, "errors": errors, "raw": raw})
-
-    @staticmethod
-    def _write(file, row: dict) -> None:
-        file.write(json.dumps(row, ensure_ascii=False) + "\n")
-        file.flush()
 
 
 class LazyAsks:

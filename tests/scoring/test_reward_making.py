@@ -7,13 +7,13 @@ import pytest
 from PIL import Image
 
 from mre.__main__ import main
-from mre.data.reward_making import RewardFile
 from mre.data.reward_statistics import statistics, words_of, write_statistics
 from mre.data.rewardedit import read_rewards
 from mre.data.scenes.triplets import draw_triplet
 from mre.data.sources import named_picture, open_triplets
 from mre.errors import DataError
 from mre.rewards import PERSPECTIVES, Reward
+from mre.scoring.files import RewardFile
 from tests.judge.fake_openai import KEY, FakeOpenAI
 
 
