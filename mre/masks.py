@@ -86,5 +86,16 @@ class Mask:
             raise ImageError(f"{self.name}: has {own} pixels, the photo {photo}; both need one size")
         return self.inside
 
+    def scaled(self, size: Size) -> Mask:
+        """The same mask for a photo of this size, of which it was painted on a view: fewer pixels, the same shape.
+        Raises ImageError for a photo of another shape."""
+        width, height = self.size
+        if self.size == size:
+            return self
+        if abs(height * size[0] / width - size[1]) > max(1.0, size[0] / width):          # a pixel of the coarser one is left to rounding
+            self.fitting(size)
+        larger = Image.fromarray(self.inside.astype(np.uint8) * 255).resize(size, Image.Resampling.BILINEAR)
+        return Mask.of(np.asarray(larger) > 127, self.name)
+
     def __str__(self) -> str:
         return f"{self.size[0]}x{self.size[1]}, {self.inside.mean():.1%} of it, {hashlib.sha256(self.png).hexdigest()[:12]}"

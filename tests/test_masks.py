@@ -71,3 +71,23 @@ def test_a_mask_too_detailed_to_travel_is_refused():
     noise = np.random.default_rng(0).random((1600, 1600)) > 0.5
     with pytest.raises(ImageError, match="too detailed"):
         Mask.of(noise)
+
+
+def test_a_mask_painted_on_a_view_of_the_photo_marks_the_same_place_on_the_whole_of_it():
+    whole = Mask.of(painted()).scaled((1200, 960))
+    assert whole.size == (1200, 960)
+    rows, columns = np.nonzero(whole.inside)
+    assert (rows.min(), rows.max() + 1, columns.min(), columns.max() + 1) == pytest.approx((240, 600, 360, 760), abs=2)
+    assert Mask.of(painted()).scaled((300, 240)) == Mask.of(painted())
+
+
+@pytest.mark.parametrize("photo", [(4032, 3024), (4031, 3025), (1023, 767)])
+def test_a_view_of_rounded_sides_still_fits_its_photo(photo):
+    scale = 1024 / max(photo)
+    view = round(photo[0] * scale), round(photo[1] * scale)
+    assert Mask.of(painted(view)).scaled(photo).size == photo
+
+
+def test_a_mask_of_another_shape_is_refused_with_both_sizes():
+    with pytest.raises(ImageError, match=r"the mask: has 300 x 240 pixels, the photo 640 x 480; both need one size"):
+        Mask.of(painted()).scaled((640, 480))

@@ -23,6 +23,8 @@ from mre.editors.device_queue import DeviceQueue
 from mre.editors.settings import EditSettings
 from mre.embedded.names import EMBEDDED
 from mre.imaging import open_image
+from mre.masks import Mask
+from mre.recipes import read_recipe
 from mre.rewards import Reward
 from tests.conftest import ROOT
 from tests.fake_editing import fake_editor
@@ -81,7 +83,7 @@ def test_the_endpoints_names_and_fields_stay(client):
     assert {"/edit", "/recipe", "/models"} <= set(info)
     assert [field["parameter_name"] for field in info["/edit"]["parameters"]] == [
         "image", "instruction", "following", "preserving", "quality", "reward_text", "seed", "steps", "guidance_scale",
-        "image_guidance_scale", "scheduler", "model", "recipe_inside"]
+        "image_guidance_scale", "scheduler", "model", "recipe_inside", "mask", "put_back", "negative_reward", "way_back"]
     assert all(field["parameter_has_default"] for field in info["/edit"]["parameters"][2:])
 
 
@@ -103,6 +105,40 @@ def test_the_curl_example_of_the_page_makes_the_same_bytes(client, app, tmp_path
     subprocess.run(["bash", "-c", CURL.format(url=f"{client.base_url}/")], cwd=tmp_path, check=True, timeout=60)
     settings = EditSettings("make it look like sunset", seed=42)
     assert (tmp_path / "edited.png").read_bytes() == app.state.studio.editor("quick").edit(open_image(picture(1)), settings).png()
+
+
+def mask_png(size: tuple[int, int] = (96, 64), box: tuple[int, int, int, int] = (20, 10, 60, 40)) -> bytes:
+    """A rectangle that may change."""
+    file, mask = io.BytesIO(), Image.new("L", size)
+    mask.paste(255, box)
+    mask.save(file, "PNG")
+    return file.getvalue()
+
+
+def masked(client, mask: bytes | None, put_back: bool = False, negative: str = "", way: str = "") -> tuple[str, list | str]:
+    return call(client, "edit", [upload(client, picture(1)), "make it blue", 5, 5, 5, "", 42, None, None, None, "default", "quick", True,
+                                 mask and upload(client, mask, "mask.png"), put_back, negative, way])
+
+
+def test_a_program_says_where_the_edit_may_change_something_and_what_else_a_recipe_holds(client, app):
+    kind, answer = masked(client, mask_png(), negative="0,1,2", way="replace")
+    assert kind == "complete", answer
+    settings = EditSettings("make it blue", negative_reward=Reward(0, 1, 2), way_back="replace", mask=Mask.read(mask_png()))
+    wanted = app.state.studio.editor("quick").edit(open_image(picture(1)), settings).png()
+    assert fetched(client, answer) == wanted
+    assert read_recipe(wanted).mask == Mask.read(mask_png())
+    far = np.asarray(open_image(wanted))[:, 75:]
+    assert np.array_equal(far, np.asarray(open_image(picture(1)))[:, 75:]), "beyond the seam the photo's own pixels"
+
+
+@pytest.mark.parametrize(("mask", "said"), [(mask_png((96, 60)), "the mask: has 96 x 60 pixels, the photo 96 x 64; both need one size"),
+                                            (mask_png(box=(0, 0, 0, 0)), "the mask: marks nothing"),
+                                            (mask_png(box=(0, 0, 96, 64)), "the mask: marks the whole picture"),
+                                            (b"hello", "the mask: not a picture")])
+def test_a_mask_that_does_not_fit_is_one_line(client, mask, said):
+    outcome, answer = masked(client, mask)
+    assert outcome == "error"
+    assert said in json.dumps(answer)
 
 
 def test_no_answer_names_a_place_on_the_server(client):

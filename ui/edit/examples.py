@@ -106,14 +106,14 @@ def strip_html(language: str) -> str:
 
 
 def on_pick(studio: Studio) -> Callable:
-    """Put the example that was clicked into the form."""
-    def pick(event: gr.EventData, request: gr.Request) -> tuple[Any, Any]:
+    """Put the example that was clicked into the form, without a mask."""
+    def pick(event: gr.EventData, request: gr.Request) -> tuple[Any, Any, Any]:
         try:
             number = int(event.pick)
             example = EXAMPLES[number]
         except (ValueError, IndexError, TypeError, AttributeError):
-            return gr.skip(), gr.skip()
-        return keep_as_input(studio, _whole(number), example.file_name, request), example.instruction
+            return gr.skip(), gr.skip(), gr.skip()
+        return keep_as_input(studio, _whole(number), example.file_name, request), example.instruction, None
     return pick
 
 

@@ -11,6 +11,7 @@ import gradio as gr
 from mre.data.scenes.defects import FOLLOWING_TEXTS, PRESERVING_TEXTS, QUALITY_TEXTS
 from mre.editors.capabilities import DEFAULT_SEED, Capabilities, unused
 from mre.editors.settings import MAX_INSTRUCTION_CHARS, MAX_SEED, EditSettings
+from mre.masks import Mask
 from mre.rewards import NOTHING_WRONG, PERSPECTIVES, Reward
 from ui.chips import PICK, chips_html
 from ui.events import QUIET
@@ -74,6 +75,8 @@ class Form:
     scheduler: gr.Dropdown
     negative_reward: gr.Dropdown
     way_back: gr.Dropdown
+    mask: gr.Image               # what may change, as it was painted or sent
+    put_back: gr.Checkbox
     random_seed: gr.Checkbox
     previews: gr.Checkbox
     rewards: gr.Column           # what holds the scores
@@ -87,7 +90,7 @@ class Form:
         return {"instruction": self.instruction, **dict(zip(PERSPECTIVES, self.scores, strict=True)),
                 **{f"text_{name}": box for name, box in zip(PERSPECTIVES, self.texts, strict=True)},
                 **{name: getattr(self, name) for name in ("steps", "guidance_scale", "image_guidance_scale", "seed", "scheduler",
-                                                          "negative_reward", "way_back")}}
+                                                          "negative_reward", "way_back", "mask", "put_back")}}
 
     @property
     def controls(self) -> list[Any]:
@@ -106,15 +109,16 @@ class Form:
         updates[self.scheduler]["choices"] = [(name, name) for name in ("default", *has.schedulers)]
         return updates
 
-    def fill(self, settings: EditSettings, model: str | None, info: EditorInfo) -> dict[Any, Any]:
-        """Updates that show the given settings in the form. What the model lacks is shown where it asks for something, as recipes of before
-        do: what is seen is what counts."""
+    def fill(self, settings: EditSettings, model: str | None, info: EditorInfo, mask: str | None = None) -> dict[Any, Any]:
+        """Updates that show the given settings in the form; `mask` is the file of theirs. What the model lacks is shown where it asks for
+        something, as recipes of before do: what is seen is what counts."""
         has, idle, reward = info.capabilities, unused(settings, info), settings.reward
         updates = {**self._show_reward(has.reward or "scores" in idle, has.reward_text or "reward_text" in idle),
                    self.instruction: settings.instruction, **dict(zip(self.scores, reward.scores, strict=True)),
                    **{box: "" if text == NOTHING_WRONG else text for box, text in zip(self.texts, reward.texts, strict=True)},
                    self.random_seed: gr.update(visible=has.seed, value=False), self.previews: gr.update(visible=has.preview),
-                   self.way_back: settings.way_back or "auto", **({self.model: model} if model else {})}
+                   self.way_back: settings.way_back or "auto", self.mask: mask, self.put_back: settings.put_back,
+                   **({self.model: model} if model else {})}
         worst = settings.negative_reward
         for box, shown, nothing, name in self._optional(has):
             value = getattr(settings, name)
@@ -142,7 +146,8 @@ class Form:
 def settings_of(*, instruction: str | None, following: float, preserving: float, quality: float, text_following: str | None = None,
                 text_preserving: str | None = None, text_quality: str | None = None, steps: float | None = None,
                 guidance_scale: float | None = None, image_guidance_scale: float | None = None, seed: float | None = None,
-                scheduler: str | None = None, negative_reward: str | None = None, way_back: str | None = None) -> EditSettings:
+                scheduler: str | None = None, negative_reward: str | None = None, way_back: str | None = None, mask: str | None = None,
+                put_back: bool | None = None) -> EditSettings:
     """The values of `Form.settings` as checked settings; 0 is the model's own. Raises MreError naming the field."""
     numbers: dict[str, Any] = {"seed": DEFAULT_SEED if seed is None else seed, "steps": steps or None}       # checked for being whole
     return EditSettings(
@@ -151,7 +156,8 @@ def settings_of(*, instruction: str | None, following: float, preserving: float,
         guidance_scale=guidance_scale or None, image_guidance_scale=image_guidance_scale or None,
         scheduler=scheduler or "default",
         negative_reward=None if negative_reward in (None, "", "off") else Reward.parse(negative_reward),
-        way_back=None if way_back in (None, "", "auto") else way_back, **numbers)
+        way_back=None if way_back in (None, "", "auto") else way_back, mask=Mask.read(mask, "the mask") if mask else None,
+        put_back=bool(put_back), **numbers)
 
 
 def new_seed() -> int:

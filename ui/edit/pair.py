@@ -18,6 +18,7 @@ from mre.recipes import png_bytes
 from mre.rewards import EDIT_TYPES
 from mre.study.pairs import KeptEdit, keep_pair
 from ui.edit.form import Form, settings_of
+from ui.edit.region import for_photo
 from ui.edit.result import compare_html
 from ui.edit.run import OPENED, READING, Follow, Progress, shelve
 from ui.edit.views import keep_photo, photo_of
@@ -104,6 +105,7 @@ def run_pair(studio: Studio, visit: EditVisit, language: str, first: str, second
         yield bar(say("run_reading", language), READING), None
         photo = photo_of(photo_path)
         assert photo_path is not None, OPENED
+        settings = for_photo(settings, photo)
         if any(studio.editor(name).status != "ready" for name in (first, second)):
             yield bar(say("run_loading", language), None), None
 

@@ -12,6 +12,7 @@ from gradio.route_utils import get_request_origin
 
 from mre.editors.capabilities import refuse_unused
 from mre.editors.settings import EditSettings
+from mre.masks import Mask
 from mre.recipes import read_recipe
 from mre.rewards import Reward
 from ui.edit.views import photo_of
@@ -65,11 +66,13 @@ def build(studio: Studio) -> None:
                   gr.Textbox("None; None; None", label="reward_text"), gr.Number(42, label="seed", precision=0),
                   gr.Number(None, label="steps", precision=0), gr.Number(None, label="guidance_scale"),
                   gr.Number(None, label="image_guidance_scale"), gr.Textbox("default", label="scheduler"), gr.Textbox("", label="model"),
-                  gr.Checkbox(True, label="recipe_inside")]
+                  gr.Checkbox(True, label="recipe_inside"), photo_field(label="mask"), gr.Checkbox(False, label="put_back"),
+                  gr.Textbox("", label="negative_reward"), gr.Textbox("", label="way_back")]
         picture, recipe = address_field(label="picture"), gr.JSON(label="recipe")
         gr.Button().click(edit_endpoint(studio, page), fields, [picture, recipe], api_name="edit", concurrency_limit=40,
                           api_description="Edit a picture with an instruction and the scores (0-5) that the edit should have; returns the "
-                                          "address of a PNG, kept for an hour, and the recipe to make it again. Empty model: the first.")
+                                          "address of a PNG, kept for an hour, and the recipe to make it again. Empty model: the first. "
+                                          "mask: a picture of the photo's size, white where the edit may change something.")
         gr.Button().click(recipe_endpoint(studio, page), photo_field(label="picture"), gr.JSON(label="recipe"), api_name="recipe",
                           concurrency_limit=40, api_description="The recipe inside a PNG that this studio made.")
         gr.Button().click(models_endpoint(studio, page), None, gr.JSON(label="models"), api_name="models", concurrency_limit=None,
@@ -80,11 +83,14 @@ def edit_endpoint(studio: Studio, page: Page) -> Callable:
     def edit(request: gr.Request, image: str, instruction: str, following: float = 5, preserving: float = 5, quality: float = 5,
              reward_text: str = "None; None; None", seed: int = 42, steps: int | None = None, guidance_scale: float | None = None,
              image_guidance_scale: float | None = None, scheduler: str = "default", model: str = "",
-             recipe_inside: bool = True) -> tuple[str, dict[str, Any]]:
+             recipe_inside: bool = True, mask: str | None = None, put_back: bool = False, negative_reward: str = "",
+             way_back: str = "") -> tuple[str, dict[str, Any]]:
         try:
             reward = Reward.parse(f"{following},{preserving},{quality}", reward_text or None)
+            negative = Reward.parse(negative_reward) if negative_reward else None
             settings = EditSettings(instruction, reward, seed if seed is not None else 42, steps or None, guidance_scale,
-                                    image_guidance_scale, scheduler or "default")
+                                    image_guidance_scale, scheduler or "default", negative, way_back or None,
+                                    Mask.read(mask, "the mask") if mask else None, bool(put_back))
             editor = studio.editor(model or None)
             refuse_unused(settings, editor.info, lambda name: "following, preserving, quality" if name == "scores" else name)
             result = editor.edit(photo_of(image), settings, should_stop=studio.closing.is_set)
@@ -95,7 +101,7 @@ def edit_endpoint(studio: Studio, page: Page) -> Callable:
         except Exception as error:
             raise studio.error(error) from None
         finally:
-            _forget(studio, page, request.session_hash, image)
+            _forget(studio, page, request.session_hash, image, mask)
     return edit
 
 
@@ -118,8 +124,9 @@ def models_endpoint(studio: Studio, page: Page) -> Callable:
     return models
 
 
-def _forget(studio: Studio, page: Page, session: str | None, upload: str | None = None) -> None:
-    """A program's call is over: its upload has been read and is not needed again. A page that calls as a program does goes on."""
+def _forget(studio: Studio, page: Page, session: str | None, *uploads: str | None) -> None:
+    """A program's call is over: its uploads have been read and are not needed again. A page that calls as a program does goes on."""
     if session not in studio.visits:
-        studio.uploads.forget(upload)
+        for upload in uploads:
+            studio.uploads.forget(upload)
         page.forget_session(session)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from mre.editors.settings import EditSettings
 from mre.errors import MreError
 from mre.recipes import read_recipe
 from ui.edit.form import Form
+from ui.edit.region import as_file, for_photo
 from ui.edit.views import photo_of
 from ui.notices import note
 from ui.texts import add_texts, language_of, say, t
@@ -65,11 +65,13 @@ def on_drop(studio: Studio, form: Form, sweep: SweepPanel, answer: gr.HTML) -> C
             if found is None:
                 lines.append(note(say("recipe_other_model", language, model=made_by[:80]), "warn"))
             if photo:
-                here = editor.recipe(photo_of(photo), replace(settings, mask=None, put_back=False))      # the form has neither
+                opened = photo_of(photo)
+                here = editor.recipe(opened, for_photo(settings, opened))
                 lines.append(differences_html(recipe.differences(here), language))
             else:
                 lines.append(note(say("recipe_no_photo", language)))
-            return {**form.fill(settings, found, editor.info), **sweep.follow(editor.capabilities, axes), answer: "".join(lines)}
+            filled = form.fill(settings, found, editor.info, as_file(studio, recipe.mask, request))
+            return {**filled, **sweep.follow(editor.capabilities, axes), answer: "".join(lines)}
         except MreError as error:
             return {answer: note(studio.trouble(error), "bad")}
     return drop

@@ -14,6 +14,7 @@ from PIL import Image
 
 from mre.errors import EditStopped, MreError
 from mre.imaging import reduced
+from ui.edit.region import for_photo
 from ui.edit.views import Kept, keep_edit, keep_photo, measure, photo_of
 from ui.edit.visit import EditVisit, Entry, file_name
 from ui.notices import bar, note
@@ -113,6 +114,7 @@ def run_edit(studio: Studio, visit: EditVisit, language: str, photo_path: str | 
         yield bar(say("run_reading", language), READING), None
         photo = photo_of(photo_path)
         assert photo_path is not None, OPENED
+        settings = for_photo(settings, photo)
         if editor.status != "ready":
             yield bar(say("run_loading", language), None), None
 

@@ -22,6 +22,7 @@ from mre.imaging import reduced
 from mre.sweep import AXES, Axis, Sweep, contact_sheet, to_csv
 from ui.chips import PICK
 from ui.edit.form import Form, settings_of
+from ui.edit.region import for_photo
 from ui.edit.run import FULLEST, OPENED, READING, Follow, shelve
 from ui.edit.views import keep_photo, photo_of
 from ui.edit.visit import EditVisit, Entry, SweepCells, visit_of
@@ -145,7 +146,7 @@ def on_forecast(studio: Studio) -> Callable:
     def forecast(request: gr.Request, model: str, **fields: Any) -> str:
         language = language_of(request)
         try:
-            form: dict[str, Any] = {**_of_the_form(fields), "instruction": fields["instruction"] or "-"}
+            form: dict[str, Any] = {**_of_the_form(fields), "instruction": fields["instruction"] or "-", "mask": None}
             sweep = plan(studio, model, settings_of(**form), fields)
         except MreError as error:
             return note(studio.trouble(error), "bad")
@@ -202,6 +203,8 @@ def run_sweep(studio: Studio, visit: EditVisit, language: str, photo_path: str |
         yield {"progress": bar(say("run_reading", language), READING)}
         photo = photo_of(photo_path)
         assert photo_path is not None, OPENED
+        if mask := for_photo(sweep.cells[0].settings, photo).mask:           # one for all cells
+            sweep = replace(sweep, cells=tuple(replace(cell, settings=replace(cell.settings, mask=mask)) for cell in sweep.cells))
         made, started = SweepCells(sweep), time.monotonic()
         _forget(visit)
         visit.sweep = made

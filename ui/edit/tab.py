@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from mre.editors.settings import EditSettings
 from mre.errors import MreError
 from ui import pictures
-from ui.edit import examples, history, judge, pair, programs, recipe, seen, sweep, views, words
+from ui.edit import examples, history, judge, pair, programs, recipe, region, seen, sweep, views, words
 from ui.edit.form import Form, build_instruction, build_photo, build_scores, build_settings, build_texts, new_seed, settings_of
 from ui.edit.result import ResultPanel, on_show, on_undo, on_use_as_input
 from ui.edit.run import run_edit
@@ -49,6 +49,7 @@ class EditTab:
     form: Form
     examples: gr.HTML
     seen: gr.HTML               # below the photo
+    region: gr.HTML             # the tools that mark one
     words: gr.HTML              # below the instruction
     status: gr.HTML
     progress: gr.HTML
@@ -66,6 +67,7 @@ def build(studio: Studio) -> None:
         with gr.Column(scale=5, min_width=320):
             photo = build_photo()
             below_photo = gr.HTML(elem_id="seen")
+            marks = region.build(photo)
             instruction = build_instruction()
             below_instruction = words.build()
             with gr.Row(elem_classes="go"):
@@ -73,7 +75,8 @@ def build(studio: Studio) -> None:
                 stop = gr.Button(t("stop"), size="lg", elem_id="stop", scale=1, min_width=90)
             reward = build_scores(has) | build_texts(has)
             with gr.Accordion(t("more"), open=False, elem_id="more"):
-                form = Form(photo=photo, instruction=instruction, **reward, **build_settings(list(studio.models), has))
+                form = Form(photo=photo, instruction=instruction, **reward, **build_settings(list(studio.models), has),
+                            mask=marks.mask, put_back=marks.put_back)
                 reuse = gr.Button(t("reuse"), size="sm", elem_id="reuse")
         with gr.Column(scale=7, min_width=320):
             status = gr.HTML(elem_id="status")
@@ -92,11 +95,12 @@ def build(studio: Studio) -> None:
             recipe_panel = recipe.RecipePanel()
         with gr.Tab(t("tab_programs"), elem_id="tab-programs"):
             programs.build(studio)
-    tab = EditTab(visit, form, strip, below_photo, below_instruction, status, progress, result, history_panel, sweep_panel)
+    tab = EditTab(visit, form, strip, below_photo, marks.tools, below_instruction, status, progress, result, history_panel, sweep_panel)
 
     page = this_page()
     page.load(on_load(studio, tab), [visit, form.model],
-              [visit, status, result.look, strip, below_instruction, history_panel.shots, sweep_panel.forecast, form.model], **QUIET)
+              [visit, status, result.look, strip, marks.tools, below_instruction, history_panel.shots, sweep_panel.forecast, form.model],
+              **QUIET)
     page.unload(on_close(studio, page))
     ticks = gr.Timer(1.0)
     gr.on([ticks.tick, form.model.change], on_tick(studio), form.model, [status, ticks], trigger_mode="always_last", **QUIET)
@@ -134,7 +138,7 @@ def connect_form(studio: Studio, tab: EditTab, form: Form) -> None:
     gr.on([form.photo.change, form.instruction.change, form.model.input, *boxes], None, tab.progress, tab.progress, js=FORGET_TROUBLE,
           **QUIET)                               # by the visitor: what a model's change sets forgets nothing
     tab.words.pick(words.on_pick, None, form.instruction, **QUIET)
-    tab.examples.pick(examples.on_pick(studio), None, [form.photo, form.instruction], **QUIET)
+    tab.examples.pick(examples.on_pick(studio), None, [form.photo, form.instruction, form.mask], **QUIET)
     for chip, text in zip(form.chips, form.texts, strict=True):
         chip.pick(words.on_pick, None, text, **QUIET)
 
@@ -153,7 +157,8 @@ def on_load(studio: Studio, tab: EditTab) -> Callable:
         visit = visit_of(studio, visit, request)
         studio.warm(after=OPENED_SECONDS)
         return {tab.visit: visit, tab.status: status_html(studio, model, language), tab.result.look: empty_viewer(language),
-                tab.examples: examples.strip_html(language), tab.words: words.words_html(studio.editor(model), "", language),
+                tab.examples: examples.strip_html(language), tab.region: region.tools_html(language),
+                tab.words: words.words_html(studio.editor(model), "", language),
                 tab.history.shots: history.shots_html(visit, language), tab.sweep.forecast: "", tab.form.model: model}
     return load
 
@@ -216,12 +221,13 @@ def on_stop(visit: EditVisit | None) -> None:
 
 def on_reuse(studio: Studio, tab: EditTab) -> Callable:
     """The settings of the last edit into the form."""
-    def reuse(visit: EditVisit | None, **axes: str) -> dict[Any, Any]:
+    def reuse(request: gr.Request, visit: EditVisit | None, **axes: str) -> dict[Any, Any]:
         if visit is None or not visit.entries:
             return {tab.form.seed: gr.skip()}
         last = visit.entries[-1]
         editor = studio.editor(last.model)
-        return (tab.form.fill(EditSettings.from_recipe(last.recipe), last.model, editor.info)
+        mask = region.as_file(studio, last.recipe.mask, request)
+        return (tab.form.fill(EditSettings.from_recipe(last.recipe), last.model, editor.info, mask)
                 | tab.sweep.follow(editor.capabilities, axes))
     return reuse
 

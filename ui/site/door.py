@@ -95,6 +95,8 @@ class Page(gr.Blocks):
             _caller.reset(before)
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], state: Any, explicit_call: bool = False) -> list[Any]:
+        if block_fn.api_visibility == "public":                  # a program of before fields were added at the end
+            inputs = [*inputs, *(block.value for block in block_fn.inputs[len(inputs):])]
         if any(isinstance(value, dict | list) for value in inputs) or any(takes_files(block) for block in block_fn.inputs):
             inputs = await anyio.to_thread.run_sync(self._admit_all, list(block_fn.inputs), list(inputs))
         return await super().preprocess_data(block_fn, inputs, state, explicit_call)
