@@ -56,6 +56,18 @@ def _measured(name: str, options: JudgeOptions) -> OpenedJudge:
     return KeptAnswers(MeasuredJudge(), AnswerCache(options.cache))
 
 
+def _tiny_judge(name: str, options: JudgeOptions) -> OpenedJudge:
+    from mre.judge.trained import EMBEDDED, TrainedJudge
+
+    return KeptAnswers(TrainedJudge(EMBEDDED, name), AnswerCache(options.cache))
+
+
+def _trained(name: str, options: JudgeOptions) -> OpenedJudge:
+    from mre.judge.trained import TrainedJudge
+
+    return KeptAnswers(TrainedJudge(Path(name)), AnswerCache(options.cache))
+
+
 def _openai(model: str, options: JudgeOptions, *, base_url: str | None, azure: bool = False) -> OpenedJudge:
     from mre.judge.batches import fill_cache
     from mre.judge.openai_judge import OpenAIJudge
@@ -94,6 +106,8 @@ def _model(name: str, options: JudgeOptions) -> OpenedJudge:
 KINDS = [
     JudgeKind("oracle", lambda name: name == "oracle", _oracle, scenes_only=True),
     JudgeKind("measured", lambda name: name == "measured", _measured),
+    JudgeKind("tiny-judge, which comes with the program", lambda name: name == "tiny-judge", _tiny_judge),
+    JudgeKind("a folder that train-judge wrote", lambda name: Path(name).is_dir() or name.endswith(("/", "\\")), _trained),
     JudgeKind("azure:DEPLOYMENT", lambda name: name.startswith("azure:"), _azure),
     JudgeKind("MODEL@URL of an OpenAI-compatible server", lambda name: re.search("@https?://", name) is not None, _at_address),
     JudgeKind("a model of OpenAI's, such as gpt-4o-2024-08-06, or of the server at --base-url", lambda name: True, _model),

@@ -26,7 +26,7 @@ def log_interval(low: Tensor, high: Tensor) -> Tensor:
     return upper + torch.log(-torch.expm1(torch.special.log_ndtr(low) - upper))
 
 
-def score_interval(score: Tensor, step: float = 1.0) -> tuple[Tensor, Tensor]:
+def score_interval(score: Tensor, step: Tensor | float = 1.0) -> tuple[Tensor, Tensor]:
     """What a score on a grid of `step` says of the score behind it: half a step to each side, open where the scale ends."""
     low = torch.where(score <= SCORE_MIN, -math.inf, score - step / 2)
     high = torch.where(score >= SCORE_MAX, math.inf, score + step / 2)
@@ -102,3 +102,18 @@ def rao_kupper_losses(difference: Tensor, k: float = 5.0) -> tuple[Tensor, Tenso
     win = -torch.nn.functional.logsigmoid(difference - math.log(k))
     loss = -torch.nn.functional.logsigmoid(-difference - math.log(k))
     return win, win + loss - math.log(k * k - 1), loss
+
+
+# -------------------------------------------------------------------------------------------------------------- what is reported of a score
+
+def reported_score(mean: Tensor, deviation: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation, in float64, of the score itself, which ends at 0 and 5: of min(max(z, 0), 5), z ~ N(mean, deviation^2)."""
+    mean, deviation = mean.double(), deviation.double()
+    a, b = (SCORE_MIN - mean) / deviation, (SCORE_MAX - mean) / deviation
+    below_a, below_b = torch.special.ndtr(a), torch.special.ndtr(b)
+    density_a, density_b = (torch.exp(-x.square() / 2) / math.sqrt(2 * math.pi) for x in (a, b))
+    inside, above = below_b - below_a, torch.special.ndtr(-b)
+    first = SCORE_MAX * above + mean * inside + deviation * (density_a - density_b)
+    second = (SCORE_MAX**2 * above + (mean.square() + deviation.square()) * inside + 2 * mean * deviation * (density_a - density_b)
+              + deviation.square() * (a * density_a - b * density_b))
+    return first.clamp(SCORE_MIN, SCORE_MAX), (second - first.square()).clamp(min=0).sqrt()
