@@ -4,26 +4,35 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
-from diffusers import UNet2DConditionModel
+import torch.nn.functional as F
+from diffusers import DDPMScheduler, UNet2DConditionModel
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaModel
 
 from mre.models.released import RELEASED_TO_OURS
+from mre.models.smartedit.connector import SmartEditConnector, VisionProjector
+from mre.models.smartedit.instruction import LlavaInstructionEncoder, Readers
 from mre.models.smartedit.interaction import BidirectionalInteraction
 from mre.models.smartedit.names import is_computed, our_name
+from mre.models.smartedit.prompt import read_tokenizer
 from mre.models.smartedit.qformer import QFormer
+from mre.models.smartedit.released import adapters_of, stored_language_model
 from mre.models.unet import RewardUNet2DConditionModel, join_residual
+from mre.training.draws import dropped
 from tests.golden import Difference
 
 TOLERANCES = {"bim_tiny": 2e-6, "bim_tiny_loud": 3e-5, "qformer_tiny": 5e-6, "qformer_tiny_loud": 3e-5, "zeroconv_unet_tiny": 5e-6,
-              "zeroconv_unet_tiny_loud": 2e-5, "reward_zeroconv_unet_tiny": 5e-5}
+              "zeroconv_unet_tiny_loud": 2e-5, "reward_zeroconv_unet_tiny": 5e-5, "smartedit_e2e_tiny": 2e-4, "losses": 1e-5}
+
+NO_REWARD = dict.fromkeys(("use_score", "use_text", "use_attention", "use_addition"), False)
 
 
 def drawn(name: str, shape: Iterable[int], scale: float) -> Tensor:
@@ -41,6 +50,14 @@ def drawn(name: str, shape: Iterable[int], scale: float) -> Tensor:
 def reward_name(name: str) -> str:
     """Our name of a tensor of a released reward U-Net."""
     return next((ours + name.removeprefix(theirs) for theirs, ours in RELEASED_TO_OURS.items() if name.startswith(theirs)), name)
+
+
+def fill(model: nn.Module, weights: Mapping[str, Tensor], part: str) -> nn.Module:
+    """Give a model those of the weights, by released names, whose names of ours begin with `part`."""
+    ours = {our_name(name): value for name, value in weights.items()}
+    model.load_state_dict({reward_name(name.removeprefix(part)): value for name, value in ours.items() if name.startswith(part)},
+                          assign=True)
+    return model.eval()
 
 
 class SmartEditGolden:
@@ -63,9 +80,7 @@ class SmartEditGolden:
 
     def filled(self, model: nn.Module, case: str, part: str) -> nn.Module:
         """A model with the weights of a case whose names, ours, begin with `part`."""
-        ours = {our_name(name): value for name, value in self.weights(case).items()}
-        model.load_state_dict({reward_name(name.removeprefix(part)): value for name, value in ours.items() if name.startswith(part)})
-        return model.eval()
+        return fill(model, self.weights(case), part)
 
     # ------------------------------------------------------------------------------------------------------- differences
 
@@ -107,8 +122,7 @@ class SmartEditGolden:
         for case in ("zeroconv_unet_tiny", "zeroconv_unet_tiny_loud"):
             known = self.tensors(case)
             settings = {name: value for name, value in self.config(case).items() if name not in ("param_scale", "note_attention_head_dim")}
-            switches = dict.fromkeys(("use_score", "use_text", "use_attention", "use_addition"), False)
-            unet = self.filled(RewardUNet2DConditionModel(**settings, **switches), case, "unet.")
+            unet = self.filled(RewardUNet2DConditionModel(**settings, **NO_REWARD), case, "unet.")
             given = known["in.sample"], known["in.timestep"], known["in.encoder_hidden_states"]
             yield from self._differences(case, {
                 "out.sample": unet(*given, added_cond_kwargs={"latent_residual": known["in.latent_residual"]}).sample,
@@ -132,10 +146,78 @@ class SmartEditGolden:
         case = "reward_zeroconv_unet_tiny"
         return self.filled(RewardUNet2DConditionModel(**self.config(case)["unet"]), case, "unet.")
 
-    def differences(self) -> Iterator[Difference]:
-        """All of them."""
-        for some in (self.interaction_differences, self.qformer_differences, self.unet_differences, self.reward_unet_differences):
-            yield from some()
+    @torch.no_grad()
+    def training_differences(self) -> Iterator[Difference]:
+        """The reference's forward pass in training, from pixels and ids to both losses."""
+        case = "smartedit_e2e_tiny"
+        config, known, weights = self.config(case), self.tensors(case), self.weights(case)
+        encoder = self.encoder(config, weights)
+        ids = [row[row != 0].tolist() for row in known["in.input_ids"]]
+        features = encoder.look(known["in.pixel_values"].float())
+        states = encoder.read(ids, features)
+        chosen = encoder.image_tokens(ids, states)
+        connector = encoder.readers.connector
+        context, residual = connector(chosen, features)
+        text_dropped, image_dropped = dropped(known["in.random_p"], config["cfg_dropout_p"])
+        context = torch.where(text_dropped[:, None, None], known["in.null_text_embeddings"], context)
+        latents, noise = known["in.target_latents_raw"] * config["vae_scaling_factor"], known["in.noise"]
+        scheduler = DDPMScheduler(**config["scheduler"])
+        noisy = scheduler.add_noise(latents, noise, known["in.timesteps"])
+        original = known["in.image_latents_raw"] * ~image_dropped[:, None, None, None]
+        with torch.device("meta"):
+            unet = RewardUNet2DConditionModel(**config["unet"], **NO_REWARD)
+        fill(unet, weights, "unet.")
+        predicted = unet(torch.cat([noisy, original], dim=1), known["in.timesteps"], context,
+                         added_cond_kwargs={"latent_residual": residual}).sample
+        error = (predicted - noise).square() * known["in.is_editing_task"][:, :, None, None]
+        losses = {"out.sd_loss": error.mean()[None], "out.lm_loss": self._language_loss(ids, states, known["in.labels"], weights)[None]}
+        losses["out.loss"] = losses["out.sd_loss"] + losses["out.lm_loss"]
+        yield from self._differences(case, {
+            "mid.clip_features_s0": features[:1], "mid.img_token_states": chosen, "mid.qformer_out": connector.qformer(chosen),
+            "mid.context_after_bim_and_dropout": context, "out.model_pred": predicted,
+            "mid.latent_residual_s0": join_residual(torch.zeros(1, 320, 32, 32), residual[:1])}, known)
+        yield from self._differences("losses", losses, known)
+
+    @staticmethod
+    def _language_loss(ids: list[list[int]], states: Tensor, labels: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
+        """Cross-entropy of the answer's tokens, each told by the state before it."""
+        beside = states.shape[1] - max(map(len, ids))
+        rows, places = (labels != -100).nonzero(as_tuple=True)
+        return F.cross_entropy(states[rows, places + beside - 1] @ weights["lm_head.weight"].T, labels[rows, places].long())
+
+    def encoder(self, config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> LlavaInstructionEncoder:
+        """Ours, with the weights of a case."""
+        llama, clip, qformer, bim = (config[name] for name in ("llama", "clip_vision", "qformer", "bim"))
+        language_model = LlamaModel(LlamaConfig(
+            vocab_size=llama["vocab_size"], num_key_value_heads=llama["num_attention_heads"],
+            **{name: llama[name] for name in ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+                                              "max_position_embeddings", "rms_norm_eps")}))
+        tensors = {name: value for name, value in weights.items() if name.startswith("model.base_model.")}
+        lora = llama["lora"]
+        merged = stored_language_model(Path("llm"), tensors, adapters_of(tensors, Path("llm")), lora["alpha"] / lora["r"])
+        language_model.load_state_dict(dict(merged.tensors))
+        tower = CLIPVisionModel(CLIPVisionConfig(**{name: clip[name] for name in clip if name not in ("select_layer", "drop_cls")}))
+        with torch.device("meta"):
+            connector = SmartEditConnector(
+                language_width=llama["hidden_size"], vision_width=clip["hidden_size"], queries=qformer["num_queries"],
+                query_width=qformer["hidden_size"], query_heads=qformer["num_attention_heads"], query_hidden=qformer["intermediate_size"],
+                query_layers=qformer["num_hidden_layers"], unet_channels=bim["unet_channels"], interaction_heads=bim["num_heads"],
+                interaction_hidden=bim["mlp_dim"], interaction_depth=bim["depth"])
+        projector = VisionProjector(clip["hidden_size"], llama["hidden_size"])
+        for model, part in ((tower, "vision_tower."), (projector, "projector."), (connector, "connector.")):
+            fill(model, weights, part)
+        readers = Readers(tower, projector, language_model.eval(), self.tokenizer, connector)
+        return LlavaInstructionEncoder(readers, cast(Any, None))
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        return read_tokenizer(self.folder)
+
+    @property
+    def kinds(self) -> dict[str, Callable[[], Iterator[Difference]]]:
+        """What the table calls them."""
+        return {"interaction module": self.interaction_differences, "Q-Former": self.qformer_differences, "U-Net": self.unet_differences,
+                "reward U-Net": self.reward_unet_differences, "forward pass in training": self.training_differences}
 
     @staticmethod
     def _differences(case: str, ours: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> Iterator[Difference]:

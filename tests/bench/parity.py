@@ -1,6 +1,6 @@
-"""Largest differences to the paper's released code, as a Markdown table.
+"""Largest differences to the paper's released code and to SmartEdit's reference modules, as Markdown tables.
 
-    python -m tests.bench.parity [FOLDER_OF_REFERENCE_DATA]
+    python -m tests.bench.parity [FOLDER_OF_REFERENCE_DATA [THAT_OF_SMARTEDIT]]
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests.conftest import SHARED
 from tests.golden import Difference, Golden
+from tests.golden_smartedit import SmartEditGolden
 
 
 def table(differences: list[Difference]) -> str:
@@ -22,12 +23,13 @@ def table(differences: list[Difference]) -> str:
     return "\n".join(rows)
 
 
-def main(folder: Path) -> int:
+def main(folder: Path = SHARED / "parity", smartedit: Path = SHARED / "parity_smartedit") -> int:
     """Print the tables. Returns 1 if a difference is above its tolerance."""
-    golden = Golden(folder)
+    golden, of_smartedit = Golden(folder), SmartEditGolden(smartedit)
     failed = []
     for title, differences in (("U-Net", golden.unet_differences()), ("Pipeline", golden.pipeline_differences()),
-                               ("Sampler of the evaluation", golden.scheduler_differences())):
+                               ("Sampler of the evaluation", golden.scheduler_differences()),
+                               *((f"SmartEdit: {title}", of_it()) for title, of_it in of_smartedit.kinds.items())):
         differences = list(differences)
         failed += [one for one in differences if not one.holds]
         print(f"{title}, {len({one.case for one in differences})} cases\n\n{table(differences)}\n")
@@ -36,4 +38,4 @@ def main(folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]) if len(sys.argv) > 1 else SHARED / "parity"))
+    sys.exit(main(*map(Path, sys.argv[1:])))

@@ -1,8 +1,11 @@
 """Number by number against SmartEdit's reference modules, within the tolerances measured for them."""
 
+import json
+
 import pytest
 import torch
 
+from mre.models.smartedit.prompt import KNOWN_ANSWER, KNOWN_START, conversation, encode, question
 from tests.golden_smartedit import SmartEditGolden
 
 
@@ -31,6 +34,26 @@ def test_the_unet_agrees_with_a_residual_with_zeros_and_with_none(golden):
 
 def test_the_residual_joins_before_the_reward_encoder(golden):
     assert_all_hold(golden.reward_unet_differences(), 2)
+
+
+def test_a_forward_pass_in_training_agrees_from_pixels_and_ids_to_both_losses(golden):
+    assert_all_hold(golden.training_differences(), 6 + 3)
+
+
+def test_prompts_and_ids_are_those_of_the_original_tokenizer(golden):
+    cases = json.loads((golden.folder / "tokenizer_cases.json").read_text())
+    for case in cases["cases"]:
+        asked = case["instruction"], case["template_index"]
+        assert question(*asked) == case["inference_prompt"]
+        assert conversation(*asked) == case["training_prompt"]
+        assert encode(case["instruction"], golden.tokenizer, case["template_index"]) == case["training_ids"]
+        assert golden.tokenizer.encode(question(*asked)) == case["inference_ids"]
+    trace = cases["real_llama_vocab_trace"]
+    start, _ = trace["instruction_span"]
+    assert question(trace["instruction"]) == trace["prompt"]
+    assert conversation(trace["instruction"]) == f"{trace['prompt']} {trace['answer']}"
+    assert list(KNOWN_START) == trace["prompt_ids"][:start]
+    assert list(KNOWN_ANSWER) == trace["generated_ids"]
 
 
 def test_no_residual_and_one_of_zeros_change_nothing_at_all(golden):
