@@ -26,6 +26,7 @@ PLAIN_VERSION = 1            # of a recipe that puts nothing back: versions befo
 CHUNK = "mre"
 MAX_RECIPE_BYTES = 400_000   # a mask takes up to 342 kB of it
 MAX_CHUNKS = 100_000
+MAX_NOTE = 300               # characters of one text of `made_with`
 COMPRESS_LEVEL = 1           # of zlib: a photo takes a seventh of the time of the usual 6, and a sixth more bytes
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -47,7 +48,7 @@ class Recipe:
     scheduler: str
     negative_reward: Reward | None = None
     way_back: str = "guided"
-    made_with: dict[str, str] = field(default_factory=dict)     # model, weights, input, size, device, code, torch
+    made_with: dict[str, str] = field(default_factory=dict)     # model, weights, input, size, device, code, torch, reading
     mask: Mask | None = None
     put_back: bool = False
 
@@ -78,7 +79,7 @@ class Recipe:
         scalars = {name: _scalar(values, name, kind) for name, kind in SCALARS.items()}
         negative = values.get("negative_reward")
         made_with = values.get("made_with", {})
-        if not isinstance(made_with, dict) or not all(isinstance(v, str) and len(v) <= 300 for v in made_with.values()):
+        if not isinstance(made_with, dict) or not all(isinstance(v, str) and len(v) <= MAX_NOTE for v in made_with.values()):
             raise RecipeError("recipe field made_with must hold short texts")
         return cls(**scalars, reward=_reward_in(values.get("reward"), "reward"), made_with=made_with,
                    negative_reward=None if negative is None else _reward_in(negative, "negative_reward"),
@@ -87,7 +88,8 @@ class Recipe:
     def differences(self, here: Recipe) -> list[str]:
         """What stands in the way of equal bytes, a line each: this recipe as it was made against `here`, the same settings now."""
         names = {"model": "model", "weights": "weights of the model", "input": "input picture", "size": "size at which the model works",
-                 "device": "kind of device", "code": "version of MRE Studio", "torch": "version of torch", "server": "server"}
+                 "reading": "reading of the instruction", "device": "kind of device", "code": "version of MRE Studio",
+                 "torch": "version of torch", "server": "server"}
         lines = [f"{label}: {_short(self.made_with.get(name))} then, {_short(here.made_with.get(name))} now"
                  for name, label in names.items() if self.made_with.get(name) != here.made_with.get(name)]
         settings = [name for name in (*SCALARS, "reward", "negative_reward", "put_back", "mask")
@@ -188,4 +190,4 @@ def _scalar(values: dict[str, Any], name: str, kind: type) -> Any:
 
 
 def _short(value: str | None) -> str:
-    return "unknown" if not value else value if len(value) <= 24 else value[:12] + "…"
+    return "unknown" if not value else value if len(value) <= 24 or " " in value else value[:12] + "…"      # a digest is cut

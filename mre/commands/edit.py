@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
         _make(editor, jobs[0], keep_recipe=not args.no_recipe)
     else:
         code = _make_all(editor, jobs, keep_recipe=not args.no_recipe)
-    _say_what_is_unknown(editor, jobs)
+    _say_how_it_was_read(editor, jobs)
     _say_what_is_idle(editor, jobs)
     return code
 
@@ -106,11 +106,20 @@ def _refuse_unused(editor: Editor, recipe: Path | None, jobs: list[Job]) -> None
             raise SettingsError(f"{job.label}: {error}" if job.is_row else str(error)) from None
 
 
-def _say_what_is_unknown(editor: Editor, jobs: list[Job]) -> None:
-    """A note on standard error for each instruction with words that an editor of a closed vocabulary does not know."""
+def _say_how_it_was_read(editor: Editor, jobs: list[Job]) -> None:
+    """A note on standard error for each instruction: how an editor read it, or which words one of a closed vocabulary does not know."""
     if (vocabulary := editor.vocabulary) is None:
         return
     asked = dict.fromkeys(job.settings.instruction for job in jobs)
+    readings = [reading for instruction in asked if (reading := editor.read(instruction)) is not None]
+    if readings:
+        readings.sort(key=lambda reading: bool(reading.understood))          # first those whose pictures were left as they are
+        for reading in readings[:NOTES]:
+            print(f"note: {reading.line}" + ("" if reading.understood else "; the picture is left as it is"), file=sys.stderr)
+        if (left := readings[NOTES:]):
+            print(f"note: {sum(bool(reading.understood) for reading in left)} more understood, "
+                  f"{sum(not reading.understood for reading in left)} more not", file=sys.stderr)
+        return
     strange = [words for instruction in asked if (words := vocabulary.unknown_words(instruction))]
     for words in strange[:NOTES]:
         print(f"note: {editor.name} does not know: {', '.join(words[:8])}; it learned a few hundred English words, see its card",

@@ -13,6 +13,7 @@ from mre.recipes import Recipe, png_bytes
 
 if TYPE_CHECKING:
     from mre.editors.device_queue import DeviceQueue
+    from mre.editors.reading import Reading
     from mre.editors.settings import EditSettings
     from mre.imaging import Fit
 
@@ -57,6 +58,7 @@ class EditResult:
     settings: EditSettings
     recipe: Recipe
     seconds: float               # of the editor's work; waiting is not in it
+    reading: Reading | None = None      # how it read the instruction, where it can tell; with nothing understood, `image` is the photo
 
     def png(self, with_recipe: bool = True) -> bytes:
         """The picture to take away: lossless, with its recipe inside unless it shall not travel."""
@@ -81,6 +83,10 @@ class Vocabulary(Protocol):
     suggestions: Sequence[Sequence[str]]                # instructions that it does well on any picture: wordings of one edit together
 
     def unknown_words(self, instruction: str) -> list[str]: ...
+
+    def read(self, instruction: str) -> Reading | None:
+        """What the editor makes of an instruction; None where it takes the words as they are."""
+        ...
 
 
 class Editor(Protocol):
@@ -144,6 +150,10 @@ class Editor(Protocol):
     def edit_many(self, photos: Sequence[Image.Image], settings: Sequence[EditSettings], *,
                   should_stop: Callable[[], bool] | None = None) -> Iterator[EditResult]:
         """Edit photos, each with its own settings, in batches where the editor takes these."""
+        ...
+
+    def read(self, instruction: str) -> Reading | None:
+        """How it reads an instruction; None where it takes the words as they are."""
         ...
 
     def recipe(self, photo: Image.Image, settings: EditSettings, fit: Fit | None = None) -> Recipe:

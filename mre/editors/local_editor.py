@@ -6,9 +6,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
@@ -18,7 +18,10 @@ from mre.editors.editor import EditorInfo, EditResult, Step, Vocabulary
 from mre.editors.settings import EditSettings
 from mre.errors import EditStopped, ModelError, MreError
 from mre.imaging import Fit, fit_size, map_back, pixel_digest
-from mre.recipes import Recipe, circumstances
+from mre.recipes import MAX_NOTE, Recipe, circumstances
+
+if TYPE_CHECKING:
+    from mre.editors.reading import Reading
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,10 @@ class LocalEditor:
     def vocabulary(self) -> Vocabulary | None:
         """The words that it was taught, where these are a closed list."""
         return None
+
+    def read(self, instruction: str) -> Reading | None:
+        """How it reads an instruction; None where it takes the words as they are."""
+        return self.vocabulary.read(instruction) if self.vocabulary else None
 
     @property
     def device_kind(self) -> str:
@@ -155,7 +162,8 @@ class LocalEditor:
 
         `on_wait(place)` is called while others are ahead, `on_step` before the first and after each step, `on_restore` with the share of
         the photo whose own detail is back in its place, 0 to 1; when `should_stop` says so no further step begins and EditStopped is
-        raised. Raises BusyError, ModelError, SettingsError; ImageError for a mask of another size.
+        raised. An instruction that it reads and makes nothing of gives the photo itself. Raises BusyError, ModelError, SettingsError;
+        ImageError for a mask of another size.
         """
         stop = should_stop or (lambda: False)
         restored = on_restore or (lambda share: None)
@@ -170,17 +178,21 @@ class LocalEditor:
             self.prepare()
             settings = settings.resolved(self.info)
             steps, _, _, way_back = settings.filled
+            reading = self._guarded(lambda: self.read(settings.instruction))
             fit = self._fit(photo)
             seen = fit.apply(photo)
             started = time.perf_counter()
             tell = on_step or (lambda step: None)
             tell(Step(0, steps, self.pace and self.pace * steps, lambda: None))
-            made = self._guarded(lambda: self.make(seen, settings, tell, stop))
-            restored(0.0)
-            image = put_back_asked(photo, map_back(photo, made, fit, way_back, on_share), settings)
+            if reading is not None and not reading.understood:
+                made, image = seen, photo.convert("RGB")
+            else:
+                made = self._guarded(lambda: self.make(seen, in_own_words(settings, reading), tell, stop))
+                restored(0.0)
+                image = put_back_asked(photo, map_back(photo, made, fit, way_back, on_share), settings)
+                self.pace = (time.perf_counter() - started) / steps
             seconds = time.perf_counter() - started
-            self.pace = seconds / steps
-        return EditResult(image, seen, made, fit, settings, self.recipe(photo, settings, fit), seconds)
+        return EditResult(image, seen, made, fit, settings, self.recipe(photo, settings, fit), seconds, reading)
 
     def edit_many(self, photos: Sequence[Image.Image], settings: Sequence[EditSettings], *,
                   should_stop: Callable[[], bool] | None = None) -> Iterator[EditResult]:
@@ -208,12 +220,18 @@ class LocalEditor:
             self.prepare()
             settings = [asked.resolved(self.info) for asked in settings]
             started = time.perf_counter()
-            pictures = self._guarded(lambda: self.make_many(photos, settings))
+            readings = self._guarded(lambda: [self.read(asked.instruction) for asked in settings])
+            done = [place for place, reading in enumerate(readings) if reading is None or reading.understood]
+            pictures = list(photos)
+            if done:
+                made_of = [photos[place] for place in done], [in_own_words(settings[place], readings[place]) for place in done]
+                for place, made in zip(done, self._guarded(lambda: self.make_many(*made_of)), strict=True):
+                    pictures[place] = made
             seconds = (time.perf_counter() - started) / len(photos)
-        for photo, asked, made in zip(photos, settings, pictures, strict=True):
+        for photo, asked, made, reading in zip(photos, settings, pictures, readings, strict=True):
             fit = self._fit(photo)
             image = put_back_asked(photo, made, asked)
-            yield EditResult(image, photo, made, fit, asked, self.recipe(photo, asked, fit), seconds)
+            yield EditResult(image, photo, made, fit, asked, self.recipe(photo, asked, fit), seconds, reading)
 
     @contextmanager
     def _turn(self, on_wait: Callable[[int], None] | None, stop: Callable[[], bool]) -> Iterator[None]:
@@ -247,9 +265,16 @@ class LocalEditor:
         fit = fit or self._fit(photo)
         made_with = circumstances(model=self.info.name, weights=self.info.digest or "", input_digest=pixel_digest(photo), size=fit.seen,
                                   device=self.device_kind)
+        if (reading := self._guarded(lambda: self.read(settings.instruction))) is not None:
+            made_with["reading"] = reading.line[:MAX_NOTE]
         steps, guidance_scale, image_guidance_scale, way_back = settings.filled
         return Recipe(settings.instruction, settings.reward, settings.seed, steps, guidance_scale, image_guidance_scale,
                       settings.scheduler, settings.negative_reward, way_back, made_with, settings.mask, settings.put_back)
+
+
+def in_own_words(settings: EditSettings, reading: Reading | None) -> EditSettings:
+    """The settings with the instruction as the model knows it."""
+    return settings if reading is None else replace(settings, instruction=reading.understood)
 
 
 def put_back_asked(photo: Image.Image, image: Image.Image, settings: EditSettings) -> Image.Image:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mre.editors.capabilities import MOST_AT_ONCE, Capabilities
 from mre.embedded.settings import SETTINGS
 from mre.families import Known
+
+if TYPE_CHECKING:
+    from mre.editors.reading import Reading
 
 UNTRAINED: dict[str, Any] = {"native_size": 64}
 LEARNED = "Trained on synthetic scenes and on photos with synthetic edits, in English."
@@ -32,6 +35,7 @@ SURE_LOOKS = {
     "tiny": ("sunset", "black_and_white", "winter", "sketch", "night", "sepia", "foggy", "watercolour", "vintage", "warmer", "cooler",
              "darker", "brighter", "vivid", "negative", "poster"),
     "tiny-untrained": ()}
+READ: tuple[str, ...] = ()        # models whose instructions go through the reader that ships
 SURE_FOR_ALL = ("sunset", "winter", "night", "foggy", "darker", "vintage", "negative")      # and so, it is hoped, for others
 
 
@@ -45,6 +49,7 @@ class SceneVocabulary:
     """The words of synthetic scenes, and the looks that a model does well."""
 
     looks: tuple[str, ...]
+    is_read: bool = False       # whether instructions go through the reader, into the wordings that the model was trained on
 
     @cached_property
     def nouns(self) -> Sequence[str]:
@@ -60,7 +65,14 @@ class SceneVocabulary:
         from mre.embedded.vocabulary import unknown_words
         return unknown_words(instruction)
 
+    def read(self, instruction: str) -> Reading | None:
+        """What is asked for, as the reader that ships has it."""
+        if not self.is_read:
+            return None
+        from mre.embedded.reader import SHIPPED, load_reader
+        return load_reader(SHIPPED).read(instruction)
+
 
 def vocabulary_of(name: str) -> SceneVocabulary:
     """The words that the model of this name, or in this folder, was taught."""
-    return SceneVocabulary(SURE_LOOKS.get(name, SURE_FOR_ALL))
+    return SceneVocabulary(SURE_LOOKS.get(name, SURE_FOR_ALL), is_read=name in READ)

@@ -14,6 +14,7 @@ from PIL import Image
 
 from mre.errors import EditStopped, MreError
 from mre.imaging import reduced
+from ui.edit.reading import with_reading
 from ui.edit.region import for_photo
 from ui.edit.views import Kept, keep_edit, keep_photo, measure, photo_of
 from ui.edit.visit import EditVisit, Entry, file_name
@@ -152,7 +153,7 @@ def run_edit(studio: Studio, visit: EditVisit, language: str, photo_path: str | 
         done = say("run_done", language, seconds=f"{time.monotonic() - started:.1f}", model=entry.model)
         if editor.capabilities.seed:
             done += say("run_seed", language, seed=result.settings.seed)
-        yield note(done, "plain"), entry
+        yield with_reading(done, result.reading, language), entry
     finally:
         visit.busy.release()
 

@@ -13,10 +13,12 @@ from mre.editors.settings import MAX_INSTRUCTION_CHARS
 from mre.errors import MreError
 from ui.chips import PICK, chips_html
 from ui.edit.examples import Example, example_of
+from ui.edit.reading import reading_html
 from ui.edit.suggestions import suggestions
 from ui.texts import add_texts, language_of, say
 
 if TYPE_CHECKING:
+    from mre.editors.reading import Reading
     from ui.studio import Studio
 
 SHOWN_WORDS, SHOWN_WORD, SHOWN_REST = 8, 24, 60     # how much of what was typed is said again
@@ -57,15 +59,32 @@ def words_html(editor: Editor, text: str, language: str, example: Example | None
         except MreError:
             pass                                 # the status line says what is wrong with the model
     vocabulary = editor.vocabulary
-    if vocabulary is not None and text.strip():
-        lines += [notice(words) for words in _about_words(vocabulary, text, language, photo)]
-    if found := suggestions(vocabulary, text, example):
+    reading = _reading(editor, text)
+    if reading is not None:
+        lines.append(reading_html(reading, language))
+    elif vocabulary is not None and text.strip():
+        lines += [notice(words) for words in _about_words(vocabulary, text, language)]
+    if vocabulary is not None and photo and (things := _things_to_find(vocabulary, text)):
+        lines.append(notice(say("things_on_photo", language, things=things)))
+    if reading is not None and reading.nearest:
+        lines.append(chips_html(list(reading.nearest), say("nearest", language)))
+    elif found := suggestions(vocabulary, text, example):
         lines.append(chips_html(found, say("suggestions", language)))
     return "".join(lines)
 
 
-def _about_words(vocabulary: Vocabulary, text: str, language: str, photo: bool) -> Iterator[str]:
-    """What a model of a closed vocabulary makes nothing of."""
+def _reading(editor: Editor, text: str) -> Reading | None:
+    """How the editor reads what is typed, once it is loaded: before that, reading would load it."""
+    if editor.status != "ready" or not text.strip() or len(text) > MAX_INSTRUCTION_CHARS:
+        return None
+    try:
+        return editor.read(" ".join(text.split()))
+    except MreError:
+        return None                              # the status line says what is wrong with the model
+
+
+def _about_words(vocabulary: Vocabulary, text: str, language: str) -> Iterator[str]:
+    """What a model of a closed vocabulary that takes words as they are makes nothing of."""
     strange = vocabulary.unknown_words(text)
     if any(not letter.isascii() and letter.isalpha() for word in strange for letter in word):
         yield say("other_language", language, example=EXAMPLE)
@@ -74,10 +93,13 @@ def _about_words(vocabulary: Vocabulary, text: str, language: str, photo: bool) 
         yield say("unknown_words", language, words=shown, nouns=", ".join(vocabulary.nouns))
     elif not any(sign.isalnum() for sign in text):
         yield say("no_words", language)
+
+
+def _things_to_find(vocabulary: Vocabulary, text: str) -> str:
+    """Things that the model knows and that an instruction wants found in the picture, not added to it."""
     words = text.lower().split()
     things = [noun for noun in vocabulary.nouns if any(word.strip(".,!?") in (noun, noun + "s") for word in words)]
-    if photo and things and not set(words) & ADDING:
-        yield say("things_on_photo", language, things=", ".join(things))
+    return "" if set(words) & ADDING else ", ".join(things)
 
 
 EXAMPLE = "make it look like sunset"

@@ -1,0 +1,187 @@
+"""The reader: a small network that says what an instruction asks for, slot by slot, with probabilities.
+
+Whole words come in as public word vectors (GloVe), so that a synonym that training never saw lies near one that it did; beside them the
+pieces of each word's spelling, which know typing errors and Chinese. It is trained on texts alone (`mre.embedded.train_reader`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from mre.editors.reading import Reading
+from mre.embedded.request import ALLOWED, NEEDED, NONE, OTHER, SEVERAL, SLOTS, Request, Wordings, all_values
+from mre.embedded.words import BUCKETS, FIRST_WORD, MOST_WORDS, PAD, numbered
+from mre.files import write_whole
+
+WEIGHTS, WORDS, SETTINGS = "reader.safetensors", "words.txt", "reader.json"
+SHIPPED = Path(__file__).resolve().parent.parent / "assets" / "tiny-reader"
+MOST_NEAREST = 3
+
+
+@dataclass(frozen=True)
+class ReaderSize:
+    """Widths of a reader."""
+
+    word: int = 50          # of a word's public vector
+    piece: int = 32
+    width: int = 96
+    heads: int = 4
+    layers: int = 2
+
+
+class RequestReader(nn.Module):
+    """Numbers of words and pieces -> scores of each slot's values, and a state of the whole text for who is conditioned on it."""
+
+    def __init__(self, words: int, values: Mapping[str, Sequence[str]], size: ReaderSize) -> None:
+        """words: how many there are; their vectors are loaded or set. values: of each slot, as `all_values` orders them."""
+        super().__init__()
+        self.values = {slot: tuple(values[slot]) for slot in SLOTS}
+        self.vectors: Tensor
+        self.register_buffer("vectors", torch.zeros(words + FIRST_WORD, size.word))          # frozen
+        self.unknown = nn.Parameter(torch.zeros(size.word))
+        self.pieces = nn.Embedding(BUCKETS, size.piece, padding_idx=0)
+        self.inward = nn.Linear(size.word + size.piece, size.width)
+        self.places = nn.Parameter(torch.randn(MOST_WORDS, size.width) * 0.02)
+        layer = nn.TransformerEncoderLayer(size.width, size.heads, 2 * size.width, dropout=0.1, batch_first=True, norm_first=True)
+        self.layers = nn.TransformerEncoder(layer, size.layers, enable_nested_tensor=False)
+        self.norm = nn.LayerNorm(size.width)
+        self.asks = nn.Linear(size.width, len(SLOTS))                                          # how much each slot looks at each word
+        self.heads = nn.ModuleDict({slot: nn.Linear(size.width, len(self.values[slot])) for slot in SLOTS})
+        nn.init.zeros_(self.pieces.weight)
+
+    def states(self, words: Tensor, pieces: Tensor, blurred: float = 0.0, dropped: float = 0.0) -> tuple[Tensor, Tensor]:
+        """(B, T) and (B, T, P) numbers -> (B, T, D) states of the words and (B, S, D) of the slots.
+
+        blurred: noise on the public vectors, relative to their length, and dropped: share of words that are seen by one of their two
+        sides alone, in training
+        """
+        known = (words >= FIRST_WORD)[..., None]
+        vectors = torch.where(known, self.vectors[words].to(self.unknown), self.unknown)                  # (B, T, word)
+        spelt = self.pieces(pieces).sum(dim=2) / (pieces > 0).sum(dim=2, keepdim=True).clamp(min=1)       # (B, T, piece)
+        if blurred:
+            vectors = vectors + torch.randn_like(vectors) * blurred * vectors.norm(dim=-1, keepdim=True) / vectors.shape[-1]**0.5
+        if dropped:
+            draw = torch.rand(words.shape, device=words.device)[..., None]
+            vectors = torch.where(draw < dropped, self.unknown, vectors)
+            spelt = torch.where(draw > 1 - 2 * dropped, 0.0, spelt)
+        hidden = self.inward(torch.cat([vectors, spelt], dim=-1)) + self.places[:words.shape[1]]
+        nothing = words == PAD
+        nothing = nothing & ~nothing.all(dim=1, keepdim=True)              # an empty text still has a word to look at
+        hidden = self.norm(self.layers(hidden, src_key_padding_mask=nothing))                             # (B, T, D)
+        looks = self.asks(hidden).masked_fill(nothing[..., None], -torch.inf).softmax(dim=1)              # (B, T, S)
+        return hidden, torch.einsum("bts,btd->bsd", looks, hidden)
+
+    def forward(self, words: Tensor, pieces: Tensor, blurred: float = 0.0, dropped: float = 0.0) -> dict[str, Tensor]:
+        """(B, T) and (B, T, P) numbers -> scores (B, values) of each slot."""
+        _, slots = self.states(words, pieces, blurred, dropped)
+        return {slot: self.heads[slot](slots[:, place]) for place, slot in enumerate(SLOTS)}
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A trained reader, its words and its way to say a request."""
+
+    network: RequestReader
+    words: tuple[str, ...]
+    wordings: Wordings
+    size: ReaderSize
+    least: float            # confidence below which nothing is understood
+
+    @property
+    def index(self) -> dict[str, int]:
+        return _index(self.words)
+
+    @torch.inference_mode()
+    def probabilities(self, texts: Sequence[str]) -> list[dict[str, dict[str, float]]]:
+        """For each text: slot -> value -> probability."""
+        if not texts:
+            return []
+        words, pieces = (torch.from_numpy(part) for part in numbered(list(texts), self.index))
+        scores = {slot: each.softmax(dim=-1).tolist() for slot, each in self.network(words, pieces).items()}
+        return [{slot: dict(zip(self.network.values[slot], scores[slot][row], strict=True)) for slot in SLOTS} for row in range(len(texts))]
+
+    def requests(self, texts: Sequence[str]) -> list[tuple[Request, float]]:
+        """The likeliest request of each text, and how likely all that it says is."""
+        return [likeliest(found) for found in self.probabilities(texts)]
+
+    def read(self, text: str) -> Reading:
+        """What this instruction asks for."""
+        if not any(sign.isalnum() for sign in text):
+            return Reading(text, fault="wordless", nearest=())
+        [found] = self.probabilities([text])
+        request, confidence = likeliest(found)
+        if request.is_whole and confidence >= self.least:
+            return Reading(text, self.wordings.of(request), confidence=confidence)
+        fault = "several" if request.operation == SEVERAL and confidence >= self.least else "unknown"
+        return Reading(text, fault=fault, nearest=self._nearest(found), confidence=confidence)
+
+    def _nearest(self, found: Mapping[str, Mapping[str, float]]) -> tuple[str, ...]:
+        """The likeliest requests that can be done, the unknown in them replaced by the likeliest that is known."""
+        operations = sorted((value for value in found["operation"] if value not in (NONE, SEVERAL)), key=lambda v: -found["operation"][v])
+        nearest = []
+        for operation in operations[:MOST_NEAREST]:
+            request = with_operation(found, operation, known_only=True)
+            nearest.append(self.wordings.of(request))
+        return tuple(dict.fromkeys(nearest))
+
+    def save(self, folder: Path) -> None:
+        """Weights in half precision, words and settings."""
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file({name: value.half().contiguous() for name, value in self.network.state_dict().items()}, folder / WEIGHTS)
+        write_whole(folder / WORDS, "".join(f"{word}\n" for word in self.words))
+        settings = {"size": asdict(self.size), "least": self.least, "wordings": asdict(self.wordings),
+                    "values": {slot: list(values) for slot, values in self.network.values.items()}}
+        write_whole(folder / SETTINGS, json.dumps(settings, indent=1, ensure_ascii=False) + "\n")
+
+
+def likeliest(found: Mapping[str, Mapping[str, float]]) -> tuple[Request, float]:
+    """The likeliest request by probabilities of slots, and the product of those that it depends on."""
+    request = with_operation(found, max(found["operation"], key=lambda value: found["operation"][value]))
+    confidence = 1.0
+    for slot in request.slots_said():
+        confidence *= found[slot][getattr(request, slot)]
+    return request, confidence
+
+
+def with_operation(found: Mapping[str, Mapping[str, float]], operation: str, known_only: bool = False) -> Request:
+    """The likeliest request with this operation; `known_only`: made of known things alone."""
+    needed, allowed = NEEDED.get(operation, ()), ALLOWED.get(operation, ())
+    said: dict[str, Any] = {}
+    for slot in (*needed, *allowed):
+        barred = ({NONE, OTHER} if slot in needed else {OTHER}) if known_only else set()
+        said[slot] = max((value for value in found[slot] if value not in barred), key=lambda value, slot=slot: found[slot][value])
+    return Request(operation, **said)
+
+
+@lru_cache(maxsize=4)
+def _index(words: tuple[str, ...]) -> dict[str, int]:
+    return {word: place for place, word in enumerate(words, FIRST_WORD)}
+
+
+def fresh_reader(words: Sequence[str], vectors: Tensor, values: Mapping[str, Sequence[str]], wordings: Wordings,
+                 size: ReaderSize | None = None, least: float = 0.5) -> Reader:
+    """An untrained reader. vectors: (words, size.word), public vectors of the words, brought to a mean length of 1."""
+    size = size or ReaderSize(word=vectors.shape[1])
+    network = RequestReader(len(words), all_values(values), size)
+    network.vectors[FIRST_WORD:] = vectors
+    return Reader(network, tuple(words), wordings, size, least)
+
+
+@lru_cache(maxsize=2)
+def load_reader(folder: Path) -> Reader:
+    """The reader in a folder. Raises OSError, ValueError, KeyError for one that is not whole."""
+    settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+    words = tuple((folder / WORDS).read_text(encoding="utf-8").split("\n")[:-1])
+    size = ReaderSize(**settings["size"])
+    network = RequestReader(len(words), settings["values"], size)
+    network.load_state_dict({name: value.float() for name, value in load_file(folder / WEIGHTS).items()})
+    return Reader(network.eval(), words, Wordings(**settings["wordings"]), size, settings["least"])

@@ -1,0 +1,116 @@
+"""How the embedded editor reads the hand-written test instructions, which nothing was trained on, and what that does to photographs.
+
+  python -m tests.bench.reading                                    # the reader alone: seconds
+  python -m tests.bench.reading --photos PHOTO ... [--model tiny]   # and edits: share of each look missing, change by what asks for nothing
+
+"right": operation and every slot that it names. "taken for nothing": a real request after which the photo is left alone. "left alone": a
+text that asks for nothing known, or for several things, and changes no pixel. "acted on wrongly": something else than was asked is done.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mre.data.scenes.instructions import Instruction, instructions
+from mre.data.scenes.looks import LOOKS
+from mre.editors.kinds import make_editor
+from mre.editors.settings import EditSettings
+from mre.embedded.reader import SHIPPED, Reader, load_reader
+from mre.embedded.request import NONE, Request
+from tests.bench.looks import as_pixels, left_out, middle_of
+
+ASK_NOTHING = ("unknown", "meaningless", "other", "several")        # groups whose right answer is the untouched picture
+UNTOUCHED = 0.01            # mean change of a pixel, of the range of values
+
+
+def operations_of(one: Instruction) -> list[tuple[str, str]]:
+    """(verb, value) of each operation that is right: ("global", "foggy"), ("recolour", "")."""
+    return [tuple(operation.partition(":")[::2]) for operation in one.operations]
+
+
+def is_right(one: Instruction, request: Request) -> bool:
+    """Whether a request is what the instruction asks for."""
+    for verb, value in operations_of(one):
+        if verb in ("global", "style"):
+            if request.operation == value:
+                return True
+        elif request.operation == verb and _slots_right(one, request, verb, value):
+            return True
+    return False
+
+
+def _slots_right(one: Instruction, request: Request, verb: str, value: str) -> bool:
+    if verb == "background":
+        return request.scene == value
+    asked = {"kind": one.kind, "count": "two" if one.count == 2 else "", "where": one.place}
+    asked |= {"texture": value} if verb == "texture" else {}
+    asked |= {"anchor": one.beside} if verb == "add" else {"which": one.of_colour}
+    if verb in ("recolour", "add") and (request.colour if request.colour != NONE else "") not in one.colours:
+        return False
+    return all(getattr(request, slot) == (said or NONE) for slot, said in asked.items())
+
+
+def reads(reader: Reader, asked: Sequence[Instruction]) -> list[tuple[Instruction, Request, bool]]:
+    """Each instruction, the likeliest request and whether it is acted on."""
+    found = reader.requests([one.text for one in asked])
+    readings = [reader.read(one.text) for one in asked]
+    return [(one, request, bool(reading.understood)) for one, (request, _), reading in zip(asked, found, readings, strict=True)]
+
+
+def table_of(reader: Reader, asked: Sequence[Instruction]) -> dict[str, float]:
+    """The figures of the table, by name."""
+    real = reads(reader, [one for one in asked if one.group in ("known", "absent")])
+    nothing = reads(reader, [one for one in asked if one.group in ASK_NOTHING])
+    looks = [each for each in real if operations_of(each[0])[0][0] in ("global", "style")]
+    figures = {"real requests": len(real), "right": np.mean([acted and is_right(one, request) for one, request, acted in real]),
+               "right, looks alone": np.mean([acted and is_right(one, request) for one, request, acted in looks]),
+               "taken for nothing": np.mean([not acted for *_, acted in real]),
+               "acted on wrongly": np.mean([acted and not is_right(one, request) for one, request, acted in real])}
+    figures |= {"texts that ask for nothing, or for several things": len(nothing),
+                "left alone": np.mean([not acted for *_, acted in nothing])}
+    for group in ASK_NOTHING:
+        figures[f"left alone, {group}"] = np.mean([not acted for one, _, acted in nothing if one.group == group])
+    return {name: float(value) for name, value in figures.items()}
+
+
+def on_photos(model: str, paths: Sequence[Path]) -> dict[str, float]:
+    """Share of looks missing and change by what asks for nothing, over photographs. Each instruction is tried on one of them."""
+    editor = make_editor(model)
+    photos = [middle_of(path, editor.info.native_size) for path in paths]
+    missing, changes = [], []
+    for number, one in enumerate(instructions()):
+        photo = photos[number % len(photos)]
+        before = as_pixels(photo)
+        if one.group in ASK_NOTHING:
+            changes.append(float(np.abs(as_pixels(editor.edit(photo, EditSettings(one.text)).made) - before).mean()))
+        elif one.group == "known" and all(verb in ("global", "style") for verb, _ in operations_of(one)):
+            made = as_pixels(editor.edit(photo, EditSettings(one.text)).made)
+            missing.append(min(left_out(before, LOOKS[look](before), made) for _, look in operations_of(one)))
+    return {"looks asked for": len(missing), "share of a look missing, mean": float(np.mean(missing)),
+            "looks more than 0.65 missing": float(np.mean(np.array(missing) > 0.65)), "asked for nothing": len(changes),
+            "changed by at most 1 % on average": float(np.mean(np.array(changes) <= UNTOUCHED)), "mean change": float(np.mean(changes))}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--reader", type=Path, default=SHIPPED, help="folder of the reader (default: the one that ships)")
+    parser.add_argument("--photos", nargs="+", type=Path, default=[], metavar="PHOTO")
+    parser.add_argument("--model", default="tiny")
+    parser.add_argument("--wrong", action="store_true", help="list what is read wrongly")
+    args = parser.parse_args()
+    reader = load_reader(args.reader)
+    figures = table_of(reader, instructions()) | (on_photos(args.model, args.photos) if args.photos else {})
+    for name, value in figures.items():
+        print(f"{name:52}{value:8.0f}" if value == int(value) and value > 1 else f"{name:52}{value:8.3f}")
+    if args.wrong:
+        for one, request, acted in reads(reader, instructions()):
+            if (one.group in ASK_NOTHING and acted) or (one.group not in ASK_NOTHING and not (acted and is_right(one, request))):
+                print(f"{one.group:12} {one.text[:70]!r}: {'|'.join(one.operations)} read as {request if acted else 'nothing'}")
+
+
+if __name__ == "__main__":
+    main()
