@@ -66,7 +66,7 @@ class CachedExamples(ExampleSource):
         item = index * len(self.mirrors) + view.mirrored
         text = self.source.texts[index]
         latents = Latents(**{name: self.row_of_file("pictures", item, name) for name in ("original", "mean", "std")})
-        return TrainingExample(view.worded(text), self.source.reward(text), latents=latents)
+        return TrainingExample(view.worded(text), self.source.reward(text), latents=latents, **self.source.judgement(text))
 
     def held_out(self, index: int) -> TrainingExample:
         """As the source's, in pictures: to look at."""

@@ -15,6 +15,7 @@ import yaml
 from mre.errors import SettingsError
 from mre.families import families, fresh_models, settings_groups, training_presets
 from mre.rewards import EDIT_TYPES, PERSPECTIVES
+from mre.scoring.keep import KEEP_FORMS, Keep
 from mre.settings import Settings, checked, setting, shown
 from mre.training.objectives import OBJECTIVES
 
@@ -75,6 +76,15 @@ class DataSettings(Settings):
     data_dir: str = setting("", "the InstructPix2Pix tree or Parquet folder")
     rewards: str = setting("", "RewardEdit file (released JSON, or our JSONL) that scores the triplets of data_dir")
     row_map: str = setting("", "JSON object (or CSV: key, row) that says which Parquet row, FILE.parquet#ROW, each key of rewards is")
+    scores: tuple[str, ...] = setting((), "files that `python -m mre score` wrote of the triplets of data_dir, read by keep, weight and "
+                                          "recondition; only triplets with scores are trained on")
+    keep: str = setting("", f"which of the scored triplets are trained on: {KEEP_FORMS}; empty = all. top:N ranks by the lowest score less "
+                            "its deviation, p is the probability that all perspectives are above keep_above")
+    keep_above: float = setting(3.0, "the score that all perspectives should be above, for keep p>P and weight", low=0, high=5)
+    weight: bool = setting(False, "weigh each triplet's loss by the probability that all perspectives are above keep_above, mean 1")
+    recondition: bool = setting(False, "take scores and texts of the judge as the reward, in place of rewards")
+    recondition_doubt: float = setting(1.0, "recondition: where a score's deviation is larger, the triplet is trained on without a reward",
+                                       low=0)
     several_pairs: str = setting("refuse", "a reward whose folder holds several seed pairs: refuse, or take the first",
                                  choices=("refuse", "first"))
     photos: str = setting("", "folder of photographs behind synthetic scenes")
@@ -93,6 +103,20 @@ class DataSettings(Settings):
             raise SettingsError("data_dir must name the triplet folder when data is pix2pix")
         if self.row_map and not self.rewards:
             raise SettingsError("row_map says which Parquet rows the keys of rewards are; it needs rewards")
+        self._check_scores()
+
+    def _check_scores(self) -> None:
+        used = [name for name in ("keep", "weight", "recondition") if getattr(self, name)]
+        if self.keep:
+            Keep.parse(self.keep)
+        if used and not self.scores:
+            raise SettingsError(f"{used[0]} needs scores, files that `python -m mre score` wrote")
+        if self.scores and not used:
+            raise SettingsError("scores are read by keep, weight and recondition; give one of them")
+        if self.scores and self.data != "pix2pix":
+            raise SettingsError("scores are of stored triplets; set data to pix2pix and name data_dir")
+        if self.recondition and self.rewards:
+            raise SettingsError("recondition takes the judge's scores as rewards; leave out rewards")
 
 
 @dataclass(frozen=True)
@@ -174,8 +198,11 @@ class TrainConfig(*GROUPS.values()):
         checked(self)
         for group in GROUPS.values():
             group.check(self)
-        if self.data == "pix2pix" and self.conditioned and not self.rewards:
+        if self.data == "pix2pix" and self.conditioned and not self.rewards and not self.recondition:
             raise SettingsError("rewards must name a RewardEdit file when a model is trained with rewards on data_dir")
+        if self.recondition and not self.conditioned:
+            raise SettingsError("recondition gives rewards to a model that reads none: all of use_score, use_text, use_attention and "
+                                "use_addition are off")
         if self.cache_latents and (self.train_text_encoder or self.data == "scenes"):
             raise SettingsError("cache_latents needs frozen encoders and stored triplets; it cannot be used with "
                                 + ("train_text_encoder" if self.train_text_encoder else "data scenes"))

@@ -36,6 +36,8 @@ class TrainingBatch:
     edited: Tensor | None = None    # (B, 3, H, W) uint8
     everywhere: Tensor | None = None        # (B,) bool, where the edit is known to be of the whole picture
     latents: Latents | None = None
+    weight: Tensor | None = None            # (B,) of each loss; none for all equal
+    has_reward: Tensor | None = None        # (B,) bool; none where all have one
 
     @property
     def pictures(self) -> tuple[Tensor, Tensor]:
@@ -97,7 +99,8 @@ class Learner(nn.Module):
         edited_latents = (mean + std * draws.latent) * vae.config.scaling_factor
         if config.lora_rank:        # on a CPU, torch 2.13 crashes in the gradient of a frozen GroupNorm whose input lies channels-last
             image_latents, edited_latents = image_latents.contiguous(), edited_latents.contiguous()
-        return Batch(edited_latents, image_latents, text, self.conditions(triplets, draws), extras)
+        weight = None if triplets.weight is None else triplets.weight.to(device)
+        return Batch(edited_latents, image_latents, text, self.conditions(triplets, draws), extras, weight)
 
     def instruction_states(self, triplets: TrainingBatch, text_dropped: Tensor, device: torch.device) -> Tensor:
         """(B, T, D) states of the instructions, those of no instruction where dropped."""
@@ -115,6 +118,7 @@ class Learner(nn.Module):
             silent = (draws.reward_text < config.reward_text_dropout).tolist()
             rewards = [Reward.best() if gone else reward for gone, reward in zip(silent, triplets.rewards, strict=True)]
             conditions |= {name: value.to(device) for name, value in self.reward_texts.encode(rewards).items()}
-        if config.reward_dropout:
-            conditions["reward_present"] = (draws.reward >= config.reward_dropout).to(device)
+        if config.reward_dropout or triplets.has_reward is not None:
+            present = draws.reward >= config.reward_dropout
+            conditions["reward_present"] = (present if triplets.has_reward is None else present & triplets.has_reward).to(device)
         return conditions

@@ -35,6 +35,8 @@ class TrainingExample:
     edited: np.ndarray | None = None        # (H, W, 3) uint8
     everywhere: bool = False                # whether the edit is known to be of the whole picture, as a look is
     latents: Latents | None = None          # of one
+    weight: float = 1.0                     # of its loss
+    has_reward: bool = True                 # false: its reward is too unsure to be read
 
     @property
     def pictures(self) -> tuple[np.ndarray, np.ndarray]:
@@ -148,11 +150,13 @@ def collate(items: list[tuple[int, TrainingExample] | MreError]) -> TrainingBatc
             return item
     samples, examples = zip(*items, strict=True)
     texts = samples, tuple(one.instruction for one in examples), tuple(one.reward for one in examples)
+    weight = torch.tensor([one.weight for one in examples]) if any(one.weight != 1 for one in examples) else None
+    has_reward = None if all(one.has_reward for one in examples) else torch.tensor([one.has_reward for one in examples])
     if examples[0].latents is None:
         return TrainingBatch(*texts, pictures([one.original for one in examples]), pictures([one.edited for one in examples]),
-                        torch.tensor([one.everywhere for one in examples]))
+                             torch.tensor([one.everywhere for one in examples]), weight=weight, has_reward=has_reward)
     parts = ([getattr(one.latents, name) for one in examples] for name in ("original", "mean", "std"))
-    return TrainingBatch(*texts, latents=Latents(*map(torch.stack, parts)))
+    return TrainingBatch(*texts, latents=Latents(*map(torch.stack, parts)), weight=weight, has_reward=has_reward)
 
 
 def pictures(arrays: list[np.ndarray]) -> torch.Tensor:

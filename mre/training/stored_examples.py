@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -14,7 +15,9 @@ from mre.data.pix2pix import open_pix2pix
 from mre.data.rewardedit import read_rewards, read_row_map
 from mre.data.triplets import Triplet, TripletText
 from mre.errors import DataError
-from mre.rewards import Reward
+from mre.rewards import PERSPECTIVES, Reward
+from mre.scoring.keep import Keep
+from mre.scoring.selection import Opinion, read_opinions, weights_of
 from mre.training.config import TrainConfig
 from mre.training.examples import DATA_STREAM, ExampleSource, TrainingExample
 
@@ -61,13 +64,21 @@ class StoredExamples(ExampleSource):
         rewards = {key: row.reward for key, row in read_rewards(config.rewards).items()} if config.rewards else None
         if config.row_map:
             rewards = by_row(rewards or {}, config.row_map)
-        triplets = open_pix2pix(root, rewards)
+        self.judged = Judged.read(config) if config.scores else None
+        if self.judged and config.recondition:
+            rewards = self.judged.rewards()
+        named = self.judged.names if self.judged else rewards
+        triplets = open_pix2pix(root, named)
         texts = triplets.texts()
+        if named is not None:
+            chosen = rewarded(texts, named, root, config.several_pairs)
+            if rewards is not None:
+                chosen = [index for index in chosen if texts[index].id in rewards or texts[index].folder in rewards]
+            if not chosen:
+                raise DataError(f"{root}: no triplet that scores keep has a reward in {config.rewards}")
+            texts = [texts[index] for index in chosen]
+            triplets = triplets.choose(chosen)
         self.rewards, self.triplets, self.texts = rewards, triplets, texts
-        if rewards is not None:
-            chosen = rewarded(texts, rewards, root, config.several_pairs)
-            self.texts = [texts[index] for index in chosen]
-            self.triplets = triplets.choose(chosen)
         count = len(self.texts)
         held = HELD_OUT if count >= 20 * HELD_OUT else 0
         self._epoch = -1, np.empty(0, int)        # the order of one epoch
@@ -97,13 +108,15 @@ class StoredExamples(ExampleSource):
         original, edited = (square(picture, self.config.resolution, row.view.across, row.view.down) for picture in row.triplet.open())
         if row.view.mirrored:
             original, edited = (np.ascontiguousarray(picture[:, ::-1]) for picture in (original, edited))
-        return TrainingExample(row.view.worded(row.triplet), row.reward, original, edited)
+        return TrainingExample(row.view.worded(row.triplet), row.reward, original, edited, **self.judgement(row.triplet.text))
 
     def reward(self, triplet: TripletText) -> Reward:
         """The reward of a triplet; the best one where the data hold none, which a model without rewards does not see."""
-        if self.rewards is None:
-            return Reward.best()
-        return self.rewards[triplet.id] if triplet.id in self.rewards else self.rewards[triplet.folder]
+        return Reward.best() if self.rewards is None else of_triplet(self.rewards, triplet)
+
+    def judgement(self, triplet: TripletText) -> dict[str, Any]:
+        """What a judge's scores make of a triplet, as fields of its TrainingExample."""
+        return self.judged.of(triplet) if self.judged else {}
 
     def _order(self, epoch: int) -> np.ndarray:
         if self._epoch[0] != epoch:
@@ -119,6 +132,46 @@ class StoredExamples(ExampleSource):
         return order[order < self.count]
 
 
+@dataclass(frozen=True)
+class Judged:
+    """What a judge's scores make of stored triplets: which are trained on, what each weighs, which rewards are too unsure."""
+
+    opinions: dict[str, Opinion]            # of those that are kept
+    weights: dict[str, float]               # empty: all equal
+    unsure: set[str]
+
+    @classmethod
+    def read(cls, config: TrainConfig) -> Judged:
+        """As the config says. Raises DataError for scores that cannot be used so."""
+        opinions = read_opinions(config.scores)
+        if config.keep:
+            opinions = {name: opinions[name] for name in Keep.parse(config.keep).chosen(opinions, config.keep_above)}
+        if config.recondition and (missing := [name for name in PERSPECTIVES if name not in next(iter(opinions.values())).means]):
+            raise DataError(f"recondition needs scores on {', '.join(PERSPECTIVES)}; {config.scores[0]} has none on {', '.join(missing)}")
+        weights = weights_of(opinions, opinions, config.keep_above) if config.weight else {}
+        unsure = {name for name, opinion in opinions.items() if config.recondition and opinion.doubt > config.recondition_doubt}
+        return cls(opinions, weights, unsure)
+
+    @property
+    def names(self) -> Collection[str]:
+        """The triplets that are kept."""
+        return self.opinions.keys()
+
+    def rewards(self) -> dict[str, Reward]:
+        """The judge's scores and texts as rewards."""
+        return {name: opinion.reward() for name, opinion in self.opinions.items()}
+
+    def of(self, triplet: TripletText) -> dict[str, Any]:
+        """Fields of a triplet's TrainingExample."""
+        name = triplet.id if triplet.id in self.opinions else triplet.folder
+        return {"weight": self.weights.get(name, 1.0), "has_reward": name not in self.unsure}
+
+
+def of_triplet(rewards: Mapping[str, Reward], triplet: TripletText) -> Reward:
+    """The reward of a triplet, under its own name or its folder's."""
+    return rewards[triplet.id] if triplet.id in rewards else rewards[triplet.folder]
+
+
 def by_row(rewards: dict[str, Reward], row_map: Path) -> dict[str, Reward]:
     """Rewards under the names of the Parquet rows that a map gives their keys. Raises DataError for a key that it lacks."""
     rows = read_row_map(row_map)
@@ -128,9 +181,9 @@ def by_row(rewards: dict[str, Reward], row_map: Path) -> dict[str, Reward]:
     return {rows[key]: reward for key, reward in rewards.items()}
 
 
-def rewarded(triplets: Sequence[TripletText], rewards: dict[str, Reward], root: Path, several: str) -> list[int]:
-    """The place of one triplet for each reward. A key that names a folder of several seed pairs does not say which pair was scored:
-    that is an error, unless `several` is "first": the pair with the smallest seed."""
+def rewarded(triplets: Sequence[TripletText], rewards: Collection[str], root: Path, several: str) -> list[int]:
+    """The place of one triplet for each name that has a reward, or scores. A key that names a folder of several seed pairs does not say
+    which pair was scored: that is an error, unless `several` is "first": the pair with the smallest seed."""
     chosen: dict[str, int] = {}
     for index, triplet in enumerate(triplets):
         if triplet.id in rewards:

@@ -23,6 +23,7 @@ class Batch:
     text: Tensor                # (B, T, D)
     conditions: dict[str, Tensor]       # added_cond_kwargs of the U-Net
     extras: Mapping[str, Tensor] = field(default_factory=dict)      # what terms have read in the pictures, by the terms' names
+    weight: Tensor | None = None        # (B,) of each triplet; none for all equal
 
 
 class LossTerm(Protocol):
@@ -106,6 +107,9 @@ class Objective:
     def _weight(self, batch: Batch, draws: Draws) -> Tensor | None:
         """(B, 1, h, w) or (B, 1, 1, 1), or None for all equal."""
         weight = self.weight(draws)
+        if batch.weight is not None:
+            own = batch.weight[:, None, None, None]
+            weight = own if weight is None else weight * own
         height, width = batch.latents.shape[-2:]
         for term in self.terms:
             more = term.weight(batch.extras[term.name], (height, width))
