@@ -6,7 +6,7 @@ out, and with it its models; nothing else changes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import import_module
@@ -102,9 +102,14 @@ def family_of(name: str, unet: str | None) -> Family | None:
 
 
 def named(place: str) -> Any:
-    """What stands at MODULE:NAME."""
+    """What stands at MODULE:NAME. Loads the module."""
     module, _, name = place.partition(":")
     return getattr(import_module(module), name)
+
+
+def later(place: str) -> Callable:
+    """The function or class at MODULE:NAME, whose module is loaded when it is first called."""
+    return lambda *args, **options: named(place)(*args, **options)
 
 
 def find_class(name: str) -> Any:

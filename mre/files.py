@@ -64,6 +64,9 @@ def write_whole(path: Path, content: bytes | str) -> None:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
+QUICK = 1                    # compression of a PNG that somebody waits for: a photo takes a seventh of the time, and a sixth more bytes
+
+
 def png_bytes(image: Image.Image, compress_level: int = 6, info: PngInfo | None = None) -> bytes:
     """A lossless PNG of the RGB pixels, with nothing of where they came from; `info` is put in. Same in, same bytes out."""
     from PIL import Image

@@ -218,9 +218,7 @@ class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> RewardEditPipeline:
         """Read a folder or hub id in any of the three layouts. See `mre.models.folders.load_pipeline` for what it takes and raises."""
-        from mre.models.folders import load_pipeline
-
-        return load_pipeline(cls, pretrained_model_name_or_path, **kwargs)
+        return families.named("mre.models.folders:load_pipeline")(cls, pretrained_model_name_or_path, **kwargs)
 
 
 def _native_size(unet: Any, vae: Any) -> int:

@@ -9,14 +9,17 @@ take the edit away.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageFilter
 from scipy import ndimage
 
 from mre.masks import Mask
-from mre.metrics.alignment import Alignment
 from mre.metrics.preserving import WHOLE, Comparison, grown, is_moved
+
+if TYPE_CHECKING:
+    from mre.metrics.alignment import Alignment
 
 SEAM = 0.016                 # width of the seam, of the longer side
 MOST_DRIFT = 16.0            # levels; without a mask, more than this is an edit of the whole picture

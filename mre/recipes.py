@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 
 from PIL import Image, PngImagePlugin
 
+from mre import files
 from mre.errors import MreError
 from mre.masks import Mask
 from mre.rewards import PERSPECTIVES, Reward
@@ -27,7 +28,6 @@ CHUNK = "mre"
 MAX_RECIPE_BYTES = 400_000   # a mask takes up to 342 kB of it
 MAX_CHUNKS = 100_000
 MAX_NOTE = 300               # characters of one text of `made_with`
-COMPRESS_LEVEL = 1           # of zlib: a photo takes a seventh of the time of the usual 6, and a sixth more bytes
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -113,12 +113,7 @@ def png_bytes(image: Image.Image, recipe: Recipe | None = None) -> bytes:
     info = PngImagePlugin.PngInfo()
     if recipe is not None:
         info.add_itxt(CHUNK, recipe.to_json())
-    if image.mode != "RGB" or image.info:        # what it brings from where it came from would go into the file
-        image = image.convert("RGB")             # a copy
-        image.info = {}
-    file = io.BytesIO()
-    image.save(file, "PNG", pnginfo=info, compress_level=COMPRESS_LEVEL)
-    return file.getvalue()
+    return files.png_bytes(image, files.QUICK, info)
 
 
 def read_recipe(source: str | os.PathLike | bytes | BinaryIO, *, name: str = "this picture") -> Recipe:

@@ -6,17 +6,19 @@ import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageDraw, ImageFont
 
 from mre.editors.capabilities import AXES as CONTROLS
 from mre.editors.capabilities import Capabilities, can_vary, limited, why
-from mre.editors.editor import Editor, EditResult
-from mre.editors.settings import EditSettings
 from mre.errors import MreError, SettingsError
 from mre.files import csv_text
 from mre.rewards import NOTHING_WRONG, PERSPECTIVES, Reward
+
+if TYPE_CHECKING:
+    from mre.editors.editor import Editor, EditResult
+    from mre.editors.settings import EditSettings
 
 RANGE = re.compile(r"(?<=\d)\s*-\s*(?=\d)")            # `0 - 5` is `0-5`
 AXES = ("scores", *PERSPECTIVES, "reward_text", "seed", "steps", "guidance_scale", "image_guidance_scale", "model")

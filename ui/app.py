@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 import gradio as gr
 from fastapi import FastAPI
 from gradio.i18n import I18nData
 
-from mre.editors.editor import Editor
 from ui import texts, theme
 from ui.compare import tab as compare_tab
 from ui.data import tab as data_tab
@@ -24,6 +24,9 @@ from ui.site.uploads import MOST_BYTES, own_folder
 from ui.studio import Studio, StudioSettings
 from ui.study import tab as study_tab
 from ui.study.pages import routes as study_routes
+
+if TYPE_CHECKING:
+    from mre.editors.editor import Editor
 
 
 @dataclass(frozen=True)

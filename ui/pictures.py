@@ -25,8 +25,8 @@ from fastapi.responses import FileResponse
 from PIL import Image
 
 from mre.errors import ImageError
+from mre.files import QUICK, png_bytes
 from mre.imaging import open_image, reduced
-from mre.recipes import png_bytes
 from ui.site.uploads import Caller, own_folder
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def add_routes(app: FastAPI, studio: Studio) -> None:
         media = MEDIA_TYPES.get(Path(found.name).suffix, "application/octet-stream")
         try:
             if plain and media == "image/png":
-                return Response(png_bytes(open_image(found.file)), media_type=media, headers=headers)
+                return Response(png_bytes(open_image(found.file), QUICK), media_type=media, headers=headers)
             return FileResponse(found.file, media_type=media, headers=headers)
         except OSError:
             return Response("This picture is gone.", status_code=404, media_type="text/plain")

@@ -18,10 +18,10 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from ui.site.sites import Sites
 from ui.site.uploads import own_folder, sweep_strays
 
 if TYPE_CHECKING:
+    from ui.site.sites import Sites
     from ui.studio import Studio, StudioSettings
 
 UNOPENED_SECONDS = 4.0       # the model loads after this even if nobody opens the page

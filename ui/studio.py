@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from mre.editors.device_queue import DeviceQueue
-from mre.editors.editor import Editor
-from mre.editors.images_kind import without_address
 from mre.editors.kinds import make_editor
+from mre.editors.names import without_address
 from mre.errors import ModelError, MreError, SettingsError
 from mre.models.known import default_names
 from ui.notices import without_paths
@@ -25,6 +24,7 @@ from ui.pictures import PictureShelf
 from ui.site.uploads import Caller, Uploads, visit_of
 
 if TYPE_CHECKING:
+    from mre.editors.editor import Editor
     from mre.study.store import Store
     from ui.edit.visit import EditVisit
     from ui.site.access import Access

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from mre.agreement.figures import rounded
-from mre.agreement.score_files import Ratings
 from mre.errors import DataError, SettingsError
 from mre.rewards import PERSPECTIVES, SCORE_MAX
+
+if TYPE_CHECKING:
+    from mre.agreement.score_files import Ratings
 
 SCHEMES = ("mre", "viescore")
 VIESCORE = {"SC": ("following", "preserving"), "PQ": ("quality", "naturalness", "artifacts")}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,9 @@ from scipy.sparse.csgraph import connected_components
 
 from mre.agreement.annotators import mean_squares
 from mre.agreement.figures import Figure, rounded, undefined
-from mre.agreement.resampling import Resampler
+
+if TYPE_CHECKING:
+    from mre.agreement.resampling import Resampler
 
 NEGLIGIBLE = 1e-9               # a variance this small against the residual's is 0
 MOST_ANNOTATORS = 60            # of whom intervals are drawn

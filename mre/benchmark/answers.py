@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from mre.benchmark.items import Item
 from mre.benchmark.tables import Cell, gain_cell, mean_cell
+
+if TYPE_CHECKING:
+    from mre.benchmark.items import Item
 
 Key = tuple[str, int]       # item, repeat
 

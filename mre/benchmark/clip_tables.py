@@ -6,14 +6,14 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mre.benchmark.edits import ResultsFolder
-from mre.benchmark.items import Item
 from mre.benchmark.tables import INTERVALS, Cell, Table, mean_cell
 from mre.errors import ImageError
 from mre.imaging import open_image
 from mre.metrics import ClipFeatures, frechet_distance, similarities
 
 if TYPE_CHECKING:
+    from mre.benchmark.edits import ResultsFolder
+    from mre.benchmark.items import Item
     from mre.benchmark.runs import Plan
 
 

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from mre.benchmark.items import Benchmark, Item
 from mre.data.realedit import file_safe
-from mre.editors.images_kind import without_address
+from mre.editors.names import without_address
 from mre.errors import DataError, EditRefused, SettingsError
 from mre.files import EDITS, csv_text, png_bytes, read_json, read_table, write_whole
 from mre.rewards import Reward
 
 if TYPE_CHECKING:
+    from mre.benchmark.items import Benchmark, Item
     from mre.editors.editor import Editor
 
 ORIGINALS = "original"

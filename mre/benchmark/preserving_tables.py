@@ -7,19 +7,22 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import stats
 
-from mre.benchmark.answers import Scores
-from mre.benchmark.edits import ResultsFolder
-from mre.benchmark.items import Item
 from mre.benchmark.tables import INTERVALS, LEVEL, RESAMPLES, Cell, Table, mean_cell
 from mre.errors import DataError, ImageError
 from mre.files import csv_text, read_table, write_whole
 from mre.imaging import open_image
 from mre.metrics.preserving import Preserving, measure_preserving, measure_version
 from mre.rewards import EDIT_TYPES
+
+if TYPE_CHECKING:
+    from mre.benchmark.answers import Scores
+    from mre.benchmark.edits import ResultsFolder
+    from mre.benchmark.items import Item
 
 FILE = "preserving.csv"
 NUMBERS = ("dx", "dy", "zoom", "drift_red", "drift_green", "drift_blue", "changed", "outside_share", "outside_size")

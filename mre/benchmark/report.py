@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from mre.benchmark.answers import Scores
 from mre.benchmark.tables import INTERVALS, Table
 from mre.rewards import EDIT_TYPES, PERSPECTIVES
+
+if TYPE_CHECKING:
+    from mre.benchmark.answers import Scores
 
 
 def table_1(scores: Scores, methods: Sequence[str]) -> Table:

@@ -7,17 +7,17 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from mre.benchmark import scene_tables
-from mre.benchmark.answers import Scores
 from mre.benchmark.edits import Method, method_name
-from mre.benchmark.items import Benchmark, Item
 from mre.benchmark.report import table_1, table_6, table_of_stability, table_of_types
-from mre.benchmark.tables import Table
 from mre.editors.capabilities import refuse_unused, unused
 from mre.editors.settings import EditSettings
 from mre.errors import SettingsError
 from mre.rewards import EDIT_TYPES, PERSPECTIVES, Reward
 
 if TYPE_CHECKING:
+    from mre.benchmark.answers import Scores
+    from mre.benchmark.items import Benchmark, Item
+    from mre.benchmark.tables import Table
     from mre.editors.editor import Editor, EditorInfo
 
 

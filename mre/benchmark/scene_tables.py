@@ -6,12 +6,15 @@ import functools
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from mre.benchmark.answers import Scores
 from mre.benchmark.edits import Method, ResultsFolder, method_name
-from mre.benchmark.items import Item
 from mre.benchmark.tables import INTERVALS, Cell, Table, mean_cell
 from mre.rewards import NOTHING_WRONG, PERSPECTIVES, Reward
+
+if TYPE_CHECKING:
+    from mre.benchmark.answers import Scores
+    from mre.benchmark.items import Item
 
 TABLES = ("scores", "data", "sliders", "texts", "negative", "counts")
 TRAINING_DATA = "training-data"

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mre.benchmark.answers import Answer
-from mre.benchmark.edits import ResultsFolder
-from mre.benchmark.items import Item
 from mre.errors import DataError
 from mre.files import JUDGE_SCORES, csv_text, read_table, write_whole
 from mre.judge.verdicts import Ask, Judge, Tally, Verdicts
 from mre.rewards import PERSPECTIVES
+
+if TYPE_CHECKING:
+    from mre.benchmark.edits import ResultsFolder
+    from mre.benchmark.items import Item
 
 
 def questions(folder: ResultsFolder, methods: Sequence[tuple[str, Sequence[Item]]], repeats: int = 1) -> list[Ask]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont
 
-from mre.benchmark.edits import ResultsFolder
-from mre.benchmark.items import Item
 from mre.imaging import open_image
 from mre.rewards import EDIT_TYPES, PERSPECTIVES
+
+if TYPE_CHECKING:
+    from mre.benchmark.edits import ResultsFolder
+    from mre.benchmark.items import Item
 
 CELL, GAP, LINE = 144, 8, 14
 TEXT_WIDTH = 190

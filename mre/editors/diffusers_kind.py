@@ -22,12 +22,13 @@ from PIL import Image
 from mre.editors.capabilities import MAX_STEPS, NOTHING, Capabilities
 from mre.editors.editor import EditorInfo, Step
 from mre.editors.local_editor import LocalEditor
-from mre.editors.settings import EditSettings
 from mre.errors import DataError, EditStopped, ModelError, MreError
 from mre.files import read_json
 
 if TYPE_CHECKING:
     import torch
+
+    from mre.editors.settings import EditSettings
 
 INDEX = "model_index.json"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")

@@ -12,7 +12,7 @@ import json
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
@@ -20,6 +20,9 @@ from mre.errors import EditRefused, EditStopped, ImageError, ModelError, Service
 from mre.imaging import open_image
 from mre.paid.budget import Budget
 from mre.paid.connection import LONGEST_WAIT, Endpoint, TryAgain, Unanswered, meaning_of
+
+if TYPE_CHECKING:
+    from mre.paid.budget import Budget
 
 PATH = "/images/edits"
 MAX_ANSWER_BYTES = 60_000_000       # base64 of the largest picture that is read, and a little

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 import numpy as np
@@ -35,6 +35,10 @@ from mre.paid.cache import AnswerCache, StoredAnswer, answer_key, utc_now
 from mre.paid.connection import Endpoint, find_endpoint
 from mre.recipes import Recipe, png_bytes
 
+if TYPE_CHECKING:
+    from mre.editors.settings import EditSettings
+    from mre.masks import Mask
+
 log = logging.getLogger("mre.editors.images")
 FORM = "images:MODEL@URL"
 NAME = re.compile(r"images:(?P<model>[^@?\s]{1,200})(@(?P<url>https?://[^?\s]+))?(\?(?P<options>\S*))?")
@@ -43,16 +47,6 @@ LONGEST = 2048                  # pixels of its longer side, at most
 OPENAI_SIZES: tuple[Size, ...] = ((1024, 1024), (1536, 1024), (1024, 1536))         # that its models make
 WHY = {"seed": "is sent no seed, and answers as it likes (a server that takes seeds is named with ?seed=1)",
        "steps": "is sent no number of steps (a server that takes one is named with ?steps=28, its default)"}
-
-
-def is_images(name: str) -> bool:
-    """Whether a name means an editor on a server."""
-    return name.startswith("images:")
-
-
-def without_address(name: str) -> str:
-    """What an editor on a server is called where it is one of several; other names as they are."""
-    return re.sub(r"(@https?://.*|\?.*)$", "", name) if is_images(name) else name
 
 
 @dataclass(frozen=True)

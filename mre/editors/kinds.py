@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mre.editors.diffusers_kind import DiffusersEditor, is_diffusers
-from mre.editors.editor import Editor
-from mre.editors.images_kind import ImagesEditor, is_images
 from mre.editors.local_editor import EditorOptions
-from mre.editors.pipeline_editor import PipelineEditor
+from mre.editors.names import is_images
 from mre.errors import ModelError
+from mre.families import later
 from mre.models import known
+
+if TYPE_CHECKING:
+    from mre.editors.editor import Editor
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,15 @@ class EditorKind:
     by_recipe: bool = False                     # a recipe's word is enough to open it: its names lead to nothing that a visitor chose
 
 
+OURS = later("mre.editors.pipeline_editor:PipelineEditor")
 KINDS = [
     EditorKind(", ".join(name for name in known.KNOWN if not known.is_built(name)), lambda name: name in known.KNOWN,
-               PipelineEditor, by_recipe=True),
-    EditorKind("images:MODEL@URL of a server that speaks OpenAI's images API, or images:MODEL of OpenAI's own", is_images, ImagesEditor),
-    EditorKind("a folder or hub id of an editing pipeline of diffusers", is_diffusers, DiffusersEditor),
-    EditorKind("a folder or a hub id", lambda name: True, PipelineEditor),
+               OURS, by_recipe=True),
+    EditorKind("images:MODEL@URL of a server that speaks OpenAI's images API, or images:MODEL of OpenAI's own", is_images,
+               later("mre.editors.images_kind:ImagesEditor")),
+    EditorKind("a folder or hub id of an editing pipeline of diffusers", later("mre.editors.diffusers_kind:is_diffusers"),
+               later("mre.editors.diffusers_kind:DiffusersEditor")),
+    EditorKind("a folder or a hub id", lambda name: True, OURS),
 ]
 
 

@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from mre.editors.capabilities import Capabilities
 from mre.editors.device_queue import DeviceQueue
 from mre.editors.editor import EditorInfo, EditResult, Step, Vocabulary
-from mre.editors.settings import EditSettings
 from mre.errors import EditStopped, ModelError, MreError
 from mre.imaging import Fit, fit_size, map_back, pixel_digest
 from mre.recipes import MAX_NOTE, Recipe, circumstances
 
 if TYPE_CHECKING:
     from mre.editors.reading import Reading
+
+if TYPE_CHECKING:
+    from mre.editors.capabilities import Capabilities
+    from mre.editors.settings import EditSettings
 
 
 @dataclass(frozen=True)

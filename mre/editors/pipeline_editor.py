@@ -12,12 +12,13 @@ from mre.editors import pipeline_info
 from mre.editors.capabilities import SCHEDULERS, Capabilities
 from mre.editors.editor import EditorInfo, Step, Vocabulary
 from mre.editors.local_editor import EditorOptions, LocalEditor
-from mre.editors.settings import EditSettings
 from mre.errors import EditStopped, MreError, SettingsError
 from mre.models import zoo
 
 if TYPE_CHECKING:
     import torch
+
+    from mre.editors.settings import EditSettings
 
 
 class PipelineEditor(LocalEditor):

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from mre.editors.capabilities import DEFAULT_SEED, MAX_STEPS, SCHEDULERS
 from mre.errors import SettingsError
-from mre.masks import Mask
 from mre.rewards import Reward
 from mre.text import fault_of_text
 
 if TYPE_CHECKING:
     from mre.editors.editor import EditorInfo
+    from mre.masks import Mask
     from mre.recipes import Recipe
 
 MAX_INSTRUCTION_CHARS = 1000

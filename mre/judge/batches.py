@@ -23,6 +23,7 @@ from mre.rewards import PERSPECTIVES
 if TYPE_CHECKING:
     from mre.judge.openai_judge import OpenAIJudge
     from mre.judge.settings import Question
+    from mre.judge.verdicts import Ask, Tally
 
 MOST_REQUESTS, MOST_BYTES = 50_000, 190_000_000     # of one batch file; the server takes 50,000 and 200 MB
 POLL_SECONDS = 30.0

@@ -6,12 +6,15 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mre.errors import JudgeError
+from mre.families import named
 from mre.judge.kept import KeptAnswers
-from mre.judge.verdicts import OpenedJudge
 from mre.paid.cache import AnswerCache
+
+if TYPE_CHECKING:
+    from mre.judge.verdicts import OpenedJudge
 
 
 @dataclass(frozen=True)
@@ -45,15 +48,11 @@ class JudgeKind:
 
 
 def _oracle(name: str, options: JudgeOptions) -> OpenedJudge:
-    from mre.judge.oracle import OracleJudge
-
-    return KeptAnswers(OracleJudge(options.settings.get("concurrency", 1)), AnswerCache(options.cache))
+    return KeptAnswers(named("mre.judge.oracle:OracleJudge")(options.settings.get("concurrency", 1)), AnswerCache(options.cache))
 
 
 def _measured(name: str, options: JudgeOptions) -> OpenedJudge:
-    from mre.judge.measured import MeasuredJudge
-
-    return KeptAnswers(MeasuredJudge(), AnswerCache(options.cache))
+    return KeptAnswers(named("mre.judge.measured:MeasuredJudge")(), AnswerCache(options.cache))
 
 
 def _tiny_judge(name: str, options: JudgeOptions) -> OpenedJudge:
@@ -70,7 +69,6 @@ def _trained(name: str, options: JudgeOptions) -> OpenedJudge:
 
 def _openai(model: str, options: JudgeOptions, *, base_url: str | None, azure: bool = False) -> OpenedJudge:
     from mre.judge.batches import fill_cache
-    from mre.judge.openai_judge import OpenAIJudge
     from mre.judge.prompts import load_prompts
     from mre.judge.settings import JudgeSettings
     from mre.paid.budget import Limits
@@ -82,10 +80,11 @@ def _openai(model: str, options: JudgeOptions, *, base_url: str | None, azure: b
     if options.retry_failed:
         answers.forget_failures()
     endpoint = find_endpoint(base_url, options.key_file, azure, options.api_version)
-    return OpenAIJudge(JudgeSettings(model=model, **options.settings), endpoint, answers,
-                       Limits(options.max_requests, options.max_tokens, options.budget),
-                       load_prompts(options.prompts) if options.prompts else None, options.price_input, options.price_output,
-                       fill_cache if options.batches else None, options.limits_last)
+    return named("mre.judge.openai_judge:OpenAIJudge")(
+        JudgeSettings(model=model, **options.settings), endpoint, answers,
+        Limits(options.max_requests, options.max_tokens, options.budget),
+        load_prompts(options.prompts) if options.prompts else None, options.price_input, options.price_output,
+        fill_cache if options.batches else None, options.limits_last)
 
 
 def _azure(name: str, options: JudgeOptions) -> OpenedJudge:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -12,7 +13,9 @@ from PIL import Image
 from mre.errors import DataError, ImageError
 from mre.files import png_bytes
 from mre.imaging import open_image
-from mre.judge.verdicts import PictureSource
+
+if TYPE_CHECKING:
+    from mre.judge.verdicts import PictureSource
 
 LONGEST_SIDE = 2048          # a server would scale a longer side down itself
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mre.errors import SettingsError
-from mre.judge.prompts import Prompt
+
+if TYPE_CHECKING:
+    from mre.judge.prompts import Prompt
 
 _REASONING_MODELS = ("o1", "o3", "o4", "gpt-5")      # these take no temperature and count their thinking as output
 

@@ -15,6 +15,7 @@ from diffusers.utils.peft_utils import apply_lora_scale
 from torch import Tensor, nn
 
 from mre.errors import RewardError
+from mre.families import named
 from mre.models.condition import INITS, TERM_POOLINGS, VARIANTS, PaperCondition, ReleasedCondition, RewardSignal, is_conditioned, linear
 from mre.models.encoder import RewardEncoder
 from mre.models.stock_view import BlockWithTerm, StockView
@@ -127,9 +128,7 @@ class RewardUNet2DConditionModel(UNet2DConditionModel):
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> RewardUNet2DConditionModel:
         """Read a folder or hub id in any of the three layouts. See `mre.models.folders.load_unet` for what it takes and raises."""
-        from mre.models.folders import load_unet
-
-        return load_unet(cls, pretrained_model_name_or_path, **kwargs)
+        return named("mre.models.folders:load_unet")(cls, pretrained_model_name_or_path, **kwargs)
 
     @functools.wraps(UNet2DConditionModel.save_pretrained)       # a pipeline looks at the signature for what it may hand on
     def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:

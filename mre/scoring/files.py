@@ -10,12 +10,14 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, Protocol
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
 
 from mre.errors import DataError
 from mre.files import JUDGE_SCORES, csv_lines, restored
-from mre.judge.verdicts import Verdicts
 from mre.rewards import PERSPECTIVES
+
+if TYPE_CHECKING:
+    from mre.judge.verdicts import Verdicts
 
 SCORES = (*JUDGE_SCORES, "deviation")
 

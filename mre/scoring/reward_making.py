@@ -6,12 +6,16 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mre.data.rewardedit import read_rewards, write_released
 from mre.data.triplets import Triplet, TripletSource
 from mre.errors import MreError
 from mre.judge.verdicts import Ask, Judge, Tally, Verdicts
 from mre.scoring.files import RewardFile
+
+if TYPE_CHECKING:
+    from mre.data.triplets import Triplet, TripletSource
 
 
 @dataclass

@@ -6,11 +6,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
+from typing import TYPE_CHECKING
 
 from mre.data.triplets import TripletFault
 from mre.judge.verdicts import Ask, OpenedJudge, Tally, Verdicts, costs_money
-from mre.scoring.files import ScoredEdit, ScoreFile
-from mre.scoring.manifest import Question
+
+if TYPE_CHECKING:
+    from mre.scoring.files import ScoredEdit, ScoreFile
+    from mre.scoring.manifest import Question
 
 BLOCK = 1024            # edits given to a judge at once where that is free: what a judge holds of them does not grow with the manifest
 SHOWN = 5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
@@ -10,7 +11,9 @@ from mre.study import slots
 from mre.study.queries import standing_exclusions
 from mre.study.records import find_study
 from mre.study.schema import annotators, answers, assignments, items, methods, pairs, stops
-from mre.study.store import Store
+
+if TYPE_CHECKING:
+    from mre.study.store import Store
 
 
 @dataclass(frozen=True)

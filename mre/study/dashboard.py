@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from mre.study.coverage import coverage, skipped_pairs
 from mre.study.figures import annotator_figures, method_means, position_bias, totals
 from mre.study.records import find_study
-from mre.study.store import Store
+
+if TYPE_CHECKING:
+    from mre.study.store import Store
 
 
 def dashboard(store: Store, name: str) -> dict:

@@ -17,10 +17,10 @@ from mre.files import EDITS, csv_text, png_bytes, write_whole
 from mre.rewards import EDIT_TYPES
 from mre.study import records, studies
 from mre.study.design import StudyDesign
-from mre.study.store import Store
 
 if TYPE_CHECKING:
     from mre.editors.editor import Editor
+    from mre.study.store import Store
 
 NAME = "demo"
 FOLDER = Path(__file__).resolve().parent.parent / "assets" / "demo_study"

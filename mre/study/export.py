@@ -9,7 +9,7 @@ import io
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -22,7 +22,9 @@ from mre.study.cells import seconds_cell, time_cell
 from mre.study.design import ORIGINAL
 from mre.study.records import Study, find_study
 from mre.study.schema import CHECKS, annotators, answers, assignments, exclusions, items, methods, pairs, ratings
-from mre.study.store import Store
+
+if TYPE_CHECKING:
+    from mre.study.store import Store
 
 LONG = ("study", "item", "edit_type", "instruction", "annotator", "screen", "shown_as", "method", "perspective", "score", "scale_min",
         "scale_max", "revision", "is_repeat", "is_check", "skip_reason", "comment", "first_shown_at", "submitted_at", "active_seconds",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,9 @@ from mre.rewards import PERSPECTIVES
 from mre.study.queries import check_results, standing_exclusions
 from mre.study.records import find_study
 from mre.study.schema import annotators, answers, assignments, exclusions, items, methods, ratings
-from mre.study.store import Store
+
+if TYPE_CHECKING:
+    from mre.study.store import Store
 
 DRAWS = 500                 # bootstrap samples of whole photos
 KAPPA_ANNOTATORS = 15       # more than this give too many pairs to resample

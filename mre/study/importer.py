@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -25,11 +26,13 @@ from mre.study import events, records, studies
 from mre.study.cells import SIMULATED
 from mre.study.design import StudyDesign, checked_name
 from mre.study.intake import StudyFaults
-from mre.study.records import Study
 from mre.study.schema import annotators, answers, assignments, exclusions, imports, items, methods, pairs, ratings
 from mre.study.schema import studies as study_rows
 from mre.study.staged_answers import ORIGINAL_NUMBER, StagedAnswer, StagedAnswers
 from mre.study.store import Store, StoreUnavailable
+
+if TYPE_CHECKING:
+    from mre.study.records import Study
 
 MAX_FAULTS = 200
 BATCH = 300                     # rows, or screens with their answers, in one transaction

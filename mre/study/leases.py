@@ -14,11 +14,11 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from mre.study import assignment, events, queries, slots
-from mre.study.records import Study
 from mre.study.schema import CHECKS, annotators, answers, assignments, edits, images, insert_row, items, pairs, picture_tokens
 from mre.study.schema import events as event_rows
 
 if TYPE_CHECKING:
+    from mre.study.records import Study
     from mre.study.visit import Annotator
 
 CANDIDATES = 8          # looked at for one whose photo was not on the screen before

@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
@@ -23,7 +24,9 @@ from mre.study.queries import check_results
 from mre.study.records import find_study
 from mre.study.recruiting import RecruitingIds, unsealed
 from mre.study.schema import annotators, answers, assignments, exclusions, stops, studies
-from mre.study.store import Store
+
+if TYPE_CHECKING:
+    from mre.study.store import Store
 
 STATES = ("joined", "working", "completed", "stopped", "excluded", "withdrawn")
 COLUMNS = ("study", "annotator", "state", "reason", "completion_code", "service", "participant_id", "turn_id", "task_id", "screens_given",

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from mre.agreement.paired_tests import paired_t_power, paired_t_size
 from mre.errors import StudyError
 from mre.study.figures import score_frame
-from mre.study.store import Store
+
+if TYPE_CHECKING:
+    from mre.study.store import Store
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from mre.rewards import PERSPECTIVES
-from mre.study.assignment import Order
 from mre.study.schema import CHECKS, annotators, assignments, exclusions, pairs, ratings, stops
 
 if TYPE_CHECKING:
+    from mre.study.assignment import Order
     from mre.study.records import Study
 
 CHECK_TOLERANCE = 1         # scores of one picture shown twice may differ by this much

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -11,7 +12,9 @@ from mre.errors import StudyError
 from mre.study import assignment
 from mre.study.design import StudyDesign, has_rules
 from mre.study.schema import imports, studies
-from mre.study.store import Store
+
+if TYPE_CHECKING:
+    from mre.study.store import Store
 
 
 @dataclass(frozen=True)

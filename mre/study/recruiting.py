@@ -13,13 +13,15 @@ import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from mre.study.store import Store
+if TYPE_CHECKING:
+    from mre.study.store import Store
 
 # The parameters that services add to a study's address: of the participant, of this turn of theirs, of the task there.
 SERVICES = {

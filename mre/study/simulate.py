@@ -13,6 +13,7 @@ import heapq
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
 import numpy as np
 import sqlalchemy as sa
@@ -22,11 +23,13 @@ from mre.errors import StudyError
 from mre.rewards import PERSPECTIVES
 from mre.study import events, leases, queries, visit
 from mre.study.cells import SIMULATED_LABEL
-from mre.study.records import Study
 from mre.study.schema import annotators, assignments, insert_row, items, methods, pairs, studies
-from mre.study.store import Store
 from mre.study.studies import close, simulated_copy
 from mre.study.visit import Answer
+
+if TYPE_CHECKING:
+    from mre.study.records import Study
+    from mre.study.store import Store
 
 BATCH = 40              # screens in one transaction
 SECONDS_PER_SCREEN = 25.0

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -17,7 +18,9 @@ from mre.study.design import Item, Picture, StudyDesign, checked_name, content_d
 from mre.study.intake import read_items
 from mre.study.records import Study, find, find_study
 from mre.study.schema import annotators, assignments, edits, exclusions, images, insert_row, items, methods, pairs, stops, studies
-from mre.study.store import Store
+
+if TYPE_CHECKING:
+    from mre.study.store import Store
 
 # -------------------------------------------------------------------------------------------------------------- creating
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,9 @@ from mre.rewards import PERSPECTIVES
 from mre.study.export import simulated_labels
 from mre.study.figures import score_frame
 from mre.study.records import find_study
-from mre.study.store import Store
+
+if TYPE_CHECKING:
+    from mre.study.store import Store
 
 DRAWS = 2000
 FORMS = {"csv": "CSV", "md": "Markdown", "tex": "LaTeX"}

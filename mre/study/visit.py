@@ -10,6 +10,7 @@ import hmac
 import json
 import secrets
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -23,8 +24,10 @@ from mre.study.participation import CODE_LETTERS
 from mre.study.records import Study
 from mre.study.recruiting import RecruitingIds, sealed
 from mre.study.schema import SKIP_REASONS, annotators, answers, assignments, images, insert_row, picture_tokens, ratings, studies, visits
-from mre.study.store import Store
 from mre.version import __version__
+
+if TYPE_CHECKING:
+    from mre.study.store import Store
 
 MAX_COMMENT_CHARS = 20_000
 HELD_SCREENS = 2                # the one in front of the annotator and the next, which the browser decodes meanwhile

@@ -6,10 +6,12 @@ import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mre.errors import SettingsError
-from mre.training.config import TrainConfig
+
+if TYPE_CHECKING:
+    from mre.training.config import TrainConfig
 
 TARGETS = ("to_q", "to_k", "to_v", "to_out.0")      # of every attention, as in diffusers' training scripts
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import safe_open
@@ -21,13 +21,15 @@ from tqdm.auto import tqdm
 from mre.errors import SettingsError
 from mre.files import read_json
 from mre.models.instruction import NULL, EditCondition, InstructionEncoder
-from mre.models.reward_text import RewardTextEncoder
 from mre.rewards import Reward
 from mre.training.checkpoints import save_tensors, write_whole
-from mre.training.config import TrainConfig
 from mre.training.encoding import Latents, encode_pictures, to_pixels
 from mre.training.examples import ExampleSource, TrainingExample, pictures
 from mre.training.stored_examples import StoredExamples, View
+
+if TYPE_CHECKING:
+    from mre.models.reward_text import RewardTextEncoder
+    from mre.training.config import TrainConfig
 
 ITEMS = 64                  # triplets, or texts, in a file
 ENCODED_AT_ONCE = 8

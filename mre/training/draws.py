@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mre.training.config import TrainConfig
+if TYPE_CHECKING:
+    from mre.training.config import TrainConfig
 
 HIGH_NOISE_SHARE = 0.2      # `timestep_high` draws from the noisiest fifth of the timesteps
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from mre.models.instruction import InstructionEncoder
 from mre.rewards import Reward
-from mre.training.config import TrainConfig
 from mre.training.draws import Draws, dropped
 from mre.training.objectives.objective import Batch, Objective
+
+if TYPE_CHECKING:
+    from mre.models.instruction import InstructionEncoder
+    from mre.training.config import TrainConfig
 
 
 @dataclass(frozen=True)

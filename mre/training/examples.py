@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -19,8 +19,10 @@ from mre.data.scenes.photos import read_photos
 from mre.data.scenes.triplets import SceneTriplet, draw_triplet
 from mre.errors import MreError
 from mre.rewards import EDIT_TYPES, WHOLE_PICTURE, Reward
-from mre.training.config import TrainConfig
 from mre.training.encoding import Latents, TrainingBatch
+
+if TYPE_CHECKING:
+    from mre.training.config import TrainConfig
 
 DATA_STREAM = 1         # keeps the draws of data apart from those of noise, for the same sample
 

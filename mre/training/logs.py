@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -11,7 +12,9 @@ from torch.utils.tensorboard import SummaryWriter
 
 from mre.files import csv_text, read_table, write_whole
 from mre.rewards import PERSPECTIVES
-from mre.training.config import TrainConfig
+
+if TYPE_CHECKING:
+    from mre.training.config import TrainConfig
 
 PLACE = ("step", "samples", "seconds")          # where in the run a line was written
 SCORES = (*PLACE, *PERSPECTIVES)

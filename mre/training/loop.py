@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -122,7 +123,16 @@ class Run:
             self._load(previous)
 
     def train(self) -> Path:
-        """The run from top to bottom."""
+        """The run from top to bottom, or what is left of it. Returns the folder of the finished pipeline. Raises MreError where a file
+        cannot be written, and KeyboardInterrupt after a stop was asked for and a checkpoint was saved."""
+        try:
+            return self._train()
+        except OSError as error:            # a log or a sheet; what has to be whole says more itself
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
+                raise
+            raise MreError(f"{error.filename or self.out} could not be written: {error.strerror}") from error
+
+    def _train(self) -> Path:
         config, finished = self.config, self._finished()
         to_show = self.step and self._shows_samples(finished) and not self._sheet().exists()       # cut between a checkpoint and its sheet
         log = RunLog(self.out, config, self.objective.names, self.step, validated=not to_show) if self.main else None

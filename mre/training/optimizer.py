@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from mre.training.config import TrainConfig
+if TYPE_CHECKING:
+    from mre.training.config import TrainConfig
 
 
 def build_optimizer(learner: nn.Module, config: TrainConfig) -> torch.optim.AdamW:

@@ -13,13 +13,16 @@ from PIL import Image
 
 from mre.data.pix2pix import open_pix2pix
 from mre.data.rewardedit import read_rewards, read_row_map
-from mre.data.triplets import Triplet, TripletText
 from mre.errors import DataError
 from mre.rewards import PERSPECTIVES, Reward
 from mre.scoring.keep import Keep
 from mre.scoring.selection import Opinion, read_opinions, weights_of
 from mre.training.config import TrainConfig
 from mre.training.examples import DATA_STREAM, ExampleSource, TrainingExample
+
+if TYPE_CHECKING:
+    from mre.data.triplets import Triplet, TripletText
+    from mre.training.config import TrainConfig
 
 ORDER_STREAM = 2            # keeps the order of an epoch apart from draws of samples
 HELD_OUT = 16               # triplets never trained on, to look at; none of a set smaller than twenty times that

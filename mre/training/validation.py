@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,8 +11,10 @@ from PIL import Image, ImageDraw
 
 from mre.data.scenes.oracle import Oracle
 from mre.rewards import PERSPECTIVES, Reward
-from mre.training.config import TrainConfig
 from mre.training.examples import ExampleSource, held_out_scene
+
+if TYPE_CHECKING:
+    from mre.training.config import TrainConfig
 
 ASKED = (5.0, 3.0, 0.0)         # rewards asked for, one column each (Table 6)
 CAPTION = 14                    # pixels above each row, for its instruction

@@ -62,14 +62,14 @@ TRAIN = """
 import csv, json, sys
 from pathlib import Path
 from mre.training.config import TrainConfig
-from mre.training import train
+from mre.training.loop import Run
 editor, tree, out, plain = sys.argv[1:]
 off = {"use_score": False, "use_text": False}
 losses = {}
 for name, start, given in (("plain", plain, off), ("reward", editor, {"rewards": f"{tree}/rewards.json"})):
     config = TrainConfig(out=f"{out}/{name}", init_from=start, data="pix2pix", data_dir=tree, resolution=16, batch_size=2, accumulation=1,
                          max_steps=2, log_every=1, reward_init="released", validation_every=2, validation_samples=1, **given)
-    train(config)
+    Run(config).train()
     losses[name] = [float(row["loss"]) for row in csv.DictReader(Path(config.out, "log.csv").open())]
 print(json.dumps(losses))
 """

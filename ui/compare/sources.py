@@ -13,8 +13,8 @@ import sqlalchemy as sa
 
 from mre.agreement.score_files import Ratings, read_edits, read_human, read_judge
 from mre.errors import DataError
+from mre.files import QUICK, png_bytes
 from mre.imaging import open_image
-from mre.recipes import png_bytes
 
 if TYPE_CHECKING:
     from ui.studio import Studio
@@ -111,5 +111,5 @@ def run_pictures(folder: Path, edits: pd.DataFrame | None) -> PictureOf:
             return None
         image = open_image(path)
         image.thumbnail((PREVIEW_PIXELS, PREVIEW_PIXELS))
-        return png_bytes(image)
+        return png_bytes(image, QUICK)
     return picture

@@ -221,6 +221,7 @@ def _steps(studio: Studio, panel: ComparePanel, visit: CompareVisit, language: s
     from mre.agreement.comparison import Comparison
     from mre.agreement.comparison_tables import all_tables, edit_types
     from mre.agreement.plots import all_plots
+    from mre.agreement.report import downloads
     from mre.agreement.sides import sides_of
     from ui.compare import view
 
@@ -255,7 +256,7 @@ def _steps(studio: Studio, panel: ComparePanel, visit: CompareVisit, language: s
            panel.tables: view.tables(made, language)}
     if language != "en":                                    # the report and its files are English
         drawn = list(all_plots(comparison, made.get("edit_types", edit_types(comparison))))
-    files = view.download_files(comparison, made, drawn)
+    files = downloads(comparison, made, drawn)
     studio.shelf.drop(*visit.files)                         # those of the comparison before
     visit.files = [studio.shelf.put(data, name, visit.id) for name, data in files.items()]
     links = [(name, address(token, name)) for token, name in zip(visit.files, files, strict=True)]

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import html
-import io
-import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 
-from mre.agreement.comparison import Comparison
 from mre.agreement.comparison_tables import summary, verdict
-from mre.agreement.report import CAPTIONS, cell_text, html_table, image_tag, report_files, settings_lines
+from mre.agreement.shown import CAPTIONS, cell_text, html_table, image_tag, settings_lines
 from ui.names import edit_type_names, perspective_names
 from ui.texts import add_texts, say
+
+if TYPE_CHECKING:
+    from mre.agreement.comparison import Comparison
 
 MOST_NOTICES = 8
 TEXTS = {
@@ -155,16 +155,6 @@ def _bar(human: float, judge: float, top: float) -> str:
     """Both scores on the scale."""
     return (f'<div class="cmp-bar"><i class="people" style="left:{100 * human / top:.1f}%"></i>'
             f'<i class="judge" style="left:{100 * judge / top:.1f}%"></i></div>')
-
-
-def download_files(comparison: Comparison, made: Mapping[str, pd.DataFrame], drawn: Sequence[tuple[str, str, str]]) -> dict[str, bytes]:
-    """The files behind the download links: one ZIP with everything, the report, and the main table."""
-    files = report_files(comparison, made, drawn)
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, text in files.items():
-            archive.writestr(zipfile.ZipInfo(f"comparison/{name}"), text.encode(), zipfile.ZIP_DEFLATED)
-    return {"comparison.zip": packed.getvalue(), **{name: files[name].encode() for name in ("report.html", "agreement.csv")}}
 
 
 def download_links(links: Iterable[tuple[str, str]], language: str) -> str:

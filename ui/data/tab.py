@@ -10,9 +10,8 @@ import gradio as gr
 
 from mre.data import reward_browser
 from mre.data.reward_browser import DRAWN, Filter, RewardData
-from mre.data.rewardedit import TripletReward
 from mre.errors import MreError
-from mre.recipes import png_bytes
+from mre.files import QUICK, png_bytes
 from mre.rewards import NOTHING_WRONG, PERSPECTIVES
 from ui.events import QUIET
 from ui.names import perspective_label, perspective_names
@@ -22,6 +21,7 @@ from ui.site.door import this_tab
 from ui.texts import add_texts, language_of, say, t
 
 if TYPE_CHECKING:
+    from mre.data.rewardedit import TripletReward
     from ui.studio import Studio
 
 TEXTS = {
@@ -171,7 +171,7 @@ def picture_html(studio: Studio, data: RewardData, name: str, owner: str, label:
     if image is None:
         return f"<figure><div class='data-missing small muted'>{missing}</div><figcaption>{label}</figcaption></figure>"
     image.thumbnail((512, 512))
-    token = studio.shelf.put(png_bytes(image, None), "triplet.png", owner)
+    token = studio.shelf.put(png_bytes(image, QUICK), "triplet.png", owner)
     size = f"width='{image.width}' height='{image.height}'"
     return (f"<figure><img src='{address(token, 'triplet.png')}' alt='{label}' loading='lazy' {size}>"
             f"<figcaption>{label}</figcaption></figure>")

@@ -17,8 +17,8 @@ from PIL import Image
 import mre
 from mre.data.scenes.triplets import SceneTriplet, draw_triplet
 from mre.errors import MreError
+from mre.files import QUICK, png_bytes
 from mre.imaging import open_image, pixel_digest
-from mre.recipes import png_bytes
 from ui.chips import PICK
 from ui.names import edit_type_names
 from ui.site.door import keep_as_input
@@ -129,7 +129,7 @@ def add_routes(app: FastAPI) -> None:
 @lru_cache(maxsize=2 * len(EXAMPLES))
 def _whole(number: int) -> bytes:
     example = EXAMPLES[number]
-    return (PHOTOS / example.photo).read_bytes() if example.photo else png_bytes(example.picture())
+    return (PHOTOS / example.photo).read_bytes() if example.photo else png_bytes(example.picture(), QUICK)
 
 
 @lru_cache(maxsize=len(EXAMPLES))

@@ -10,7 +10,7 @@ import gradio as gr
 
 from mre.errors import MreError
 from ui.chips import PICK
-from ui.edit.result import compare_html
+from ui.edit.viewer import compare_html
 from ui.edit.visit import EditVisit, Entry
 from ui.notices import note
 from ui.pictures import address

@@ -10,17 +10,15 @@ import gradio as gr
 
 from mre.editors.capabilities import limited
 from mre.editors.device_queue import BusyError
-from mre.editors.editor import EditResult
-from mre.editors.settings import EditSettings
 from mre.errors import EditStopped, SettingsError
+from mre.files import QUICK, png_bytes
 from mre.imaging import open_image
-from mre.recipes import png_bytes
 from mre.rewards import EDIT_TYPES
 from mre.study.pairs import KeptEdit, keep_pair
 from ui.edit.form import Form, settings_of
 from ui.edit.region import for_photo
-from ui.edit.result import compare_html
 from ui.edit.run import OPENED, READING, Follow, Progress, shelve
+from ui.edit.viewer import compare_html
 from ui.edit.views import keep_photo, photo_of
 from ui.edit.visit import EditVisit, Entry, visit_of
 from ui.events import AFTER_UPLOAD, QUEUED, QUIET
@@ -29,6 +27,8 @@ from ui.notices import bar, note
 from ui.texts import add_texts, language_of, say, t
 
 if TYPE_CHECKING:
+    from mre.editors.editor import EditResult
+    from mre.editors.settings import EditSettings
     from ui.studio import Studio
 
 TEXTS = {
@@ -148,7 +148,7 @@ def on_keep(studio: Studio) -> Callable:
             there = [file.file for file in files if file is not None]
             if len(there) < len(files):
                 return note(say("pair_first_run", language))
-            original, pictures = png_bytes(open_image(there[0])), [file.read_bytes() for file in there[1:]]
+            original, pictures = png_bytes(open_image(there[0]), QUICK), [file.read_bytes() for file in there[1:]]
             first, second = (KeptEdit(entry.model, png, entry.recipe.seed, entry.seconds)
                              for entry, png in zip(visit.pair, pictures, strict=True))
             folder = keep_pair(studio.settings.data, edit_type, visit.pair[0].recipe.instruction, original, (first, second))

@@ -19,6 +19,7 @@ from ui.notices import note
 from ui.texts import add_texts, language_of, say, t
 
 if TYPE_CHECKING:
+    from ui.edit.form import Form
     from ui.edit.sweep import SweepPanel
     from ui.studio import Studio
 

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from mre.errors import MreError
-from mre.imaging import open_image
-from ui.edit.viewer import empty_viewer, viewer
-from ui.edit.views import Change, Kept, keep_photo, measure, photo_of
+from ui.edit.viewer import compare_html, empty_viewer
+from ui.edit.views import keep_photo, photo_of
 from ui.edit.visit import EditVisit, Entry
 from ui.pictures import address
 from ui.site.door import keep_as_input
@@ -70,14 +69,6 @@ def on_show(panel: ResultPanel, picked: Callable[[EditVisit | None, gr.EventData
             return {panel.look: gr.skip()}
         return panel.show(visit, entry, language_of(request))
     return pick
-
-
-def compare_html(visit: EditVisit, before: Kept, after: Kept, language: str, change: Change | None = None,
-                 labels: tuple[str, str] | None = None, element: str = "look") -> str:
-    """The viewer for two pictures of the shelf; how much they differ is measured where it is not known."""
-    if change is None:
-        change = measure(*(open_image(visit.shelf.path(kept.token)) for kept in (before, after)))
-    return viewer(before, after, change, language=language, labels=labels, element=element)
 
 
 def downloads_html(entry: Entry, language: str) -> str:

@@ -6,8 +6,11 @@ On any picture these are looks of the whole; on a drawn example also what it was
 
 from __future__ import annotations
 
-from mre.editors.editor import Vocabulary
-from ui.edit.examples import Example
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mre.editors.editor import Vocabulary
+    from ui.edit.examples import Example
 
 MOST_AT_FIRST, MOST_COMPLETIONS = 7, 5
 

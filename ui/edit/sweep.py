@@ -15,8 +15,6 @@ from PIL import Image
 
 from mre.editors.capabilities import Capabilities, can_vary
 from mre.editors.device_queue import BusyError
-from mre.editors.editor import EditResult, Step
-from mre.editors.settings import EditSettings
 from mre.errors import EditStopped, MreError
 from mre.imaging import reduced
 from mre.sweep import AXES, Axis, Sweep, contact_sheet, to_csv
@@ -32,6 +30,8 @@ from ui.pictures import address
 from ui.texts import add_texts, language_of, say, t
 
 if TYPE_CHECKING:
+    from mre.editors.editor import EditResult, Step
+    from mre.editors.settings import EditSettings
     from ui.studio import Studio
 
 NONE = "none"

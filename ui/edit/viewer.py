@@ -6,9 +6,14 @@ The handlers make plain HTML; `assets/viewer.js` gives it life by listening on t
 from __future__ import annotations
 
 import html
+from typing import TYPE_CHECKING
 
-from ui.edit.views import CHANGED_LEVELS, SCALE, Change, Kept, difference_address, preserving_address
+from mre.imaging import open_image
+from ui.edit.views import CHANGED_LEVELS, SCALE, Change, Kept, difference_address, measure, preserving_address
 from ui.texts import add_texts, say
+
+if TYPE_CHECKING:
+    from ui.edit.visit import EditVisit
 
 TEXTS = {
     "viewer_slide": ("Slide", "滑动"), "viewer_flip": ("Hold to flip", "按住切换"), "viewer_side": ("Side by side", "并排"),
@@ -26,6 +31,14 @@ TEXTS = {
                          "选择图片或示例，写下要改什么，然后点“运行”。"),
 }
 add_texts(TEXTS)
+
+
+def compare_html(visit: EditVisit, before: Kept, after: Kept, language: str, change: Change | None = None,
+                 labels: tuple[str, str] | None = None, element: str = "look") -> str:
+    """The viewer for two pictures of the shelf; how much they differ is measured where it is not known."""
+    if change is None:
+        change = measure(*(open_image(visit.shelf.path(kept.token)) for kept in (before, after)))
+    return viewer(before, after, change, language=language, labels=labels, element=element)
 
 
 def viewer(before: Kept, after: Kept, change: Change, *, language: str, labels: tuple[str, str] | None = None,

@@ -14,8 +14,8 @@ from fastapi import FastAPI, Request, Response
 from PIL import Image, ImageChops
 
 from mre.errors import ImageError, MreError
+from mre.files import QUICK, png_bytes
 from mre.imaging import open_image, reduced
-from mre.recipes import png_bytes
 from ui.pictures import MEDIA_TYPES, PictureShelf, address
 from ui.texts import add_texts, say
 
@@ -92,7 +92,7 @@ def keep_edit(shelf: PictureShelf, picture: Image.Image, png: bytes, name: str, 
 def view_of(picture: Image.Image) -> tuple[bytes, str]:
     """The view of a picture, and a file name that says what it is: without loss where no pixel is left out."""
     if max(picture.size) <= VIEW_SIDE:
-        return png_bytes(picture), "view.png"
+        return png_bytes(picture, QUICK), "view.png"
     file = io.BytesIO()
     reduced(picture, VIEW_SIDE).save(file, "JPEG", quality=90)
     return file.getvalue(), "view.jpg"
@@ -212,7 +212,7 @@ def add_routes(app: FastAPI, studio: Studio) -> None:
 
     @app.get("/views/{token}/whole.png", include_in_schema=False)
     def whole_picture(request: Request, token: str) -> Response:
-        return answer(request, token, (token,), png_bytes)
+        return answer(request, token, (token,), lambda picture: png_bytes(picture, QUICK))
 
 
 def gone(why: str = "This picture is gone.") -> Response:

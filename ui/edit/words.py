@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from mre.editors.editor import Editor, Vocabulary
 from mre.editors.settings import MAX_INSTRUCTION_CHARS
 from mre.errors import MreError
 from ui.chips import PICK, chips_html
@@ -18,6 +17,7 @@ from ui.edit.suggestions import suggestions
 from ui.texts import add_texts, language_of, say
 
 if TYPE_CHECKING:
+    from mre.editors.editor import Editor, Vocabulary
     from mre.editors.reading import Reading
     from ui.studio import Studio
 

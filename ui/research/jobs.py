@@ -12,10 +12,13 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mre.errors import MreError, StudyError
-from mre.study.records import Study
 from ui.site.uploads import own_folder
+
+if TYPE_CHECKING:
+    from mre.study.records import Study
 
 MOST_WAITING = 20
 MOST_KEPT = 100

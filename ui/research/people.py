@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 from mre.study.cells import time_cell
-from mre.study.coverage import SkippedPair
 from mre.study.participants import FORMS, Participant
-from ui.research.view import escaped, nothing, number, table
+from ui.research.markup import escaped, nothing, number, table
 from ui.texts import say
+
+if TYPE_CHECKING:
+    from mre.study.coverage import SkippedPair
 
 MOST_PAIRS = 200            # skipped pairs shown; the command shows all
 

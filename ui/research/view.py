@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import html
-from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pandas as pd
 
 from mre.rewards import PERSPECTIVES
-from mre.study import figures
 from mre.study.cells import SIMULATED_LABEL
-from mre.study.coverage import Coverage
 from mre.study.power import power
-from mre.study.records import Study
 from mre.study.table import FORMS as TABLE_FORMS
 from ui.names import perspective_names
-from ui.notices import bar, note, without_paths
+from ui.notices import bar, without_paths
+from ui.research.markup import escaped, nothing, number, table, table_of
 from ui.research.words import TEXTS
 from ui.texts import add_texts, say
 
 if TYPE_CHECKING:
+    from mre.study import figures
+    from mre.study.coverage import Coverage
+    from mre.study.records import Study
     from ui.research.jobs import Job
 
 add_texts(TEXTS)
@@ -144,7 +143,7 @@ def power_table(gap: float, between: float, within: float, language: str) -> str
         rows.append((count, found[0].items_needed, *(f"{one.power:.1%}" for one in found)))
     heads = [say("res_per_pair", language), say("res_power_needed", language),
              *(say("res_power_items", language, items=items) for items in POWER_ITEMS)]
-    return _table_of(heads, rows)
+    return table_of(heads, rows)
 
 
 def faults(found: list[str], language: str) -> str:
@@ -166,35 +165,9 @@ def nothing_yet(language: str) -> str:
 
 # ------------------------------------------------------------------------------------------------------------------ parts
 
-def escaped(value: object) -> str:
-    return html.escape(str(value))
-
-
-def nothing(key: str, language: str) -> str:
-    return note(say(key, language))
-
-
-def number(value: float | None, digits: int = 2) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
-
 
 def _with_interval(figure: figures.Figure) -> tuple[str, str]:
     """The value, or why there is none, and its interval."""
     if figure.value is None:
         return figure.note, "–"
     return f"{figure.value:.3f}", "–" if figure.low is None else f"{figure.low:.3f} … {figure.high:.3f}"
-
-
-def table(keys: Sequence[str], rows: Iterable[Sequence[object]], language: str) -> str:
-    return _table_of([say(key, language) for key in keys], rows)
-
-
-def _table_of(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table whose rows become cards on a phone: there each cell shows its own heading."""
-    body = ""
-    for first, *rest in rows:
-        cells = "".join(f'<td data-label="{escaped(head)}">{escaped(cell)}</td>' for head, cell in zip(heads[1:], rest, strict=True))
-        body += f'<tr><th scope="row" data-label="{escaped(heads[0])}">{escaped(first)}</th>{cells}</tr>'
-    head = "".join(f'<th scope="col">{escaped(name)}</th>' for name in heads)
-    return (f'<div class="table-scroll"><table class="plain-table stacking-table"><thead><tr>{head}</tr></thead>'
-            f"<tbody>{body}</tbody></table></div>")

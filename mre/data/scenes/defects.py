@@ -7,13 +7,16 @@ Strengths are fractions of the side, so that a spoiled picture looks alike at ev
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mre.data.scenes.edits import Edit
 from mre.data.scenes.looks import Array, blocks, blurred, clipped
 from mre.data.scenes.world import Scene, Thing, colours_of, pick
 from mre.rewards import NOTHING_WRONG, WHOLE_PICTURE
+
+if TYPE_CHECKING:
+    from mre.data.scenes.edits import Edit
 
 AMOUNT = {0: 0.0, 1: 0.0, 2: 0.35, 3: 0.55, 4: 0.78, 5: 1.0}      # how much of the edit is there, by score of following
 GREENISH, PALE = np.array((0.30, 0.78, 0.34), np.float32), np.array((0.90, 0.90, 0.92), np.float32)

@@ -6,9 +6,12 @@ its size puts the right thing under a pattern, but cannot draw stripes whose pla
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from mre.data.scenes.looks import Array
+if TYPE_CHECKING:
+    from mre.data.scenes.looks import Array
 
 UNIT = 0.145        # of the side: the length in which patterns are measured
 SHARP = 2.0         # edges are soft over about two pixels of 128

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont
 
-from mre.data.scenes.triplets import SceneTriplet
+if TYPE_CHECKING:
+    from mre.data.scenes.triplets import SceneTriplet
 
 COLUMNS, GAP, LINE = 3, 12, 15
 INK, FAINT, PAPER = (30, 32, 36), (105, 110, 118), (255, 255, 255)

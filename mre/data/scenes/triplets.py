@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,12 +22,14 @@ from mre.data.scenes.defects import (
     spoil_outside,
 )
 from mre.data.scenes.edits import Edit, draw_edit
-from mre.data.scenes.looks import Array
 from mre.data.scenes.photos import piece_of
 from mre.data.scenes.render import render
 from mre.data.scenes.world import SPLITS, pick
 from mre.errors import DataError
 from mre.rewards import EDIT_TYPES, Reward
+
+if TYPE_CHECKING:
+    from mre.data.scenes.looks import Array
 
 CHANGED = 0.04        # a pixel belongs to a change when a channel differs by more than this
 PHOTO_SHARE = 0.4     # of the scenes, when photos are given

@@ -15,10 +15,10 @@ from mre.judge.pictures import JudgePicture
 from mre.judge.reward_models.heads import Labels
 from mre.judge.reward_models.likelihood import score_interval
 from mre.rewards import PERSPECTIVES
-from mre.training.judges.groups import GroupSource, LabelledGroup
 
 if TYPE_CHECKING:
     from mre.judge.reward_models.bodies import Body
+    from mre.training.judges.groups import GroupSource, LabelledGroup
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,12 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from mre.judge.verdicts import PictureSource
 from mre.rewards import PERSPECTIVES
+
+if TYPE_CHECKING:
+    from mre.judge.verdicts import PictureSource
 
 Preferred = tuple[float | None, ...]            # per perspective and for the whole: 1 first better, 0 tie, -1 second better, None not said
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
@@ -21,10 +21,12 @@ from mre.judge.reward_models.heads import AnnotatorOffsets, label_loss
 from mre.judge.reward_models.likelihood import bradley_terry_loss, expected_logistic_loss, logistic_loss
 from mre.training.checkpoints import load_tensors, save_tensors, write_whole
 from mre.training.judges.batches import WeightedSource, chosen_groups, collate
-from mre.training.judges.config import JudgeTraining
-from mre.training.judges.groups import GroupSource, LabelledGroup
 from mre.training.judges.measure import held_out_groups, predict
 from mre.training.optimizer import load_optimizer_tensors, optimizer_tensors
+
+if TYPE_CHECKING:
+    from mre.training.judges.config import JudgeTraining
+    from mre.training.judges.groups import GroupSource, LabelledGroup
 
 CHECKPOINT = "training"         # folder in the judge's, while it is trained
 WARMUP, FLAT = 0.05, 1 / 3      # shares of the run

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from diffusers import UniPCMultistepScheduler
 from torch import Tensor
 
 from mre.errors import SettingsError
-from mre.training.config import TrainConfig
-from mre.training.draws import Draws
 from mre.training.objectives.objective import Objective
+
+if TYPE_CHECKING:
+    from mre.training.config import TrainConfig
+    from mre.training.draws import Draws
 
 
 class FlowMatching(Objective):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from diffusers import DDPMScheduler
 from torch import Tensor
 
 from mre.errors import SettingsError
-from mre.training.config import TrainConfig
-from mre.training.draws import Draws
 from mre.training.objectives.objective import Objective
+
+if TYPE_CHECKING:
+    from mre.training.config import TrainConfig
+    from mre.training.draws import Draws
 
 PREDICTIONS = ("epsilon", "sample", "v_prediction")
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from mre.families import loss_terms
-from mre.training.config import TrainConfig
-from mre.training.draws import Draws
+
+if TYPE_CHECKING:
+    from mre.training.config import TrainConfig
+    from mre.training.draws import Draws
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
@@ -14,12 +14,14 @@ from fastapi.responses import JSONResponse, Response
 
 from mre.errors import SettingsError, StudyError
 from mre.study import records, recruiting, visit
-from mre.study.records import Study
 from mre.study.store import StoreUnavailable, UnstorableText
 from mre.study.visit import Annotator, Answer
 from mre.text import fault_of_values
 from ui.site.cookies import cookie, forget_cookie, set_cookie
 from ui.site.login_limits import Tries, address_of
+
+if TYPE_CHECKING:
+    from mre.study.records import Study
 
 STATIC = Path(__file__).parent / "static"
 TYPES = {".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8",
