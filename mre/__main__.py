@@ -15,6 +15,7 @@ COMMANDS = {
     "scenes": "draw triplets with oracle rewards",
     "judge": "score one edit",
     "rewards": "make RewardEdit data from triplets",
+    "train-judge": "train a judge from ratings, reward data or scenes",
     "score": "score everything in a manifest with a judge",
     "bench": "edit, judge and tabulate a benchmark",
     "study": "create, run and export human-evaluation studies",
@@ -28,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m mre",
         description="MRE Studio: reward-conditioned, instruction-based image editing.",
-        epilog="commands:\n" + "\n".join(f"  {name:<9} {text}" for name, text in COMMANDS.items())
+        epilog="commands:\n" + "\n".join(f"  {name:<12} {text}" for name, text in COMMANDS.items())
                + "\n\n`python -m mre COMMAND --help` shows a command's flags and an example.",
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version=f"MRE Studio {__version__}")
@@ -38,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
         parser.print_help()
         return 2
     chosen = parser.parse_args(argv[:1])
-    module = import_module(f"mre.commands.{chosen.command}")
+    module = import_module(f"mre.commands.{chosen.command.replace('-', '_')}")
     command = argparse.ArgumentParser(prog=f"python -m mre {chosen.command}", description=module.__doc__,
                                       formatter_class=argparse.RawDescriptionHelpFormatter)
     module.add_arguments(command)

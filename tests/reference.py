@@ -25,7 +25,7 @@ def programs() -> Iterator[tuple[str, argparse.ArgumentParser]]:
     yield "python train.py", flag_parser()
     for name in COMMANDS:
         parser = argparse.ArgumentParser()
-        import_module(f"mre.commands.{name}").add_arguments(parser)
+        import_module(f"mre.commands.{name.replace('-', '_')}").add_arguments(parser)
         inner = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
         if not inner:
             yield f"python -m mre {name}", parser

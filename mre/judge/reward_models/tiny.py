@@ -22,7 +22,7 @@ class TinyConfig:
     """Sizes of a TinyJudge. The defaults are those of `tiny-judge`."""
 
     size: int = 128                     # side in pixels at which pictures are compared
-    widths: tuple[int, int, int, int] = (24, 64, 96, 96)       # channels at 1/2, 1/4, 1/8 and 1/16 of the side
+    widths: tuple[int, int, int, int] = (16, 48, 64, 96)       # channels at 1/2, 1/4, 1/8 and 1/16 of the side
     blocks: tuple[int, int] = (2, 2)    # residual blocks at 1/8 and 1/16
     word_buckets: int = 3000
     word_width: int = 64

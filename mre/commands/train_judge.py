@@ -1,0 +1,150 @@
+"""Train a judge from ratings: scores per perspective with a deviation, offline, from what people, other judges or the oracle said.
+
+DATA is any of these, as many as there are; DATA@3 is drawn three times as often as the others
+  study:NAME           a study in the store (--data, --database)
+  FILE.csv, .jsonl     an exported study, long form; pictures come from the tables of edits named by --edits
+  FILE.jsonl, .json    RewardEdit data, our working form or the released one (with --triplets)
+  scenes:N             N synthetic scenes, each spoiled in four ways; also scenes:20000?seed=1&size=128&photos=DIR
+  FILE.json, .parquet  preference pairs as published: EditReward's JSON, GenAI-Bench, EditScore
+
+Held out by original picture: a part stops the training early, calibrates the deviations (half of it), and is reported (the other half) in
+DIR/report.md with tables, a calibration plot and the worst mistakes. The same command goes on where it was cut. On several processes:
+torchrun --nproc_per_node 2 -m mre train-judge ...
+
+example:
+  python -m mre train-judge study:photos scenes:20000 --init-from tiny-judge --out judges/mine
+  python -m mre judge photo.jpg edited.png "make it winter" --judge judges/mine
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from mre.errors import DataError, SettingsError
+from mre.judge.reward_models.bodies import BODIES, build, sizes_of
+from mre.judge.reward_models.folder import JudgeFacts, load_network, read_facts, save_judge
+from mre.rewards import PERSPECTIVES
+from mre.settings import shown
+from mre.training.judges.config import JudgeTraining
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("sources", nargs="+", metavar="DATA", help="what to learn from (above)")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the judge")
+    parser.add_argument("--test", nargs="+", default=[], metavar="DATA", help="report on these instead of on what was held out")
+    parser.add_argument("--body", choices=tuple(BODIES), default="tiny", help="the network (default %(default)s)")
+    parser.add_argument("--init-from", metavar="JUDGE", help="a judge to go on from: tiny-judge, or a folder of the same body")
+    parser.add_argument("--network", nargs="+", default=[], metavar="NAME=VALUE", help="sizes of the network, such as size=64 hidden=32")
+    parser.add_argument("--perspectives", default=",".join(PERSPECTIVES), help="those that the judge scores (default %(default)s)")
+    parser.add_argument("--edits", nargs="+", type=Path, default=[], metavar="PATH", help="folders or tables of edits that an export is of")
+    parser.add_argument("--triplets", metavar="SOURCE", help="where the pictures of RewardEdit's released form are")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the studies' store (default: data)")
+    parser.add_argument("--database", help="SQLAlchemy URL of the studies, instead of the SQLite store")
+    parser.add_argument("--report-only", action="store_true", help="calibrate and report the judge in DIR on DATA, without training")
+    group = parser.add_argument_group("training")
+    hints = get_type_hints(JudgeTraining)
+    for one in dataclasses.fields(JudgeTraining):
+        choices = one.metadata["choices"]
+        group.add_argument("--" + one.name.replace("_", "-"), dest=one.name, default=argparse.SUPPRESS,
+                           metavar="|".join(choices) if choices else hints[one.name].__name__.upper(),
+                           help=f"{one.metadata['help']} ({shown(one)})".replace("%", "%%"))
+
+
+def run(args: argparse.Namespace) -> int:
+    given = {one.name: getattr(args, one.name) for one in dataclasses.fields(JudgeTraining) if hasattr(args, one.name)}
+    config = JudgeTraining(**given)
+    store = None
+    if any(text.startswith("study:") for text in (*args.sources, *args.test)):
+        from mre.study.store import Store
+        store = Store.open(args.data, args.database)
+    try:
+        return train(args, config, store)
+    finally:
+        if store is not None:
+            store.close()
+
+
+def train(args: argparse.Namespace, config: JudgeTraining, store: Any) -> int:
+    """Open the data, train, calibrate, save, report."""
+    import torch
+
+    from mre.training.judges.batches import WeightedSource
+    from mre.training.judges.groups import split
+    from mre.training.judges.loop import JudgeRun
+    from mre.training.judges.measure import calibrate, held_out_groups, predict
+    from mre.training.judges.report import report_rows, summary, write_report
+    from mre.training.judges.sources import open_groups, weighted
+    from mre.training.memory import keep_freed_memory
+
+    def opened(text: str):
+        return open_groups(text, edits=args.edits, triplets=args.triplets, store=store)
+    keep_freed_memory()
+    torch.manual_seed(config.seed)
+    named = [weighted(text) for text in args.sources]
+    parts = [split(opened(text), config.held_out, config.most_held_out, config.seed) for text, _ in named]
+    held = [apart for _, apart in parts]
+    if not sum(map(len, held)):
+        raise DataError("nothing is left to hold out: there are too few original pictures; give more data, or raise --held-out")
+    tests = [opened(text) for text in args.test] or held
+    network, trained = _starting_network(args, config.seed)
+    if not args.report_only:
+        annotators = sorted({edit.annotator for source, _ in parts if not source.name.startswith("scenes:") for number in range(len(source))
+                             for edit in source.group(number).edits} - {""})
+        sources = [WeightedSource(source, weight) for (source, _), (_, weight) in zip(parts, named, strict=True)]
+        run = JudgeRun(network, sources, held, annotators, config, args.out, args.sources)
+        progress = run.train()
+        if run.rank:
+            return 0
+        trained = {"data": args.sources, "settings": dataclasses.asdict(config), "steps": progress.step, "best_step": progress.best_step,
+                   "held_out_loss": progress.best, "annotators": len(annotators)}
+    found = predict(network, held_out_groups(tests, config.most_held_out))
+    calibration = calibrate(found)
+    rows = report_rows(found, calibration)
+    trained["report"] = {name: values for kind, name, values in rows if kind == "all"}
+    save_judge(args.out, network, JudgeFacts(network.kind, sizes_of(network), network.heads.perspectives, calibration, trained))
+    about = f"# {args.out.name}\n\nTrained on {', '.join(args.sources)}; reported on {', '.join(test.name for test in tests)}."
+    paths = write_report(args.out, found, calibration, about)
+    print(summary(rows))
+    for path in (args.out / "judge.json", *paths):
+        print(f"  {path}")
+    if len({edit.annotator for group in found.groups for edit in group.edits}) == 1 and found.groups[0].edits[0].annotator:
+        print("all labels are one annotator's: how people differ is not in them", file=sys.stderr)
+    return 0
+
+
+def _starting_network(args: argparse.Namespace, seed: int) -> tuple[Any, dict[str, Any]]:
+    """A network drawn at random, or that of a judge. Raises SettingsError for sizes or perspectives that do not go together."""
+    import torch
+
+    perspectives = tuple(name for name in PERSPECTIVES if name in args.perspectives.split(","))
+    if unknown := set(args.perspectives.split(",")) - set(PERSPECTIVES):
+        raise SettingsError(f"perspectives must be some of {', '.join(PERSPECTIVES)}, got {', '.join(sorted(unknown))}")
+    start = str(args.out) if args.report_only else args.init_from
+    if start:
+        from mre.judge.trained import EMBEDDED
+        folder = EMBEDDED if start == "tiny-judge" else Path(start)
+        facts = read_facts(folder)
+        if args.network or facts.perspectives != perspectives:
+            raise SettingsError(f"{start} has its own sizes and scores {', '.join(facts.perspectives)}; only a fresh judge takes others")
+        return _fast(load_network(folder, facts)), dict(facts.trained)
+    sizes: dict[str, Any] = {}
+    for text in args.network:
+        name, _, value = text.partition("=")
+        try:
+            numbers = [int(part) for part in value.split(",")]
+        except ValueError as error:
+            raise SettingsError(f"--network {text}: must look like size=64 or widths=16,48,64,96") from error
+        sizes[name] = numbers if len(numbers) > 1 else numbers[0]
+    torch.manual_seed(seed)
+    return _fast(build(args.body, sizes, perspectives, Path("--network"))), {}
+
+
+def _fast(network: Any) -> Any:
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return network.to(device, memory_format=torch.channels_last)
