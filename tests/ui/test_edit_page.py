@@ -546,6 +546,7 @@ def test_only_controls_that_the_model_uses_are_shown_and_hidden_ones_ask_for_not
     assert page.locator("#sweep-seeds").is_hidden()
     page.click("#axis-x input")
     axes = page.locator("[role=option]").all_inner_texts()
+    assert page.input_value("#axis-x-values textarea") == "0, 3, 5"
     assert [axis.strip("✓ \n") for axis in axes] == ["all three scores", "following", "preserving", "quality", "reward text", "model"]
     page.keyboard.press("Escape")
     choose(page, "tiny-baseline")
@@ -553,6 +554,15 @@ def test_only_controls_that_the_model_uses_are_shown_and_hidden_ones_ask_for_not
     page.wait_for_selector("#steps")
     assert controls(page) == {"steps"}
     assert page.locator("#sweep-035").is_hidden()
+    fill(page, photo)
+    tool(page, "History")
+    run(page)
+    page.wait_for_selector(f"#steps >> text=model default: {make_editor('tiny-baseline').info.steps}")
+    assert "5 / 5 / 5" not in page.inner_text("#history"), "it was asked for no scores"
+    assert "reward" not in page.get_attribute("#download", "download")
+    tool(page, "Two models")
+    page.wait_for_selector("#rewards")
+    assert controls(page) == {"steps", "rewards", "reward-texts"}, "beside a model that reads scores"
     choose(page, "quick")
     page.wait_for_selector("#seed")
     assert (page.input_value("#seed input"), page.input_value("#guidance-scale input")) == ("42", "0")

@@ -41,9 +41,7 @@ TEXTS = {
     "more": ("More settings", "更多设置"),
     "model": ("Model", "模型"), "steps": ("Steps", "步数"),
     "guidance": ("Instruction guidance", "指令引导"), "image_guidance": ("Photo guidance", "照片引导"),
-    "steps_hint": ("0 = model default (paper: 30)", "0：模型默认（论文：30）"),
-    "guidance_hint": ("0 = model default (paper: 7.5)", "0：模型默认（论文：7.5）"),
-    "image_guidance_hint": ("0 = model default (paper: 1.5)", "0：模型默认（论文：1.5）"),
+    "default_hint": ("0 = model default", "0：模型默认"), "default_is": ("0 = model default:", "0：模型默认："),
     "seed": ("Seed", "种子"), "seed_random": ("Random seed", "随机种子"),
     "seed_hint": ("The same seed gives the same picture", "相同的种子得到相同的图片"),
     "scheduler": ("Scheduler", "采样器"),
@@ -54,7 +52,7 @@ TEXTS = {
     "way_auto": ("model default", "模型默认"), "way_guided": ("keep the photo's detail", "保留照片细节"),
     "way_replace": ("plain resize", "直接缩放"),
     "preview": ("Show previews while running", "运行时显示预览"),
-    "no_scores": ("This model was trained without scores: there are none to set.", "该模型训练时没有使用评分，因此没有可设置的分数。"),
+    "no_scores": ("This model reads no scores: there are none to set.", "该模型不读取评分，因此没有可设置的分数。"),
 }
 add_texts(TEXTS)
 
@@ -97,9 +95,10 @@ class Form:
         """Everything that `follow` and `fill` may change."""
         return [*self.settings.values(), self.model, self.random_seed, self.previews, self.rewards, self.no_rewards, self.reward_texts]
 
-    def follow(self, has: Capabilities) -> dict[Any, Any]:
-        """Updates for another model: what it can use is shown as it is, the rest is hidden and asks for nothing."""
-        updates = self._show_reward(has.reward, has.reward_text)
+    def follow(self, has: Capabilities, info: EditorInfo | None = None) -> dict[Any, Any]:
+        """Updates for another model: what it can use is shown as it is, the rest is hidden and asks for nothing. `info` tells its defaults,
+        where they are known."""
+        updates = self.show_rewards(has)
         updates |= {} if has.reward else dict.fromkeys(self.scores, 5)
         updates |= {} if has.reward_text else dict.fromkeys(self.texts, "")
         updates[self.random_seed] = gr.update(visible=True) if has.seed else gr.update(visible=False, value=False)
@@ -107,7 +106,13 @@ class Form:
         for box, shown, nothing, _ in self._optional(has):
             updates[box] = gr.update(visible=True) if shown else gr.update(visible=False, value=nothing)
         updates[self.scheduler]["choices"] = [(name, name) for name in ("default", *has.schedulers)]
+        for box, hint in hints(self, info).items():
+            updates[box] |= hint
         return updates
+
+    def show_rewards(self, *models: Capabilities) -> dict[Any, Any]:
+        """Updates that show what one of these models reads of a reward, or that none reads any."""
+        return self._show_reward(any(has.reward for has in models), any(has.reward_text for has in models))
 
     def fill(self, settings: EditSettings, model: str | None, info: EditorInfo, mask: str | None = None) -> dict[Any, Any]:
         """Updates that show the given settings in the form; `mask` is the file of theirs. What the model lacks is shown where it asks for
@@ -120,12 +125,13 @@ class Form:
                    self.way_back: settings.way_back or "auto", self.mask: mask, self.put_back: settings.put_back,
                    **({self.model: model} if model else {})}
         worst = settings.negative_reward
+        defaults = hints(self, info)
         for box, shown, nothing, name in self._optional(has):
             value = getattr(settings, name)
             if name == "negative_reward":
                 value = None if worst is None else ",".join(f"{score:g}" for score in worst.scores)
             shown = shown or name in idle
-            updates[box] = gr.update(visible=shown, value=nothing if value is None or not shown else value)
+            updates[box] = gr.update(visible=shown, value=nothing if value is None or not shown else value) | defaults.get(box, {})
         updates[self.scheduler]["choices"] = [(name, name) for name in dict.fromkeys(("default", *has.schedulers, settings.scheduler))]
         negatives = [value for value in dict.fromkeys((*NEGATIVES, updates[self.negative_reward]["value"])) if value != "off"]
         updates[self.negative_reward]["choices"] = [(t("negative_off"), "off"), *((value, value) for value in negatives)]
@@ -141,6 +147,14 @@ class Form:
                 (self.image_guidance_scale, has.image_guidance_scale, 0, "image_guidance_scale"),
                 (self.seed, has.seed, DEFAULT_SEED, "seed"), (self.scheduler, bool(has.schedulers), "default", "scheduler"),
                 (self.negative_reward, has.negative_reward, "off", "negative_reward")]
+
+
+def hints(form: Form, info: EditorInfo | None) -> dict[Any, dict[str, Any]]:
+    """Updates that tell a model's own numbers beside the fields where 0 means them; without `info`, only that it does."""
+    def hint(default: float) -> dict[str, Any]:
+        return gr.update(info=t("default_hint") if info is None else f"{t('default_is')} {default:g}")
+    return {form.steps: hint(info.steps if info else 0), form.guidance_scale: hint(info.guidance_scale if info else 0),
+            form.image_guidance_scale: hint(info.image_guidance_scale if info else 0)}
 
 
 def settings_of(*, instruction: str | None, following: float, preserving: float, quality: float, text_following: str | None = None,
@@ -221,10 +235,10 @@ def build_settings(models: list[str], has: Capabilities) -> dict[str, Any]:
     with gr.Row(elem_id="settings"):
         return {
             "model": gr.Dropdown(models, value=models[0], label=t("model"), elem_id="model", filterable=False, **narrow),
-            "steps": gr.Number(0, label=t("steps"), info=t("steps_hint"), elem_id="steps", visible=has.steps is not None, **narrow),
-            "guidance_scale": gr.Number(0, label=t("guidance"), info=t("guidance_hint"), step=0.1, elem_id="guidance-scale",
+            "steps": gr.Number(0, label=t("steps"), info=t("default_hint"), elem_id="steps", visible=has.steps is not None, **narrow),
+            "guidance_scale": gr.Number(0, label=t("guidance"), info=t("default_hint"), step=0.1, elem_id="guidance-scale",
                                         visible=has.guidance_scale, **narrow),
-            "image_guidance_scale": gr.Number(0, label=t("image_guidance"), info=t("image_guidance_hint"), step=0.1,
+            "image_guidance_scale": gr.Number(0, label=t("image_guidance"), info=t("default_hint"), step=0.1,
                                               elem_id="image-guidance-scale", visible=has.image_guidance_scale, **narrow),
             "seed": gr.Number(DEFAULT_SEED, label=t("seed"), info=t("seed_hint"), elem_id="seed", visible=has.seed, **narrow),
             "scheduler": gr.Dropdown(["default", *has.schedulers], value="default", label=t("scheduler"), elem_id="scheduler",

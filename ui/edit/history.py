@@ -61,18 +61,19 @@ def shots_html(visit: EditVisit | None, language: str) -> str:
     for number, entry in reversed(list(enumerate(visit.entries, start=1))):
         name = html.escape(say("history_show", language, number=number, instruction=entry.recipe.instruction), quote=True)
         shots.append(f'<button type="button" class="shot" data-pick="{number - 1}" aria-label="{name}" title="{name}">'
-                     f'<img src="{address(entry.thumb, "thumb.jpg")}" alt="" loading="lazy"><b>#{number} · {scores_text(entry)}</b>'
+                     f'<img src="{address(entry.thumb, "thumb.jpg")}" alt="" loading="lazy"><b>#{number}{dotted(entry.scores)}</b>'
                      f'<span>{html.escape(entry.recipe.instruction)}</span></button>')
     return f'<div class="strip">{"".join(shots)}</div>'
 
 
-def scores_text(entry: Entry) -> str:
-    return " / ".join(f"{score:g}" for score in entry.recipe.reward.scores)
+def dotted(*parts: object) -> str:
+    """The parts that say something, each after a dot."""
+    return "".join(f" · {part}" for part in parts if part != "")
 
 
 def label(number: int, entry: Entry) -> str:
     """An edit as the choice of a list."""
-    return f"#{number} {entry.recipe.instruction[:40]} · {scores_text(entry)} · {entry.recipe.seed} · {entry.model}"
+    return f"#{number} {entry.recipe.instruction[:40]}" + dotted(entry.scores, entry.recipe.seed, entry.model)
 
 
 def picked(visit: EditVisit | None, event: gr.EventData) -> Entry | None:

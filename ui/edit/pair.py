@@ -127,7 +127,7 @@ def run_pair(studio: Studio, visit: EditVisit, language: str, first: str, second
             return
         yield progress.writing(), None
         kept = keep_photo(visit.shelf, photo, Path(photo_path), visit.id)
-        one, two = (visit.add(shelve(visit, photo, kept, result, name))
+        one, two = (visit.add(shelve(visit, photo, kept, result, name, studio.editor(name).info.conditioned))
                     for result, name in zip(follow.result, (first, second), strict=True))
         same = follow.result[0].seen.size == follow.result[1].seen.size
         visit.pair = (one, two)

@@ -21,6 +21,7 @@ from ui.site.door import Page, address_field, photo_field, this_page
 from ui.texts import add_texts, t
 
 if TYPE_CHECKING:
+    from mre.editors.editor import Editor
     from ui.studio import Studio
 
 TEXTS = {
@@ -119,9 +120,19 @@ def recipe_endpoint(studio: Studio, page: Page) -> Callable:
 def models_endpoint(studio: Studio, page: Page) -> Callable:
     def models(request: gr.Request) -> list[dict[str, Any]]:
         _forget(studio, page, request.session_hash)
-        return [{"model": name, "status": editor.status, "capabilities": editor.capabilities.as_json()}
+        return [{"model": name, "status": editor.status, "capabilities": editor.capabilities.as_json(), "defaults": defaults_of(editor)}
                 for name, editor in studio.editors.items()]
     return models
+
+
+def defaults_of(editor: Editor) -> dict[str, float] | None:
+    """The model's own numbers for what may be asked of it; None before it is known."""
+    if editor.default_steps is None:
+        return None
+    has, info = editor.capabilities, editor.info
+    numbers = {"steps": (has.steps, info.steps), "guidance_scale": (has.guidance_scale, info.guidance_scale),
+               "image_guidance_scale": (has.image_guidance_scale, info.image_guidance_scale)}
+    return {name: value for name, (used, value) in numbers.items() if used}
 
 
 def _forget(studio: Studio, page: Page, session: str | None, *uploads: str | None) -> None:

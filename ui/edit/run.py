@@ -149,7 +149,7 @@ def run_edit(studio: Studio, visit: EditVisit, language: str, photo_path: str | 
         yield progress.writing(), None
         result = follow.result
         kept = keep_photo(visit.shelf, photo, Path(photo_path), visit.id)
-        entry = visit.add(shelve(visit, photo, kept, result, model or studio.models[0]))
+        entry = visit.add(shelve(visit, photo, kept, result, model or studio.models[0], editor.info.conditioned))
         done = say("run_done", language, seconds=f"{time.monotonic() - started:.1f}", model=entry.model)
         if editor.capabilities.seed:
             done += say("run_seed", language, seed=result.settings.seed)
@@ -158,13 +158,13 @@ def run_edit(studio: Studio, visit: EditVisit, language: str, photo_path: str | 
         visit.busy.release()
 
 
-def shelve(visit: EditVisit, photo: Image.Image, kept: Kept, result: EditResult, model: str) -> Entry:
+def shelve(visit: EditVisit, photo: Image.Image, kept: Kept, result: EditResult, model: str, rewarded: bool) -> Entry:
     """Put a result on the visitor's shelf, beside its photo that is kept there already."""
-    name, file = file_name(result), io.BytesIO()
+    name, file = file_name(result, rewarded), io.BytesIO()
     reduced(result.image, 2 * THUMB).save(file, "JPEG", quality=85)
     entry = Entry(photo=kept, picture=keep_edit(visit.shelf, result.image, result.png(), name, visit.id),
                   thumb=visit.shelf.put(file.getvalue(), "thumb.jpg", visit.id), change=measure(photo, result.image), file_name=name,
-                  recipe=result.recipe, model=model, seconds=result.seconds)
+                  recipe=result.recipe, model=model, seconds=result.seconds, rewarded=rewarded)
     if visit.closed:                             # the tab closed meanwhile: nothing of it stays
         visit.shelf.drop_owner(visit.id)
     return entry

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import io
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -17,6 +18,7 @@ from mre.editors.capabilities import Capabilities, can_vary
 from mre.editors.device_queue import BusyError
 from mre.errors import EditStopped, MreError
 from mre.imaging import reduced
+from mre.rewards import PERSPECTIVES
 from mre.sweep import AXES, Axis, Sweep, contact_sheet, to_csv
 from ui.chips import PICK
 from ui.edit.form import Form, settings_of
@@ -61,7 +63,9 @@ TEXTS = {
 add_texts(TEXTS)
 
 
-AT_FIRST = {"axis_x": ("scores", "0, 3, 5"), "axis_y": (NONE, ""), "axis_z": (NONE, "")}      # axes and values of a page just opened
+AT_FIRST = {"axis_x": "scores", "axis_y": NONE, "axis_z": NONE}      # axes of a page just opened
+READY = {NONE: "", **dict.fromkeys(("scores", *PERSPECTIVES), "0, 3, 5"), "reward_text": "None; None; None", "seed": "1, 2, 3, 4",
+         "steps": "5, 10, 20", "guidance_scale": "1, 4, 8", "image_guidance_scale": "1, 1.5, 2"}        # values to begin with
 QUICK = {"sweep_035": [("scores", "0, 3, 5")],
          "sweep_27": [("following", "0, 3, 5"), ("preserving", "0, 3, 5"), ("quality", "0, 3, 5")]}
 
@@ -84,7 +88,8 @@ def _quick_shown(has: Capabilities) -> dict[str, bool]:
 class SweepPanel:
     """The sweep's components, with what the first model can use."""
 
-    def __init__(self, has: Capabilities) -> None:
+    def __init__(self, has: Capabilities, models: Sequence[str]) -> None:
+        self.ready = READY | {"model": " | ".join(models)}
         self.axes: dict[str, gr.Dropdown] = {}
         self.values: dict[str, gr.Textbox] = {}
         gr.Markdown(t("sweep_about"), elem_classes="muted small")
@@ -92,12 +97,15 @@ class SweepPanel:
             self.quick = {key: gr.Button(t(key), size="sm", elem_id=key.replace("_", "-"), min_width=120, visible=shown)
                           for key, shown in _quick_shown(has).items()}
         with gr.Row():
-            for key, (wanted, text) in AT_FIRST.items():
+            for key, wanted in AT_FIRST.items():
                 with gr.Column(min_width=220):
                     choices = _axes_offered(has, key)
                     element = key.replace("_", "-")
                     self.axes[key] = gr.Dropdown(choices, value=_offered(wanted, choices), label=t(key), filterable=False, elem_id=element)
-                    self.values[f"{key}_values"] = gr.Textbox(text, label=t("axis_values"), elem_id=f"{element}-values", max_lines=4)
+                    self.values[f"{key}_values"] = gr.Textbox(self.ready[_offered(wanted, choices)], label=t("axis_values"),
+                                                              elem_id=f"{element}-values", max_lines=4)
+                    self.axes[key].input(None, self.axes[key], self.values[f"{key}_values"],             # at once: typing may be next
+                                         js=f"(axis) => ({json.dumps(self.ready)})[axis] ?? ''", **QUIET)
         self.forecast = gr.HTML(elem_id="sweep-forecast")
         with gr.Row():
             self.run = gr.Button(t("sweep_run"), variant="primary", elem_id="sweep-run", elem_classes=AFTER_UPLOAD, scale=3)
@@ -114,7 +122,7 @@ class SweepPanel:
     @property
     def controls(self) -> list[Any]:
         """Everything that `follow` may change."""
-        return [*self.axes.values(), *self.quick.values()]
+        return [*self.fields.values(), *self.quick.values()]
 
     def follow(self, has: Capabilities, chosen: Mapping[str, str]) -> dict[Any, Any]:
         """Updates for another model, which can use these: axes that change nothing are not offered. `chosen` are the axes that are set."""
@@ -122,6 +130,8 @@ class SweepPanel:
         for key, axis in self.axes.items():
             choices = _axes_offered(has, key)
             updates[axis] = gr.update(choices=choices, value=_offered(chosen[key], choices))
+            if updates[axis]["value"] != chosen[key]:
+                updates[self.values[f"{key}_values"]] = self.ready[updates[axis]["value"]]
         return updates
 
     def fill(self, grid: Sequence[tuple[str, str]]) -> dict[Any, Any]:
@@ -230,7 +240,7 @@ def run_sweep(studio: Studio, visit: EditVisit, language: str, photo_path: str |
                     yield {"progress": cell_bar(made, value, language)}
                 elif kind == "cell":
                     cell, result = value
-                    entry = shelve(visit, photo, kept, result, cell.model)
+                    entry = shelve(visit, photo, kept, result, cell.model, studio.editor(cell.model).info.conditioned)
                     made.entries[cell.place] = entry
                     made.rows.append((cell, _without_pictures(result), entry.file_name))
                     made.pictures[cell.place] = reduced(result.image, SHEET_SIDE)
@@ -323,11 +333,13 @@ def picked(visit: EditVisit | None, event: gr.EventData) -> Entry | None:
     return visit.sweep.entries.get((x, y, z)) if visit and visit.sweep else None
 
 
-def connect(studio: Studio, panel: SweepPanel, form: Form, visit: gr.State) -> None:
-    """Everything but what touches the viewer."""
+def connect(studio: Studio, panel: SweepPanel, form: Form, visit: gr.State, other_model: Sequence[Any]) -> None:
+    """Everything but what touches the viewer. `other_model` are the events that may have changed the model, and `follow`ed it."""
     fields = {**form.settings, **panel.fields}
-    gr.on([*(part.change for part in panel.fields.values()), form.steps.change, form.model.change, panel.run.click], on_forecast(studio),
-          form.model, panel.forecast, inputs_kwargs=fields, trigger_mode="always_last", **QUIET)
+    gr.on([*(part.change for part in panel.fields.values()), form.steps.change, panel.run.click], on_forecast(studio), form.model,
+          panel.forecast, inputs_kwargs=fields, trigger_mode="always_last", **QUIET)
+    for change in other_model:                   # when the axes fit the model: Gradio refuses one that the model before had
+        change.then(on_forecast(studio), form.model, panel.forecast, inputs_kwargs=fields, **QUIET)
     outputs = [visit, panel.progress, panel.grid, panel.downloads]
     runs = {"inputs": [visit, form.photo, form.model], "outputs": outputs, "inputs_kwargs": fields, **QUEUED}
     panel.run.click(on_run(studio, panel, visit), **runs)

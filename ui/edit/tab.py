@@ -14,7 +14,7 @@ from mre.editors.settings import EditSettings
 from mre.errors import MreError
 from ui import pictures
 from ui.edit import examples, history, judge, pair, programs, recipe, region, seen, sweep, views, words
-from ui.edit.form import Form, build_instruction, build_photo, build_scores, build_settings, build_texts, new_seed, settings_of
+from ui.edit.form import Form, build_instruction, build_photo, build_scores, build_settings, build_texts, hints, new_seed, settings_of
 from ui.edit.result import ResultPanel, on_show, on_undo, on_use_as_input
 from ui.edit.run import run_edit
 from ui.edit.viewer import empty_viewer
@@ -33,6 +33,7 @@ add_texts({
     "tab_edit": ("Edit", "编辑"), "reuse": ("Reuse last run's settings", "使用上次的全部设置"),
     "ready": ("ready", "就绪"), "loading": ("loading", "加载中"),
     "cold": ("loads on first use", "首次使用时加载"), "failed": ("failed", "加载失败"),
+    "own_mask": ("It is told the region that you mark.", "它会收到你标记的区域。"),
     "need_photo": ("Photo: choose a picture first.", "照片：请先选择图片。"),
     "need_instruction": ("Instruction: say what to change.", "编辑指令：请写下要改什么。"),
 })
@@ -86,8 +87,8 @@ def build(studio: Studio) -> None:
         with gr.Tab(t("tab_history"), elem_id="tab-history"):
             history_panel = history.HistoryPanel()
         with gr.Tab(t("tab_sweep"), elem_id="tab-sweep"):
-            sweep_panel = sweep.SweepPanel(has)
-        with gr.Tab(t("tab_pair"), elem_id="tab-pair"):
+            sweep_panel = sweep.SweepPanel(has, studio.models)
+        with gr.Tab(t("tab_pair"), elem_id="tab-pair") as pair_tab:
             pair_panel = pair.PairPanel(list(studio.models))
         with gr.Tab(t("tab_judge"), elem_id="tab-judge"):
             judge_panel = judge.JudgePanel()
@@ -103,8 +104,9 @@ def build(studio: Studio) -> None:
               **QUIET)
     page.unload(on_close(studio, page))
     ticks = gr.Timer(1.0)
-    gr.on([ticks.tick, form.model.change], on_tick(studio), form.model, [status, ticks], trigger_mode="always_last", **QUIET)
-    connect_form(studio, tab, form)
+    gr.on([ticks.tick, form.model.change], on_tick(studio, tab, ticks), form.model,
+          [status, ticks, form.steps, form.guidance_scale, form.image_guidance_scale], trigger_mode="always_last", **QUIET)
+    chosen = connect_form(studio, tab, form)
 
     gr.on([run.click, form.instruction.submit], on_run(studio, tab), [visit, form.photo, form.model, form.previews, form.random_seed],
           [visit, progress, *result.shown, form.seed, below_photo, below_instruction], inputs_kwargs=form.settings,
@@ -112,28 +114,33 @@ def build(studio: Studio) -> None:
     gr.on([stop.click, sweep_panel.stop.click], on_stop, visit, None, **QUIET)
     result.as_input.click(on_use_as_input(studio), [visit, form.photo], [form.photo, result.undo], **QUIET)
     result.undo.click(on_undo(studio), visit, [form.photo, result.undo], **QUIET)
-    reuse.click(on_reuse(studio, tab), visit, [*form.controls, *sweep_panel.controls], inputs_kwargs={**sweep_panel.axes}, **QUIET)
+    reused = reuse.click(on_reuse(studio, tab), visit, [*form.controls, *sweep_panel.controls], inputs_kwargs={**sweep_panel.axes}, **QUIET)
 
     history_panel.shots.pick(on_show(result, history.picked), visit, result.shown, **QUIET)
     history_panel.compare.click(history.on_compare(studio), [visit, history_panel.first, history_panel.second], result.look, **QUIET)
-    sweep.connect(studio, sweep_panel, form, visit)
     sweep_panel.grid.pick(on_show(result, sweep.picked), visit, result.shown, **QUIET)
     pair_panel.stop.click(on_stop, visit, None, **QUIET)
+    gr.on([pair_tab.select, pair_panel.first.input, pair_panel.second.input], on_pair(studio, form),
+          [form.model, pair_panel.first, pair_panel.second], [form.rewards, form.no_rewards, form.reward_texts], **QUIET)
     pair.connect(studio, pair_panel, form, visit).then(history_panel.redraw, visit, history_panel.choices, **QUIET)
     judge_panel.one.click(judge.on_one(studio), visit, judge_panel.answer, **QUEUED)
     judge_panel.sweep.click(judge.on_sweep(studio), visit, [judge_panel.answer, judge_panel.plot], **QUEUED)
-    recipe_panel.file.change(recipe.on_drop(studio, form, sweep_panel, recipe_panel.answer), [recipe_panel.file, form.photo, form.model],
-                             [*form.controls, *sweep_panel.controls, recipe_panel.answer], inputs_kwargs={**sweep_panel.axes}, **QUIET)
+    dropped = recipe_panel.file.change(
+        recipe.on_drop(studio, form, sweep_panel, recipe_panel.answer), [recipe_panel.file, form.photo, form.model],
+        [*form.controls, *sweep_panel.controls, recipe_panel.answer], inputs_kwargs={**sweep_panel.axes}, **QUIET)
+    sweep.connect(studio, sweep_panel, form, visit, [chosen, reused, dropped])
 
 
-def connect_form(studio: Studio, tab: EditTab, form: Form) -> None:
-    """What follows from a change of the form: lines below photo and instruction, the controls of another model, ready-made texts."""
+def connect_form(studio: Studio, tab: EditTab, form: Form) -> Any:
+    """What follows from a change of the form: lines below photo and instruction, the controls of another model, ready-made texts.
+    Returns the event of another model."""
     gr.on([form.photo.change, form.model.change], seen.on_photo(studio), [form.photo, form.model], tab.seen, trigger_mode="always_last",
           **QUIET)
     form.photo.clear(seen.clear, None, tab.seen, **QUIET)
     gr.on([form.instruction.change, form.model.change, form.photo.change], words.on_type(studio),
           [form.instruction, form.model, form.photo], tab.words, trigger_mode="always_last", **QUIET)
-    form.model.input(on_model(studio, tab), form.model, [*form.controls, *tab.sweep.controls], inputs_kwargs={**tab.sweep.axes}, **QUIET)
+    chosen = form.model.input(on_model(studio, tab), form.model, [*form.controls, *tab.sweep.controls], inputs_kwargs={**tab.sweep.axes},
+                              **QUIET)
     boxes = [box.input for box in form.settings.values() if box is not form.instruction]
     gr.on([form.photo.change, form.instruction.change, form.model.input, *boxes], None, tab.progress, tab.progress, js=FORGET_TROUBLE,
           **QUIET)                               # by the visitor: what a model's change sets forgets nothing
@@ -141,6 +148,7 @@ def connect_form(studio: Studio, tab: EditTab, form: Form) -> None:
     tab.examples.pick(examples.on_pick(studio), None, [form.photo, form.instruction, form.mask], **QUIET)
     for chip, text in zip(form.chips, form.texts, strict=True):
         chip.pick(words.on_pick, None, text, **QUIET)
+    return chosen
 
 
 def add_routes(app: FastAPI, studio: Studio) -> None:
@@ -172,19 +180,30 @@ def on_close(studio: Studio, page: Page) -> Callable:
     return close
 
 
-def on_tick(studio: Studio) -> Callable:
-    def tick(request: gr.Request, model: str) -> tuple[str, Any]:
-        done = studio.editor(model).status in ("ready", "failed")
-        return status_html(studio, model, language_of(request)), gr.Timer(active=not done)
+def on_tick(studio: Studio, tab: EditTab, ticks: gr.Timer) -> Callable:
+    """How the model is; once it is ready, its own numbers too."""
+    def tick(request: gr.Request, model: str) -> dict[Any, Any]:
+        editor = studio.editor(model)
+        done = editor.status in ("ready", "failed")
+        known = hints(tab.form, editor.info) if editor.status == "ready" else {}
+        return {tab.status: status_html(studio, model, language_of(request)), ticks: gr.Timer(active=not done), **known}
     return tick
 
 
 def on_model(studio: Studio, tab: EditTab) -> Callable:
     """Another model was chosen: the form and the sweep offer what it can use."""
     def follow(model: str, **axes: str) -> dict[Any, Any]:
-        has = studio.editor(model).capabilities
-        return tab.form.follow(has) | tab.sweep.follow(has, axes)
+        editor = studio.editor(model)
+        has = editor.capabilities
+        return tab.form.follow(has, editor.info if editor.status == "ready" else None) | tab.sweep.follow(has, axes)
     return follow
+
+
+def on_pair(studio: Studio, form: Form) -> Callable:
+    """Two models side by side: the scores are there when one of them reads any."""
+    def beside(*models: str) -> dict[Any, Any]:
+        return form.show_rewards(*(studio.editor(name).capabilities for name in models))
+    return beside
 
 
 def on_run(studio: Studio, tab: EditTab) -> Callable:
@@ -238,7 +257,8 @@ def status_html(studio: Studio, model: str | None, language: str) -> str:
     state = editor.status
     ready = state == "ready"
     name = editor.info.title if ready else model or studio.models[0]
-    limits = f'<p class="small muted">{html.escape(limits_of(editor.info, language))}</p>' if ready else ""
+    known = [limits_of(editor.info, language), say("own_mask", language) if editor.capabilities.mask else ""] if ready else []
+    limits = f'<p class="small muted">{html.escape(" ".join(filter(None, known)))}</p>' if ready else ""
     failed = f'<p class="notice bad">{html.escape(studio.trouble(MreError(editor.failure)))}</p>' if editor.failure else ""
     return (f'<div class="model-line"><span class="dot {state}" aria-hidden="true"></span><b>{html.escape(name)}</b> '
             f'<span class="muted small">{say(state, language)}</span></div>{limits}{failed}')

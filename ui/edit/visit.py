@@ -34,6 +34,12 @@ class Entry:
     recipe: Recipe
     model: str
     seconds: float
+    rewarded: bool             # whether the model reads any of the reward
+
+    @property
+    def scores(self) -> str:
+        """The scores that were asked for; empty where the model reads none."""
+        return " / ".join(f"{score:g}" for score in self.recipe.reward.scores) if self.rewarded else ""
 
     @property
     def tokens(self) -> set[str]:
@@ -96,8 +102,8 @@ def visit_of(studio: Studio, visit: EditVisit | None, request: gr.Request) -> Ed
     return visit
 
 
-def file_name(result: EditResult) -> str:
-    """A name that says when and how: date, seed, scores."""
+def file_name(result: EditResult, rewarded: bool) -> str:
+    """A name that says when and how: date, seed, and scores where the model reads them."""
     from datetime import datetime
     scores = "-".join(f"{score:g}" for score in result.settings.reward.scores)
-    return f"{datetime.now():%Y%m%d-%H%M%S}-seed{result.settings.seed}-reward{scores}.png"
+    return f"{datetime.now():%Y%m%d-%H%M%S}-seed{result.settings.seed}" + (f"-reward{scores}" if rewarded else "") + ".png"
