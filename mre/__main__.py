@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from importlib import import_module
+from types import ModuleType
 
 from mre.errors import MreError
 from mre.version import __version__
@@ -17,10 +18,16 @@ COMMANDS = {
     "rewards": "make RewardEdit data from triplets",
     "train-judge": "train a judge from ratings, reward data or scenes",
     "score": "score everything in a manifest with a judge",
+    "serve-rewards": "serve a judge's scores to training frameworks",
     "bench": "edit, judge and tabulate a benchmark",
     "study": "create, run and export human-evaluation studies",
     "compare": "compare a judge's scores with people's",
 }
+
+
+def module_of(command: str) -> ModuleType:
+    """The module of a command."""
+    return import_module(f"mre.commands.{command.replace('-', '_')}")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -29,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m mre",
         description="MRE Studio: reward-conditioned, instruction-based image editing.",
-        epilog="commands:\n" + "\n".join(f"  {name:<12} {text}" for name, text in COMMANDS.items())
+        epilog="commands:\n" + "\n".join(f"  {name:<14} {text}" for name, text in COMMANDS.items())
                + "\n\n`python -m mre COMMAND --help` shows a command's flags and an example.",
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version=f"MRE Studio {__version__}")
@@ -39,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
         parser.print_help()
         return 2
     chosen = parser.parse_args(argv[:1])
-    module = import_module(f"mre.commands.{chosen.command.replace('-', '_')}")
+    module = module_of(chosen.command)
     command = argparse.ArgumentParser(prog=f"python -m mre {chosen.command}", description=module.__doc__,
                                       formatter_class=argparse.RawDescriptionHelpFormatter)
     module.add_arguments(command)

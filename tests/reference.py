@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Iterator
-from importlib import import_module
 
 import app
-from mre.__main__ import COMMANDS
+from mre.__main__ import COMMANDS, module_of
 from mre.training.config import flag_parser
 from tests.conftest import ROOT
 
@@ -25,7 +24,7 @@ def programs() -> Iterator[tuple[str, argparse.ArgumentParser]]:
     yield "python train.py", flag_parser()
     for name in COMMANDS:
         parser = argparse.ArgumentParser()
-        import_module(f"mre.commands.{name.replace('-', '_')}").add_arguments(parser)
+        module_of(name).add_arguments(parser)
         inner = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
         if not inner:
             yield f"python -m mre {name}", parser

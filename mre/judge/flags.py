@@ -46,15 +46,15 @@ def add_judge_arguments(parser: argparse.ArgumentParser, default: str = "gpt-4o-
     group.add_argument("--yes", action="store_true", help="do not ask before spending")
 
 
-def judge_from(args: argparse.Namespace) -> OpenedJudge:
-    """The judge that the flags describe."""
+def judge_from(args: argparse.Namespace, **options: Any) -> OpenedJudge:
+    """The judge that the flags describe. options: further ones of `make_judge`."""
     many: dict[str, Any] = {}
     if hasattr(args, "workers"):
         many = {"concurrency": args.workers, "batches": args.batch, "budget": args.budget, "max_requests": args.max_requests,
                 "max_tokens": args.max_tokens, "price_input": args.price_input, "price_output": args.price_output}
     return make_judge(args.judge, cache=args.cache, base_url=args.base_url, key_file=args.key_file, api_version=args.api_version,
                       prompts=args.prompts, retry_failed=args.retry_failed, fence=not args.no_fence, picture_size=args.picture_size,
-                      seed=args.judge_seed, expect_build=args.expect_build, **many)
+                      seed=args.judge_seed, expect_build=args.expect_build, **many, **options)
 
 
 def agree_on_cost(judge: OpenedJudge, asks: Iterable[Ask], task: str, yes: bool) -> None:

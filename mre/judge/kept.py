@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 
 from mre.errors import ImageError
 from mre.judge.pictures import JudgePicture
-from mre.judge.verdicts import Ask, Judge, Tally, Verdict, Verdicts, checked_task
+from mre.judge.verdicts import Ask, Judge, OpenedJudge, Tally, Verdict, Verdicts, checked_task
 from mre.paid.cache import AnswerCache, StoredAnswer, answer_key, utc_now
 
 EVERYTHING = "all"              # the perspective under which a whole set of verdicts is kept
@@ -90,3 +90,8 @@ class KeptAnswers:
 
     def _read(self, kept: StoredAnswer, task: str) -> Verdicts:
         return Verdicts(self.name, task, tuple(Verdict(**{**row, "cached": True}) for row in json.loads(kept.raw)))
+
+
+def without_keeping(judge: OpenedJudge) -> Judge:
+    """A judge that costs nothing, with its answers no longer kept: where each edit is new, a store of them only grows."""
+    return judge.judge if isinstance(judge, KeptAnswers) else judge
