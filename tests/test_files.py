@@ -169,6 +169,7 @@ def exported(tmp_path_factory):
     """The store of a study whose items, instructions, edit types, methods, annotators and comments are the odd texts."""
     sa = pytest.importorskip("sqlalchemy")
     from mre.study import studies, visit
+    from mre.study.answers import Answer
     from mre.study.design import Item, StudyDesign
     from mre.study.images import rebuild
     from mre.study.schema import annotators, answers
@@ -191,7 +192,7 @@ def exported(tmp_path_factory):
         annotator = at_work[turn % len(at_work)]
         if shown := visit.work(store, annotator)["current"]:
             turn += 1
-            visit.answer(store, annotator, shown["screen"], visit.Answer(f"key-{turn:05d}", 0, ((1, 2, 3), (3, 4, 5))))
+            visit.answer(store, annotator, shown["screen"], Answer(f"key-{turn:05d}", 0, ((1, 2, 3), (3, 4, 5))))
         else:
             at_work.remove(annotator)
     with store.write() as connection:       # a study may hold comments of before they were cleaned, and labels from other programs

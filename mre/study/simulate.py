@@ -22,10 +22,10 @@ from sqlalchemy import Connection
 from mre.errors import StudyError
 from mre.rewards import PERSPECTIVES
 from mre.study import events, leases, queries, visit
+from mre.study.answers import Answer
 from mre.study.cells import SIMULATED_LABEL
 from mre.study.schema import annotators, assignments, insert_row, items, methods, pairs, studies
 from mre.study.studies import close, simulated_copy
-from mre.study.visit import Answer
 
 if TYPE_CHECKING:
     from mre.study.records import Study

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from mre.errors import StudyError
 from mre.study import assignment, studies, visit
 from mre.study import events as log_of
+from mre.study.answers import Answer
 from mre.study.design import StudyDesign
 from mre.study.schema import annotators, assignments, events, items, pairs
 from mre.study.schema import studies as study_rows
 from mre.study.store import Store
-from mre.study.visit import Answer
 from tests.study.conftest import NO_RULES, Clock, draw_edits
 
 SCORES = ((1, 2, 3), (4, 5, 0))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
+from mre.errors import BadAnswer
 from mre.study import studies, visit
+from mre.study.answers import Answer
 from mre.study.coverage import coverage
 from mre.study.design import StudyDesign
 from mre.study.schema import answers
-from mre.study.visit import Answer, BadAnswer
 from tests.study.test_assignment import SCORES, answer_one, join
 
 HOUR = 3600

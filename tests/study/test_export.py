@@ -14,6 +14,7 @@ import pytest
 from mre.errors import MreError, StudyError
 from mre.rewards import PERSPECTIVES
 from mre.study import records, studies, visit
+from mre.study.answers import Answer
 from mre.study.coverage import coverage
 from mre.study.design import StudyDesign
 from mre.study.export import LONG, WIDE, export, export_file
@@ -21,7 +22,6 @@ from mre.study.importer import import_file
 from mre.study.intake import StudyFaults
 from mre.study.simulate import Crowd, simulate
 from mre.study.store import Store
-from mre.study.visit import Answer
 from tests.study.conftest import NO_RULES, Clock, database_of_its_own, draw_edits
 
 NASTY = ['=HYPERLINK("http://evil.example")', "'=1", "''", "'", "+1", "-", "@x", 'quo"te, comma;\nline\ttab', "🙂", "=1+1", "＝1", "plain"]

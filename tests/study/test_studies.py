@@ -17,6 +17,7 @@ from PIL import Image
 from mre.errors import DataError, SettingsError, StudyError
 from mre.files import read_table
 from mre.study import demo, events, figures, records, studies, visit
+from mre.study.answers import Answer
 from mre.study.coverage import coverage
 from mre.study.design import StudyDesign
 from mre.study.intake import StudyFaults, unpacked
@@ -26,7 +27,6 @@ from mre.study.schema import events as event_rows
 from mre.study.simulate import Crowd, simulate
 from mre.study.store import DATABASE_NAME, Store, StoreUnavailable
 from mre.study.table import study_table
-from mre.study.visit import Answer
 from tests.study.conftest import draw_edits
 
 

@@ -16,11 +16,11 @@ import pytest
 import sqlalchemy as sa
 
 from mre.study import events, records, studies, visit
+from mre.study.answers import Answer
 from mre.study.coverage import coverage, skipped_pairs
 from mre.study.design import BEFORE_RULES, StudyDesign
 from mre.study.schema import events as event_rows
 from mre.study.store import Store
-from mre.study.visit import Answer
 from tests.study.before import fill_as_before
 from tests.study.conftest import Clock, database_of_its_own
 from tests.study.test_participation import SCORES, Person, check_pairs

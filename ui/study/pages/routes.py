@@ -14,8 +14,9 @@ from fastapi.responses import JSONResponse, Response
 
 from mre.errors import SettingsError, StudyError
 from mre.study import records, recruiting, visit
+from mre.study.answers import Answer, Draft
 from mre.study.store import StoreUnavailable, UnstorableText
-from mre.study.visit import Annotator, Answer
+from mre.study.visit import Annotator
 from mre.text import fault_of_values
 from ui.site.cookies import cookie, forget_cookie, set_cookie
 from ui.site.login_limits import Tries, address_of
@@ -202,7 +203,7 @@ class StudyPages:
         annotator = self._known(request, given)
         fields: dict[str, Any] = {"scores": given.get("scores"), "comment": given.get("comment", ""),
                                   "skip_reason": given.get("skip_reason")}
-        visit.save_draft(self.store, annotator, _text(given, "screen"), visit.Draft(**fields), _whole(given, "revision"))
+        visit.save_draft(self.store, annotator, _text(given, "screen"), Draft(**fields), _whole(given, "revision"))
         return {}
 
     def _earlier(self, request: Request, given: dict) -> dict:
