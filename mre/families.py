@@ -41,6 +41,7 @@ class Family:
     presets: str = ""               # of training: name -> settings
     training_example: str = ""      # a command line
     loss_term: str = ""             # a LossTerm that every objective takes along
+    objectives: Mapping[str, tuple[str, str]] = field(default_factory=dict)     # name -> MODULE:CLASS of an Objective, what it is for
     models: str = ""                # short names -> Known
     capabilities: str = ""          # (scores: bool, texts: bool) -> Capabilities of a model that reads these parts of a reward
     vocabulary: str = ""            # name -> Vocabulary of the model
@@ -86,6 +87,11 @@ def training_presets() -> dict[str, dict[str, Any]]:
 def loss_terms() -> list[type]:
     """What families add to an objective: classes that are made with the config of a run."""
     return [named(family.loss_term) for family in families() if family.loss_term]
+
+
+def objectives() -> dict[str, tuple[str, str]]:
+    """Objectives of training that families add, by name: where each is, and what it is for."""
+    return {name: entry for family in families() for name, entry in family.objectives.items()}
 
 
 def known_models() -> dict[str, Known]:

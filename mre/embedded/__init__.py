@@ -7,12 +7,15 @@ from mre.families import Family
 
 FAMILY = Family(
     name="embedded",
-    parts={"unet": {"GatedRewardUNet": "mre.embedded.gated"}, "vae": {"PatchAutoencoder": "mre.embedded.patch_autoencoder"}},
-    fresh={"embedded": ("mre.embedded.build:fresh_pipeline", "a fresh embedded model")},
+    parts={"unet": {"GatedRewardUNet": "mre.embedded.gated", "GenericRewardUNet": "mre.embedded.generic_unet"},
+           "vae": {"PatchAutoencoder": "mre.embedded.patch_autoencoder"}},
+    fresh={"embedded": ("mre.embedded.build:fresh_pipeline", "a fresh embedded model"),
+           "embedded-generic": ("mre.embedded.build:fresh_generic_pipeline", "a fresh embedded model that knows nothing of drawn scenes")},
     settings="mre.embedded.settings:EmbeddedSettings",
     presets="mre.embedded.settings:PRESETS",
     training_example="python train.py --preset tiny --out runs/tiny --max-minutes 60",
     loss_term="mre.embedded.masks:ChangeMasks",
+    objectives={"energy": ("mre.embedded.energy:EnergyScore", "the spread of edits at low scores, two draws a step (embedded models)")},
     models="mre.embedded.names:MODELS",
     capabilities="mre.embedded.names:capabilities",
     vocabulary="mre.embedded.names:vocabulary_of",

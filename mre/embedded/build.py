@@ -10,6 +10,7 @@ from diffusers import DDIMScheduler
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from mre.embedded.gated import GatedRewardUNet
+from mre.embedded.generic_unet import GenericRewardUNet
 from mre.embedded.names import UNTRAINED
 from mre.embedded.patch_autoencoder import PatchAutoencoder
 from mre.embedded.settings import SETTINGS
@@ -19,6 +20,7 @@ from mre.pipeline import RewardEditPipeline
 
 NATIVE_SIZE = 128           # pixels of the longer side that it is trained at
 PATCH_SIZE = 8
+CELLS = 16                  # a side, of the generic model's grid
 WIDTH = (80, 128, 192)      # channels of the U-Net's levels, at 16, 8 and 4 cells a side
 TEXT_WIDTH, TEXT_LAYERS, TEXT_TOKENS = 160, 3, 40
 HEADS = 4
@@ -32,7 +34,15 @@ def fresh_pipeline(config: Any, **switches: Any) -> RewardEditPipeline:
     return build_pipeline(native_size=config.resolution, **size, **switches)
 
 
+def fresh_generic_pipeline(config: Any, **switches: Any) -> RewardEditPipeline:
+    """The same with the generic head, in cells of a sixteenth of the picture's side, as the trunk has them."""
+    size: dict[str, Any] = {"width": config.width} if config.width else {}
+    return build_pipeline(native_size=config.resolution, patch_size=config.resolution // CELLS, unet_class=GenericRewardUNet, **size,
+                          **switches)
+
+
 def build_pipeline(*, width: Sequence[int] = WIDTH, words: Iterable[str] | None = None, native_size: int = NATIVE_SIZE,
+                   patch_size: int = PATCH_SIZE, unet_class: type[GatedRewardUNet | GenericRewardUNet] = GatedRewardUNet,
                    **switches: Any) -> RewardEditPipeline:
     """An untrained embedded editor, its weights drawn from torch's default generator. It gives every picture back unchanged.
 
@@ -45,15 +55,15 @@ def build_pipeline(*, width: Sequence[int] = WIDTH, words: Iterable[str] | None 
     text_encoder = CLIPTextModel(CLIPTextConfig(
         vocab_size=len(tokenizer), hidden_size=TEXT_WIDTH, intermediate_size=3 * TEXT_WIDTH, num_hidden_layers=TEXT_LAYERS,
         num_attention_heads=HEADS, max_position_embeddings=TEXT_TOKENS, **special))
-    unet = GatedRewardUNet(
-        patch_size=PATCH_SIZE, latent_scale=LATENT_SCALE, sample_size=native_size // PATCH_SIZE,
+    unet = unet_class(
+        patch_size=patch_size, latent_scale=LATENT_SCALE, sample_size=native_size // patch_size,
         block_out_channels=tuple(width), layers_per_block=1,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"), cross_attention_dim=TEXT_WIDTH, attention_head_dim=HEADS,
         norm_num_groups=16, reward_text_dim=TEXT_WIDTH, reward_sinusoid_channels=32, reward_num_heads=HEADS, reward_dropout=0.0, **switches)
     scheduler = DDIMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type="sample", clip_sample=False, set_alpha_to_one=True,
                               timestep_spacing="trailing")      # trailing: the first step sees pure noise, as in training
-    parts: dict[str, Any] = {"vae": PatchAutoencoder(PATCH_SIZE, LATENT_SCALE), "scheduler": scheduler}     # annotated as other classes
+    parts: dict[str, Any] = {"vae": PatchAutoencoder(patch_size, LATENT_SCALE), "scheduler": scheduler}     # annotated as other classes
     return RewardEditPipeline(text_encoder=text_encoder, tokenizer=tokenizer, unet=unet, native_size=native_size, **parts, **SETTINGS)
 
 

@@ -10,17 +10,16 @@ the reward's term (Eq. 3) too: how much of black and white is there, how blurred
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from diffusers.configuration_utils import register_to_config
-from diffusers.utils import BaseOutput
 from diffusers.utils.peft_utils import apply_lora_scale
 from torch import Tensor, nn
 
 from mre.embedded.edit_head import OVERALL, EditHead
+from mre.embedded.placed import GatedOutput, PlacedConvolution
 from mre.models.condition import RewardSignal, linear
 from mre.models.unet import RESIDUAL, RewardUNet2DConditionModel, join_residual, keeps_settings_of
 
@@ -29,32 +28,6 @@ MAP_SIDE = 6            # cells a side of the map that an instruction makes of t
 MEMORIES = 12           # pictures that the network can know by heart: landscapes, mostly
 MEMORY_GAIN = 20.0      # they are learned pixel by pixel, each seldom
 QUIET_START = 0.1       # how strongly an untrained network reads the noisy half of its input
-
-
-@dataclass
-class GatedOutput(BaseOutput):
-    """sample: (B, 3 f^2, h, w), the edited picture's scaled latents; mask_logits: (B, 1, h f, w f), where the picture is changed."""
-
-    sample: Tensor
-    mask_logits: Tensor | None = None
-
-
-class PlacedConvolution(nn.Conv2d):
-    """A convolution whose output also tells each cell where in the picture it is; other sizes take the places stretched. Made with the
-    arguments of any convolution, of which an adapter makes its own of the same class, it tells no places."""
-
-    place: nn.Parameter | None
-
-    def __init__(self, *convolution: Any, side: int = 0, **settings: Any) -> None:
-        """side: cells a side of the map of places"""
-        super().__init__(*convolution, **settings)
-        self.register_parameter("place", nn.Parameter(torch.zeros(1, self.out_channels, side, side)) if side else None)
-
-    def forward(self, sample: Tensor) -> Tensor:
-        hidden = super().forward(sample)
-        if self.place is None:
-            return hidden
-        return hidden + F.interpolate(self.place, hidden.shape[-2:], mode="bilinear", align_corners=False).to(hidden.dtype)
 
 
 class OverallMixture(nn.Sequential):

@@ -9,6 +9,7 @@ from mre.errors import SettingsError
 from mre.settings import Settings, setting
 
 FRESH = "embedded"          # init_from: an untrained small editor, built from the config
+GENERIC = "embedded-generic"        # and one with the generic head
 STEPS = 1                   # more add nothing but mottle: the network predicts the picture itself
 SETTINGS = {"default_steps": STEPS, "default_guidance_scale": 1.0, "default_image_guidance_scale": 1.0, "size_rule": "fit"}
 
@@ -49,9 +50,15 @@ _SMALL = {
     "plain_attention": True, "mixed_precision": "bf16", "half": True, "validation_scored": 35,
 }
 _NO_REWARD = {"use_score": False, "use_text": False, "use_attention": False, "use_addition": False}
+_GENERIC = {**_SMALL, "init_from": GENERIC, "objective": "energy", "resolution": 64, "width": (64, 96, 128), "batch_size": 32,
+            "learning_rate": 5e-4, "timestep_terminal": 1.0, "timestep_high": 0.0, "snr_cap": 0.0, "mask_weight": 0.0,
+            "outside_weight": 0.0, "edit_type_weights": (), "text_encoder_rate": 1.0}
 PRESETS: dict[str, dict[str, Any]] = {
     "tiny-start": {**_SMALL, **_NO_REWARD, "clean_share": 1.0, "learning_rate": 4e-4, "schedule": "constant", "ema": False,
                    "local_sgd_steps": 8, "half": False, "out": "runs/tiny-start"},
     "tiny": {**_SMALL, "out": "runs/tiny"},
     "tiny-baseline": {**_SMALL, **_NO_REWARD, "out": "runs/tiny-baseline"},
+    # The generic head at half the size: minutes to look at, not to ship.
+    "tiny-lab-start": {**_GENERIC, "clean_share": 1.0, "learning_rate": 1e-3, "ema": False, "half": False, "out": "runs/tiny-lab-start"},
+    "tiny-lab": {**_GENERIC, "init_from": "runs/tiny-lab-start/pipeline", "out": "runs/tiny-lab"},
 }

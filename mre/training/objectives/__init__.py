@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from mre.families import objectives
+
 if TYPE_CHECKING:
     from mre.training.objectives.objective import Objective
 
@@ -21,6 +23,7 @@ class Entry:
 OBJECTIVES = {
     "noise": Entry("mre.training.objectives.noise:NoisePrediction", "what the model's sampler has it predict: noise, picture or velocity"),
     "flow": Entry("mre.training.objectives.flow:FlowMatching", "the straight way from noise to picture (rectified flow)"),
+    **{name: Entry(*entry) for name, entry in objectives().items()},
 }
 
 

@@ -1,0 +1,64 @@
+"""The energy score: two draws of the model, each near the target and both apart from each other, so that what is learned is the spread of
+the targets and not their mean."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mre.training.draws import Draws
+from mre.training.objectives.noise import NoisePrediction
+from mre.training.objectives.objective import Batch
+
+WINDOW = 8              # pixels: the side of the windows whose norms are added, so that single things count
+SMALLEST = 1e-3         # of a window's norm: below it the distance is smooth
+
+
+class EnergyScore(NoisePrediction):
+    """(d(x1, y) + d(x2, y)) / 2 - d(x1, x2) / 2, a strictly proper score: least on average where the draws x1, x2 are spread as the targets
+    y are. For models that predict the picture from pure noise, with an autoencoder without weights: latents are pixels, a patch a cell."""
+
+    prediction = "energy"
+
+    def __call__(self, unet: nn.Module, batch: Batch, draws: Draws) -> dict[str, Tensor]:
+        """Losses of a batch. The second draw has the noise of the first, its cells in reverse order: as random, and independent of it
+        but for a cell in the middle."""
+        noise = torch.cat([draws.noise, draws.noise.flip(-2, -1)])                                        # (2 B, C, h, w)
+        given = torch.cat([noise, batch.image_latents.repeat(2, 1, 1, 1)], dim=1)
+        conditions = {name: value.repeat(2, *[1] * (value.ndim - 1)) for name, value in batch.conditions.items()}
+        output = unet(given, self.times(draws).repeat(2), batch.text.repeat(2, 1, 1), added_cond_kwargs=conditions)
+        first, second = _pixels(output.sample.float()).chunk(2)
+        target = _pixels(batch.latents.float())
+        loss = (distance(first, target) + distance(second, target) - distance(first, second)) / 2
+        losses = {self.prediction: loss}
+        for term in self.terms:
+            own = term.loss(output, batch.extras[term.name].repeat(2, 1, 1, 1)) if term.loss_weight else None
+            if own is not None:
+                losses[term.name] = own
+                loss = loss + term.loss_weight * own
+        return {"loss": loss, **losses}
+
+    def noisy(self, latents: Tensor, draws: Draws) -> Tensor:
+        """Pure noise: one step is all there is."""
+        return draws.noise
+
+
+def _pixels(latents: Tensor) -> Tensor:
+    """(B, 3 f^2, h, w) -> (B, 3, h f, w f)."""
+    return F.pixel_shuffle(latents, math.isqrt(latents.shape[1] // 3))
+
+
+def distance(first: Tensor, second: Tensor) -> Tensor:
+    """The mean norm of the difference over windows, of the pictures, of both at half the size, and of their gradients. A scalar."""
+    difference = first - second                                                                            # (B, 3, H, W)
+    right, down = difference.diff(dim=-1), difference.diff(dim=-2)
+    return window_norms(difference) + window_norms(F.avg_pool2d(difference, 2)) + (window_norms(right) + window_norms(down)) / 2
+
+
+def window_norms(difference: Tensor) -> Tensor:
+    """The mean over windows of WINDOW x WINDOW pixels of the root of the mean square in each."""
+    squares = F.avg_pool2d(difference.square().mean(dim=1, keepdim=True), WINDOW, ceil_mode=True, count_include_pad=False)
+    return (squares + SMALLEST**2).sqrt().mean()
