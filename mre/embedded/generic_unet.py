@@ -38,12 +38,13 @@ class GenericRewardUNet(RewardUNet2DConditionModel):
     @keeps_settings_of(RewardUNet2DConditionModel)
     def __init__(self, *, patch_size: int = 8, latent_scale: float = 2.0, **unet: Any) -> None:
         latents = 3 * patch_size**2
-        super().__init__(**unet | {"in_channels": 2 * latents, "out_channels": 1})
+        unet |= {"in_channels": 2 * latents, "out_channels": 1}
+        super().__init__(**unet)
         state_dim, side = self.time_embedding.linear_2.out_features, self.config.sample_size
         self.head = GenericHead(patch_size, state_dim)
         plain = self.conv_out
-        self.conv_in = PlacedConvolution(latents, self.conv_in.out_channels, self.conv_in.kernel_size, padding=1, side=side)
-        self.conv_out = nn.Conv2d(plain.in_channels, self.head.channels, plain.kernel_size, padding=plain.padding)
+        self.conv_in = PlacedConvolution(latents, self.conv_in.out_channels, 3, padding=1, side=side)
+        self.conv_out = nn.Conv2d(plain.in_channels, self.head.channels, 3, padding=1)
         text_dim = self.config.cross_attention_dim
         self.attend = nn.Linear(text_dim, POOLS)
         self.instruction = nn.Sequential(nn.Linear((POOLS + 1) * text_dim, state_dim), nn.SiLU(), nn.Linear(state_dim, state_dim))

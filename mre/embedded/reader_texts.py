@@ -23,6 +23,10 @@ SHARES = {"asked": 0.66, "unknown": 0.11, "nothing": 0.11, "refused": 0.03, "sev
 CHINESE = 0.15              # share of texts in Chinese
 # The highest cosine of a word that is far from every word that a concept of a section ends in. A synonym that the table lacks lies nearer.
 FAR = {"kinds": 0.70, "colours": 0.62, "textures": 0.62, "backgrounds": 0.65, "looks": 0.62}
+# The least cosine of a word that may stand for a word of a concept, where topic is meaning.
+NEAR = {"kinds": 0.74, "backgrounds": 0.72}
+MANY_SENSES = 2000          # the commonest words are near to many others
+SWAPPED = 0.3               # share of requests with such a word
 RARE = 2.0                  # 1: rare words of the list are drawn as often as common ones
 GRAMMAR_WORDS = 150         # the commonest words, which belong to no concept
 USUAL_COLOURS = {"tree": "green", "moon": "yellow", "cloud": "white", "star": "yellow"}
@@ -62,9 +66,12 @@ class Texts:
         directions = vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-6)
         places = {word: place for place, word in enumerate(words)}
         self.far: dict[str, list[str]] = {}
+        self.near: dict[str, list[str]] = {}        # word of a concept -> words that are nearer to it than to the rest of its section
         for section, most in FAR.items():
             ends = [places[word] for word in last_words(section) if places.get(word, 0) >= GRAMMAR_WORDS]
             nearest = np.concatenate([(part @ directions[ends].T).max(axis=1) for part in np.array_split(directions, 20)])
+            if section in NEAR:
+                self._add_neighbours(words, directions, ends, known, NEAR[section])
             self.far[section] = [word for word, cosine in zip(words[GRAMMAR_WORDS:], nearest[GRAMMAR_WORDS:], strict=True)
                                  if cosine < most and len(word) > 2 and word not in known]
         everywhere = set.intersection(*map(set, self.far.values()))
@@ -79,9 +86,22 @@ class Texts:
             if text and (split != "train" or comparable(text) not in reserved()):
                 return text, request
 
+    def _add_neighbours(self, words: Sequence[str], directions: np.ndarray, ends: list[int], known: set[str], least: float) -> None:
+        """Words with a cosine of `least` to a word of a concept, under the one that they are nearest to."""
+        for start in range(MANY_SENSES, len(words), 2000):
+            cosines = directions[start:start + 2000] @ directions[ends].T                      # (2000, E)
+            for word, nearest, cosine in zip(words[start:start + 2000], cosines.argmax(axis=1), cosines.max(axis=1), strict=True):
+                if cosine >= least and word not in known and len(word) > 2:
+                    self.near.setdefault(words[ends[nearest]], []).append(word)
+
     def _asked(self, rng: np.random.Generator, split: str) -> tuple[str, Request]:
         drawn = requests.draw_request(rng, split, nothing=0.0, chinese=CHINESE)
-        return drawn.text, request_of(drawn.asked)
+        text = drawn.text
+        swappable = [word for word in re.findall(r"[a-z]+", text) if word in self.near]
+        if swappable and split == "train" and rng.random() < SWAPPED:
+            word = pick(rng, swappable)
+            text = re.sub(rf"\b{word}\b", pick(rng, self.near[word]), text)
+        return text, request_of(drawn.asked)
 
     def _refused(self, rng: np.random.Generator, split: str) -> tuple[str, Request]:
         return requests.typed(rng, pick(rng, REFUSALS).format(canonical(requests.draw_asked(rng)))), Request()
