@@ -1,14 +1,16 @@
 """The network without the bench in it: what it imports, what untrained it does, what its chance decides, and the score it learns by."""
 
+import ast
+
 import pytest
 import torch
 
 from mre.embedded.build import build_pipeline
 from mre.embedded.energy import WINDOW, distance
 from mre.embedded.generic_unet import CHANCE, GenericRewardUNet
-from mre.training import train
 from mre.training.config import PRESETS, TrainConfig
-from tests.bench.structure import import_graph, modules
+from mre.training.loop import Run
+from tests.bench.structure import Module, imported
 from tests.conftest import ROOT
 
 NETWORKS = ("generic_unet", "generic_head", "placed", "patch_autoencoder", "reader", "request", "words")
@@ -17,15 +19,15 @@ SIDE, PATCH = 32, 4
 
 def test_no_network_imports_what_draws_the_scenes():
     """Directly or through others."""
-    graph = import_graph(modules(ROOT, ("mre",)))
-    for name in NETWORKS:
-        reached, open_ends = set(), [f"mre.embedded.{name}"]
-        while open_ends:
-            module = open_ends.pop()
-            if module not in reached:
-                reached.add(module)
-                open_ends += graph[module]
-        assert not [module for module in reached if module.startswith("mre.data")], name
+    files = {".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file for file in (ROOT / "mre").rglob("*.py")}
+    reached, open_ends = set(), [f"mre.embedded.{name}" for name in NETWORKS]
+    while open_ends:
+        if (name := open_ends.pop()) not in reached:
+            reached.add(name)
+            text = files[name].read_text(encoding="utf-8")
+            open_ends += imported(Module(name, text, ast.parse(text)), set(files))
+    assert len(reached) > len(NETWORKS)
+    assert not [name for name in reached if name.startswith("mre.data")]
 
 
 @pytest.fixture(scope="module")
@@ -118,8 +120,8 @@ def test_draws_spread_as_the_targets_are_score_better_than_their_mean():
 def test_it_is_trained_by_the_same_trainer_and_goes_on_from_its_folder(tmp_path):
     settings = {**PRESETS["tiny-lab"], "init_from": "embedded-generic", "resolution": SIDE, "width": (32, 32, 32), "batch_size": 2,
                 "validation_every": 0, "log_every": 1, "mixed_precision": "no", "half": False}
-    folder = train(TrainConfig(**settings | {"max_steps": 2, "out": str(tmp_path / "first")}))
-    again = train(TrainConfig(**settings | {"max_steps": 1, "out": str(tmp_path / "second"), "init_from": str(folder)}))
+    folder = Run(TrainConfig(**settings | {"max_steps": 2, "out": str(tmp_path / "first")})).train()
+    again = Run(TrainConfig(**settings | {"max_steps": 1, "out": str(tmp_path / "second"), "init_from": str(folder)})).train()
     assert (again / "unet" / "diffusion_pytorch_model.safetensors").is_file()
     header, *rows = (tmp_path / "first" / "log.csv").read_text().splitlines()
     assert "energy" in header
