@@ -19,7 +19,8 @@ SIDE, PATCH = 32, 4
 
 def test_no_network_imports_what_draws_the_scenes():
     """Directly or through others."""
-    files = {".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file for file in (ROOT / "mre").rglob("*.py")}
+    files = {".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file
+             for file in (ROOT / "mre").rglob("*.py")}
     reached, open_ends = set(), [f"mre.embedded.{name}" for name in NETWORKS]
     while open_ends:
         if (name := open_ends.pop()) not in reached:
