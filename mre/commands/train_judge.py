@@ -34,7 +34,7 @@ from mre.training.judges.config import JudgeTraining
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("sources", nargs="+", metavar="DATA", help="what to learn from (above)")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the judge")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the judge")
     parser.add_argument("--test", nargs="+", default=[], metavar="DATA", help="report on these instead of on what was held out")
     parser.add_argument("--body", choices=tuple(BODIES), default="tiny", help="the network (default %(default)s)")
     parser.add_argument("--init-from", metavar="JUDGE", help="a judge to go on from: tiny-judge, or a folder of the same body")
@@ -44,7 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--triplets", metavar="SOURCE", help="where the pictures of RewardEdit's released form are")
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the studies' store (default: data)")
     parser.add_argument("--database", help="SQLAlchemy URL of the studies, instead of the SQLite store")
-    parser.add_argument("--report-only", action="store_true", help="calibrate and report the judge in DIR on DATA, without training")
+    parser.add_argument("--report-only", action="store_true", help="calibrate and report the judge in DIR; train nothing")
+    parser.add_argument("--fit-scale", metavar="editreward:FOLDER", help="train nothing: fit the map from EditReward's raw values to scores "
+                                                                        "of 0 to 5 on DATA, and store it beside its weights")
     group = parser.add_argument_group("training")
     hints = get_type_hints(JudgeTraining)
     for one in dataclasses.fields(JudgeTraining):
@@ -57,12 +59,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     given = {one.name: getattr(args, one.name) for one in dataclasses.fields(JudgeTraining) if hasattr(args, one.name)}
     config = JudgeTraining(**given)
+    if (args.out is None) == (args.fit_scale is None):
+        raise SettingsError("give --out DIR for a judge to be trained, or --fit-scale for a map of EditReward's values, not both")
     store = None
     if any(text.startswith("study:") for text in (*args.sources, *args.test)):
         from mre.study.store import Store
         store = Store.open(args.data, args.database)
     try:
-        return train(args, config, store)
+        return fit_scale(args, config, store) if args.fit_scale else train(args, config, store)
     finally:
         if store is not None:
             store.close()
@@ -114,6 +118,41 @@ def train(args: argparse.Namespace, config: JudgeTraining, store: Any) -> int:
     if len({edit.annotator for group in found.groups for edit in group.edits}) == 1 and found.groups[0].edits[0].annotator:
         print("all labels are one annotator's: how people differ is not in them", file=sys.stderr)
     return 0
+
+
+def fit_scale(args: argparse.Namespace, config: JudgeTraining, store: Any) -> int:
+    """Score the labelled edits of DATA with EditReward and fit the line that makes scores of its means; some originals are held out."""
+    from tqdm import tqdm
+
+    from mre.judge.editreward import BATCH, EditRewardJudge, write_scale
+    from mre.judge.editreward import fit_scale as fit
+    from mre.judge.verdicts import Ask
+    from mre.training.judges.groups import share_of
+    from mre.training.judges.sources import open_groups, weighted
+
+    judge = EditRewardJudge(args.fit_scale)
+    asks, scores, held = [], [], []
+    for text in args.sources:
+        source = open_groups(weighted(text)[0], edits=args.edits, triplets=args.triplets, store=store)
+        for number in range(len(source)):
+            group = source.group(number)
+            for edit in group.edits:
+                if any(score is not None for score in edit.scores):
+                    asks.append(Ask(edit.item or group.source, edit.instruction, edit.original, edit.edited))
+                    scores.append([edit.scores[PERSPECTIVES.index(name)] for name in judge.perspectives])
+                    held.append(share_of(group.source, "held out") < max(config.held_out, 0.3))
+    answers: list = []
+    for start in tqdm(range(0, len(asks), BATCH), desc=args.fit_scale, unit="batch", disable=None):
+        answers += judge.raw(asks[start:start + BATCH])
+    read = [number for number, answer in enumerate(answers) if not isinstance(answer, str)]
+    scale = fit([[head[0] for head in answers[number]] for number in read], [scores[number] for number in read],
+                [held[number] for number in read])
+    path = write_scale(judge.weights, scale)
+    for name, row in scale.items():
+        print(f"  {name:<12}score = {row['intercept']:.3f} + {row['slope']:.3f} * mean, off by {row['deviation']:.2f} "
+              f"on {row['held_out']} held out")
+    print(f"  {path}")
+    return 1 if len(read) < len(answers) else 0
 
 
 def _starting_network(args: argparse.Namespace, seed: int) -> tuple[Any, dict[str, Any]]:

@@ -56,15 +56,15 @@ def _measured(name: str, options: JudgeOptions) -> OpenedJudge:
 
 
 def _tiny_judge(name: str, options: JudgeOptions) -> OpenedJudge:
-    from mre.judge.trained import EMBEDDED, TrainedJudge
-
-    return KeptAnswers(TrainedJudge(EMBEDDED, name), AnswerCache(options.cache))
+    return KeptAnswers(named("mre.judge.trained:embedded_judge")(), AnswerCache(options.cache))
 
 
 def _trained(name: str, options: JudgeOptions) -> OpenedJudge:
-    from mre.judge.trained import TrainedJudge
+    return KeptAnswers(named("mre.judge.trained:TrainedJudge")(Path(name)), AnswerCache(options.cache))
 
-    return KeptAnswers(TrainedJudge(Path(name)), AnswerCache(options.cache))
+
+def _editreward(name: str, options: JudgeOptions) -> OpenedJudge:
+    return KeptAnswers(named("mre.judge.editreward:EditRewardJudge")(name), AnswerCache(options.cache))
 
 
 def _openai(model: str, options: JudgeOptions, *, base_url: str | None, azure: bool = False) -> OpenedJudge:
@@ -106,6 +106,7 @@ KINDS = [
     JudgeKind("oracle", lambda name: name == "oracle", _oracle, scenes_only=True),
     JudgeKind("measured", lambda name: name == "measured", _measured),
     JudgeKind("tiny-judge, which comes with the program", lambda name: name == "tiny-judge", _tiny_judge),
+    JudgeKind("editreward:FOLDER|HUB_ID of EditReward's weights", lambda name: name.startswith("editreward:"), _editreward),
     JudgeKind("a folder that train-judge wrote", lambda name: Path(name).is_dir() or name.endswith(("/", "\\")), _trained),
     JudgeKind("azure:DEPLOYMENT", lambda name: name.startswith("azure:"), _azure),
     JudgeKind("MODEL@URL of an OpenAI-compatible server", lambda name: re.search("@https?://", name) is not None, _at_address),

@@ -101,3 +101,8 @@ class TrainedJudge:
         scales = [self.facts.calibration[name].deviation for name in self.perspectives]
         return [[(mean, deviation * scale) for mean, deviation, scale in zip(row, spread, scales, strict=True)]
                 for row, spread in zip(means.tolist(), deviations.tolist(), strict=True)]
+
+
+def embedded_judge() -> TrainedJudge:
+    """`tiny-judge`, which comes with the program."""
+    return TrainedJudge(EMBEDDED, "tiny-judge")
