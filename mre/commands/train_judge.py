@@ -45,8 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the studies' store (default: data)")
     parser.add_argument("--database", help="SQLAlchemy URL of the studies, instead of the SQLite store")
     parser.add_argument("--report-only", action="store_true", help="calibrate and report the judge in DIR; train nothing")
-    parser.add_argument("--fit-scale", metavar="editreward:FOLDER", help="train nothing: fit the map from EditReward's raw values to scores "
-                                                                        "of 0 to 5 on DATA, and store it beside its weights")
+    parser.add_argument("--fit-scale", metavar="editreward:FOLDER", help="train nothing: fit the map from EditReward's raw values to "
+                                                                        "scores of 0 to 5 on DATA, and store it beside its weights")
     group = parser.add_argument_group("training")
     hints = get_type_hints(JudgeTraining)
     for one in dataclasses.fields(JudgeTraining):
