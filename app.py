@@ -18,6 +18,8 @@ FIRST_PORT, LAST_PORT = 7860, 7899
 
 
 def flag_parser() -> argparse.ArgumentParser:
+    from mre.editors.load_options import add_load_arguments
+
     parser = argparse.ArgumentParser(prog="python app.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", action="append", metavar="NAME|DIR|HUB_ID|images:MODEL@URL",
                         help="a model to edit with; may be given more than once, the first is shown first (default: tiny, tiny-baseline)")
@@ -42,6 +44,7 @@ def flag_parser() -> argparse.ArgumentParser:
                         help="believe the X-Forwarded headers of a proxy at this address or network; again for more (default: nobody's)")
     parser.add_argument("--frame-ancestor", action="append", default=[], metavar="SITE",
                         help="let this site, such as https://lab.example.org, show the pages in a frame; again for more (default: none)")
+    add_load_arguments(parser)
     return parser
 
 
@@ -58,6 +61,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: --host {args.host}, port {where}: cannot listen ({error.strerror or error})", file=sys.stderr)
         return 1
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    from mre.editors.load_options import load_options
     from mre.errors import MreError
     from ui.app import build_app
     from ui.serve import serve
@@ -68,7 +72,8 @@ def main(argv: list[str] | None = None) -> int:
         settings = StudioSettings(
             models=tuple(dict.fromkeys(args.model or ())), judge=args.judge, judge_requests=args.judge_requests, data=args.data,
             database=args.database, host=args.host, port=port, share=args.share, auth=args.auth,
-            allowed_hosts=tuple(args.allowed_host), trusted_proxies=tuple(args.trusted_proxy), frame_ancestors=tuple(args.frame_ancestor))
+            allowed_hosts=tuple(args.allowed_host), trusted_proxies=tuple(args.trusted_proxy), frame_ancestors=tuple(args.frame_ancestor),
+            loading=load_options(args))
         return serve(build_app(settings), server)
     except MreError as error:
         print(f"error: {error}", file=sys.stderr)

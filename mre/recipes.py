@@ -89,7 +89,8 @@ class Recipe:
         """What stands in the way of equal bytes, a line each: this recipe as it was made against `here`, the same settings now."""
         names = {"model": "model", "weights": "weights of the model", "input": "input picture", "size": "size at which the model works",
                  "reading": "reading of the instruction", "device": "kind of device", "code": "version of MRE Studio",
-                 "torch": "version of torch", "server": "server"}
+                 "torch": "version of torch", "server": "server",
+                 "dtype": "number format", "lora": "LoRA", "quantised": "quantisation", "gguf": "GGUF file"}
         lines = [f"{label}: {_short(self.made_with.get(name))} then, {_short(here.made_with.get(name))} now"
                  for name, label in names.items() if self.made_with.get(name) != here.made_with.get(name)]
         settings = [name for name in (*SCALARS, "reward", "negative_reward", "put_back", "mask")

@@ -16,6 +16,7 @@ import gradio as gr
 
 from mre.editors.device_queue import DeviceQueue
 from mre.editors.kinds import make_editor
+from mre.editors.load_options import OWN_WAY, LoadOptions
 from mre.editors.names import without_address
 from mre.errors import ModelError, MreError, SettingsError
 from mre.models.known import default_names
@@ -48,6 +49,7 @@ class StudioSettings:
     allowed_hosts: tuple[str, ...] = ()         # names that this server answers to beside its own, such as a proxy's
     trusted_proxies: tuple[str, ...] = ()       # addresses whose X-Forwarded headers are believed
     frame_ancestors: tuple[str, ...] = ()       # sites that may show the pages in a frame of theirs
+    loading: LoadOptions = OWN_WAY        # how the weights of models on this machine are loaded
 
     def __post_init__(self) -> None:
         if self.judge_requests < 0:
@@ -86,7 +88,7 @@ class Studio:
             number = 2
             while shown in editors:
                 shown, number = f"{short}-{number}", number + 1
-            editors[shown] = make_editor(name, queue=self.queue)
+            editors[shown] = make_editor(name, queue=self.queue, loading=self.settings.loading)
         if not editors:
             raise SettingsError("no model ships with this copy of the program; name one with --model")
         return editors

@@ -26,6 +26,7 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
+from mre.editors.load_options import add_load_arguments, load_options
 from mre.errors import DataError, EditRefused, JudgeError, SettingsError
 from mre.files import EDIT_CACHE
 from mre.judge.flags import add_judge_arguments, agree_on_cost, judge_from
@@ -60,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     scenes.add_argument("--tables", nargs="+", choices=SCENE_TABLES, default=SCENE_TABLES, help="(default: all)")
     scenes.add_argument("--probe-per-type", type=int, default=20, metavar="N", help="scenes of a type for sliders and negative rewards")
     scenes.add_argument("--texts-per-type", type=int, default=8, metavar="N", help="scenes of a type for reward texts")
+    add_load_arguments(parser)
     servers = parser.add_argument_group("editors on servers (images:MODEL@URL)")
     servers.add_argument("--edit-key-file", type=Path, metavar="FILE", help="file that holds their key (default: OPENAI_API_KEY)")
     servers.add_argument("--edit-cache", type=Path, default=EDIT_CACHE, metavar="FILE",
@@ -72,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     for name, low in (("repeat", 1), ("batch_size", 1), ("sheet", 0), ("probe_per_type", 1), ("texts_per_type", 1)):
         if getattr(args, name) < low:
             raise SettingsError(f"--{name.replace('_', '-')} must be {low} or more, got {getattr(args, name)}")
-    rewards = [Reward.parse(scores) for scores in args.scores]
+    rewards, loading = [Reward.parse(scores) for scores in args.scores], load_options(args)
     unfit = args.benchmark != "scenes" and kind_of(args.judge).scenes_only
     if unfit and not args.clip and not args.edits_only:
         raise JudgeError("the oracle judges synthetic scenes only; for photos name a model, such as --judge gpt-4o-2024-08-06")
@@ -85,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
     processes = PartialState(cpu=not torch.accelerator.is_available(),      # lets processes on CPUs find each other too
                              timeout=timedelta(days=7))                     # the quickest waits for the slowest
     device = str(processes.device) if processes.device is not None and processes.device.type == "cuda" else None
-    editor = editors(device, key_file=args.edit_key_file, cache=args.edit_cache, max_requests=args.max_edit_requests)
+    editor = editors(device, loading=loading, key_file=args.edit_key_file, cache=args.edit_cache, max_requests=args.max_edit_requests)
     benchmark = open_what(args, editor(args.model[0]).info.native_size)
     tables = [name for name in SCENE_TABLES if name in args.tables] if benchmark.kind == "scenes" else []
     plan = plan_runs(benchmark, args.model, rewards, lambda model: editor(model).info, tables, args.probe_per_type, args.texts_per_type,
@@ -117,7 +119,7 @@ def make_edits(args: argparse.Namespace, plan, editor, processes):
 
     if processes.is_main_process:       # one process notes what the folder is for, the others find it noted
         folder = ResultsFolder(args.out, plan.benchmark)
-        folder.claim([method for method, _ in plan.jobs], lambda model: editor(model).info.digest or "", args.seed)
+        folder.claim([method for method, _ in plan.jobs], lambda model: editor(model).info.identity, args.seed)
     processes.wait_for_everyone()
     folder = ResultsFolder(args.out, plan.benchmark)
     refused = 0

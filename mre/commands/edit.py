@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mre.editors.load_options import add_load_arguments, load_options
 from mre.errors import DataError, MreError, SettingsError
 from mre.files import EDIT_CACHE, read_table, write_whole
 from mre.rewards import PERSPECTIVES, Reward
@@ -67,6 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recipe", type=Path, metavar="PNG", help="take all settings from a PNG that was made here; other flags override")
     parser.add_argument("--no-recipe", action="store_true", help="write PNGs that carry nothing but pixels (a second run makes them anew)")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: the best there is)")
+    add_load_arguments(parser)
     group = parser.add_argument_group("editor on a server (images:MODEL@URL)")
     group.add_argument("--key-file", type=Path, metavar="FILE", help="file that holds its key (default: OPENAI_API_KEY)")
     group.add_argument("--cache", type=Path, default=EDIT_CACHE, metavar="FILE", help="where paid edits are kept (default %(default)s)")
@@ -77,7 +79,8 @@ def run(args: argparse.Namespace) -> int:
     from mre.editors.kinds import make_editor
     model, settings = _asked(args)
     jobs = _jobs(args, settings)
-    editor = make_editor(model, device=args.device, key_file=args.key_file, cache=args.cache, max_requests=args.max_requests)
+    editor = make_editor(model, device=args.device, loading=load_options(args), key_file=args.key_file, cache=args.cache,
+                         max_requests=args.max_requests)
     _refuse_unused(editor, args.recipe, jobs)
     code = 0
     if len(jobs) == 1 and not (args.image.is_dir() or _is_table(args.image)):

@@ -1,157 +1,34 @@
 """Any editing pipeline of diffusers, by folder or hub id. torch and diffusers are loaded on first use.
 
-Pipelines agree on little but a prompt and a picture: FORMS is the table of what differs. A class that it does not hold is asked for its
-signature, and either fits or is refused in one line. What is in a folder or repository is data: weights are safetensors, and its index may
-name classes of diffusers and transformers only.
+`forms` says how a class is called, `repository` what its folder says of itself, `weights` how they are read and placed.
 """
 
 from __future__ import annotations
 
 import inspect
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from mre.editors.capabilities import MAX_STEPS, NOTHING, Capabilities
+from mre.editors import weights
+from mre.editors.capabilities import NOTHING, Capabilities
 from mre.editors.editor import EditorInfo, Step
+from mre.editors.forms import AREA, Form, capabilities_of, form_of
 from mre.editors.local_editor import LocalEditor
-from mre.errors import DataError, EditStopped, ModelError, MreError
-from mre.files import read_json
+from mre.editors.memory import check_memory
+from mre.editors.repository import INDEX, check_index, folder_of, index_from_hub, index_of, licence_of
+from mre.editors.weights import first_line
+from mre.errors import EditStopped, ModelError, MreError
 
 if TYPE_CHECKING:
     import torch
 
     from mre.editors.settings import EditSettings
 
-INDEX = "model_index.json"
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-OWN = ("RewardEditPipeline", "StableDiffusionInstructPix2PixPipeline", "StableDiffusionPipeline")      # of PipelineEditor, or refused by it
-LIBRARIES = ("diffusers", "transformers")
-
-
-@dataclass(frozen=True)
-class Form:
-    """How a class of pipelines is called, and with what when nothing is asked for."""
-
-    image: str = "image"
-    is_list: bool = False               # the picture goes into a list
-    steps: int = 50
-    guidance: str = "guidance_scale"    # what follows the instruction more; empty: nothing does
-    scale: float = 1.0                  # its default
-    image_guidance: str = ""            # what keeps the photo more
-    image_scale: float = 1.0
-    blank: str | None = None            # a negative prompt, without which guidance does nothing
-    sized: bool = True                  # takes height and width
-    frames: bool = False                # gives frames, of which the last is the edit
-    native: int = 1024                  # the root of the area that it was trained at, in pixels
-    multiple: int = 16                  # of the sides
-    extra: Mapping[str, Any] = field(default_factory=dict)      # what else it must be told; AREA stands for width x height
-
-
-AREA = object()
-FORMS = {
-    "StableDiffusionXLInstructPix2PixPipeline": Form(steps=100, scale=5.0, image_guidance="image_guidance_scale", image_scale=1.5,
-                                                     native=768, multiple=8),
-    "FluxKontextPipeline": Form(steps=28, scale=3.5, extra={"max_area": AREA, "_auto_resize": False}),
-    "Flux2Pipeline": Form(scale=4.0),
-    "Flux2KleinPipeline": Form(scale=4.0),
-    "Flux2KleinKVPipeline": Form(steps=4, guidance=""),
-    "QwenImageEditPipeline": Form(guidance="true_cfg_scale", scale=4.0, blank=" ", multiple=32),
-    "QwenImageEditPlusPipeline": Form(is_list=True, guidance="true_cfg_scale", scale=4.0, blank=" ", multiple=32),
-    "QwenImage21Pipeline": Form(is_list=True, steps=40, guidance="true_cfg_scale", scale=1.0, blank=" ", multiple=32),
-    "LongCatImageEditPipeline": Form(scale=4.5, sized=False),
-    "JoyImageEditPipeline": Form(steps=40, scale=4.0),
-    "JoyImageEditPlusPipeline": Form("images", is_list=True, steps=30, scale=4.0),
-    "DreamLitePipeline": Form(steps=30, scale=3.5, image_guidance="image_guidance_scale", image_scale=1.5, multiple=32),
-    "DreamLiteMobilePipeline": Form(steps=4, guidance="", multiple=32),
-    "OmniGenPipeline": Form("input_images", is_list=True, scale=2.5, image_guidance="img_guidance_scale", image_scale=1.6),
-    "BriaFiboEditPipeline": Form(steps=30, scale=5.0, extra={"_auto_resize": False}),
-    "Kandinsky5I2IPipeline": Form(scale=3.5),
-    "GlmImagePipeline": Form(scale=1.5, multiple=32),
-    "ZImageOmniPipeline": Form(scale=5.0),
-    "ChronoEditPipeline": Form(scale=5.0, frames=True, native=624, extra={"num_frames": 5, "output_type": "pil"}),
-    "Cosmos3OmniPipeline": Form(steps=35, scale=6.0, frames=True, extra={"num_frames": 1}),
-}
-# What a class that is not in the table may call things.
-IMAGES = ("image", "images", "input_images", "input_image")
-GUIDANCES = ("guidance_scale", "true_cfg_scale")
-IMAGE_GUIDANCES = ("image_guidance_scale", "img_guidance_scale")
-
-
-# ------------------------------------------------------------------------------------------------------------- names -> classes
-
-def is_diffusers(name: str) -> bool:
-    """Whether a folder or hub id holds a pipeline, and not one of ours."""
-    kind = index_of(name).get("_class_name")
-    return kind is not None and kind not in OWN
-
-
-def index_of(name: str) -> dict[str, Any]:
-    """The index of a pipeline's folder, or of a repository, of which nothing else is fetched; empty where there is none."""
-    folder = Path(name).expanduser()
-    try:
-        if folder.is_dir():
-            return read_json(folder / INDEX)
-        return read_json(_index_from_hub(name)) if HUB_ID.fullmatch(name) and not folder.exists() else {}
-    except (DataError, OSError):
-        return {}
-
-
-@lru_cache(maxsize=64)
-def _index_from_hub(name: str) -> Path:
-    """Raises OSError where there is none, or the hub cannot be asked."""
-    from huggingface_hub import hf_hub_download, try_to_load_from_cache
-
-    there = try_to_load_from_cache(name, INDEX)
-    if isinstance(there, str):
-        return Path(there)
-    try:
-        return Path(hf_hub_download(name, INDEX, etag_timeout=5))
-    except Exception as error:      # what the hub's library and those below it raise has no common class
-        raise OSError(str(error)) from error
-
-
-def form_of(kind: str, name: str) -> Form:
-    """How the class of this name is called. Raises ModelError in one line for one that edits no pictures by instruction."""
-    if kind in FORMS:
-        return FORMS[kind]
-    import diffusers
-
-    found = getattr(diffusers, kind, None) if kind.isidentifier() and kind.endswith("Pipeline") else None
-    if found is None:
-        raise ModelError(f"{name} holds a {kind[:60]}, which diffusers {diffusers.__version__} does not have")
-    takes = inspect.signature(found.__call__).parameters
-    image = next((one for one in IMAGES if one in takes), None)
-    if image is None or "prompt" not in takes or "num_inference_steps" not in takes:
-        raise ModelError(f"{name} holds a {kind}, which takes no {'instruction' if image else 'picture'}: it is no editor")
-    if "strength" in takes:
-        raise ModelError(f"{name} holds a {kind}, which repaints a picture and follows no instruction for an edit")
-    needed = [one for one, value in takes.items() if value.default is value.empty and value.kind is not value.VAR_KEYWORD]
-    if more := [one for one in needed if one not in ("self", "prompt", image)]:
-        raise ModelError(f"{name} holds a {kind}, which asks for {more[0]} beside picture and instruction")
-    guidance = next((one for one in GUIDANCES if one in takes and takes[one].default is not None), "")
-    image_guidance = next((one for one in IMAGE_GUIDANCES if one in takes and takes[one].default is not None), "")
-    return Form(image, is_list=image.endswith("s"), steps=int(takes["num_inference_steps"].default), guidance=guidance,
-                scale=float(takes[guidance].default) if guidance else 1.0, image_guidance=image_guidance,
-                image_scale=float(takes[image_guidance].default) if image_guidance else 1.0,
-                blank=" " if guidance == "true_cfg_scale" and "negative_prompt" in takes else None,
-                sized="height" in takes and "width" in takes, frames="num_frames" in takes)
-
-
-def capabilities_of(form: Form) -> Capabilities:
-    """What changes the pictures of a class that is called so."""
-    return replace(NOTHING, seed=True, steps=range(1, MAX_STEPS + 1), guidance_scale=bool(form.guidance),
-                   image_guidance_scale=bool(form.image_guidance))
-
-
-# --------------------------------------------------------------------------------------------------------------------- editor
 
 class DiffusersEditor(LocalEditor):
     """A pipeline of diffusers that edits a picture by an instruction."""
@@ -176,9 +53,9 @@ class DiffusersEditor(LocalEditor):
         licence = licence_of(self.name)
         limits = f"{index['_class_name']} of diffusers; it knows no rewards." + (f" Licence of its weights: {licence}." if licence else "")
         return EditorInfo(
-            name=Path(self.name).name, title=Path(self.name).name, limits=limits, licence=licence, native_size=native,
-            size_rule=f"area-{form.multiple}", steps=form.steps, guidance_scale=form.scale, image_guidance_scale=form.image_scale,
-            guidable=bool(form.guidance), capabilities=capabilities_of(form), digest=self._digest())
+            name=Path(self.name).name, title=Path(self.name).name, limits=limits, loading=self.loading.shown, licence=licence,
+            native_size=native, size_rule=f"area-{form.multiple}", steps=form.steps, guidance_scale=form.scale,
+            image_guidance_scale=form.image_scale, guidable=bool(form.guidance), capabilities=capabilities_of(form), digest=self._digest())
 
     @property
     def capabilities(self) -> Capabilities:
@@ -195,34 +72,46 @@ class DiffusersEditor(LocalEditor):
         folder = Path(self.name).expanduser()
         if folder.is_dir():
             return weight_digest(folder)
-        return f"revision {_index_from_hub(self.name).parent.name}"
+        return f"revision {index_from_hub(self.name).parent.name}"
 
     def load(self) -> Any:
         from mre.models.quiet import quiet_libraries
 
         with quiet_libraries():
             import diffusers
-            import torch
 
-            index = index_of(self.name)
+            index, options = index_of(self.name), self.loading
             check_index(index, self._shown)
             form_of(str(index.get("_class_name")), self._shown)         # raises ModelError for a class that does not edit
-            device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
+            device = self._device
+            weights.check_offload(options, device)
+            dtype = weights.dtype_of(options, device, own_dtype(device))
             folder = Path(self.name).expanduser()
             place = str(folder) if folder.is_dir() else self.name
-            check_memory(folder if folder.is_dir() else _index_from_hub(self.name).parent, device, self._shown)
+            check_memory(folder_of(self.name), device, dtype, options, self._shown, weights.computed_dtypes(device))
             try:
                 pipeline = getattr(diffusers, index["_class_name"]).from_pretrained(
-                    place, use_safetensors=True, low_cpu_mem_usage=True, torch_dtype=torch.float32 if device == "cpu" else torch.bfloat16,
-                    **processors_without_video(index, place))
+                    place, use_safetensors=True, low_cpu_mem_usage=True, torch_dtype=weights.torch_dtype(dtype),
+                    **processors_without_video(index, place), **weights.quantised(options, index, dtype),
+                    **weights.gguf_part(options, index, folder_of(self.name), dtype))
             except (OSError, ValueError, ImportError, TypeError, AttributeError) as error:
+                if isinstance(error, MreError):
+                    raise
                 raise ModelError(f"the model {self._shown} cannot be loaded: {_without_folder(first_line(error), folder)}") from error
             pipeline.set_progress_bar_config(disable=True)
-            return pipeline.to(device)
+            weights.add_loras(pipeline, options.loras)
+            return weights.put(pipeline, device, options.offload)
+
+    @property
+    def _device(self) -> str:
+        return self.device or weights.best_device()
+
+    def loaded_with(self) -> dict[str, str]:
+        return weights.loaded_with(self.loading, self._device, own_dtype(self._device))
 
     @property
     def device_kind(self) -> str:
-        return str(getattr(self._loaded, "device", self.device or "cpu")).split(":")[0]
+        return (self.device or "cpu" if self._loaded is None else self._device).split(":")[0]
 
     def make(self, seen: Image.Image, settings: EditSettings, on_step: Callable[[Step], None],
              should_stop: Callable[[], bool]) -> Image.Image:
@@ -255,6 +144,11 @@ class DiffusersEditor(LocalEditor):
             raise ModelError(f"the model {self._shown}: {first_line(error)}") from error
         made = last_picture(result.frames if form.frames else result.images)
         return made if made.size == seen.size else made.resize(seen.size, Image.Resampling.LANCZOS)
+
+
+def own_dtype(device: str) -> str:
+    """The number format of a pipeline for which none is asked."""
+    return "float32" if device == "cpu" else "bfloat16"
 
 
 class Steps:
@@ -302,39 +196,6 @@ def last_picture(pictures: Any) -> Image.Image:
     return pictures.convert("RGB")
 
 
-def check_index(index: Mapping[str, Any], name: str) -> None:
-    """Raises ModelError for an index that names a class outside of LIBRARIES: nothing from outside is run."""
-    for part, place in index.items():
-        if not isinstance(place, list) or part.startswith("_"):
-            continue
-        if len(place) != 2 or place[0] not in (None, *LIBRARIES):
-            raise ModelError(f"{name}/{INDEX}: {part} is of {str(place[0])[:40]}, and only {' and '.join(LIBRARIES)} are used")
-
-
-WEIGHTS = re.compile(r"(model|diffusion_pytorch_model)(-\d+-of-\d+)?\.safetensors")
-
-
-def check_memory(folder: Path, device: str, name: str) -> None:
-    """Raises ModelError, before anything is read, for weights that are larger than the memory that is free on the device."""
-    size = sum(file.stat().st_size for file in folder.glob("*/*.safetensors") if WEIGHTS.fullmatch(file.name))
-    free = free_memory(device)
-    if free is not None and size > free:
-        raise ModelError(f"the model {name} has {size / 1e9:.3g} GB of weights, and {free / 1e9:.3g} GB of memory are free on {device}")
-
-
-def free_memory(device: str) -> int | None:
-    """In bytes; none where it cannot be told."""
-    import torch
-
-    if device.startswith("cuda"):
-        return torch.cuda.mem_get_info(device)[0]
-    try:
-        found = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
-    except OSError:
-        return None
-    return int(found[1]) * 1024 if found else None
-
-
 def processors_without_video(index: Mapping[str, Any], place: str) -> dict[str, Any]:
     """Processors of pictures and chats: in transformers they want torchvision for videos, which no editor is given; here they have none."""
     import transformers
@@ -353,25 +214,6 @@ def processors_without_video(index: Mapping[str, Any], place: str) -> dict[str, 
         found[part] = PictureProcessor(image_processor=transformers.AutoImageProcessor.from_pretrained(place, subfolder=part),
                                        tokenizer=transformers.AutoTokenizer.from_pretrained(place, subfolder=part))
     return found
-
-
-def licence_of(name: str) -> str:
-    """What the card of the weights says; empty where there is none here."""
-    import yaml
-
-    folder = Path(name).expanduser()
-    try:
-        card = folder / "README.md" if folder.is_dir() else _index_from_hub(name).parent / "README.md"
-        front = re.match(r"---\n(.*?)\n---", card.read_text(encoding="utf-8"), flags=re.S)
-        values = yaml.safe_load(front[1]) if front else {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return ""
-    said = values.get("license_name") or values.get("license") if isinstance(values, dict) else ""
-    return said[:60] if isinstance(said, str) else ""
-
-
-def first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
 
 
 def _without_folder(text: str, folder: Path) -> str:

@@ -34,6 +34,12 @@ class EditorInfo:
     guidable: bool = False              # whether guidance does anything at all, be it good or bad
     capabilities: Capabilities = NOTHING
     digest: str | None = None           # of its weights; none while they are not on this machine
+    loading: str = ""                   # how these are loaded, where that is not its own way
+
+    @property
+    def identity(self) -> str:
+        """What makes its pictures: weights, and how they are loaded."""
+        return "; ".join(filter(None, (self.digest, self.loading)))
 
     @property
     def conditioned(self) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mre.editors.local_editor import EditorOptions
 from mre.editors.names import is_images
+from mre.editors.repository import is_diffusers
 from mre.errors import ModelError
 from mre.families import later
 from mre.models import known
@@ -32,7 +33,7 @@ KINDS = [
                OURS, by_recipe=True),
     EditorKind("images:MODEL@URL of a server that speaks OpenAI's images API, or images:MODEL of OpenAI's own", is_images,
                later("mre.editors.images_kind:ImagesEditor")),
-    EditorKind("a folder or hub id of an editing pipeline of diffusers", later("mre.editors.diffusers_kind:is_diffusers"),
+    EditorKind("a folder or hub id of an editing pipeline of diffusers", is_diffusers,
                later("mre.editors.diffusers_kind:DiffusersEditor")),
     EditorKind("a folder or a hub id", lambda name: True, OURS),
 ]

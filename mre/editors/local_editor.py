@@ -14,6 +14,7 @@ from PIL import Image
 
 from mre.editors.device_queue import DeviceQueue
 from mre.editors.editor import EditorInfo, EditResult, Step, Vocabulary
+from mre.editors.load_options import OWN_WAY, LoadOptions
 from mre.errors import EditStopped, ModelError, MreError
 from mre.imaging import Fit, fit_size, map_back, pixel_digest
 from mre.recipes import MAX_NOTE, Recipe, circumstances
@@ -32,6 +33,7 @@ class EditorOptions:
 
     queue: DeviceQueue | None = None            # shared by all editors of one device; None: a queue of its own
     device: str | None = None                   # cpu, cuda, cuda:1, mps; None: the best there is
+    loading: LoadOptions = OWN_WAY        # of an editor on this machine: how its weights are loaded
     key_file: str | Path | None = None          # of an editor on a server: its key; None: as the environment says
     cache: str | Path | None = None             # and where its paid edits are kept; None: nowhere
     max_requests: int | None = None             # and the most that it is asked
@@ -48,6 +50,7 @@ class LocalEditor:
         self.name = name
         self.queue = DeviceQueue() if options.queue is None else options.queue
         self.device = options.device
+        self.loading = options.loading.of_model(name)
         self.pace: float | None = None           # the way in and back included
         self._info: EditorInfo | None = None
         self._loaded: Any = None
@@ -86,6 +89,10 @@ class LocalEditor:
     def read(self, instruction: str) -> Reading | None:
         """How it reads an instruction; None where it takes the words as they are."""
         return self.vocabulary.read(instruction) if self.vocabulary else None
+
+    def loaded_with(self) -> dict[str, str]:
+        """How its weights are loaded, where that is not its own way: for recipes."""
+        return {}
 
     @property
     def device_kind(self) -> str:
@@ -266,7 +273,7 @@ class LocalEditor:
         settings = settings.resolved(self.info)
         fit = fit or self._fit(photo)
         made_with = circumstances(model=self.info.name, weights=self.info.digest or "", input_digest=pixel_digest(photo), size=fit.seen,
-                                  device=self.device_kind)
+                                  device=self.device_kind) | self.loaded_with()
         if (reading := self._guarded(lambda: self.read(settings.instruction))) is not None:
             made_with["reading"] = reading.line[:MAX_NOTE]
         steps, guidance_scale, image_guidance_scale, way_back = settings.filled

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from mre.editors import pipeline_info
+from mre.editors import pipeline_info, weights
 from mre.editors.capabilities import SCHEDULERS, Capabilities
 from mre.editors.editor import EditorInfo, Step, Vocabulary
+from mre.editors.load_options import OWN_WAY
 from mre.editors.local_editor import EditorOptions, LocalEditor
 from mre.errors import EditStopped, MreError, SettingsError
 from mre.models import zoo
@@ -21,17 +23,21 @@ if TYPE_CHECKING:
     from mre.editors.settings import EditSettings
 
 
+OWN_DTYPE = "float32"
+
+
 class PipelineEditor(LocalEditor):
     """A RewardEditPipeline by name, folder or hub id."""
 
-    def __init__(self, name: str, options: EditorOptions | None = None, *, load: Callable[[str, str | None], Any] = zoo.load_pipeline,
+    def __init__(self, name: str, options: EditorOptions | None = None, *, load: Callable[..., Any] = zoo.load_pipeline,
                  info: EditorInfo | None = None) -> None:
-        """`load(name, device)` makes the pipeline and `info` describes it, where they do not come from names, folders and the hub."""
+        """`load(name, device)`, and a number format where one is asked for, makes the pipeline and `info` describes it, where they do not
+        come from names, folders and the hub."""
         super().__init__(name, options)
         self._load, self._info = load, info
 
     def describe(self) -> EditorInfo:
-        return pipeline_info.describe(self.name)
+        return replace(pipeline_info.describe(self.name), loading=self.loading.shown)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -44,9 +50,23 @@ class PipelineEditor(LocalEditor):
         return pipeline_info.vocabulary_of(self.name)
 
     def load(self) -> Any:
-        pipeline = self._load(self.name, self.device)
+        options = self.loading
+        if options == OWN_WAY:
+            pipeline = self._load(self.name, self.device)
+            pipeline.set_progress_bar_config(disable=True)
+            return pipeline
+        if flag := "--quantise" if options.quantise else "--gguf" if options.gguf else "":
+            raise SettingsError(f"{flag} is for other people's pipelines, and the model {self.info.name} is read as one of ours")
+        device = self.device or weights.best_device()
+        weights.check_offload(options, device)
+        dtype = weights.torch_dtype(weights.dtype_of(options, device, OWN_DTYPE))
+        pipeline = self._load(self.name, device if options.offload == "none" else "cpu", dtype)
         pipeline.set_progress_bar_config(disable=True)
-        return pipeline
+        weights.add_loras(pipeline, options.loras)
+        return weights.put(pipeline, device, options.offload)
+
+    def loaded_with(self) -> dict[str, str]:
+        return weights.loaded_with(self.loading, self.device or weights.best_device(), OWN_DTYPE) if self.loading != OWN_WAY else {}
 
     def pipeline(self) -> Any:
         """The loaded pipeline. Raises ModelError when the weights are not there or not whole."""
@@ -54,7 +74,9 @@ class PipelineEditor(LocalEditor):
 
     @property
     def device_kind(self) -> str:
-        return str(getattr(self._loaded, "device", self.device or "cpu")).split(":")[0]
+        loaded = self._loaded if self.loading.offload == "none" else None
+        at = getattr(loaded, "device", self.device or ("cpu" if self._loaded is None else weights.best_device()))
+        return str(at).split(":")[0]
 
     def count_tokens(self, text: str) -> tuple[int, int, str]:
         """Tokens of a text with start and end, how many the model reads, and the end of the text that it would not read."""

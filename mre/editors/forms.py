@@ -1,0 +1,97 @@
+"""How each class of editing pipelines of diffusers is called. They agree on little but a prompt and a picture: FORMS is the table of what
+differs. A class that it does not hold is asked for its signature, and either fits or is refused in one line.
+
+Importing this loads no torch.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from mre.editors.capabilities import MAX_STEPS, NOTHING, Capabilities
+from mre.errors import ModelError
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a class of pipelines is called, and with what when nothing is asked for."""
+
+    image: str = "image"
+    is_list: bool = False               # the picture goes into a list
+    steps: int = 50
+    guidance: str = "guidance_scale"    # what follows the instruction more; empty: nothing does
+    scale: float = 1.0                  # its default
+    image_guidance: str = ""            # what keeps the photo more
+    image_scale: float = 1.0
+    blank: str | None = None            # a negative prompt, without which guidance does nothing
+    sized: bool = True                  # takes height and width
+    frames: bool = False                # gives frames, of which the last is the edit
+    native: int = 1024                  # the root of the area that it was trained at, in pixels
+    multiple: int = 16                  # of the sides
+    extra: Mapping[str, Any] = field(default_factory=dict)      # what else it must be told; AREA stands for width x height
+
+
+AREA = object()
+FORMS = {
+    "StableDiffusionXLInstructPix2PixPipeline": Form(steps=100, scale=5.0, image_guidance="image_guidance_scale", image_scale=1.5,
+                                                     native=768, multiple=8),
+    "FluxKontextPipeline": Form(steps=28, scale=3.5, extra={"max_area": AREA, "_auto_resize": False}),
+    "Flux2Pipeline": Form(scale=4.0),
+    "Flux2KleinPipeline": Form(scale=4.0),
+    "Flux2KleinKVPipeline": Form(steps=4, guidance=""),
+    "QwenImageEditPipeline": Form(guidance="true_cfg_scale", scale=4.0, blank=" ", multiple=32),
+    "QwenImageEditPlusPipeline": Form(is_list=True, guidance="true_cfg_scale", scale=4.0, blank=" ", multiple=32),
+    "QwenImage21Pipeline": Form(is_list=True, steps=40, guidance="true_cfg_scale", scale=1.0, blank=" ", multiple=32),
+    "LongCatImageEditPipeline": Form(scale=4.5, sized=False),
+    "JoyImageEditPipeline": Form(steps=40, scale=4.0),
+    "JoyImageEditPlusPipeline": Form("images", is_list=True, steps=30, scale=4.0),
+    "DreamLitePipeline": Form(steps=30, scale=3.5, image_guidance="image_guidance_scale", image_scale=1.5, multiple=32),
+    "DreamLiteMobilePipeline": Form(steps=4, guidance="", multiple=32),
+    "OmniGenPipeline": Form("input_images", is_list=True, scale=2.5, image_guidance="img_guidance_scale", image_scale=1.6),
+    "BriaFiboEditPipeline": Form(steps=30, scale=5.0, extra={"_auto_resize": False}),
+    "Kandinsky5I2IPipeline": Form(scale=3.5),
+    "GlmImagePipeline": Form(scale=1.5, multiple=32),
+    "ZImageOmniPipeline": Form(scale=5.0),
+    "ChronoEditPipeline": Form(scale=5.0, frames=True, native=624, extra={"num_frames": 5, "output_type": "pil"}),
+    "Cosmos3OmniPipeline": Form(steps=35, scale=6.0, frames=True, extra={"num_frames": 1}),
+}
+# What a class that is not in the table may call things.
+IMAGES = ("image", "images", "input_images", "input_image")
+GUIDANCES = ("guidance_scale", "true_cfg_scale")
+IMAGE_GUIDANCES = ("image_guidance_scale", "img_guidance_scale")
+
+
+def form_of(kind: str, name: str) -> Form:
+    """How the class of this name is called. Raises ModelError in one line for one that edits no pictures by instruction."""
+    if kind in FORMS:
+        return FORMS[kind]
+    import diffusers
+
+    found = getattr(diffusers, kind, None) if kind.isidentifier() and kind.endswith("Pipeline") else None
+    if found is None:
+        raise ModelError(f"{name} holds a {kind[:60]}, which diffusers {diffusers.__version__} does not have")
+    takes = inspect.signature(found.__call__).parameters
+    image = next((one for one in IMAGES if one in takes), None)
+    if image is None or "prompt" not in takes or "num_inference_steps" not in takes:
+        raise ModelError(f"{name} holds a {kind}, which takes no {'instruction' if image else 'picture'}: it is no editor")
+    if "strength" in takes:
+        raise ModelError(f"{name} holds a {kind}, which repaints a picture and follows no instruction for an edit")
+    needed = [one for one, value in takes.items() if value.default is value.empty and value.kind is not value.VAR_KEYWORD]
+    if more := [one for one in needed if one not in ("self", "prompt", image)]:
+        raise ModelError(f"{name} holds a {kind}, which asks for {more[0]} beside picture and instruction")
+    guidance = next((one for one in GUIDANCES if one in takes and takes[one].default is not None), "")
+    image_guidance = next((one for one in IMAGE_GUIDANCES if one in takes and takes[one].default is not None), "")
+    return Form(image, is_list=image.endswith("s"), steps=int(takes["num_inference_steps"].default), guidance=guidance,
+                scale=float(takes[guidance].default) if guidance else 1.0, image_guidance=image_guidance,
+                image_scale=float(takes[image_guidance].default) if image_guidance else 1.0,
+                blank=" " if guidance == "true_cfg_scale" and "negative_prompt" in takes else None,
+                sized="height" in takes and "width" in takes, frames="num_frames" in takes)
+
+
+def capabilities_of(form: Form) -> Capabilities:
+    """What changes the pictures of a class that is called so."""
+    return replace(NOTHING, seed=True, steps=range(1, MAX_STEPS + 1), guidance_scale=bool(form.guidance),
+                   image_guidance_scale=bool(form.image_guidance))

@@ -1,0 +1,117 @@
+"""Whether weights fit into memory, told from the headers of their files before any is read, and what would fit where they do not."""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from mre.editors.load_options import LoadOptions
+from mre.errors import ModelError
+
+WEIGHTS = re.compile(r"(model|diffusion_pytorch_model)(-\d+-of-\d+)?\.safetensors")
+BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+QUANTISED_BYTES = {"bitsandbytes-4bit": 0.56, "bitsandbytes-8bit": 1.0, "torchao-int8": 1.0, "quanto-int8": 1.0}       # with their scales
+FLOATS = {"F64", "F32", "F16", "BF16"}
+SMALLER = "a smaller model, such as FLUX.2 klein 4B"
+MOST_HEADER = 100_000_000           # bytes, as safetensors allows
+
+
+@dataclass(frozen=True)
+class Part:
+    """One model of a pipeline: how many numbers there are in its files, of which others are kept as they are stored."""
+
+    numbers: int
+    kept_bytes: int
+
+    def size(self, per_number: float) -> int:
+        return round(self.numbers * per_number) + self.kept_bytes
+
+
+def parts_of(folder: Path, without: str | None = None) -> dict[str, Part]:
+    """The models in a pipeline's folder, but for `without`, by name. Files that cannot be read are left to whoever loads them."""
+    found: dict[str, Part] = {}
+    for file in sorted(folder.glob("*/*.safetensors")):
+        if WEIGHTS.fullmatch(file.name) and file.parent.name != without:
+            stored = stored_in(file)
+            numbers, kept = sum(stored[kind] for kind in FLOATS), stored["kept"]
+            before = found.get(file.parent.name, Part(0, 0))
+            found[file.parent.name] = Part(before.numbers + numbers, before.kept_bytes + kept)
+    return found
+
+
+def stored_in(file: Path) -> Counter[str]:
+    """Of a safetensors file how many numbers of each floating format there are, and the bytes of all else as `kept`."""
+    counted: Counter[str] = Counter()
+    try:
+        with open(file, "rb") as handle:
+            length, = struct.unpack("<Q", handle.read(8))
+            header = json.loads(handle.read(min(length, MOST_HEADER)))
+        for name, tensor in header.items():
+            if name != "__metadata__":
+                start, end = tensor["data_offsets"]
+                width = {"F64": 8, "F32": 4}.get(tensor["dtype"], 2)
+                counted[tensor["dtype"] if tensor["dtype"] in FLOATS else "kept"] += (
+                    (end - start) // width if tensor["dtype"] in FLOATS else end - start)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error):
+        return Counter(kept=file.stat().st_size if file.exists() else 0)
+    return counted
+
+
+def check_memory(folder: Path, device: str, dtype: str, options: LoadOptions, name: str, computed: tuple[str, ...]) -> None:
+    """Raises ModelError, before anything is read, for weights that are larger than the memory that is free, with what would fit.
+
+    computed: the number formats that the device computes, the fastest first
+    """
+    parts = parts_of(folder, without="transformer" if options.gguf else None)
+    if options.gguf:
+        parts["transformer"] = Part(0, options.gguf.stat().st_size)
+    if not parts:
+        return
+    free = {"cpu": free_memory("cpu"), device: free_memory(device)}
+
+    def fits(dtype: str, offload: str, quantise: str | None) -> bool:
+        taken = needed(parts, device, dtype, offload, quantise)
+        return all((have := free[place]) is None or size <= have for place, size in taken.items())
+    if fits(dtype, options.offload, options.quantise):
+        return
+    taken = needed(parts, device, dtype, options.offload, options.quantise)
+    place = next(place for place, size in taken.items() if (have := free[place]) is not None and size > have)
+    said = [f"--dtype {other}" for other in computed if BYTES[other] < BYTES[dtype] and fits(other, options.offload, options.quantise)]
+    if device != "cpu":
+        said += [f"--offload {way}" for way in ("model", "group", "sequential") if way != options.offload
+                 and fits(dtype, way, options.quantise)]
+    if not options.gguf:
+        said += [f"--quantise {way}" for way in ("torchao-int8", "bitsandbytes-4bit") if options.quantise is None
+                 and fits(dtype, options.offload, way)]
+    billions = sum(part.numbers for part in parts.values()) / 1e9
+    raise ModelError(f"the model {name} has {billions:.3g} billion weights, {taken[place] / 1e9:.3g} GB as {options.quantise or dtype}, "
+                     f"and {(free[place] or 0) / 1e9:.3g} GB of memory are free on {place}; "
+                     + (f"what would fit: {' or '.join(said)}" if said else f"nothing makes it fit here: take {SMALLER}"))
+
+
+def needed(parts: dict[str, Part], device: str, dtype: str, offload: str, quantise: str | None) -> dict[str, int]:
+    """Bytes that the weights take at each place. Offloaded, all lie in the machine's memory, and in the device's what is used at once: the
+    largest model, or about a twentieth of it where its layers or blocks come and go."""
+    sizes = [part.size(QUANTISED_BYTES[quantise] if quantise else BYTES[dtype]) for part in parts.values()]
+    if offload == "none" or device == "cpu":
+        return {device: sum(sizes)}
+    return {"cpu": sum(sizes), device: max(sizes) if offload == "model" else max(sizes) // 20}
+
+
+def free_memory(device: str) -> int | None:
+    """In bytes; none where it cannot be told."""
+    import torch
+
+    if device.startswith("cuda"):
+        return torch.cuda.mem_get_info(device)[0]
+    if device != "cpu":
+        return None
+    try:
+        found = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
+    except OSError:
+        return None
+    return int(found[1]) * 1024 if found else None

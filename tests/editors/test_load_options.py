@@ -1,0 +1,262 @@
+"""Number format, offload, LoRAs and quantised weights: of every editor on this machine, in its recipe, refused in one line."""
+
+import json
+import shutil
+import struct
+from pathlib import Path
+
+import accelerate
+import gguf
+import numpy as np
+import pytest
+import torch
+from diffusers import FluxTransformer2DModel
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from mre.__main__ import main
+from mre.editors import memory, weights
+from mre.editors.kinds import make_editor
+from mre.editors.load_options import LoadOptions, Lora
+from mre.editors.settings import EditSettings
+from mre.errors import ModelError, SettingsError
+from mre.recipes import read_recipe
+from tests.editors import tiny_diffusers
+
+ASKED = EditSettings("make it red", steps=1, seed=1)
+
+
+@pytest.fixture(scope="module")
+def kontext(tmp_path_factory) -> Path:
+    return tiny_diffusers.save("FluxKontextPipeline", tmp_path_factory.mktemp("loaded") / "kontext", native=64)
+
+
+@pytest.fixture(scope="module")
+def photo() -> Image.Image:
+    return Image.fromarray(np.random.default_rng(0).integers(0, 255, (48, 72, 3), dtype=np.uint8))
+
+
+@pytest.fixture(autouse=True)
+def every_format(monkeypatch):
+    """As on a chip that computes all of them: this one may not."""
+    torch.set_num_threads(1)
+    monkeypatch.setattr(weights, "computed_dtypes", lambda device: ("bfloat16", "float32"))
+
+
+def editor(folder: Path | str, **said):
+    return make_editor(str(folder), device="cpu", loading=LoadOptions(**said))
+
+
+def lora_for(folder: Path, file: Path, rank: int = 2, size: float = 1.0, width: int | None = None) -> Path:
+    """A LoRA on the attention of the transformer in a folder; `width`: of another model."""
+    generator = torch.Generator().manual_seed(0)
+    named = {}
+    for name, value in load_file(folder / "transformer" / "diffusion_pytorch_model.safetensors").items():
+        if name.endswith((".to_q.weight", ".to_v.weight")):
+            out, into = (width, width) if width else value.shape
+            base = f"transformer.{name.removesuffix('.weight')}"
+            named[f"{base}.lora_A.weight"] = size * torch.randn(rank, into, generator=generator)
+            named[f"{base}.lora_B.weight"] = size * torch.randn(out, rank, generator=generator)
+    save_file(named, file)
+    return file
+
+
+def merged(folder: Path, lora: Path, scale: float, to: Path) -> Path:
+    """By another route: the LoRA's product added to the weights themselves."""
+    shutil.copytree(folder, to)
+    file = to / "transformer" / "diffusion_pytorch_model.safetensors"
+    tensors, parts = load_file(file), load_file(lora)
+    for name in [name for name in parts if ".lora_A." in name]:
+        base = name.removeprefix("transformer.").replace(".lora_A.weight", ".weight")
+        tensors[base] = tensors[base] + scale * parts[name.replace("lora_A", "lora_B")] @ parts[name]
+    save_file(tensors, file, metadata={"format": "pt"})
+    return to
+
+
+def away(one: Image.Image, other: Image.Image) -> float:
+    return float(np.abs(np.asarray(one, float) - np.asarray(other, float)).mean())
+
+
+def test_a_lora_edits_as_weights_do_to_which_it_was_added(kontext, photo, tmp_path):
+    lora = lora_for(kontext, tmp_path / "mine.safetensors")
+    result = editor(kontext, loras=(Lora(str(lora), 0.5),)).edit(photo, ASKED)
+    plain, other = (editor(folder).edit(photo, ASKED) for folder in (kontext, merged(kontext, lora, 0.5, tmp_path / "merged")))
+    assert away(result.made, plain.made) > 1
+    assert away(result.made, other.made) < 0.1
+    assert result.recipe.made_with["lora"].startswith("mine.safetensors:0.5 ")
+    assert "lora" not in plain.recipe.made_with
+    assert any(line.startswith("LoRA: ") for line in result.recipe.differences(plain.recipe))
+
+
+def test_several_loras_add_up_and_a_folder_is_named_for_its_only_file(kontext, photo, tmp_path):
+    folder = tmp_path / "lora"
+    folder.mkdir()
+    lora = lora_for(kontext, folder / "any.safetensors")
+    twice = editor(kontext, loras=(Lora(str(folder), 0.25), Lora(str(lora), 0.25))).edit(photo, ASKED)
+    once = editor(kontext, loras=(Lora(str(lora), 0.5),)).edit(photo, ASKED)
+    assert away(twice.made, once.made) < 0.1
+
+
+@pytest.mark.parametrize(("make", "said"), [
+    (lambda kontext, tmp: tmp / "absent", "there is no such file or folder, and it is no hub id"),
+    (lambda kontext, tmp: tmp, "holds no .safetensors file"),
+    (lambda kontext, tmp: lora_for(kontext, tmp / "wide.safetensors", width=48), "is no LoRA of a FluxKontextPipeline: "),
+    (lambda kontext, tmp: saved(tmp / "other.safetensors", "transformer.blocks.7.attn.to_q"), "FluxKontextPipeline"),
+    (lambda kontext, tmp: saved(tmp / "unet.safetensors", "unet.mid_block.attentions.0.to_q"), "FluxKontextPipeline"),
+    (lambda kontext, tmp: kontext / "vae" / "diffusion_pytorch_model.safetensors", "holds no layers of a LoRA"),
+    (lambda kontext, tmp: kontext / "model_index.json", "is no safetensors file, or is damaged")])
+def test_a_lora_of_another_model_or_none_is_refused_in_one_line(kontext, photo, tmp_path, make, said):
+    source = make(kontext, tmp_path)
+    with pytest.raises(ModelError, match=said) as caught:
+        editor(kontext, loras=(Lora(str(source)),)).edit(photo, ASKED)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(f"--lora {source.name}: ")
+
+
+def saved(file: Path, layer: str) -> Path:
+    save_file({f"{layer}.lora_A.weight": torch.ones(2, 32), f"{layer}.lora_B.weight": torch.ones(32, 2)}, file)
+    return file
+
+
+def test_the_embedded_editor_takes_a_lora_and_half_precision_too(photo, tmp_path):
+    unet = make_editor("tiny", device="cpu").pipeline().unet
+    name, layer = next((name, layer) for name, layer in unet.named_modules() if name.endswith("to_q"))
+    ones = torch.ones(2, layer.in_features), torch.ones(layer.out_features, 2)
+    save_file({f"unet.{name}.lora_A.weight": ones[0], f"unet.{name}.lora_B.weight": ones[1]}, tmp_path / "mine.safetensors")
+    asked = EditSettings("make it night")
+    mine = Lora(str(tmp_path / "mine.safetensors"))
+    said = {}, {"loras": (mine,)}, {"dtype": "bfloat16"}
+    plain, with_lora, half = (editor("tiny", **each).edit(photo, asked) for each in said)
+    assert away(with_lora.made, plain.made) > 0.01
+    assert 0 < away(half.made, plain.made) < 4
+    assert half.recipe.made_with["dtype"] == "bfloat16"
+    assert editor("tiny", dtype="float32").edit(photo, asked).png() == plain.png(), "its own format, asked for by name"
+
+
+@pytest.mark.parametrize("kind", ["FluxKontextPipeline", "StableDiffusionXLInstructPix2PixPipeline"])
+def test_half_precision_is_near_the_whole_one_and_auto_is_the_fastest_that_the_chip_computes(kind, photo, tmp_path):
+    folder = tiny_diffusers.save(kind, tmp_path / kind, native=64)
+    plain, half, auto = (editor(folder, dtype=dtype).edit(photo, ASKED) for dtype in (None, "bfloat16", "auto"))
+    assert 0 < away(half.made, plain.made) < 6
+    assert (auto.png(), half.recipe.made_with["dtype"]) == (half.png(), "bfloat16")
+
+
+@pytest.mark.parametrize(("said", "message"), [
+    ({"dtype": "float16"}, "--dtype float16: cpu has no units for it; take bfloat16 or float32, or auto"),
+    ({"offload": "model"}, "--offload model keeps weights in the machine's memory until an accelerator needs them, and this"),
+    ({"quantise": "quanto-int8"}, "--quantise quanto-int8 needs the package optimum-quanto, which is not installed: python -m pip install"),
+    ({"gguf": Path(__file__)}, "--gguf test_load_options.py: this is no GGUF file")])
+def test_what_this_machine_cannot_do_is_said_in_one_line(kontext, photo, said, message):
+    with pytest.raises(SettingsError) as caught:
+        editor(kontext, **said).edit(photo, ASKED)
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("said", "message"), [
+    ({"dtype": "int3"}, "--dtype must be one of auto, float32, bfloat16, float16, got 'int3'"),
+    ({"gguf": Path("no/such.gguf")}, "--gguf no/such.gguf: there is no such file"),
+    ({"gguf": Path(__file__), "quantise": "torchao-int8"}, "--gguf: such a file is quantised already; leave out --quantise")])
+def test_options_that_are_none_are_refused(said, message):
+    with pytest.raises(SettingsError) as caught:
+        LoadOptions(**said)
+    assert str(caught.value) == message
+
+
+def test_a_lora_is_read_with_its_scale_and_its_model(tmp_path):
+    (tmp_path / "a:2").mkdir()
+    assert Lora.parse("x.safetensors:0.8") == Lora("x.safetensors", 0.8)
+    assert Lora.parse("owner/name/file.safetensors") == Lora("owner/name/file.safetensors")
+    assert Lora.parse("kontext=owner/name:-1") == Lora("owner/name", -1.0, "kontext")
+    assert Lora.parse(f"{tmp_path}/a:2") == Lora(f"{tmp_path}/a:2"), "a folder of that name"
+    assert Lora.parse("C:\\loras\\x") == Lora("C:\\loras\\x")
+    for wrong in ("x:nan", "x:99", f"{tmp_path}:much"):
+        with pytest.raises(SettingsError, match=r"^--lora [^\n/]+: the scale must be a number between -10 and 10, got "):
+            Lora.parse(wrong)
+    options = LoadOptions(loras=(Lora("a"), Lora("b", model="kontext"), Lora("c", model="tiny")))
+    assert [lora.source for lora in options.of_model("/models/kontext").loras] == ["a", "b"]
+
+
+@pytest.mark.parametrize("offload", ["model", "sequential", "group"])
+def test_offloaded_it_gives_the_same_pixels(kontext, photo, offload, monkeypatch):
+    """The processor in the accelerator's place: the hooks are the same. (There is one processor; for accelerate "cpu:0" is another.)"""
+    own = accelerate.cpu_offload
+    monkeypatch.setattr(accelerate, "cpu_offload", lambda model, device, **more: own(model, torch.device(device.type), **more))
+    expected = editor(kontext).edit(photo, ASKED)
+    monkeypatch.setattr(weights, "check_offload", lambda *_: None)
+    result = editor(kontext, offload=offload).edit(photo, ASKED)
+    assert result.made.tobytes() == expected.made.tobytes()
+    assert (result.recipe.made_with["offload"], result.recipe.differences(expected.recipe)) == (offload, [])
+
+
+def gguf_of(kontext: Path, file: Path) -> Path:
+    """The transformer in a file as llama.cpp's tools write it: matrices in blocks of 32 numbers of 8 bits where these fit."""
+    writer = gguf.GGUFWriter(str(file), "flux")
+    for name, value in load_file(kontext / "transformer" / "diffusion_pytorch_model.safetensors").items():
+        array = value.float().numpy()
+        kind = gguf.GGMLQuantizationType.Q8_0 if array.ndim == 2 and array.shape[1] % 32 == 0 else gguf.GGMLQuantizationType.F32
+        writer.add_tensor(name, gguf.quants.quantize(array, kind), raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return file
+
+
+def test_a_gguf_file_edits_nearly_as_the_weights_that_it_was_made_of(kontext, photo, tmp_path):
+    folder = shutil.copytree(kontext, tmp_path / "mine")
+    file = gguf_of(kontext, tmp_path / "tiny-Q8_0.gguf")
+    (folder / "transformer" / "diffusion_pytorch_model.safetensors").unlink()           # it is read from the other file
+    plain, result = editor(kontext).edit(photo, ASKED), editor(folder, gguf=file).edit(photo, ASKED)
+    assert 0 < away(result.made, plain.made) < 6
+    assert result.recipe.made_with["gguf"].startswith("tiny-Q8_0.gguf ")
+
+
+def test_a_gguf_file_of_another_model_is_refused_in_one_line(kontext, photo, tmp_path):
+    other = FluxTransformer2DModel(patch_size=1, in_channels=8, num_layers=2, num_single_layers=1, attention_head_dim=16,
+                                   num_attention_heads=4, joint_attention_dim=32, pooled_projection_dim=32, axes_dims_rope=(4, 4, 8))
+    other.save_pretrained(tmp_path / "transformer")
+    file = gguf_of(tmp_path, tmp_path / "other.gguf")
+    with pytest.raises(SettingsError, match=r"^--gguf other.gguf: [^\n]+$"):
+        editor(kontext, gguf=file).edit(photo, ASKED)
+    (tmp_path / "cut.gguf").write_bytes(file.read_bytes()[:2000])
+    with pytest.raises(SettingsError, match=r"^--gguf cut.gguf: [^\n]+$"):
+        editor(kontext, gguf=tmp_path / "cut.gguf").edit(photo, ASKED)
+
+
+@pytest.mark.parametrize(("free", "device", "said"), [
+    ({"cpu": 30e9}, "cpu", "12 billion weights, 48 GB as float32, and 30 GB of memory are free on cpu; what would fit: --dtype bfloat16"),
+    ({"cpu": 14e9}, "cpu", "14 GB of memory are free on cpu; what would fit: --quantise torchao-int8 or --quantise bitsandbytes-4bit"),
+    ({"cpu": 2e9}, "cpu", "nothing makes it fit here: take a smaller model, such as FLUX.2 klein 4B"),
+    ({"cpu": 60e9, "cuda": 18e9}, "cuda", "18 GB of memory are free on cuda; what would fit: --offload group or --offload sequential or "),
+    ({"cpu": 60e9, "cuda": 42e9}, "cuda", "--dtype bfloat16 or --offload model or --offload group")])
+def test_weights_that_do_not_fit_are_refused_with_what_would(tmp_path, monkeypatch, free, device, said):
+    for part, count in (("transformer", 10_000_000_000), ("text_encoder", 2_000_000_000)):
+        (tmp_path / part).mkdir()
+        header = json.dumps({"w": {"dtype": "BF16", "shape": [count], "data_offsets": [0, 2 * count]}}).encode()
+        (tmp_path / part / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header)     # the header alone: nothing is read
+    monkeypatch.setattr(memory, "free_memory", lambda place: int(free[place]))
+    with pytest.raises(ModelError) as caught:
+        memory.check_memory(tmp_path, device, "float32", LoadOptions(), "mine", ("bfloat16", "float32"))
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_command_takes_them_and_a_model_that_is_not_named_is_refused(kontext, photo, tmp_path, capsys):
+    photo.save(tmp_path / "photo.png")
+    lora = lora_for(kontext, tmp_path / "mine.safetensors")
+    command = ["edit", str(tmp_path / "photo.png"), "make it red", "--model", str(kontext), "--device", "cpu", "--steps", "1", "--out",
+               str(tmp_path / "out.png"), "--dtype", "bfloat16", "--lora"]
+    assert main([*command, f"kontext={lora}:0.5"]) == 0
+    assert read_recipe(tmp_path / "out.png").made_with.keys() >= {"dtype", "lora"}
+    capsys.readouterr()
+    assert main([*command, f"klein={lora}"]) == 1
+    assert capsys.readouterr().err == f"error: --lora klein=mine.safetensors: no such model is named; there are {kontext}\n"
+
+
+def test_the_chip_is_asked_for_the_formats_that_it_computes(monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True, "amx_fp16": False})
+    assert weights.computed_dtypes("cpu") == ("bfloat16", "float32")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    assert weights.computed_dtypes("cpu") == ("float32",)
