@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from mre.__main__ import main
 from mre.editors.diffusers_kind import DiffusersEditor
@@ -172,9 +173,9 @@ def test_a_folder_that_is_not_whole_or_not_safe_is_refused_in_one_line(kontext, 
 
 def test_weights_larger_than_the_memory_are_refused_before_they_are_read(kontext, photo, monkeypatch):
     monkeypatch.setattr("mre.editors.memory.free_memory", lambda device: 50_000)
-    size = sum(file.stat().st_size for file in Path(kontext).glob("*/*.safetensors"))
-    with pytest.raises(ModelError, match=rf"weights, {size / 1e9:.1g}\d* GB as float32, and 0.0001 GB of memory are free on cpu; nothing "
-                       r"makes it fit here: take a smaller model"):
+    numbers = sum(value.numel() for file in Path(kontext).glob("*/*.safetensors") for value in load_file(file).values())
+    with pytest.raises(ModelError, match=rf"has {numbers / 1e9:.3g} billion weights, {numbers * 4 / 1e9:.3g} GB as float32, and 5e-05 GB "
+                                         r"of memory are free on cpu; nothing makes it fit here: take a smaller model"):
         make_editor(kontext, device="cpu").edit(photo, EditSettings("make it red", steps=1))
 
 
