@@ -20,6 +20,7 @@ COMMANDS = {
     "score": "score everything in a manifest with a judge",
     "serve-rewards": "serve a judge's scores to training frameworks",
     "bench": "edit, judge and tabulate a benchmark",
+    "bench judges": "measure judges by public sets of what people chose",
     "study": "create, run and export human-evaluation studies",
     "compare": "compare a judge's scores with people's",
 }
@@ -27,7 +28,7 @@ COMMANDS = {
 
 def module_of(command: str) -> ModuleType:
     """The module of a command."""
-    return import_module(f"mre.commands.{command.replace('-', '_')}")
+    return import_module(f"mre.commands.{command.replace('-', '_').replace(' ', '_')}")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -45,12 +46,13 @@ def main(argv: list[str] | None = None) -> int:
     if not argv:
         parser.print_help()
         return 2
-    chosen = parser.parse_args(argv[:1])
+    words = 2 if " ".join(argv[:2]) in COMMANDS else 1            # `bench judges` is a command of its own
+    chosen = parser.parse_args([" ".join(argv[:words])])
     module = module_of(chosen.command)
     command = argparse.ArgumentParser(prog=f"python -m mre {chosen.command}", description=module.__doc__,
                                       formatter_class=argparse.RawDescriptionHelpFormatter)
     module.add_arguments(command)
-    args = command.parse_args(argv[1:])
+    args = command.parse_args(argv[words:])
     try:
         return module.run(args) or 0
     except MreError as error:

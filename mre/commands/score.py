@@ -19,13 +19,12 @@ example:
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
 from pathlib import Path
 
 from mre.errors import DataError, JudgeError
 from mre.judge.flags import add_judge_arguments, agree_on_cost, judge_from
-from mre.judge.verdicts import TASKS, costs_money
+from mre.judge.verdicts import TASKS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
 
     from mre.scoring.files import JudgeScores, RewardFile
     from mre.scoring.manifest import Manifest, Shard
-    from mre.scoring.run import score_rows
+    from mre.scoring.run import score_to_file, told
 
     kinds = {".csv": (JudgeScores, "evaluate"), ".jsonl": (RewardFile, "reward")}
     if args.out.suffix.lower() not in kinds:
@@ -54,19 +53,10 @@ def run(args: argparse.Namespace) -> int:
     task = args.task or task
     manifest = Manifest(args.manifest, args.out.parent, Shard.parse(args.shard) if args.shard else None, args.limit)
     judge = judge_from(args)
-    version = None if costs_money(judge) else judge.version
-    one_at_a_time = judge.cache.only_run() if costs_money(judge) else contextlib.nullcontext()
-    with one_at_a_time, kind(args.out, judge.name, version, judge.perspectives) as file:
-        agree_on_cost(judge, manifest.without(file), task, args.yes)
-        with tqdm(unit="edit", desc=judge.name, disable=None) as bar:
-            made = score_rows(manifest, judge, task, file, bar.update)
-        total = len(file.done)
-    print(f"{made.tally}" + (f"; {made.kept} edits were scored already" if made.kept else ""), file=sys.stderr)
-    for name, reason in made.reasons.items():
-        print(f"no score for {name}: {reason.removeprefix(f'{name}: ')}", file=sys.stderr)
-    if made.failed > len(made.reasons):
-        print(f"... and {made.failed - len(made.reasons)} more in {file.failures}", file=sys.stderr)
-    print(f"{total} edits in {args.out}")
+    with tqdm(unit="edit", desc=judge.name, disable=None) as bar:
+        made = score_to_file(manifest, judge, kind, args.out, task, lambda asks: agree_on_cost(judge, asks, task, args.yes), bar.update)
+    print("\n".join(told(made, args.out)), file=sys.stderr)
+    print(f"{made.total} edits in {args.out}")
     if made.tally.stopped:
         raise JudgeError(f"{made.tally.stopped}; run the same command again to resume")
     return 1 if made.failed else 0

@@ -16,11 +16,15 @@ from mre.judge.verdicts import Ask, OpenedJudge, costs_money
 CACHE = Path("data") / "judge-answers.sqlite"
 
 
-def add_judge_arguments(parser: argparse.ArgumentParser, default: str = "gpt-4o-2024-08-06", many: bool = True) -> None:
-    """Flags that say which judge is asked, how, and within which limits. `many`: also those about asking many questions."""
+def add_judge_arguments(parser: argparse.ArgumentParser, default: str = "gpt-4o-2024-08-06", many: bool = True,
+                        several: bool = False) -> None:
+    """Flags that say which judge is asked, how, and within which limits. `many`: also those about asking many questions; `several`: judges,
+    one after the other, none by default."""
     group = parser.add_argument_group("judge")
-    group.add_argument("--judge", default=default, metavar="NAME",
-                       help=f"{forms()} (default %(default)s)")
+    if several:
+        group.add_argument("--judge", nargs="+", default=[], metavar="NAME", help=forms())
+    else:
+        group.add_argument("--judge", default=default, metavar="NAME", help=f"{forms()} (default %(default)s)")
     group.add_argument("--base-url", metavar="URL", help="an OpenAI-compatible server, such as http://localhost:8000/v1 "
                                                          "(default: OPENAI_BASE_URL)")
     group.add_argument("--key-file", type=Path, help="file that holds the key (default: OPENAI_API_KEY; for Azure AZURE_OPENAI_API_KEY)")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from mre.data.triplets import PictureSource, TripletFault
 from mre.errors import DataError
 from mre.files import JSON_LINES, read_table
 from mre.judge.verdicts import Ask
-from mre.scoring.files import ScoredEdit, ScoreFile
+from mre.scoring.files import ScoredEdit
 
 NEEDED = ("instruction", "original", "edited")
 TRIPLETS = "edited"             # what the method is called where a manifest names none
@@ -70,21 +70,8 @@ class Manifest:
             if place in self.shard:
                 yield row
 
-    def without(self, file: ScoreFile) -> Iterable[Ask]:
-        """The questions about edits that a file does not hold yet; may be gone through more than once."""
-        return _Missing(self, file)
-
     def _rows(self) -> Iterator[Question | TripletFault]:
         return _of_table(self._table, self.beside) if self._table else _of_triplets(self.source, self.beside)
-
-
-@dataclass(frozen=True)
-class _Missing(Iterable[Ask]):
-    manifest: Manifest
-    file: ScoreFile
-
-    def __iter__(self) -> Iterator[Ask]:
-        return (row.ask for row in self.manifest if isinstance(row, Question) and self.file.name(row.edit) not in self.file.done)
 
 
 def _of_triplets(source: str, beside: Path) -> Iterator[Question | TripletFault]:

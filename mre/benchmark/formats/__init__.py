@@ -1,0 +1,1 @@
+"""File layouts of public benchmarks: a reader each, and the table through which they are asked for by name."""
