@@ -6,10 +6,13 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
+from mre.judge.kinds import make_judge
+from mre.judge.verdicts import Ask, score_one
 from mre.recipes import Recipe, png_bytes
 from mre.rewards import Reward
 from mre.sweep import Sweep
 from tests.judge.fake_openai import KEY, FakeOpenAI
+from tests.judge.tiny_judges import write_judge
 from ui.edit import judge as edit_judge
 from ui.edit.views import keep_edit, measure
 from ui.edit.visit import EditVisit, Entry, SweepCells
@@ -24,7 +27,7 @@ def visit_with_an_edit(studio, colour="blue") -> EditVisit:
     pictures = [Image.new("RGB", (40, 40), one) for one in ("red", colour)]
     photo, picture = (keep_edit(studio.shelf, one, png_bytes(one), "a.png", visit.id) for one in pictures)
     visit.add(Entry(photo, picture, picture.token, measure(*pictures), "a.png",
-                    Recipe("make it blue", Reward(5, 4, 3), 0, 4, 1.0, 1.0, "default"), "tiny", 0.1))
+                    Recipe("make it blue", Reward(5, 4, 3), 0, 4, 1.0, 1.0, "default"), "tiny", 0.1, True))
     return visit
 
 
@@ -36,6 +39,17 @@ def judged(tmp_path, judge) -> str:
 
 def test_a_photo_is_plainly_not_judged_where_no_judge_is_configured(tmp_path):
     assert "No judge is configured" in judged(tmp_path, None)
+
+
+def test_a_trained_judge_scores_any_photo_offline_and_says_how_sure_it_is(tmp_path):
+    folder = write_judge(tmp_path / "mine")
+    shown = judged(tmp_path, str(folder))
+    verdicts = score_one(make_judge(str(folder)), Ask("e", "make it blue", *(Image.new("RGB", (40, 40), one) for one in ("red", "blue"))),
+                         "reward")
+    for asked, verdict in zip((5, 4, 3), verdicts, strict=True):
+        assert f"<td>{asked}</td><td><span class='nowrap'>{verdict.score:.1f} ± {verdict.deviation:.1f}</span></td></tr>" in shown
+    assert "± is one standard deviation" in shown
+    assert "Defect" not in shown, "it does not say what is wrong"
 
 
 def test_asked_scores_stand_beside_given_ones(tmp_path, monkeypatch):
@@ -57,7 +71,7 @@ def test_a_judge_that_knows_one_perspective_fills_its_row_and_its_line(tmp_path)
     pictures = original, with_patch(moved, 2, (100, 60, 180, 130))
     photo, picture = (keep_edit(studio.shelf, one, png_bytes(one), "a.png", visit.id) for one in pictures)
     visit.add(Entry(photo, picture, picture.token, measure(*pictures), "a.png",
-                    Recipe("make it blue", Reward(5, 4, 3), 0, 4, 1.0, 1.0, "default"), "tiny", 0.1))
+                    Recipe("make it blue", Reward(5, 4, 3), 0, 4, 1.0, 1.0, "default"), "tiny", 0.1, True))
     shown = list(edit_judge.on_one(studio)(visit, REQUEST))[-1]
     assert shown.count("<th scope='row'>") == 1
     assert "everything moved by 5.0 pixels" in shown

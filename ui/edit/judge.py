@@ -1,4 +1,4 @@
-"""What was asked of an edit beside what a judge gives it: the configured judge, or for drawn examples the oracle that knows the answer."""
+"""What was asked of an edit beside what a judge gives it: the embedded or configured judge, or for drawn examples the oracle."""
 
 from __future__ import annotations
 
@@ -41,10 +41,15 @@ TEXTS = {
     "judge_by": ("Scored by {judge} in {seconds:.1f} s", "由 {judge} 评分，用时 {seconds:.1f} 秒"),
     "judge_perspective": ("Perspective", "维度"), "judge_asked": ("Asked", "要求"), "judge_given": ("Given", "得到"),
     "judge_wrong": ("Defect", "缺陷"),
+    "judge_deviation": ("± is one standard deviation: about two of three labels lie within it.",
+                        "± 为一个标准差：约三分之二的标注分数落在其中。"),
+    "judge_drawn": ("tiny-judge was trained on drawn scenes and on things drawn on photographs: of other edits of photographs it is a "
+                    "rough guess.", "tiny-judge 用合成场景和照片上的绘制物体训练：对照片的其他编辑只是粗略估计。"),
     "judge_plot": ("Asked and given scores over the sweep", "扫描中要求的分数与得到的分数"),
 }
 add_texts(TEXTS)
 ORACLE_SIZE = 128
+EMBEDDED_JUDGE = "tiny-judge"
 log = logging.getLogger("mre.studio")
 
 
@@ -112,20 +117,31 @@ def on_one(studio: Studio) -> Callable:
 
 
 def table_html(entry: Entry, verdicts: Any, language: str) -> str:
-    """Asked beside given, a row for each perspective."""
+    """Asked beside given, a row for each perspective; with what is wrong where the judge says it, and its doubt where it knows it."""
     rows = ""
     known = {verdict.perspective: verdict for verdict in verdicts}
+    says_why = any(verdict.text or verdict.error for verdict in verdicts)
     for name, asked in zip(PERSPECTIVES, entry.recipe.reward.scores, strict=True):
         if (verdict := known.get(name)) is None:             # a judge may know some of them only
             continue
-        given = "–" if verdict.score is None else f"{round(verdict.score, 2):g}"
-        rows += (f"<tr><th scope='row'>{perspective_names(language)[name]}</th><td>{asked:g}</td><td>{given}</td>"
-                 f"<td>{html.escape(verdict.text or verdict.error or '')}</td></tr>")
-    columns = ("judge_perspective", "judge_asked", "judge_given", "judge_wrong")
+        why = f"<td>{html.escape(verdict.text or verdict.error or '')}</td>" if says_why else ""
+        rows += f"<tr><th scope='row'>{perspective_names(language)[name]}</th><td>{asked:g}</td><td>{given_text(verdict)}</td>{why}</tr>"
+    columns = ("judge_perspective", "judge_asked", "judge_given", *(["judge_wrong"] * says_why))
     head = "".join(f"<th scope='col'>{say(key, language)}</th>" for key in columns)
     by = html.escape(say("judge_by", language, judge=f"{verdicts.judge} {verdicts.judge_version}".strip(), seconds=verdicts.seconds))
+    notes = [by] + [say("judge_deviation", language)] * any(verdict.deviation is not None for verdict in verdicts)
+    notes += [say("judge_drawn", language)] * (verdicts.judge == EMBEDDED_JUDGE)
     return (f"<table class='plain-table'><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-            f"<p class='small muted'>{by}</p>")
+            f"<p class='small muted'>{'<br>'.join(notes)}</p>")
+
+
+def given_text(verdict: Any) -> str:
+    """A score with its deviation, such as 4.2 ± 0.6."""
+    if verdict.score is None:
+        return "–"
+    if verdict.deviation is None:
+        return f"{round(verdict.score, 2):g}"
+    return f"<span class='nowrap'>{verdict.score:.1f} ± {verdict.deviation:.1f}</span>"
 
 
 def plot_html(means: dict[str, list[tuple[float, float]]], language: str) -> str:
