@@ -143,11 +143,11 @@ class RewardUNet2DConditionModel(UNet2DConditionModel):
         scores, text = inputs.get("reward_scores"), inputs.get("reward_text")
         batch, dim, paper = sample.shape[0], self.config.reward_text_dim, self.config.variant == "paper"
         if self.config.use_score:
-            _check_shape("reward_scores", scores, scores is not None and scores.shape == (batch, len(PERSPECTIVES)),
+            check_shape("reward_scores", scores, scores is not None and scores.shape == (batch, len(PERSPECTIVES)),
                          f"({batch}, {len(PERSPECTIVES)})")
         if self.config.use_text:
             fits = text is not None and text.shape[0] == batch and text.shape[-1] == dim and text.ndim == (3 if paper else 2)
-            _check_shape("reward_text", text, fits, f"({batch}, tokens, {dim})" if paper else f"({batch}, {dim})")
+            check_shape("reward_text", text, fits, f"({batch}, tokens, {dim})" if paper else f"({batch}, {dim})")
         signal = self.reward_condition(scores, text, sample.dtype, inputs.get("reward_text_mask"))
         return signal._replace(present=inputs.get("reward_present"))
 
@@ -211,7 +211,8 @@ def _check_settings(config: Any) -> None:
                          "the reward U-Net does not support them")
 
 
-def _check_shape(name: str, value: Tensor | None, fits: bool, expected: str) -> None:
+def check_shape(name: str, value: Tensor | None, fits: bool, expected: str) -> None:
+    """Raise RewardError where a tensor of the reward is not as the model needs it."""
     if not fits:
         given = "none was given" if value is None else f"got {tuple(value.shape)}"
         raise RewardError(f"this model reads a reward: {name} must be {expected}, {given}")

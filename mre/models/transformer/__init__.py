@@ -1,0 +1,1 @@
+"""The reward condition on diffusion transformers: FLUX.2 and Qwen-Image."""
