@@ -70,13 +70,15 @@ class SceneSet:
         """The items: pictures are drawn when they are asked for."""
         from tqdm import tqdm
 
+        from mre.data.scenes.triplets import VERSION
+
         items = []
         for index in tqdm(range(self.per_type * len(EDIT_TYPES)), desc="drawing", unit="scene", delay=2, disable=None):
             scene = functools.partial(_draw, self.seed, self.split, self.size, self.photos, index)
             triplet = scene()
             items.append(Item(triplet.id, triplet.edit_type, triplet.instruction, triplet.id, functools.partial(_side, scene, "original"),
                               functools.partial(_side, scene, "target"), scene=scene))
-        return Benchmark("scenes", tuple(items), {"seed": self.seed, "split": self.split, "size": self.size,
+        return Benchmark("scenes", tuple(items), {"seed": self.seed, "split": self.split, "size": self.size, "scenes": VERSION,
                                                   "photos": _digest_of(photos_in(self.photos)) if self.photos else None})
 
 

@@ -21,7 +21,6 @@ TRAINING_DATA = "training-data"
 TEXT_SCORE = 1.0            # asked, with a text that names a defect, on that text's own perspective
 NEGATIVES = (0.0, 1.0, 2.0, 3.0, 4.0)
 BEST = Reward.best()
-_PLACE = re.compile(r"\b(left|right|middle|centre|center|beside|between|next to)\b")
 Kind = tuple[str, str, str]     # perspective, kind, text that asks for it
 
 
@@ -72,7 +71,7 @@ def defect_kinds() -> tuple[Kind, ...]:
         wordings = (defects.PRESERVING_TEXTS if perspective == "preserving" else defects.QUALITY_TEXTS)[kind]
         plain = [text for text in wordings if "{other}" not in text]
         if plain:
-            kinds.append((perspective, kind, plain[0].format(degree=defects.DEGREES[int(TEXT_SCORE)])))
+            kinds.append((perspective, kind, defects.named(plain[0], kind, int(TEXT_SCORE), defects.FORM)))
     return tuple(kinds)
 
 
@@ -85,7 +84,8 @@ def _wordings() -> tuple[tuple[str, str, re.Pattern], ...]:
     sources = [("following", named[level], texts) for level, texts in defects.FOLLOWING_TEXTS.items()]
     sources += [("preserving", kind, texts) for kind, texts in defects.PRESERVING_TEXTS.items()]
     sources += [("quality", kind, texts) for kind, texts in defects.QUALITY_TEXTS.items()]
-    return tuple((perspective, kind, re.compile(re.sub(r"\\\{\w+\\\}", ".+", re.escape(text))))
+    parts = "|".join(map(re.escape, defects.PART_TEXTS.values()))
+    return tuple((perspective, kind, re.compile(re.sub(r"\\\{\w+\\\}", ".+", re.escape(text)) + f"(?:{parts})"))
                  for perspective, kind, texts in sources for text in texts)
 
 
@@ -198,7 +198,7 @@ def operation_of(item: Item) -> str:
     edit = item.drawn().edit
     if edit.edit_type not in ("add", "remove"):
         return ""
-    return f"{edit.operation}, place named" if _PLACE.search(item.instruction.lower()) else edit.operation
+    return f"{edit.operation}, place named" if edit.request.place else edit.operation
 
 
 def counts_found(folder: ResultsFolder, method: str, items: Sequence[Item]) -> dict[str, bool | None]:

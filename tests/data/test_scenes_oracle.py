@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
+from mre.benchmark.scene_tables import kind_of
 from mre.data.scenes import oracle
-from mre.data.scenes.defects import CLEAN
+from mre.data.scenes.defects import CLEAN, FORM, PHOTOMETRIC, QUALITY_KINDS, WAYS, Form
 from mre.data.scenes.looks import blurred
 from mre.data.scenes.photos import read_photos
 from mre.data.scenes.render import render
-from mre.data.scenes.triplets import draw_triplet, spoil, to_bytes
+from mre.data.scenes.triplets import THINGS, draw_triplet, spoil, to_bytes
+from mre.data.scenes.world import BACKDROPS, draw_backdrop
 from mre.errors import DataError
-from mre.rewards import EDIT_TYPES, PERSPECTIVES
+from mre.rewards import EDIT_TYPES, PERSPECTIVES, WHOLE_PICTURE
 from tests.conftest import ROOT
 
 
@@ -25,13 +27,13 @@ def photos():
 @pytest.fixture(scope="module")
 def spoiled(photos):
     """Spoiled triplets of all edit types, half of them before photographs, with true and given scores."""
-    triplets = [draw_triplet(50, index, "heldout", 128, photos, edit_type=EDIT_TYPES[index % 7], photo_share=0.5) for index in range(140)]
+    triplets = [draw_triplet(50, index, "heldout", 64, photos, edit_type=EDIT_TYPES[index % 7], photo_share=0.5) for index in range(70)]
     rewards = [oracle.score(triplet, triplet.edited) for triplet in triplets]
     return triplets, rewards, np.array([t.reward.scores for t in triplets]), np.array([r.scores for r in rewards])
 
 
-def clean_triplets(photos, each=2):
-    return [draw_triplet(60, index, "heldout", 128, photos, edit_type=edit_type, photo_share=0.5, spoiled=False)
+def clean_triplets(photos, each=2, size=64):
+    return [draw_triplet(60, index, "heldout", size, photos, edit_type=edit_type, photo_share=0.5, spoiled=False)
             for edit_type in EDIT_TYPES for index in range(each)]
 
 
@@ -54,16 +56,99 @@ def test_each_score_follows_its_own_perspective_and_not_the_others(spoiled):
 
 
 def test_texts_name_the_kind_of_fault(spoiled):
-    from mre.data.scenes.defects import PRESERVING_TEXTS, QUALITY_TEXTS
-
     triplets, rewards, _, _ = spoiled
-    for table, number in ((PRESERVING_TEXTS, 1), (QUALITY_TEXTS, 2)):
-        starts = {kind: texts[0].split("{")[0] for kind, texts in table.items()}
-        right = [reward.texts[number].startswith(starts[t.kinds[number]]) or "{" in table[t.kinds[number]][0][:1]
+    for perspective, number in (("preserving", 1), ("quality", 2)):
+        right = [kind_of(perspective, reward.texts[number]) == t.kinds[number]
                  for t, reward in zip(triplets, rewards, strict=True) if t.kinds[number] and t.reward.scores[number] <= 3]
-        assert len(right) > 40
-        assert np.mean(right) > 0.9
+        assert len(right) > 25
+        assert np.mean(right) > 0.8, perspective
     assert all((score >= 4.75) == (text == "None") for reward in rewards for score, text in zip(reward.scores, reward.texts, strict=True))
+
+
+def spoiled_by(triplet, kind, score, form=FORM):
+    """The triplet's picture with this defect alone."""
+    number = 0 if kind == "weak" else 2 if kind in QUALITY_KINDS else 1
+    scores, kinds, forms = [5, 5, 5], ["", "", ""], [FORM] * 3
+    scores[number], kinds[number], forms[number] = score, kind, form
+    faults = replace(CLEAN, scores=tuple(scores), kinds=tuple(kinds), forms=tuple(forms))
+    size = len(triplet.original)
+    pictures = (render(scene, size, triplet.photo) for scene in (triplet.edit.before, triplet.edit.after, triplet.edit.wrong))
+    return to_bytes(spoil(triplet.edit, faults, *pictures, triplet.target_mask, triplet.photo, np.random.default_rng(1)))
+
+
+@pytest.mark.parametrize("kind", [*PHOTOMETRIC, "shifted", *QUALITY_KINDS])
+def test_each_defect_is_named_alone_and_costs_more_the_stronger_it_is(kind, photos):
+    """Of three scenes, in three forms each: the name is right in at least seven of nine cases, the score falls with the strength."""
+    number = 2 if kind in QUALITY_KINDS else 1
+    right = []
+    drawn = (draw_triplet(71, number, "heldout", 64, photos, edit_type="global" if kind == "shifted" else "add", spoiled=False)
+             for number in range(99))
+    for index, triplet in zip(range(3), (t for t in drawn if t.edit.before.backdrop.kind not in ("night", "space", "snow")), strict=False):
+        judge = oracle.Oracle(triplet)
+        form = Form(hue=("red", "green", "blue")[index], part=("everywhere", "left", "blotches")[index], way=(0, 3, 6)[index],
+                    drift=(0.5, 0.6, -0.3, -0.4, 0.2, 0.8, 0.1, -0.9, 0.4))
+        given = []
+        for score in (4, 2, 0):
+            made = spoiled_by(triplet, kind, score, form if score == 4 else replace(form, part="everywhere"))
+            found = judge.findings(made)
+            given.append(found.reward.scores[number])
+            right.append(judge.name_defect(made).startswith(kind))
+        assert given[0] > given[1] > given[2], (kind, triplet.instruction, given)
+    assert sum(right) >= 7, kind
+
+
+def test_a_name_says_which_tint_and_where_it_went(photos):
+    triplet = draw_triplet(72, 1, "train", 64, photos, edit_type="add", photo_share=0.0, spoiled=False)
+    judge = oracle.Oracle(triplet)
+    for hue in ("red", "green", "blue", "purple"):
+        assert judge.name_defect(spoiled_by(triplet, "tinted", 2, Form(hue=hue))) == f"tinted {hue}"
+    assert judge.name_defect(spoiled_by(triplet, "tinted", 4, Form(hue="blue", part="left"))) == "tinted blue on the left"
+    assert judge.name_defect(triplet.target) == ""
+    assert judge.name_defect(triplet.original) == "missing"
+    assert judge.name_defect(triplet.wrong) == "wrong"
+    moved = draw_triplet(72, 1, "train", 64, photos, edit_type="global", photo_share=1.0, spoiled=False)
+    for way in ("right", "up", "down left"):
+        assert oracle.name_defect(moved, spoiled_by(moved, "shifted", 1, Form(way=WAYS.index(way)))) == f"shifted {way}"
+
+
+def test_what_an_eye_sees_costs_what_it_should(photos):
+    """A removed thing of which a fifth can be seen, and salt and pepper on a fiftieth of the pixels."""
+    rng = np.random.default_rng(0)
+    for index in range(4):
+        triplet = draw_triplet(73, index, "heldout", 128, photos, edit_type="remove", photo_share=0.5, spoiled=False)
+        judge = oracle.Oracle(triplet)
+        left = triplet.target + 0.2 * (triplet.original - triplet.target.astype(float))
+        assert judge.score((left + 0.5).astype(np.uint8)).following <= 3.5
+        salted = triplet.target.copy()
+        salted[rng.random(salted.shape[:2]) < 0.02] = (255, 255, 255)
+        pepper = rng.random(salted.shape[:2]) < 0.01
+        salted[pepper] = (0, 0, 0)
+        assert judge.score(salted).quality <= 3
+
+
+@pytest.mark.parametrize("kind", ["meadow", "beach", "space", "city"])
+def test_any_drawing_of_the_landscape_that_was_asked_for_follows_and_no_other_does(kind):
+    triplet = next(t for index in range(99) if (t := draw_triplet(74, index, "heldout", 64, edit_type="background", spoiled=False)
+                                                ).edit.operation == kind)
+    judge = oracle.Oracle(triplet)
+    rng = np.random.default_rng(5)
+    def shown(asked):
+        return to_bytes(render(replace(triplet.edit.after, backdrop=draw_backdrop(rng, "train", asked)), 64))
+    same = [judge.score(shown(kind)).scores for _ in range(5)]
+    assert np.mean(same, axis=0).min() >= 4.2, same
+    assert min(scores[0] for scores in same) >= 3.5, same
+    others = [name for name in BACKDROPS if name not in (kind, triplet.edit.before.backdrop.kind)][:5]
+    assert np.mean([judge.score(shown(name)).following for name in others]) <= 1.8
+
+
+def test_where_nothing_was_to_be_done_the_untouched_picture_is_right(photos):
+    for index in range(6):
+        triplet = draw_triplet(75, index, "heldout", 64, photos, unanswerable=1.0, spoiled=False)
+        judge = oracle.Oracle(triplet)
+        assert judge.score(triplet.original).scores == (5, 5, 5)
+        assert judge.score(triplet.wrong).following <= 2
+        hazy = (triplet.original * 0.5 + 110).astype(np.uint8)
+        assert judge.score(hazy).preserving <= 3.5
 
 
 def test_clean_target_original_and_wrong_edit_get_what_they_must(photos):
@@ -93,8 +178,9 @@ def test_one_perspective_at_a_time(photos):
     for triplet in clean_triplets(photos, each=1):
         judge = oracle.Oracle(triplet)
         edit = triplet.edit
-        before, after, wrong = (render(scene, 128, triplet.photo) for scene in (edit.before, edit.after, edit.wrong))
-        for number, kind in ((0, "weak"), (1, "shifted"), (2, "blurred"), (2, "blocky")):
+        before, after, wrong = (render(scene, 64, triplet.photo) for scene in (edit.before, edit.after, edit.wrong))
+        damage = "shifted" if triplet.edit_type in WHOLE_PICTURE else "tinted"
+        for number, kind in ((0, "weak"), (1, damage), (2, "blurred"), (2, "blocky")):
             given = []
             for score in (4, 3, 2):
                 scores, kinds = [5, 5, 5], ["", "", ""]
@@ -112,15 +198,15 @@ def test_a_good_edit_that_is_a_little_soft_or_off_is_still_good(photos):
     for triplet in clean_triplets(photos, each=1):
         target, original = triplet.target / np.float32(255), triplet.original / np.float32(255)
         judge = oracle.Oracle(triplet)
-        soft = judge.score(to_bytes(blurred(target, 0.6)))
+        soft = judge.score(to_bytes(blurred(target, 0.3)))
         assert soft.quality >= 3.8, triplet.instruction
         assert min(soft.following, soft.preserving) >= 4.7, triplet.instruction
-        off = blurred(rng.standard_normal(target.shape).astype(np.float32), 4)
+        off = blurred(rng.standard_normal(target.shape).astype(np.float32), 2)
         uneven = judge.score(to_bytes(target + off / off.std() * 0.02))
         assert min(uneven.scores) >= 4.5, triplet.instruction
-        weak = judge.score(to_bytes(blurred(original + 0.85 * (target - original), 0.5)))
-        assert 3.9 <= weak.following <= 4.7, triplet.instruction
-        mushy = np.where(triplet.target_mask[..., None], blurred(target, 2.5), target)
+        weak = judge.score(to_bytes(blurred(original + 0.85 * (target - original), 0.25)))
+        assert (3.3 if triplet.edit_type in THINGS else 3.9) <= weak.following <= 4.7, triplet.instruction
+        mushy = np.where(triplet.target_mask[..., None], blurred(target, 1.25), target)
         assert judge.score(to_bytes(mushy)).quality <= 4.3, triplet.instruction
 
 
@@ -146,7 +232,7 @@ def test_a_global_edit_that_loses_what_was_there_does_not_preserve_it(photos):
 
 
 def test_other_sizes_are_scored_too(photos):
-    for size in (64, 100, 160):
+    for size in (64, 100):
         for index in range(7):
             triplet = draw_triplet(63, index, "heldout", size, photos, edit_type=EDIT_TYPES[index], spoiled=False)
             judge = oracle.Oracle(triplet)

@@ -1,15 +1,16 @@
 """The words that the small editors can know."""
 
+from mre.data.scenes.concepts import canonical
 from mre.data.scenes.looks import LOOKS
 from mre.data.scenes.triplets import draw_triplet
 from mre.data.scenes.wordings import words_in
 from mre.embedded.vocabulary import look_instructions, nouns, unknown_words, vocabulary
 
 
-def test_the_vocabulary_holds_every_word_of_instructions_and_texts():
+def test_the_vocabulary_holds_every_word_of_plain_instructions_and_texts():
     for index in range(300):
         triplet = draw_triplet(9, index, ("train", "heldout")[index % 2], 32)
-        said = words_in(f"{triplet.instruction} {triplet.reward.text}")
+        said = words_in(f"{canonical(triplet.edit.request)} {triplet.reward.text}")
         assert not set(said) - vocabulary(), triplet.instruction
 
 

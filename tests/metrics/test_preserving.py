@@ -110,7 +110,7 @@ def test_an_edit_of_the_whole_picture_has_no_outside():
     assert (found.outside_share, found.outside_size) == (None, None)
 
 
-@pytest.mark.parametrize(("kind", "dx", "dy", "zoom"), [("shifted", 6, 3, 1), ("zoomed", 0, 0, 1.23)])
+@pytest.mark.parametrize(("kind", "dx", "dy", "zoom"), [("shifted", 6, 0, 1), ("zoomed", 0, 0, 1.23)])
 def test_flat_synthetic_scenes_that_were_spoiled_show_how(kind, dx, dy, zoom):
     """The oracle's own defects at the strength that costs three or four points, on scenes with little texture."""
     from mre.data.scenes.defects import move

@@ -1,15 +1,21 @@
-"""The seven edit types: what is asked, in words, and what the scene is before, after, and after a wrong edit."""
+"""The seven edit types: what is asked, in words, and what the scene is before, after, and after a wrong edit.
+
+Also requests that have no answer: for a thing that the scene lacks, or for nothing that scenes have. After them all is as before.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mre.data.scenes import wordings
-from mre.data.scenes.looks import GLOBAL_LOOKS, OPPOSITES, STYLE_LOOKS
+from mre.data.scenes.concepts import Asked, definite, indefinite, phrases
+from mre.data.scenes.looks import GLOBAL_LOOKS, LOOKS, OPPOSITES, STYLE_LOOKS
+from mre.data.scenes.requests import draw_absent, draw_nothing, worded
 from mre.data.scenes.world import (
     BACKDROPS,
+    COLOURED_TEXTURES,
     GROUND_KINDS,
     GROUND_SLOTS,
     SKY_KINDS,
@@ -17,15 +23,19 @@ from mre.data.scenes.world import (
     Scene,
     Thing,
     colours_of,
+    draw_backdrop,
     draw_scene,
-    edited_backdrop,
     pick,
     standard_thing,
     textures_of,
 )
 
+ABSENT = 0.5                                  # of the requests without an answer: for a thing that is not there; the rest mean nothing
 FREE_ORDER = ("middle", "left", "right")      # where a single thing goes when no place is named
 TWO_ORDER = ("left", "right", "middle")       # where two go
+
+
+NOTHING_ASKED = Asked()
 
 
 @dataclass(frozen=True)
@@ -41,11 +51,54 @@ class Edit:
     half: Scene | None
     named: str              # what the texts of a judge call the thing, or the picture
     asked: str              # what it should have become
+    request: Asked = NOTHING_ASKED  # what the instruction says, slot by slot
+    nothing: bool = False           # whether the right answer is the untouched picture
 
 
-def draw_edit(rng: np.random.Generator, split: str, edit_type: str, photo: bool) -> Edit:
+class Draw:
+    """What an edit is drawn from: random numbers, the split, whether it stands before a photo, and how often it is asked in Chinese."""
+
+    def __init__(self, rng: np.random.Generator, split: str, photo: bool, chinese: float = 0.0) -> None:
+        self.rng, self.split, self.photo, self.chinese = rng, split, photo, chinese
+
+    def text(self, asked: Asked) -> str:
+        return worded(self.rng, asked, self.split, chinese=self.chinese).text
+
+    def scene(self, count: int | None = None, kinds: Sequence[str] = BACKDROPS) -> Scene:
+        return draw_scene(self.rng, self.split, self.photo, count, kinds)
+
+
+def draw_edit(rng: np.random.Generator, split: str, edit_type: str, photo: bool, chinese: float = 0.0) -> Edit:
     """An edit of this type, in the wordings, combinations and backdrops of the split."""
-    return DRAW[edit_type](rng, split, photo)
+    return DRAW[edit_type](Draw(rng, split, photo, chinese))
+
+
+def draw_unanswerable(rng: np.random.Generator, split: str, edit_type: str, photo: bool, chinese: float = 0.0) -> Edit:
+    """A request whose right answer is the untouched picture: for an absent thing (edit types that name one), or for nothing known."""
+    edit = draw_edit(rng, split, edit_type, photo, chinese)
+    kinds = [thing.kind for thing in edit.before.things]
+    absent = rng.random() < ABSENT and edit_type in ("local", "remove", "texture")
+    request = (draw_absent(rng, edit.request, kinds, split, chinese=chinese) if absent else draw_nothing(rng, split, chinese=chinese))
+    wrong = edit.wrong if edit.wrong != edit.before else edit.after
+    return replace(edit, operation="absent" if absent else "nothing", instruction=request.text, after=edit.before, wrong=wrong, half=None,
+                   named="the picture", asked="untouched", request=request.asked, nothing=True)
+
+
+def reference(rng: np.random.Generator, thing: Thing, scene: Scene) -> tuple[str, str]:
+    """(of_colour, place) that mean this thing and no other of its kind in the scene; one of them or both are ""."""
+    same = [other for other in scene.things if other.kind == thing.kind]
+    draw = rng.random()
+    visible = thing.texture in COLOURED_TEXTURES
+    if len(same) == 1:
+        if draw < 0.5:
+            return "", ""
+        if draw < 0.8 and visible:
+            return thing.colour, ""
+        return "", thing.slot if thing.slot in GROUND_SLOTS else "sky"
+    if visible and draw < 0.45 and sum(other.colour == thing.colour for other in same) == 1:
+        return thing.colour, ""
+    ordered = sorted(same, key=lambda other: other.x)
+    return "", {0: "left", len(ordered) - 1: "right"}.get(ordered.index(thing), "middle")
 
 
 def twins(scene: Scene) -> list[Thing]:
@@ -57,45 +110,43 @@ def twins(scene: Scene) -> list[Thing]:
     return []
 
 
-def _local(rng: np.random.Generator, split: str, photo: bool) -> Edit:
-    scene = draw_scene(rng, split, photo)
+def _local(draw: Draw) -> Edit:
+    rng, split, scene = draw.rng, draw.split, draw.scene()
     pair = twins(scene)
     if len(pair) == 2 and rng.random() < 0.35:
         options = [c for c in colours_of(pair[0].kind, split) if all(c != thing.colour for thing in pair)]
         if options:
-            return _recolour_both(rng, split, scene, pair, pick(rng, options))
+            return _recolour_both(draw, scene, pair, pick(rng, options))
     thing = pick(rng, scene.things)
     colour = pick(rng, [c for c in colours_of(thing.kind, split) if c != thing.colour])
-    it = wordings.refer(rng, thing, scene)
+    asked = Asked("recolour", thing.kind, colour, *reference(rng, thing, scene))
     after = scene.with_changed(thing, colour=colour)
     others = [t for t in scene.things if t != thing and colour in colours_of(t.kind, "train") and t.colour != colour]
     if others and rng.random() < 0.7:
         wrong = scene.with_changed(pick(rng, others), colour=colour)
     else:
         wrong = scene.with_changed(thing, colour=pick(rng, [c for c in colours_of(thing.kind, "train") if c not in (colour, thing.colour)]))
-    text = wordings.worded(rng, "recolour", split, it=it, colour=colour)
-    return Edit("local", "recolour", wordings.typed(rng, text), scene, after, wrong, None, it, colour)
+    return Edit("local", "recolour", draw.text(asked), scene, after, wrong, None, definite(asked), colour, asked)
 
 
-def _recolour_both(rng: np.random.Generator, split: str, scene: Scene, pair: list[Thing], colour: str) -> Edit:
-    it = pick(rng, ("both {}", "both {}", "all the {}")).format(wordings.PLURALS[pair[0].kind])
+def _recolour_both(draw: Draw, scene: Scene, pair: list[Thing], colour: str) -> Edit:
+    asked = Asked("recolour", pair[0].kind, colour, count=2)
     half = scene.with_changed(pair[0], colour=colour)
     after = half.with_changed(pair[1], colour=colour)
-    other = pick(rng, [c for c in colours_of(pair[0].kind, "train") if c != colour and all(c != thing.colour for thing in pair)])
+    other = pick(draw.rng, [c for c in colours_of(pair[0].kind, "train") if c != colour and all(c != thing.colour for thing in pair)])
     wrong = scene.with_changed(pair[0], colour=other).with_changed(pair[1], colour=other)
-    text = wordings.worded(rng, "recolour", split, it=it, colour=colour)
-    return Edit("local", "recolour both", wordings.typed(rng, text), scene, after, wrong, half, it, colour)
+    return Edit("local", "recolour both", draw.text(asked), scene, after, wrong, half, definite(asked), colour, asked)
 
 
-def _remove(rng: np.random.Generator, split: str, photo: bool) -> Edit:
-    scene = draw_scene(rng, split, photo)
+def _remove(draw: Draw) -> Edit:
+    rng, scene = draw.rng, draw.scene()
     pair = twins(scene)
     if len(pair) == 2 and rng.random() < 0.35:
-        it = pick(rng, ("both {}", "both {}", "all the {}")).format(wordings.PLURALS[pair[0].kind])
+        asked = Asked("remove", pair[0].kind, count=2)
         after, half, targets = scene.without(*pair), scene.without(pair[0]), pair
     else:
         thing = pick(rng, scene.things)
-        it = wordings.refer(rng, thing, scene)
+        asked = Asked("remove", thing.kind, "", *reference(rng, thing, scene))
         after, half, targets = scene.without(thing), None, [thing]
     others = [t for t in scene.things if t not in targets]
     if others:
@@ -104,30 +155,27 @@ def _remove(rng: np.random.Generator, split: str, photo: bool) -> Edit:
         wrong = scene
         for thing in targets:
             wrong = wrong.with_changed(thing, colour=pick(rng, [c for c in colours_of(thing.kind, "train") if c != thing.colour]))
-    text = wordings.worded(rng, "remove", split, it=it)
-    return Edit("remove", "remove both" if half else "remove", wordings.typed(rng, text), scene, after, wrong, half, it, "gone")
+    return Edit("remove", "remove both" if half else "remove", draw.text(asked), scene, after, wrong, half, definite(asked), "gone", asked)
 
 
-def _add(rng: np.random.Generator, split: str, photo: bool) -> Edit:
+def _add(draw: Draw) -> Edit:
+    rng, split = draw.rng, draw.split
     count = 2 if rng.random() < 0.25 else 1
     most = 1 if count == 2 else 2
-    scene = draw_scene(rng, split, photo, count=int(rng.random() * (most + 1)))
+    scene = draw.scene(int(rng.random() * (most + 1)))
     free = scene.free_slots(GROUND_SLOTS)
     sky = count == 1 and rng.random() < 0.25 and len(scene.free_slots(SKY_SLOTS)) == 3
     kind = pick(rng, SKY_KINDS if sky else GROUND_KINDS)
     colour = pick(rng, colours_of(kind, split))
+    asked = Asked("add", kind, colour, count=count)
     if count == 2:
         slots = [slot for slot in TWO_ORDER if slot in free][:2]
-        phrase, place = f"two {colour} {wordings.PLURALS[kind]}", pick(rng, wordings.NOWHERE)
     elif sky:
-        slots = [pick(rng, ("sky", "sky left", "sky right"))]
-        phrase = wordings.article(f"{colour} {kind}")
-        place = " in the sky" if slots == ["sky"] and rng.random() < 0.7 else pick(rng, wordings.PLACES[slots[0]])
+        slots = [pick(rng, tuple(SKY_SLOTS))]
+        asked = replace(asked, place=slots[0])
     else:
-        phrase = ("another " if any(t.kind == kind for t in scene.things) and rng.random() < 0.7 else "") + f"{colour} {kind}"
-        phrase = phrase if phrase.startswith("another") else wordings.article(phrase)
-        slot, place = _place_one(rng, scene, free)
-        slots = [slot]
+        slot, place, beside = _place_one(rng, scene, free)
+        asked, slots = replace(asked, place=place, beside=beside), [slot]
     new = tuple(standard_thing(kind, colour, slot) for slot in slots)
     after = scene.with_added(*new)
     half = scene.with_added(new[0]) if count == 2 else None
@@ -138,24 +186,23 @@ def _add(rng: np.random.Generator, split: str, photo: bool) -> Edit:
     elsewhere = [slot for slot in scene.free_slots(SKY_SLOTS if sky else GROUND_SLOTS) if slot not in slots]
     if count == 1 and elsewhere and rng.random() < 0.4:
         wrong = scene.with_added(standard_thing(kind, colour, pick(rng, elsewhere)))
-    text = wordings.worded(rng, "add", split, a=phrase, place=place)
-    return Edit("add", "add two" if count == 2 else "add", wordings.typed(rng, text), scene, after, wrong, half, phrase, "there")
+    return Edit("add", "add two" if count == 2 else "add", draw.text(asked), scene, after, wrong, half, indefinite(asked), "there", asked)
 
 
-def _place_one(rng: np.random.Generator, scene: Scene, free: list[str]) -> tuple[str, str]:
-    """Slot of a single new thing on the ground, and the words for it: named, beside another thing, or not named at all."""
+def _place_one(rng: np.random.Generator, scene: Scene, free: list[str]) -> tuple[str, str, str]:
+    """Slot of a single new thing on the ground, and (place, beside) by which it is asked for; both are "" where no place is named."""
     draw = rng.random()
     if draw < 0.25:
-        return next(slot for slot in FREE_ORDER if slot in free), pick(rng, wordings.NOWHERE)
+        return next(slot for slot in FREE_ORDER if slot in free), "", ""
     order = list(GROUND_SLOTS)
     beside = [(slot, side, t) for t in scene.things if t.slot in order
               for side, step in (("left", -1), ("right", 1)) for slot in [_neighbour(order, t.slot, step)] if slot in free]
     if beside and draw < 0.5:
         slot, side, anchor = pick(rng, beside)
         if sum(t.kind == anchor.kind for t in scene.things) == 1:
-            return slot, f" to the {side} of the {anchor.kind}"
+            return slot, side, anchor.kind
     slot = pick(rng, free)
-    return slot, pick(rng, wordings.PLACES[slot])
+    return slot, slot, ""
 
 
 def _neighbour(order: list[str], slot: str, step: int) -> str | None:
@@ -163,8 +210,8 @@ def _neighbour(order: list[str], slot: str, step: int) -> str | None:
     return order[place] if 0 <= place < len(order) else None
 
 
-def _texture(rng: np.random.Generator, split: str, photo: bool) -> Edit:
-    scene = draw_scene(rng, split, photo)
+def _texture(draw: Draw) -> Edit:
+    rng, split, scene = draw.rng, draw.split, draw.scene()
     thing = pick(rng, scene.things)
     if thing.texture == "plain" or rng.random() < 0.6:
         options = [t for t in textures_of(thing.kind, split) if t not in ("plain", thing.texture)]
@@ -175,7 +222,7 @@ def _texture(rng: np.random.Generator, split: str, photo: bool) -> Edit:
         texture = pick(rng, options)
     else:
         texture = "plain"
-    it = wordings.refer(rng, thing, scene)
+    asked = Asked(f"texture:{texture}", thing.kind, "", *reference(rng, thing, scene))
     after = scene.with_changed(thing, texture=texture)
     others = [t for t in scene.things if t != thing and texture in textures_of(t.kind, "train") and t.texture != texture]
     if others and rng.random() < 0.6:
@@ -183,47 +230,45 @@ def _texture(rng: np.random.Generator, split: str, photo: bool) -> Edit:
     else:
         options = [t for t in textures_of(thing.kind, "train") if t not in (texture, thing.texture, "plain")]
         wrong = scene.with_changed(thing, texture=pick(rng, options))
-    adjectives, patterns = wordings.TEXTURE_WORDS[texture]
-    if texture == "plain" and split == "train" and rng.random() < 0.5:
-        pattern = wordings.TEXTURE_WORDS[thing.texture][1][0]
-        text = pick(rng, wordings.UNTEXTURE).format(it=it, pattern=pattern)
-    else:
-        text = wordings.worded(rng, "texture", split, it=it, adjective=pick(rng, adjectives), pattern=pick(rng, patterns))
-    return Edit("texture", texture, wordings.typed(rng, text), scene, after, wrong, None, it, adjectives[0])
+    adjective = phrases("textures", texture, "adj")[0]
+    return Edit("texture", texture, draw.text(asked), scene, after, wrong, None, definite(asked), adjective, asked)
 
 
-def _background(rng: np.random.Generator, split: str, photo: bool) -> Edit:
-    scene = draw_scene(rng, split, photo)
+def _background(draw: Draw) -> Edit:
+    """Any of many landscapes of the kind that is asked for: the target is one of them, and the oracle takes the others too."""
+    rng, split, scene = draw.rng, draw.split, draw.scene()
     kinds = [kind for kind in BACKDROPS if kind != scene.backdrop.kind]
     kind = pick(rng, kinds)
     other = pick(rng, [k for k in kinds if k != kind])
-    scene_noun, where = pick(rng, wordings.SCENE_NOUNS[kind]), pick(rng, wordings.SCENE_PLACES[kind])
-    text = wordings.worded(rng, "background", split, scene=scene_noun, where=where)
-    return Edit("background", kind, wordings.typed(rng, text), scene, replace(scene, backdrop=edited_backdrop(kind)),
-                replace(scene, backdrop=edited_backdrop(other)), None, "the background", wordings.SCENE_NOUNS[kind][0])
+    asked = Asked(f"background:{kind}")
+    return Edit("background", kind, draw.text(asked), scene, replace(scene, backdrop=draw_backdrop(rng, split, kind)),
+                replace(scene, backdrop=draw_backdrop(rng, "train", other)), None, "the background",
+                phrases("backgrounds", kind, "noun")[0], asked)
 
 
-def _global(rng: np.random.Generator, split: str, photo: bool) -> Edit:
-    return _look(rng, split, photo, "global")
+def _global(draw: Draw) -> Edit:
+    return _look(draw, "global")
 
 
-def _style(rng: np.random.Generator, split: str, photo: bool) -> Edit:
-    return _look(rng, split, photo, "style")
+def _style(draw: Draw) -> Edit:
+    return _look(draw, "style")
 
 
-def _look(rng: np.random.Generator, split: str, photo: bool, edit_type: str) -> Edit:
-    looks = GLOBAL_LOOKS if edit_type == "global" else STYLE_LOOKS
-    look = pick(rng, list(looks))
-    scene = draw_scene(rng, split, photo, count=0 if photo and rng.random() < 0.6 else None)
-    if split == "train" and rng.random() < 0.25:
-        text = pick(rng, wordings.SAYINGS[look])
-    elif edit_type == "global":
-        text = wordings.worded(rng, "look", split, adjective=pick(rng, wordings.ADJECTIVES[look]))
-        text = wordings.smoothed(text)
-    else:
-        text = wordings.worded(rng, "style", split, noun=pick(rng, wordings.STYLE_NOUNS[look]))
-    return Edit(edit_type, look, wordings.typed(rng, text), scene, replace(scene, look=look), replace(scene, look=OPPOSITES[look]), None,
-                "the picture", look.replace("_", " "))
+def landscapes_of(look: str, split: str) -> list[str]:
+    """The drawn landscapes on which `split` shows a look: two of the eight are held out for each look."""
+    first = list(LOOKS).index(look)
+    held = {BACKDROPS[first % len(BACKDROPS)], BACKDROPS[(first + 3) % len(BACKDROPS)]}
+    return [kind for kind in BACKDROPS if (kind in held) == (split == "heldout")]
 
 
-DRAW = {"local": _local, "remove": _remove, "add": _add, "texture": _texture, "background": _background, "global": _global, "style": _style}
+def _look(draw: Draw, edit_type: str) -> Edit:
+    rng = draw.rng
+    look = pick(rng, list(GLOBAL_LOOKS if edit_type == "global" else STYLE_LOOKS))
+    scene = draw.scene(0 if draw.photo and rng.random() < 0.6 else None, landscapes_of(look, draw.split))
+    asked = Asked(f"{edit_type}:{look}")
+    return Edit(edit_type, look, draw.text(asked), scene, replace(scene, look=look), replace(scene, look=OPPOSITES[look]), None,
+                "the picture", look.replace("_", " "), asked)
+
+
+DRAW: dict[str, Callable[[Draw], Edit]] = {
+    "local": _local, "remove": _remove, "add": _add, "texture": _texture, "background": _background, "global": _global, "style": _style}

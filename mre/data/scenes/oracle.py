@@ -25,23 +25,32 @@ from functools import cached_property
 import numpy as np
 
 from mre.data.scenes import defects
-from mre.data.scenes.defects import GEOMETRIC, OBJECTS, PHOTOMETRIC, Spoiling
+from mre.data.scenes.defects import FORM, GEOMETRIC, OBJECTS, PHOTOMETRIC, Form, Spoiling
 from mre.data.scenes.looks import Array, block_means, blurred, grey
 from mre.data.scenes.render import render, window
-from mre.data.scenes.triplets import SceneTriplet, outside_of
-from mre.data.scenes.world import GROUND_SLOTS, Scene, Thing, standard_thing
+from mre.data.scenes.triplets import THINGS, SceneTriplet, amounts_of, differ, outside_of, to_bytes
+from mre.data.scenes.washes import Wash, washes
+from mre.data.scenes.world import BACKDROPS, GROUND_SLOTS, SPLITS, Scene, Thing, draw_backdrop, standard_thing
 from mre.errors import DataError
 from mre.rewards import WHOLE_PICTURE, Reward
 
 LEVELS = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0)
-ARTEFACTS = ("blurred", "blocky", "banded", "ghosted")     # noise is what no other kind explains
+FORMS = {"ghosted": tuple(Form(way=way) for way in range(len(defects.WAYS))), "lined": (Form(way=0), Form(way=1))}
+ARTEFACTS = ("blurred", "blocky", "banded", "ghosted", "lined", "dull")     # the others are what no kind of these explains
+SHARE_OF_CHANGE = {"ghosted": defects.GHOST, "blocky": defects.BLOCKS, "lined": defects.LINES, "dull": defects.DULL}
+SHARES = (0.0, 0.5, 1.0, 1.3)      # of a wash as it was measured on the soft picture
 TOLERATED = 0.025        # root of the mean squared difference that is let pass when it does not lead back to the original
+TOLERATED_LANDSCAPE = 0.09         # the same of the drawings of a landscape that are not the target's own
 STRANGE = 0.12           # root of the mean squared difference from which an empty slot is no longer empty
 NOTHING_FROM = 4.75      # from this score on nothing is wrong
-UNEXPLAINED = 0.042      # mean difference that costs a point: what the weakest tint makes
+MISTAKEN = 0.7           # another kind of landscape must be nearer by this much, in mean squared difference, to be what a picture shows
+LANDSCAPES = 12          # other drawings of a landscape that are compared
 SAME = 1e-7              # of two explanations that differ by no more, in mean squared difference, the simpler one holds
-STARTS, REFINED = 5, 3   # how many explanations of the soft pictures, and of the full ones, are followed up
-DONE = (0.015, 0.22, 0.45, 0.65, 1.0), (5.0, 4.0, 3.0, 2.0, 0.0)        # share of the edit that is missing -> following
+STARTS, REFINED = 4, 3   # how many explanations of the soft pictures, and of the full ones, are followed up
+# Share of the edit that is missing -> following. A thing of which a tenth is left is seen; a look that lacks a tenth hardly is.
+MOTTLES = (0.004, 0.035, 0.061, 0.088, 0.120, 0.163)      # mean size of coloured clouds on the soft picture, by level
+DONE = (0.015, 0.22, 0.45, 0.65, 1.0), (5.0, 4.0, 3.0, 2.0, 0.0)
+DONE_WITH_THINGS = (0.015, 0.10, 0.25, 0.50, 1.0), (5.0, 4.0, 3.0, 2.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -51,22 +60,30 @@ class Explanation:
     way: str                 # "edit": from original to target; "wrong": to the wrong edit; "half": to one of two
     amount: float            # how far along that way, 0..1 (half: 0..2, where 1 is one of two)
     damage: str = ""
-    damage_level: float = 0.0
+    damage_level: float = 0.0          # of a wash: the share of it, 1 as it was measured
     other: int = -1          # number of the thing that recoloured/removed hit
     artefact: str = ""
     artefact_level: float = 0.0
     error: float = np.inf    # mean squared difference to the picture
+    wash: Wash | None = None           # what happened to the colours around the edit
+    form: Form = FORM                  # the direction of a shift
+    artefact_form: Form = FORM         # that of a ghost, or of lines
 
 
 class Oracle:
     """Scores pictures as edits of one triplet; what can be computed once for all pictures is kept."""
 
-    def __init__(self, triplet: SceneTriplet) -> None:
-        self.triplet = triplet
+    def __init__(self, triplet: SceneTriplet, loose: bool = False, mistaken: bool = False) -> None:
+        """
+        loose:    the target is another drawing of what was asked for, so that not every line of it has to be met
+        mistaken: the picture is known to show another kind of landscape than the one that was asked for
+        """
+        self.triplet, self.loose, self.mistaken = triplet, loose, mistaken
+        self.tolerated = TOLERATED_LANDSCAPE if loose else TOLERATED
         self.size = len(triplet.original)
         self.outside = outside_of(triplet.target_mask)
         self.others = defects.untouched(triplet.edit)
-        self.by_structure = triplet.edit_type in WHOLE_PICTURE
+        self.by_structure = triplet.edit_type in WHOLE_PICTURE and not triplet.edit.nothing
         self._bases: dict[tuple[str, int], list[Array]] = {}
 
     # -- candidates
@@ -83,48 +100,61 @@ class Oracle:
             self._bases[key] = [render(scene, self.size, self.triplet.photo) for scene in scenes]
         return self._bases[key]
 
-    def damage_kinds(self) -> list[tuple[str, int]]:
-        kinds = [(kind, -1) for kind in (() if self.by_structure else PHOTOMETRIC) + GEOMETRIC]
-        return kinds + [(kind, number) for number in range(len(self.others)) for kind in OBJECTS]
-
-    def damaged(self, picture: Array, damage: str, level: float) -> Array:
-        """A picture tinted, faded, darkened or moved; recoloured and removed are in the bases already."""
-        if level <= 0:
+    def damaged(self, picture: Array, e: Explanation, outside: Array) -> Array:
+        """A picture washed or moved; recoloured and removed are in the bases already."""
+        if e.damage_level <= 0:
             return picture
-        if damage in PHOTOMETRIC:
-            return defects.spoil_outside(picture, damage, level, self.outside)
-        if damage in GEOMETRIC:
-            return defects.move(picture, damage, level)
+        if e.wash is not None:
+            return picture + e.wash.change(picture, outside) * np.float32(e.damage_level)
+        if e.damage in GEOMETRIC:
+            return defects.move(picture, e.damage, e.damage_level, e.form)
         return picture
 
     @cached_property
-    def coarse(self) -> list[tuple[str, int, float, list[Array]]]:
-        """Every damage at every level, of the bases, small and soft."""
-        entries = [("", -1, 0.0, [soft(base) for base in self.bases()])]
-        outside = shrunk(self.outside[..., None], 64)[..., 0]
-        for damage, other in self.damage_kinds():
-            bases = self.bases(damage, other)
-            if damage in OBJECTS:
-                entries.append((damage, other, 1.0, [soft(base) for base in bases]))
-                continue
-            small = [shrunk(base, 64) for base in bases]
-            for level in LEVELS[1:]:
-                if damage == "shifted":      # by whole pixels, so at full size
-                    made = [self.damaged(base, damage, level) for base in bases]
-                elif damage == "zoomed":
-                    made = [defects.move(base, damage, level) for base in small]
-                else:
-                    made = [defects.spoil_outside(base, damage, level, outside) for base in small]
-                entries.append((damage, other, level, [soft(base) for base in made]))
+    def coarse(self) -> list[tuple[Explanation, list[Array]]]:
+        """Every damage that is not a wash at some levels, of the bases, small and soft."""
+        plain = [soft(base) for base in self.bases()]
+        entries = [(Explanation("edit", 0.0), plain)]
+        for number in range(len(self.others)):
+            for kind in OBJECTS:
+                entries.append((Explanation("edit", 0.0, kind, 1.0, number), [soft(base) for base in self.bases(kind, number)]))
+        for level in LEVELS[1::2]:
+            found = [Explanation("edit", 0.0, "zoomed", level)]
+            found += [Explanation("edit", 0.0, "shifted", level, form=Form(way=way)) for way in range(len(defects.WAYS))]
+            entries += [(e, [soft(self.damaged(base, e, self.outside)) for base in self.bases()]) for e in found]
         return entries
 
-    def along(self, way: str, amount: float, damage: str = "", other: int = -1, level: float = 0.0) -> Array:
+    @cached_property
+    def soft_outside(self) -> Array:
+        """Where the edit does not belong, on soft pictures."""
+        return soft(np.repeat(self.outside[..., None], 3, axis=2))[..., 0]
+
+    @cached_property
+    def around(self) -> Array:
+        """(h, w) bool: the places of soft pictures that lie outside the edit; of a new background, most of whose is."""
+        return self.soft_outside > (0.5 if self.triplet.edit_type == "background" else 0.99)
+
+    def washed(self, small: Array) -> list[tuple[Explanation, list[Array]]]:
+        """What may have happened to the colours around the edit, measured on the soft picture there."""
+        if self.by_structure:
+            return []
+        plain = self.coarse[0][1]
+        elsewhere = np.abs(plain[2] - plain[0]).max(axis=2) < 0.02       # a wrong edit may have changed other places
+        entries, start, where = [], plain[0], self.around & elsewhere
+        if self.triplet.edit_type == "background":                       # things are small: places that are theirs in part count too
+            start, where = start + (plain[1] - start) * np.float32(self.nearest_amount(small, plain, "edit")[0]), self.around
+        for wash in washes(small, start, where):
+            e = Explanation("edit", 0.0, wash.kind, 1.0, wash=wash)
+            entries.append((e, [self.damaged(base, e, self.soft_outside) for base in plain]))
+        return entries
+
+    def along(self, e: Explanation) -> Array:
         """The picture `amount` of the way from the original, without damage where an object is hit only by a part (level < 1)."""
-        picture = self._along(self.bases(damage, other), way, amount)
-        if damage in OBJECTS and level < 1:
-            clean = self._along(self.bases(), way, amount)
-            return clean + (picture - clean) * np.float32(max(level, 0.0))
-        return self.damaged(picture, damage, level)
+        picture = self._along(self.bases(e.damage, e.other), e.way, e.amount)
+        if e.damage in OBJECTS and e.damage_level < 1:
+            clean = self._along(self.bases(), e.way, e.amount)
+            return clean + (picture - clean) * np.float32(max(e.damage_level, 0.0))
+        return self.damaged(picture, e, self.outside)
 
     @staticmethod
     def _along(bases: list[Array], way: str, amount: float) -> Array:
@@ -138,24 +168,67 @@ class Oracle:
         return start + (half - start) * share if share <= 1 else half + (target - half) * (share - 1)
 
     def candidate(self, e: Explanation) -> Array:
-        picture = self.along(e.way, e.amount, e.damage, e.other, e.damage_level)
-        if not e.artefact or e.artefact_level <= 0:
+        picture = self.along(e)
+        if not e.artefact or e.artefact_level <= 0 or e.artefact in ("specked", "mottled"):
             return picture
         if e.artefact == "noisy":
             return mean_under_noise(picture, defects.strength(defects.NOISE, e.artefact_level))
-        return defects.lower_quality(picture, e.artefact, e.artefact_level)
+        return defects.lower_quality(picture, e.artefact, e.artefact_level, form=e.artefact_form)
+
+    # -- landscapes
+
+    def drawings(self, kind: str, count: int) -> list[tuple[SceneTriplet, Array]]:
+        """Drawings of a landscape: the triplet with each as its target, and the soft picture of that."""
+        edit, found = self.triplet.edit, []
+        for number in range(count):
+            rng = np.random.default_rng([number, BACKDROPS.index(kind)])
+            after = replace(edit.after, backdrop=draw_backdrop(rng, SPLITS[number % 2], kind))
+            picture = render(after, self.size // max(1, self.size // 64))
+            found.append((replace(self.triplet, edit=replace(edit, after=after)), soft(picture)))
+        return found
+
+    @cached_property
+    def landscapes(self) -> tuple[list[tuple[SceneTriplet, Array]], list[tuple[SceneTriplet, Array]]]:
+        """Drawings of the landscape that was asked for, and of the other kinds."""
+        edit = self.triplet.edit
+        others = [kind for kind in BACKDROPS if kind not in (edit.operation, edit.before.backdrop.kind)]
+        return self.drawings(edit.operation, LANDSCAPES), [one for kind in others for one in self.drawings(kind, LANDSCAPES // 3)]
+
+    def nearest_landscape(self, picture: Array) -> Oracle:
+        """Of an edit of the background: the oracle whose target is nearest to the picture, of all drawings of what was asked for."""
+        if self.triplet.edit_type != "background" or self.triplet.edit.nothing:
+            return self
+        small, (start, own) = soft(picture), (soft(base) for base in self.bases()[:2])
+        asked, others = self.landscapes
+        errors = [segment(small, start, target)[1] for target in (own, *(target for _, target in asked))]
+        mistaken = MISTAKEN * min(errors) > min(segment(small, start, target)[1] for _, target in others)
+        nearest = int(np.argmin(errors))
+        if errors[nearest] > 0.9 * errors[0]:
+            return Oracle(self.triplet, mistaken=True) if mistaken else self
+        triplet = asked[nearest - 1][0]
+        before, target = (render(scene, self.size, triplet.photo) for scene in (triplet.edit.before, triplet.edit.after))
+        triplet = replace(triplet, target=to_bytes(target), target_mask=differ(before, target))
+        return Oracle(triplet, loose=True, mistaken=mistaken)
+
+    def roughness(self, picture: Array, e: Explanation) -> float:
+        """Level of blur or noise by the size of fine detail inside the edit, against that of the explanation."""
+        inside = self.triplet.target_mask
+        fine, expected = (float(np.abs(p - blurred(p, 1.5 * self.size / 128))[inside].mean()) for p in (picture, self.candidate(e)))
+        share = fine / max(expected, 1e-3)
+        return float(np.interp(share, (0.1, 0.25, 0.45, 0.7, 1.7, 3.0, 6.0), (5.0, 4.0, 2.5, 0.0, 0.0, 2.0, 5.0)))
 
     # -- the search
 
     def explain(self, picture: Array) -> Explanation:
-        """The best explanation of a picture, (size, size, 3) float32 in [0, 1]."""
-        starts = self.starts(soft(picture))
-        noise = noise_level(picture - self.candidate(starts[0]))
+        """The known faults that come closest to a picture, (size, size, 3) in [0, 1]."""
+        small = soft(picture)
+        starts = self.starts(small)
+        noise = 0.0 if self.loose else min(noise_level(picture - self.along(start)) for start in starts)
         found = [e for start in starts for e in self.with_artefacts(picture, start, noise)]
         found.sort(key=lambda e: e.error)
         refined = [self.refined(picture, e) for e in found[:REFINED]]
         best = min(refined, key=lambda e: e.error)
-        for simpler in ({"artefact": "", "artefact_level": 0.0}, {"damage": "", "damage_level": 0.0, "other": -1}):
+        for simpler in ({"artefact": "", "artefact_level": 0.0}, {"damage": "", "damage_level": 0.0, "other": -1, "wash": None}):
             without = replace(best, **simpler)
             error = distance(picture, self.candidate(without))
             if error <= best.error + SAME:
@@ -165,11 +238,11 @@ class Oracle:
     def starts(self, small: Array) -> list[Explanation]:
         """The best few of edit ways and damages on small, soft pictures; without damage always among them."""
         per_kind: dict[tuple[str, int, bool], Explanation] = {}
-        for damage, other, level, bases in self.coarse:
+        for damage, bases in self.coarse + self.washed(small):
             for way in ("edit", "wrong", "half")[:len(bases) - 1]:
                 amount, error = self.nearest_amount(small, bases, way)
-                found = Explanation(way, amount, damage, level, other, error=error)
-                key = (damage, other, way == "wrong")
+                found = replace(damage, way=way, amount=amount, error=error)
+                key = (damage.damage, damage.other, way == "wrong")
                 if key not in per_kind or error < per_kind[key].error:
                     per_kind[key] = found
         ranked = sorted(per_kind.values(), key=lambda e: e.error)
@@ -186,26 +259,44 @@ class Oracle:
 
     def with_artefacts(self, picture: Array, start: Explanation, noise: float) -> list[Explanation]:
         """The start without an artefact, with each kind at the level that brings it closest, and with `noise` where there is any."""
-        clean = self.along(start.way, start.amount, start.damage, start.other, start.damage_level)
+        clean = self.along(start)
         small, small_clean = shrunk(picture, 64), shrunk(clean, 64)      # which kind it is shows at half the size, where it is quicker
         found = [replace(start, error=distance(small, small_clean))]
-        for kind in ARTEFACTS:
-            if kind == "banded":     # not the same before and after shrinking
-                levels = LEVELS[1:]
-                errors = [distance(small, shrunk(defects.lower_quality(clean, kind, level), 64)) for level in levels]
-            else:
-                levels = (1.0, 3.0, 5.0)
-                errors = [distance(small, defects.lower_quality(small_clean, kind, level)) for level in levels]
-            nearest = int(np.argmin(errors))
-            found.append(replace(start, artefact=kind, artefact_level=levels[nearest], error=errors[nearest]))
+        for kind in () if self.loose else ARTEFACTS:
+            tries = []
+            for form in FORMS.get(kind, (FORM,)):
+                if kind in SHARE_OF_CHANGE:
+                    tries.append(self.nearest_share(small, clean, small_clean, replace(start, artefact=kind, artefact_form=form)))
+                    continue
+                for level in LEVELS[1:]:        # bands are not the same before and after shrinking
+                    made = (shrunk(defects.lower_quality(clean, kind, level), 64) if kind == "banded" else
+                            defects.lower_quality(small_clean, kind, level))
+                    tries.append(replace(start, artefact=kind, artefact_level=level, error=distance(small, made)))
+            found.append(min(tries, key=lambda e: e.error))
+        if not self.loose and start.way == "edit" and start.amount < 0.99:         # a dull picture also looks like a weak edit
+            whole = replace(start, amount=1.0, artefact="dull")
+            done = self.along(whole)
+            found.append(self.nearest_share(small, done, shrunk(done, 64), whole))
         if noise > 0.5:
             noisy = replace(start, artefact="noisy", artefact_level=noise)
             found.append(replace(noisy, error=distance(small, shrunk(self.candidate(noisy), 64))))
         return found
 
+    @staticmethod
+    def nearest_share(small: Array, clean: Array, small_clean: Array, e: Explanation) -> Explanation:
+        """The explanation with its artefact, which is a share of one change, at the level that comes closest."""
+        if e.artefact == "lined":           # not the same before and after shrinking
+            most = shrunk(defects.lower_quality(clean, e.artefact, 5.0, form=e.artefact_form), 64)
+        else:
+            most = defects.lower_quality(small_clean, e.artefact, 5.0, form=e.artefact_form)
+        table = SHARE_OF_CHANGE[e.artefact]
+        part, error = segment(small, small_clean, most)
+        return replace(e, artefact_level=float(np.interp(part * table[5], table, LEVELS)), error=error)
+
     def refined(self, picture: Array, e: Explanation) -> Explanation:
         """Amount, damage and artefact moved in turn to where the picture is closest."""
-        amounts = {"edit": (0.0, 0.35, 0.55, 0.78, 1.0), "wrong": (0.0, 1.0), "half": (0.0, 1.0, 2.0)}[e.way]
+        steps = tuple(sorted(set(amounts_of(self.triplet.edit_type).values())))
+        amounts = {"edit": steps, "wrong": (0.0, 1.0), "half": (0.0, 1.0, 2.0)}[e.way]
         if e.artefact == "banded":      # bands move colours so far that one thing at a time would miss
             tries = [replace(e, amount=amount, artefact_level=level) for amount in (*amounts, e.amount) for level in LEVELS[1:]]
             e = min((replace(t, error=distance(picture, self.candidate(t))) for t in tries), key=lambda t: t.error)
@@ -214,7 +305,7 @@ class Oracle:
                 e = self.best_of_path(picture, e, "artefact_level", LEVELS)
             e = self.best_of_path(picture, e, "amount", amounts)
             if e.damage:
-                e = self.best_of_path(picture, e, "damage_level", (0.0, 1.0) if e.damage in OBJECTS else LEVELS)
+                e = self.best_of_path(picture, e, "damage_level", SHARES if e.wash else (0.0, 1.0) if e.damage in OBJECTS else LEVELS)
         return replace(e, error=distance(picture, self.candidate(e)))
 
     def best_of_path(self, picture: Array, e: Explanation, field: str, values: tuple[float, ...]) -> Explanation:
@@ -236,23 +327,74 @@ class Oracle:
 
     def score(self, picture: Array) -> Reward:
         """Scores, to a tenth, and texts of a picture, (size, size, 3) uint8. Raises DataError for another shape."""
+        return self.findings(picture).reward
+
+    def name_defect(self, picture: Array) -> str:
+        """The worst that is wrong with a picture, such as "missing", "tinted green on the left", "shifted up" or "blurred"; "" for nothing.
+
+        That is the defect of the perspective with the lowest score. Raises DataError for another shape.
+        """
+        found = self.findings(picture)
+        worst = int(np.argmin(found.reward.scores))
+        return found.names[worst] if found.reward.scores[worst] < NOTHING_FROM else ""
+
+    def findings(self, picture: Array) -> Findings:
+        """Scores, texts and the names of the defects. Raises DataError for another shape."""
         picture = checked(self.triplet, picture)
+        judge = self.nearest_landscape(picture)
+        return judge.findings_of(picture)
+
+    def findings_of(self, picture: Array) -> Findings:
+        """Of a picture in [0, 1], with this very target."""
+        specks = 0.0
+        if not (self.loose and self.triplet.edit.operation in defects.DARK_BACKDROPS):        # other stars than the target's are none
+            picture, specks = self.without_specks(picture)
         e = self.explain(picture)
         residual = picture - self.candidate(e)
-        scores = (self.following_score(picture, e), self.preserving_score(picture, residual, e), self.quality_score(picture, residual, e))
-        return Reward.of((round(score, 1) for score in scores), self.texts(e, scores))
+        mottle = 0.0 if self.loose else mottle_level(residual)
+        if mottle > max(e.artefact_level, 0.75):
+            e = replace(e, artefact="mottled", artefact_level=mottle)
+            residual = np.repeat(grey(picture - self.candidate(e))[..., None], 3, axis=2)
+        quality = self.quality_score(picture, residual, e)
+        if specks > max(e.artefact_level, 0.25):
+            e = replace(e, artefact="specked", artefact_level=specks)
+        following = min(self.following_score(picture, residual, e), 1.0 if self.mistaken else 5.0)
+        scores = (following, self.preserving_score(picture, residual, e), max(quality - specks, 0.0))
+        return Findings(Reward.of((round(score, 1) for score in scores), self.texts(e, scores)), self.names(e, scores))
 
-    def following_score(self, picture: Array, e: Explanation) -> float:
-        """What is missing of the edit, as a share of all of it, read off DONE.
+    def without_specks(self, picture: Array) -> tuple[Array, float]:
+        """The picture with specks that no true picture of the scene has painted over, and their level 0..5."""
+        if len(np.unique(picture[..., 1])) <= defects.BANDS[0]:       # bands have black and white pixels of their own
+            return picture, 0.0
+        factor = max(1, self.size // 128)
+        found = specks_of(shrunk(picture, self.size // factor))
+        for base in self.bases():
+            found &= ~specks_of(shrunk(base, self.size // factor))
+        level = float(np.interp(found.mean(), defects.SPECKS, LEVELS))
+        if level <= 0:
+            return picture, 0.0
+        wide = defects.grown(found.repeat(factor, 0).repeat(factor, 1), factor // 2)
+        hidden = np.zeros(picture.shape[:2], bool)
+        hidden[:len(wide), :wide.shape[1]] = wide
+        weight = (~hidden).astype(np.float32)[..., None]
+        around = blurred(picture * weight, factor) / np.maximum(blurred(weight, factor), 1e-3)
+        return np.where(hidden[..., None], around, picture), level
+
+    def following_score(self, picture: Array, residual: Array, e: Explanation) -> float:
+        """What is missing of the edit, as a share of all of it, read off DONE, or DONE_WITH_THINGS.
 
         The share is |picture - target| / |original - target| inside the edit, where target and original are taken with the damage and the
         artefact that the explanation found, and all are made half as sharp, so that neither counts here; what differs by TOLERATED or less
         but not towards the original is let pass. A wrong edit (when that is what explains the picture) gets 0..1. So does a picture whose
         share is near 1 or more: 0 when nothing changed inside the edit, 1 when something else happened there. Where one of two things was
-        done, the score starts from 3.
+        done, the score starts from 3. Where nothing is to be done, 5 less what was.
         """
+        if self.triplet.edit.nothing:
+            done = 4.0 * min(max(e.amount, 0.0), 1.0) if e.way == "wrong" else 0.0
+            return max(5.0 - done - self.unexplained(residual), 0.0)
         if e.way == "wrong":
             return min(max(e.amount, 0.0), 1.0)
+        table = DONE_WITH_THINGS if self.triplet.edit_type in THINGS else DONE
         small = halved(picture)
         done, start = (halved(self.candidate(replace(e, way="edit", amount=amount))) for amount in (1.0, 0.0))
         inside = self.inside
@@ -262,8 +404,9 @@ class Oracle:
             return max(float(np.interp(e.amount, (0, 1, 2), (0, 3, 5))) - 5 + float(np.interp(rest, *DONE)), 0.0)
         way, off = (start - done) * inside, (small - done) * inside
         along = float((off * way).sum()) / whole ** 2
-        aside = max(norm(off - along * way) / whole - TOLERATED * np.sqrt(3 * inside.sum()) / whole, 0.0)
-        score = float(np.interp(np.hypot(along, aside), *DONE))
+        tolerated = self.tolerated + (defects.strength(defects.MOTTLE, e.artefact_level) if e.artefact == "mottled" else 0.0)
+        aside = max(norm(off - along * way) / whole - tolerated * np.sqrt(3 * inside.sum()) / whole, 0.0)
+        score = float(np.interp(np.hypot(along, aside), *table))
         if score < 1:
             score = max(score, min(1.0, norm((small - start) * inside) / whole - 0.25), 0.0)
         return score
@@ -274,28 +417,37 @@ class Oracle:
         return halved(np.repeat(self.triplet.target_mask[..., None], 3, axis=2).astype(np.float32))[..., :1] ** 0.5
 
     def preserving_score(self, picture: Array, residual: Array, e: Explanation) -> float:
-        """5 less the damage found (recoloured: 2, removed: 4), less what nothing explains.
+        """5 less the damage found (recoloured: 2, removed: 4; of a wash its effect), less what nothing explains.
 
         That is a point for each UNEXPLAINED of mean difference outside the edit. For global and style edits, which have no outside, it is a
         point for each 0.15 by which the outlines agree less than 0.92 with the explanation's: the correlation of the slopes of both
         pictures' brightness, made soft.
         """
-        cost = {"recoloured": 2.0, "removed": 4.0}.get(e.damage, 1.0) * e.damage_level if e.damage else 0.0
+        if e.wash is not None:
+            base = self.bases()[0]
+            cost = defects.effect(e.wash.change(base, self.outside), self.outside) * e.damage_level / defects.UNEXPLAINED
+        else:
+            cost = {"recoloured": 2.0, "removed": 4.0}.get(e.damage, 1.0) * e.damage_level if e.damage else 0.0
         if self.by_structure:
             cost += max(0.92 - agreement(slopes(picture), slopes(picture - residual)), 0.0) / 0.15
         else:
-            rest = np.abs(soft(residual)).mean(axis=2)
-            outside = soft(np.repeat(self.outside[..., None], 3, axis=2))[..., 0] > 0.99
-            if outside.any():
-                cost += max(float(rest[outside].mean()) - 0.006, 0.0) / UNEXPLAINED
+            cost += self.unexplained(residual)
         return float(min(max(5.0 - cost, 0.0), 5.0))
+
+    def unexplained(self, residual: Array) -> float:
+        """Points for what differs outside the edit, of what the explanation leaves."""
+        rest = np.abs(soft(residual)).mean(axis=2)
+        return max(float(rest[self.around].mean()) - 0.006, 0.0) / defects.UNEXPLAINED if self.around.any() else 0.0
 
     def quality_score(self, picture: Array, residual: Array, e: Explanation) -> float:
         """5 less the artefact found, less the level of noise, less half the level of blur inside the edit alone.
 
-        Noise is measured on what the explanation leaves, by `noise_level`.
+        Noise is measured on what the explanation leaves, by `noise_level`. With another landscape than the target's (`loose`), of which no
+        explanation holds every hill and cloud, sharpness and noise inside are read off the size of fine detail there.
         """
         cost = e.artefact_level if e.artefact and e.artefact != "noisy" else 0.0
+        if self.loose:
+            return float(min(max(5.0 - cost - self.roughness(picture, e), 0.0), 5.0))
         return float(min(max(5.0 - cost - noise_level(residual) - 0.5 * self.blur_inside(picture, e), 0.0), 5.0))
 
     def blur_inside(self, picture: Array, e: Explanation) -> float:
@@ -319,24 +471,80 @@ class Oracle:
         edit = self.triplet.edit
         following, preserving, quality = ("None",) * 3
         if scores[0] < NOTHING_FROM:
-            kind = "half" if e.way == "half" and abs(e.amount - 1) < 0.3 else min(round(scores[0]), 4)
+            kind = "half" if e.way == "half" and abs(e.amount - 1) < 0.3 else 1 if edit.nothing else min(round(scores[0]), 4)
             following = defects.FOLLOWING_TEXTS[kind][0].format(it=edit.named, asked=edit.asked)
+        kind = self.damage_kind(e)
         if scores[1] < NOTHING_FROM:
-            degree = defects.DEGREES[min(round(scores[1]), 4)]
-            if e.damage and e.damage_level > 0.25:
-                other = f"the {self.others[e.other].colour} {self.others[e.other].kind}" if e.damage in OBJECTS else ""
-                preserving = defects.PRESERVING_TEXTS[e.damage][0].format(degree=degree, other=other)
-            else:
-                preserving = defects.PRESERVING_TEXTS["changed"][0].format(degree=degree)
+            other = self.others[e.other] if e.damage in OBJECTS else None
+            form = e.wash.form if e.wash else e.form
+            text = defects.PRESERVING_TEXTS[kind][1 if kind == "shifted" else 0]        # the one that names its direction
+            preserving = defects.named(text, kind, min(round(scores[1]), 4), form, other)
         if scores[2] < NOTHING_FROM:
-            kind = e.artefact if e.artefact and e.artefact_level > 0.25 else "noisy"
-            quality = defects.QUALITY_TEXTS[kind][0].format(degree=defects.DEGREES[min(round(scores[2]), 4)])
+            kind = artefact_kind(e)
+            quality = defects.named(defects.QUALITY_TEXTS[kind][0], kind, min(round(scores[2]), 4), e.artefact_form)
         return following, preserving, quality
+
+    def names(self, e: Explanation, scores: tuple[float, float, float]) -> tuple[str, str, str]:
+        """A short name for what is wrong in each perspective, with its form."""
+        if self.triplet.edit.nothing or (e.way == "wrong" and scores[0] >= 0.5):
+            following = "wrong"
+        else:
+            following = "missing" if scores[0] < 0.5 else "half" if e.way == "half" else "wrong" if scores[0] <= 1 else "weak"
+        kind = self.damage_kind(e)
+        form = e.wash.form if e.wash else e.form
+        tail = {"tinted": f" {form.hue}", "shifted": f" {defects.WAYS[form.way]}"}.get(kind, "")
+        where = defects.PART_TEXTS[form.part] if kind in PHOTOMETRIC and kind != "uneven" else ""
+        return following, kind + tail + where, artefact_kind(e)
+
+    def damage_kind(self, e: Explanation) -> str:
+        if not e.damage or e.damage_level <= 0.25:
+            return "changed"
+        return e.damage
+
+
+def artefact_kind(e: Explanation) -> str:
+    return e.artefact if e.artefact and e.artefact_level > 0.25 else "noisy"
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What the oracle says of a picture: scores with texts, and per perspective a name of what is wrong (of no meaning at a score of 5)."""
+
+    reward: Reward
+    names: tuple[str, str, str]
 
 
 def score(triplet: SceneTriplet, picture: Array) -> Reward:
     """Scores and texts of any picture, (size, size, 3) uint8, as an edit of the triplet's scene. Raises DataError for another shape."""
     return Oracle(triplet).score(picture)
+
+
+def name_defect(triplet: SceneTriplet, picture: Array) -> str:
+    """The worst that is wrong with a picture as an edit of the triplet's scene, "" for nothing. Raises DataError for another shape."""
+    return Oracle(triplet).name_defect(picture)
+
+
+def specks_of(picture: Array) -> Array:
+    """(H, W) bool: black or white pixels that stand apart from all eight around them."""
+    wide = np.pad(picture, ((1, 1), (1, 1), (0, 0)), mode="edge")
+    height, width = picture.shape[:2]
+    around = [wide[1 + down:1 + down + height, 1 + right:1 + right + width]
+              for down in (-1, 0, 1) for right in (-1, 0, 1) if (down, right) != (0, 0)]
+    mean = sum(around[1:], around[0]) / 8
+    apart = np.abs(picture - mean).mean(axis=2) > 0.18
+    return apart & ((picture.max(axis=2) < 0.10) | (picture.min(axis=2) > 0.90))
+
+
+def mottle_level(residual: Array) -> float:
+    """Level 0..5 of coloured clouds of many hues in what is left, 0 where it is one hue or lies at one place."""
+    small = soft(residual)
+    chroma = (small - small.mean(axis=2, keepdims=True)).reshape(-1, 3)
+    size = np.sqrt((chroma ** 2).sum(1))
+    spread = np.linalg.eigvalsh(chroma.T @ chroma / len(chroma))[1:]      # the third is that of grey, which is nothing
+    if spread[0] < 0.3 * spread[1]:
+        return 0.0
+    quiet = np.partition(size, int(0.9 * size.size))[:int(0.9 * size.size)]
+    return float(np.interp(quiet.mean(), MOTTLES, LEVELS))
 
 
 def noise_level(residual: Array) -> float:

@@ -13,12 +13,11 @@ import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
 
-from mre.data.scenes.triplets import SceneTriplet, draw_triplet
+from mre.data.scenes.triplets import VERSION, SceneTriplet, draw_triplet
 from mre.errors import DataError
 from mre.files import png_bytes, read_json, write_whole
 from mre.rewards import PERSPECTIVES
 
-VERSION = "scenes-3"           # of what is drawn, and so of the rewards
 ROWS, SETTINGS, SEEDS, PROMPT = "scenes.jsonl", "settings.json", "seeds.json", "prompt.json"
 PER_SHARD = 1000
 SIDES = {"original": "0", "edited": "1", "target": "target"}     # file names SEED_0.png, SEED_1.png, SEED_target.png

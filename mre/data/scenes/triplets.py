@@ -10,6 +10,7 @@ import numpy as np
 
 from mre.data.scenes.defects import (
     AMOUNT,
+    AMOUNT_OF_THINGS,
     CLEAN,
     GEOMETRIC,
     PHOTOMETRIC,
@@ -21,7 +22,7 @@ from mre.data.scenes.defects import (
     move,
     spoil_outside,
 )
-from mre.data.scenes.edits import Edit, draw_edit
+from mre.data.scenes.edits import Edit, draw_edit, draw_unanswerable
 from mre.data.scenes.photos import piece_of
 from mre.data.scenes.render import render
 from mre.data.scenes.world import SPLITS, pick
@@ -31,7 +32,9 @@ from mre.rewards import EDIT_TYPES, Reward
 if TYPE_CHECKING:
     from mre.data.scenes.looks import Array
 
+VERSION = "scenes-4"  # of what is drawn, and so of the rewards
 CHANGED = 0.04        # a pixel belongs to a change when a channel differs by more than this
+THINGS = ("local", "remove", "add", "texture")      # edit types whose edits are of single things
 PHOTO_SHARE = 0.4     # of the scenes, when photos are given
 
 
@@ -60,11 +63,14 @@ class SceneTriplet:
 
 
 def draw_triplet(seed: int, index: int, split: str = "train", size: int = 128, photos: Sequence[Array] | None = None, *,
-                 edit_type: str | None = None, photo_share: float = PHOTO_SHARE, spoiled: bool = True) -> SceneTriplet:
+                 edit_type: str | None = None, photo_share: float = PHOTO_SHARE, spoiled: bool = True, unanswerable: float = 0.0,
+                 chinese: float = 0.0) -> SceneTriplet:
     """
     photos: pictures (H, W, 3) uint8; `photo_share` of the scenes then stand before pieces of them
     edit_type: one of EDIT_TYPES, or None for all, equally likely
     spoiled: False gives edited = target and the best reward
+    unanswerable: share of the scenes whose request has no answer but the untouched picture: an absent thing, or nothing known
+    chinese: share of the requests in Chinese
     Raises DataError for a split, size, edit type, seed or index that cannot be.
     """
     if split not in SPLITS:
@@ -80,8 +86,9 @@ def draw_triplet(seed: int, index: int, split: str = "train", size: int = 128, p
     chosen = pick(rng, EDIT_TYPES)
     on_photo = bool(photos) and rng.random() < photo_share
     photo = piece_of(pick(rng, photos), rng, size) if on_photo else None
-    edit = draw_edit(rng, split, edit_type or chosen, on_photo)
-    spoiling = draw_spoiling((streams[1], streams[2], streams[3]), edit) if spoiled else CLEAN
+    draw = draw_unanswerable if unanswerable and rng.random() < unanswerable else draw_edit
+    edit = draw(rng, split, edit_type or chosen, on_photo, chinese)
+    spoiling = draw_spoiling((streams[1], streams[2], streams[3]), edit, split) if spoiled else CLEAN
     before, after, wrong = (render(scene, size, photo) for scene in (edit.before, edit.after, edit.wrong))
     target_mask = differ(before, after)
     edited = spoil(edit, spoiling, before, after, wrong, target_mask, photo, streams[4])
@@ -106,14 +113,19 @@ def spoil(edit: Edit, spoiling: Spoiling, before: Array, after: Array, wrong: Ar
     elif how == "wrong":
         picture = wrong
     else:
-        picture = before + (after - before) * np.float32(AMOUNT[following])
+        picture = before + (after - before) * np.float32(amounts_of(edit.edit_type)[following])
     if damage in PHOTOMETRIC:
-        picture = spoil_outside(picture, damage, 5 - preserving, outside_of(mask))
+        picture = spoil_outside(picture, damage, 5 - preserving, outside_of(mask), spoiling.forms[1])
     elif damage in GEOMETRIC:
-        picture = move(picture, damage, 5 - preserving)
+        picture = move(picture, damage, 5 - preserving, spoiling.forms[1])
     if artefact:
-        picture = lower_quality(picture, artefact, 5 - quality, rng)
+        picture = lower_quality(picture, artefact, 5 - quality, rng, spoiling.forms[2])
     return picture
+
+
+def amounts_of(edit_type: str) -> dict[int, float]:
+    """How much of an edit of this type is there at each score of following."""
+    return AMOUNT_OF_THINGS if edit_type in THINGS else AMOUNT
 
 
 def outside_of(mask: Array) -> Array:

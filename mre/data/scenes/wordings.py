@@ -1,4 +1,4 @@
-"""How people ask for edits, in many wordings, some of them kept for the held-out split; and every word that occurs.
+"""The wordings that the embedded models of this version were trained on, and every word in them. Scenes are worded by `requests`.
 
 {it} is a thing ("the red ball"), {colour} a colour, {a} what to add ("a red ball"), {place} where (with a blank before it, or empty).
 """
@@ -6,11 +6,9 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from functools import cache
 
-import numpy as np
-
-from mre.data.scenes.world import COLOUR_NAMES, COLOURED_TEXTURES, GROUND_SLOTS, KINDS, SLOTS, Scene, Thing, pick
+from mre.data.scenes.world import COLOUR_NAMES, KINDS, SLOTS
 
 RECOLOUR = (
     "make {it} {colour}", "turn {it} {colour}", "paint {it} {colour}", "change {it} to {colour}", "change the colour of {it} to {colour}",
@@ -137,77 +135,22 @@ PLACES = {
 NOWHERE = ("", "", "", " in the picture", " in the scene")
 
 
-def article(phrase: str) -> str:
-    return ("an " if phrase[0] in "aeiou" else "a ") + phrase
-
-
-def refer(rng: np.random.Generator, thing: Thing, scene: Scene) -> str:
-    """A phrase that means this thing and no other in the scene: "the ball", "the red ball", "the left ball", "the ball in the middle"."""
-    kind, colour = thing.kind, thing.colour
-    same = [other for other in scene.things if other.kind == kind]
-    visible = thing.texture in COLOURED_TEXTURES
-    draw = rng.random()
-    if len(same) == 1:
-        if draw < 0.5:
-            return f"the {kind}"
-        if draw < 0.8 and visible:
-            return f"the {colour} {kind}"
-        return placed(rng, kind, thing.slot)
-    if visible and draw < 0.45 and sum(other.colour == colour for other in same) == 1:
-        return f"the {colour} {kind}"
-    ordered = sorted(same, key=lambda other: other.x)
-    side = {0: "left", len(ordered) - 1: "right"}.get(ordered.index(thing), "middle")
-    return placed(rng, kind, side)
-
-
-def placed(rng: np.random.Generator, kind: str, slot: str) -> str:
-    if slot == "middle":
-        return f"the {kind} in the middle" if rng.random() < 0.7 else f"the middle {kind}"
-    if slot in GROUND_SLOTS:
-        return f"the {kind} on the {slot}" if rng.random() < 0.5 else f"the {slot} {kind}"
-    return f"the {kind} in the sky"
-
-
-def worded(rng: np.random.Generator, kind: str, split: str, **names: str) -> str:
-    """One wording of the split, filled in."""
-    train, heldout = WORDINGS[kind]
-    template = pick(rng, heldout if split == "heldout" else train)
-    return template.format(**names)
-
-
-def typed(rng: np.random.Generator, text: str) -> str:
-    """As people type: mostly lower case without a full stop, some with capital and stop; both ways to spell colour."""
-    if rng.random() < 0.5:
-        text = american(text)
-    draw = rng.random()
-    if draw < 0.72:
-        return text
-    text = text[0].upper() + text[1:].replace(" i ", " I ")
-    return text if draw < 0.82 else text + "."
-
-
 def american(text: str) -> str:
     return text.replace("colour", "color").replace("grey", "gray").replace("centre", "center")
-
-
-def smoothed(text: str) -> str:
-    """Mend what filling "look like winter" into "it should be ..." or "make it look ..." leaves."""
-    text = re.sub(r"\b(?:be|to|look) look\b", "look", text)
-    return re.sub(r"\bi want it look\b", "i want it to look", text)
 
 
 def words_in(text: str) -> list[str]:
     return re.findall(r"[a-z0-9']+", text.lower())
 
 
-@lru_cache(maxsize=4)
-def instruction_words(split: str | None = None) -> frozenset[str]:
-    """Every single word that instructions of a split (None: of both) can hold, in British and American spelling."""
+@cache
+def instruction_words() -> frozenset[str]:
+    """Every single word that those instructions can hold, in British and American spelling."""
     parts: list[str] = [*COLOUR_NAMES, *KINDS, *PLURALS.values(), *NUMBERS.values(), *NOWHERE, *UNTEXTURE,
                         "another all both the a an"]
     for train, heldout in WORDINGS.values():
-        parts += (train if split != "heldout" else ()) + (heldout if split != "train" else ())
-    for table in (ADJECTIVES, STYLE_NOUNS, SCENE_NOUNS, SCENE_PLACES, PLACES) + ((SAYINGS,) if split != "heldout" else ()):
+        parts += train + heldout
+    for table in (ADJECTIVES, STYLE_NOUNS, SCENE_NOUNS, SCENE_PLACES, PLACES, SAYINGS):
         parts += [phrase for phrases in table.values() for phrase in phrases]
     parts += [phrase for groups in TEXTURE_WORDS.values() for group in groups for phrase in group]
     parts += [*SLOTS, "in the sky", "of"]

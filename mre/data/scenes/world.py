@@ -5,13 +5,13 @@ Also which combinations belong to which split: what `heldout` is drawn from, `tr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 SPLITS = ("train", "heldout")
-# How often two things are of one kind. Where a kind is alone, "the left ball" says no more than "the ball": training sees it needed.
-TWINS = {"train": 0.5, "heldout": 0.28}
+TWINS = 0.5         # how often two things are of one kind. Where a kind is alone, "the left ball" says no more than "the ball"
 GROUND_KINDS = ("ball", "cube", "cone", "star", "heart", "tree", "house", "mushroom", "flower", "car")
 SKY_KINDS = ("balloon", "cloud", "moon")
 KINDS = GROUND_KINDS + SKY_KINDS
@@ -118,11 +118,6 @@ def draw_backdrop(rng: np.random.Generator, split: str, kind: str | None = None)
     return Backdrop(kind or pick(rng, BACKDROPS), seed, float(mood), float(0.44 + 0.14 * rng.random()))
 
 
-def edited_backdrop(kind: str) -> Backdrop:
-    """The landscape that an edit of the background asks for: one for each kind, so that the instruction says it all."""
-    return Backdrop(kind, seed=2 * BACKDROPS.index(kind), mood=0.30, horizon=0.52)
-
-
 def draw_thing(rng: np.random.Generator, split: str, slot: str, kind: str | None = None) -> Thing:
     """A thing of the split in a slot, somewhat off its middle and of any size."""
     sky = slot in SKY_SLOTS
@@ -136,9 +131,13 @@ def draw_thing(rng: np.random.Generator, split: str, slot: str, kind: str | None
     return Thing(kind, colour, texture, slot, float(x), float(y), float(radius))
 
 
-def draw_scene(rng: np.random.Generator, split: str, photo: bool = False, count: int | None = None) -> Scene:
-    """A backdrop with 1-4 things (or `count`): up to three on the ground, the rest in the sky; often two are of one kind (TWINS)."""
-    backdrop = Backdrop("photo") if photo else draw_backdrop(rng, split)
+def draw_scene(rng: np.random.Generator, split: str, photo: bool = False, count: int | None = None,
+               kinds: Sequence[str] = BACKDROPS) -> Scene:
+    """A backdrop, one of these `kinds` or a photo, with 1-4 things (or `count`): up to three on the ground, the rest in the sky.
+
+    Often two are of one kind (TWINS).
+    """
+    backdrop = Backdrop("photo") if photo else draw_backdrop(rng, split, pick(rng, kinds))
     if count is None:
         count = (1, 2, 2, 3, 3, 4)[int(rng.random() * 6)]
     ground = list(GROUND_SLOTS)
@@ -146,13 +145,13 @@ def draw_scene(rng: np.random.Generator, split: str, photo: bool = False, count:
     in_sky = 1 if count == 4 or (count > 1 and rng.random() < 0.3) else 0
     slots = ground[:count - in_sky] + ([pick(rng, list(SKY_SLOTS))] if in_sky else [])
     things: list[Thing] = []
-    twins = rng.random() < TWINS[split]
+    twins = rng.random() < TWINS
     for number, slot in enumerate(slots):
         seen = {thing.kind for thing in things}
         if twins and number == 1 and slot in GROUND_SLOTS:
             thing = draw_thing(rng, split, slot, things[0].kind)
         else:
-            kinds = [kind for kind in (SKY_KINDS if slot in SKY_SLOTS else GROUND_KINDS) if kind not in seen]
-            thing = draw_thing(rng, split, slot, pick(rng, kinds))
+            unseen = [kind for kind in (SKY_KINDS if slot in SKY_SLOTS else GROUND_KINDS) if kind not in seen]
+            thing = draw_thing(rng, split, slot, pick(rng, unseen))
         things.append(thing)
     return Scene(backdrop, tuple(things))
