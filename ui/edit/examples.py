@@ -15,6 +15,7 @@ from fastapi import FastAPI, Response
 from PIL import Image
 
 import mre
+from mre.data.scenes.concepts import canonical
 from mre.data.scenes.triplets import SceneTriplet, draw_triplet
 from mre.errors import MreError
 from mre.files import QUICK, png_bytes
@@ -52,7 +53,7 @@ class Example:
 
     @cached_property
     def instruction(self) -> str:
-        return self.words or self.triplet(32).instruction
+        return self.words or canonical(self.triplet(32).edit.request)
 
     @property
     def file_name(self) -> str:

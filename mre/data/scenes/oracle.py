@@ -346,9 +346,7 @@ class Oracle:
 
     def findings_of(self, picture: Array) -> Findings:
         """Of a picture in [0, 1], with this very target."""
-        specks = 0.0
-        if not (self.loose and self.triplet.edit.operation in defects.DARK_BACKDROPS):        # other stars than the target's are none
-            picture, specks = self.without_specks(picture)
+        picture, specks = self.without_specks(picture)
         e = self.explain(picture)
         residual = picture - self.candidate(e)
         mottle = 0.0 if self.loose else mottle_level(residual)
@@ -368,9 +366,9 @@ class Oracle:
             return picture, 0.0
         factor = max(1, self.size // 128)
         found = specks_of(shrunk(picture, self.size // factor))
-        for base in self.bases():
-            found &= ~specks_of(shrunk(base, self.size // factor))
-        level = float(np.interp(found.mean(), defects.SPECKS, LEVELS))
+        stars = [specks_of(shrunk(base, self.size // factor)) for base in self.bases()]      # which may have moved
+        found &= ~np.logical_or.reduce(stars)
+        level = float(np.interp(found.mean() - max(float(one.mean()) for one in stars), defects.SPECKS, LEVELS))
         if level <= 0:
             return picture, 0.0
         wide = defects.grown(found.repeat(factor, 0).repeat(factor, 1), factor // 2)
