@@ -7,7 +7,7 @@ import unicodedata
 from functools import lru_cache
 
 from mre.data.scenes import wordings
-from mre.data.scenes.defects import DEGREES, FOLLOWING_TEXTS, PRESERVING_TEXTS, QUALITY_TEXTS
+from mre.data.scenes.defects import DEGREES, FOLLOWING_TEXTS, HUES, PART_TEXTS, PRESERVING_TEXTS, QUALITY_TEXTS, WAYS
 from mre.data.scenes.looks import LOOKS
 from mre.data.scenes.world import KINDS, TEXTURES
 from mre.rewards import NOTHING_WRONG
@@ -16,8 +16,8 @@ from mre.rewards import NOTHING_WRONG
 @lru_cache(maxsize=1)
 def vocabulary() -> frozenset[str]:
     """Every word of instructions and reward texts, in lower case."""
-    texts = [NOTHING_WRONG, "the picture background there gone two another", *DEGREES.values(), *TEXTURES,
-             *(look.replace("_", " ") for look in LOOKS)]
+    texts = [NOTHING_WRONG, "the picture background there gone two another", *DEGREES.values(), *TEXTURES, *HUES, *WAYS,
+             *PART_TEXTS.values(), *(look.replace("_", " ") for look in LOOKS)]
     for table in (FOLLOWING_TEXTS, PRESERVING_TEXTS, QUALITY_TEXTS):
         texts += [text for wordings_of_one in table.values() for text in wordings_of_one]
     reward_words = wordings.words_in(re.sub(r"\{[a-z]+\}", " ", " ".join(texts)))

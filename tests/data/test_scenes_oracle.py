@@ -61,7 +61,7 @@ def test_texts_name_the_kind_of_fault(spoiled):
         right = [kind_of(perspective, reward.texts[number]) == t.kinds[number]
                  for t, reward in zip(triplets, rewards, strict=True) if t.kinds[number] and t.reward.scores[number] <= 3]
         assert len(right) > 25
-        assert np.mean(right) > (0.65 if perspective == "preserving" else 0.8), perspective      # by chance one in five or nine
+        assert np.mean(right) > (0.72 if perspective == "preserving" else 0.8), perspective      # by chance one in five or nine
     assert all((score >= 4.75) == (text == "None") for reward in rewards for score, text in zip(reward.scores, reward.texts, strict=True))
 
 
@@ -181,7 +181,7 @@ def test_one_perspective_at_a_time(photos):
         before, after, wrong = (render(scene, 64, triplet.photo) for scene in (edit.before, edit.after, edit.wrong))
         damage = "shifted" if triplet.edit_type in WHOLE_PICTURE else "tinted"
         kinds = [(0, "weak"), (1, damage), (2, "blurred"), (2, "blocky")]
-        for number, kind in kinds if triplet.edit_type != "background" else kinds[:1] + kinds[2:]:      # a tint of small things is hard to see
+        for number, kind in kinds if triplet.edit_type != "background" else kinds[:1] + kinds[2:]:    # a tint of small things is hard to see
             given = []
             for score in (4, 3, 2):
                 scores, kinds = [5, 5, 5], ["", "", ""]
