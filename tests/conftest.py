@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import shutil
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 MEMORY = Path("/dev/shm")
 if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 4e9:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))     # where no commit of a database waits for a disk
+gc.disable()                                                        # while modules are imported; see `pytest_collection_finish`
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 
@@ -25,6 +27,13 @@ SHARED = ROOT.parent / "shared"
 def pytest_xdist_auto_num_workers() -> int:
     """One more than there are cores: servers and browsers are waited for."""
     return (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays to the end: no collection of garbage need look at its millions of objects again."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 def need(present: bool, what: str) -> None:

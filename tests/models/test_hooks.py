@@ -1,6 +1,7 @@
 """Whatever has weights is called through its own forward: offload, casting, adapters and compilers work as on the stock U-Net."""
 
 import copy
+import functools
 import pickle
 from functools import partial
 
@@ -42,6 +43,11 @@ def with_effect(unet: nn.Module) -> nn.Module:
 
 
 def build(kind: str) -> nn.Module:
+    return copy.deepcopy(built(kind))
+
+
+@functools.cache
+def built(kind: str) -> nn.Module:
     if not kind.startswith("embedded"):
         return with_effect(reward_unet(plain_unet(), **SWITCHES[kind], reward_init="released", reward_dropout=0.0))
     torch.manual_seed(0)
