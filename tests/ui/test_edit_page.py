@@ -92,9 +92,10 @@ def fill(page, photo, instruction: str = "make it look like sunset") -> None:
 
 def run(page) -> None:
     """Run and wait until the history, which has to be in sight, shows the new edit: it is drawn when the run is over."""
-    before = page.locator("#history .shot").count()
+    newest = "document.querySelector('#history .shot img')?.src"
+    before = page.evaluate(newest)
     page.click("#run")
-    page.wait_for_function("n => document.querySelectorAll('#history .shot').length > n", arg=before)
+    page.wait_for_function(f"before => {newest} && {newest} !== before", arg=before)
     page.wait_for_selector("#look .mre-viewer")
 
 
@@ -210,7 +211,10 @@ def test_the_viewer_slides_flips_compares_and_shows_the_difference(page, photo):
     assert viewer.evaluate(hidden) == "hidden"
     viewer.locator("[data-mode=side]").click()
     viewer.locator(".pane.two").hover()
+    page.mouse.wheel(0, 40)
+    page.keyboard.down("Control")
     page.mouse.wheel(0, -400)
+    page.keyboard.up("Control")
     page.wait_for_function("Number(document.querySelector('#look .mre-viewer')?.style.getPropertyValue('--zoom')) > 2")
     zooms = viewer.locator(".pane:visible img:visible").evaluate_all("list => list.map(i => getComputedStyle(i).transform)")
     assert len(zooms) == 2
@@ -219,6 +223,65 @@ def test_the_viewer_slides_flips_compares_and_shows_the_difference(page, photo):
     assert viewer.locator(".difference").is_visible()
     assert viewer.locator(".scale").is_visible()
     assert re.match(r"100\.0 % of pixels changed", viewer.locator(".changed").inner_text())
+
+
+def test_the_viewer_says_what_it_shows_and_goes_on_as_it_was_with_the_next_edit(page, photo):
+    choose(page, "quick")
+    fill(page, photo)
+    run(page)
+    viewer = page.locator("#look .mre-viewer")
+    assert viewer.locator(".caption").inner_text() == "#1 · make it look like sunset · 5 / 5 / 5 · quick · seed 42"
+    box = viewer.locator(".pane.one").bounding_box()
+    page.mouse.move(box["x"] + 0.9 * box["width"], box["y"] + 10)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.25 * box["width"], box["y"] + 60, steps=3)
+    page.mouse.up()
+    assert viewer.evaluate("v => parseFloat(v.style.getPropertyValue('--cut'))") == pytest.approx(25, abs=1), "wherever it is taken"
+    scrolled = page.evaluate("scrollY")
+    page.mouse.wheel(0, 120)
+    page.wait_for_function("before => scrollY > before", arg=scrolled)
+    assert viewer.evaluate("v => v.style.getPropertyValue('--zoom')") == "1", "the wheel scrolls the page"
+    viewer.locator(".pane.one").focus()
+    page.keyboard.press("+")
+    page.keyboard.press("+")
+    page.keyboard.press("ArrowRight")
+    zoomed = viewer.evaluate("v => [v.style.getPropertyValue('--zoom'), v.style.getPropertyValue('--x')]")
+    assert zoomed[0] == "2.25"
+    page.fill("#seed input", "7")
+    run(page)
+    assert "#2" in viewer.locator(".caption").inner_text()
+    assert viewer.evaluate("v => [v.style.getPropertyValue('--zoom'), v.style.getPropertyValue('--x')]") == zoomed
+    viewer.locator("[data-mode=side]").click()
+    page.locator("#history .shot >> nth=1").click()
+    page.wait_for_selector("#look .caption >> text=#1")
+    assert viewer.get_attribute("data-mode") == "side"
+    expect(viewer).to_be_in_viewport(ratio=0.3)
+
+
+def test_a_score_that_moves_edits_at_once_where_that_is_quick_and_the_newest_value_is_shown(page, photo, studio):
+    choose(page, "quick")
+    fill(page, photo)
+    run(page)
+    handle = page.locator("#score-quality input[type=range]")
+    for _ in range(5):
+        handle.press("ArrowLeft")
+    page.wait_for_selector("#look .caption >> text=5 / 5 / 0")
+    page.click("#preset-3")
+    page.wait_for_selector("#look .caption >> text=#2 · make it look like sunset · 3 / 3 / 3")
+    assert page.locator("#history .shot").count() == 2, "one card of all that was tried on the way"
+    assert read_recipe(download(page, "#download")).reward.scores == (3, 3, 3)
+    quick, slow = (studio.state.studio.editors[name].fake for name in ("quick", "slow"))
+    begun = quick.steps_begun
+    page.click("#at-once input")
+    page.click("#preset-0")
+    choose(page, "slow")
+    page.click("#at-once input")
+    run(page)
+    slow_steps = slow.steps_begun
+    page.click("#preset-5")
+    page.wait_for_timeout(700)
+    assert (quick.steps_begun, slow.steps_begun) == (begun, slow_steps), "switched off; not quick"
+    assert "0 / 0 / 0" in page.inner_text("#look .caption")
 
 
 def test_a_recipe_dropped_on_the_page_fills_the_form_and_the_run_gives_the_same_bytes(page, photo, tmp_path):
@@ -246,6 +309,7 @@ def tools(page) -> None:
 
 def dragged(page, start: tuple[float, float], end: tuple[float, float]) -> None:
     """Press at one place of the photo, go to another, and let go; in shares of its sides."""
+    page.evaluate("document.querySelector('#photo').scrollIntoView()")
     box = page.locator("#region-overlay").bounding_box()
     at = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in (start, end)]
     page.mouse.move(*at[0])

@@ -31,11 +31,11 @@ TEXTS = {
     "instruction_hint": ("What should change? For example: make it look like sunset", "想改什么？例如：make it look like sunset"),
     "run": ("Run", "运行"), "stop": ("Stop", "停止"),
     "reward_title": ("How good should the edit be?", "希望编辑有多好？"),
-    "reward_about": ("The model was trained on edits scored 0–5. Ask for 5 to get its best; ask for less to see what it learned to avoid.",
-                     "模型在带有 0–5 分评分的编辑上训练。要求 5 分得到最好结果；要求低分可以看到它学会避免的东西。"),
+    "reward_about": ("5 asks for the best that the model learned from edits scored 0–5; less shows what it learned to avoid.",
+                     "5 分要求模型从 0–5 分评分的编辑中学到的最好结果；低分可以看到它学会避免的东西。"),
     "following": ("Following the instruction", "遵循指令"), "preserving": ("Preserving the rest", "保持原貌"),
     "quality": ("Image quality", "图像质量"),
-    "together": ("Move together", "一起移动"), "preset": ("Presets", "预设"),
+    "together": ("Move together", "一起移动"), "at_once": ("Edit at once", "立即编辑"), "preset": ("Presets", "预设"),
     "texts_title": ("Defects to ask for (reward texts)", "要求的缺陷（奖励文本）"),
     "texts_about": ("Leave empty for “no defect”.", "无缺陷请留空。"),
     "more": ("More settings", "更多设置"),
@@ -64,6 +64,7 @@ class Form:
     photo: gr.Image
     instruction: gr.Textbox
     scores: tuple[gr.Slider, gr.Slider, gr.Slider]
+    at_once: gr.Checkbox         # whether a score that moves edits at once, where that is quick
     texts: tuple[gr.Textbox, gr.Textbox, gr.Textbox]
     model: gr.Dropdown
     steps: gr.Number
@@ -196,19 +197,21 @@ def build_scores(has: Capabilities) -> dict[str, Any]:
     with gr.Column(elem_id="rewards", visible=has.reward) as column:
         gr.Markdown(t("reward_title"), elem_classes="heading")
         gr.Markdown(t("reward_about"), elem_classes="muted small")
-        sliders = tuple(score_slider(minimum=0, maximum=5, value=5, step=1, label=t(name), elem_id=f"score-{name}", buttons=["reset"],
-                                     interactive=True) for name in PERSPECTIVES)
+        with gr.Row(elem_classes="sliders"):
+            sliders = tuple(score_slider(minimum=0, maximum=5, value=5, step=1, label=t(name), elem_id=f"score-{name}", buttons=["reset"],
+                                         interactive=True, min_width=180) for name in PERSPECTIVES)
         with gr.Row(elem_classes="presets"):
             presets = tuple(gr.Button(f"{score} / {score} / {score}", size="sm", elem_id=f"preset-{score}", min_width=64)
                             for score in PRESETS)
             together = gr.Checkbox(False, label=t("together"), elem_id="together", container=False, min_width=120)
+            at_once = gr.Checkbox(True, label=t("at_once"), elem_id="at-once", container=False, min_width=120)
     without = gr.Markdown(t("no_scores"), elem_classes="muted small", elem_id="no-scores", visible=not has.reward)
     for button, score in zip(presets, PRESETS, strict=True):
         button.click(None, None, list(sliders), js=f"() => [{score}, {score}, {score}]", **QUIET)    # at once: Run may be next
     for slider in sliders:
         others = [other for other in sliders if other is not slider]
         slider.input(_moved_together, [slider, together], others, trigger_mode="always_last", **QUIET)
-    return {"rewards": column, "no_rewards": without, "scores": sliders}
+    return {"rewards": column, "no_rewards": without, "scores": sliders, "at_once": at_once}
 
 
 def _moved_together(value: float, locked: bool) -> list[Any]:

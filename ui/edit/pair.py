@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -17,9 +16,8 @@ from mre.rewards import EDIT_TYPES
 from mre.study.pairs import KeptEdit, keep_pair
 from ui.edit.form import Form, settings_of
 from ui.edit.region import for_photo
-from ui.edit.run import OPENED, READING, Follow, Progress, shelve
+from ui.edit.run import OPENED, READING, Follow, Made, Progress, kept_photo, opened, shelve
 from ui.edit.viewer import compare_html
-from ui.edit.views import keep_photo, photo_of
 from ui.edit.visit import EditVisit, Entry, visit_of
 from ui.events import AFTER_UPLOAD, QUEUED, QUIET
 from ui.names import edit_type_label
@@ -98,13 +96,13 @@ def run_pair(studio: Studio, visit: EditVisit, language: str, first: str, second
     """Yields (progress, the two entries when both are made). Raises MreError."""
     if first == second:
         raise SettingsError(say("pair_same", language))
-    if not visit.busy.acquire(blocking=False):
+    if not visit.begin():
         raise BusyError(say("run_busy", language))
-    visit.stop.clear()
     try:
         yield bar(say("run_reading", language), READING), None
-        photo = photo_of(photo_path)
+        photo = opened(visit, photo_path)
         assert photo_path is not None, OPENED
+        asked = settings
         settings = for_photo(settings, photo)
         if any(studio.editor(name).status != "ready" for name in (first, second)):
             yield bar(say("run_loading", language), None), None
@@ -126,8 +124,8 @@ def run_pair(studio: Studio, visit: EditVisit, language: str, first: str, second
             yield note(say("run_stopped", language)), None
             return
         yield progress.writing(), None
-        kept = keep_photo(visit.shelf, photo, Path(photo_path), visit.id)
-        one, two = (visit.add(shelve(visit, photo, kept, result, name, studio.editor(name).info.conditioned))
+        kept = kept_photo(visit, photo, photo_path)
+        one, two = (visit.add(shelve(visit, photo, kept, result, Made(name, asked, photo_path, studio.editor(name).capabilities)))
                     for result, name in zip(follow.result, (first, second), strict=True))
         same = follow.result[0].seen.size == follow.result[1].seen.size
         visit.pair = (one, two)

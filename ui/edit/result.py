@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from mre.errors import MreError
-from ui.edit.viewer import compare_html, empty_viewer
+from ui.edit.viewer import compare_html
 from ui.edit.views import keep_photo, photo_of
 from ui.edit.visit import EditVisit, Entry
 from ui.pictures import address
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ui.studio import Studio
 
 add_texts({
+    "caption_cell": ("Cell of the sweep", "扫描中的一格"), "caption_seed": ("seed {seed}", "种子 {seed}"),
     "input_here": ("Edit this result", "编辑此结果"), "undo": ("Undo", "撤销"),
     "download": ("Download PNG (recipe inside)", "下载 PNG（含配方）"), "download_plain": ("without recipe", "不含配方"),
     "privacy": ("Your pictures stay on this server only while this tab is open: they are deleted when it closes.",
@@ -40,8 +41,8 @@ class ResultPanel:
     undo: gr.Button
 
     @classmethod
-    def build(cls) -> ResultPanel:
-        look = gr.HTML(empty_viewer("en"), elem_id="look")
+    def build(cls, look: gr.HTML) -> ResultPanel:
+        """What stands below the viewer and all that is beside it."""
         downloads = gr.HTML(elem_id="downloads")
         with gr.Row(elem_classes="toolbar"):
             as_input = gr.Button(t("input_here"), size="sm", elem_id="as-input", interactive=False)
@@ -57,8 +58,15 @@ class ResultPanel:
     def show(self, visit: EditVisit, entry: Entry, language: str) -> dict[Any, Any]:
         """Updates that show an edit against its photo."""
         visit.shown = entry
-        return {self.look: compare_html(visit, entry.photo, entry.picture, language, entry.change),
+        return {self.look: compare_html(visit, entry.photo, entry.picture, language, entry.change, caption=caption(visit, entry, language)),
                 self.downloads: downloads_html(entry, language), self.as_input: gr.update(interactive=True)}
+
+
+def caption(visit: EditVisit, entry: Entry, language: str) -> str:
+    """What an edit is: its number in the history, what was asked, scores, model and seed."""
+    number = f"#{visit.entries.index(entry) + 1}" if entry in visit.entries else say("caption_cell", language)
+    seed = say("caption_seed", language, seed=entry.recipe.seed) if entry.seeded else ""
+    return " · ".join(filter(None, (number, entry.recipe.instruction, entry.scores, entry.model, seed)))
 
 
 def on_show(panel: ResultPanel, picked: Callable[[EditVisit | None, gr.EventData], Entry | None]) -> Callable:

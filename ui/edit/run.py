@@ -7,6 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -23,6 +24,7 @@ from ui.pictures import data_address
 from ui.texts import add_texts, say
 
 if TYPE_CHECKING:
+    from mre.editors.capabilities import Capabilities
     from mre.editors.editor import EditResult, Step
     from mre.editors.settings import EditSettings
     from ui.studio import Studio
@@ -33,6 +35,8 @@ FORSAKEN_SECONDS = 15         # a run whose page has not asked for news so long 
 THUMB = 160
 READING, FULLEST = 0.04, 0.97  # shares of the bar: while the photo is read, and the most there is before all is done
 TAIL_SECONDS = 0.15           # for a million pixels: from the last step to the picture, on two cores
+LIVE_SECONDS = 1.0            # an edit that took no longer follows a score at once
+FEW_PIXELS = 2_000_000        # of a photo that is kept in memory for the next edit
 RESTORING = 0.6               # of that, what puts the photo's detail back; the rest writes files
 TEXTS = {
     "run_loading": ("Loading the model…", "正在加载模型…"),
@@ -106,14 +110,14 @@ class Follow(Generic[T]):
 def run_edit(studio: Studio, visit: EditVisit, language: str, photo_path: str | None, model: str, settings: EditSettings, *,
              previews: bool = True) -> Iterator[tuple[str, Entry | None]]:
     """Edit the photo. Yields (progress as HTML, entry when it is done). Raises MreError."""
-    if not visit.busy.acquire(blocking=False):
+    if not visit.begin():
         raise MreError(say("run_busy", language))
-    visit.stop.clear()
     try:
         editor = studio.editor(model)
         started = time.monotonic()
         yield bar(say("run_reading", language), READING), None
-        photo = photo_of(photo_path)
+        asked = settings
+        photo = opened(visit, photo_path)
         assert photo_path is not None, OPENED
         settings = for_photo(settings, photo)
         if editor.status != "ready":
@@ -148,23 +152,69 @@ def run_edit(studio: Studio, visit: EditVisit, language: str, photo_path: str | 
             return
         yield progress.writing(), None
         result = follow.result
-        kept = keep_photo(visit.shelf, photo, Path(photo_path), visit.id)
-        entry = visit.add(shelve(visit, photo, kept, result, model or studio.models[0], editor.info.conditioned))
-        done = say("run_done", language, seconds=f"{time.monotonic() - started:.1f}", model=entry.model)
-        if editor.capabilities.seed:
-            done += say("run_seed", language, seed=result.settings.seed)
+        kept = kept_photo(visit, photo, photo_path)
+        entry = visit.add(shelve(visit, photo, kept, result, Made(model or studio.models[0], asked, photo_path, editor.capabilities)))
+        done = done_text(entry, time.monotonic() - started, language)
         yield with_reading(done, result.reading, language), entry
     finally:
         visit.busy.release()
 
 
-def shelve(visit: EditVisit, photo: Image.Image, kept: Kept, result: EditResult, model: str, rewarded: bool) -> Entry:
+def done_text(entry: Entry, seconds: float, language: str) -> str:
+    """What is said of an edit when it is there."""
+    done = say("run_done", language, seconds=f"{seconds:.1f}", model=entry.model)
+    return done + (say("run_seed", language, seed=entry.recipe.seed) if entry.seeded else "")
+
+
+def run_live(studio: Studio, visit: EditVisit, photo_path: str, model: str, settings: EditSettings) -> Entry:
+    """The edit that is shown, with other scores. Waits for what else the visitor runs. Raises MreError, EditStopped."""
+    with visit.busy:
+        visit.stop.clear()
+        visit.following = True
+        try:
+            editor = studio.editor(model)
+            photo = opened(visit, photo_path)
+            result = editor.edit(photo, for_photo(settings, photo), should_stop=visit.stop.is_set)
+            made = Made(model, settings, photo_path, editor.capabilities, live=True)
+            return visit.add(shelve(visit, photo, kept_photo(visit, photo, photo_path), result, made))
+        finally:
+            visit.following = False
+
+
+def opened(visit: EditVisit, path: str | None) -> Image.Image:
+    """The photo, whose pixels are kept for the next edit where they are few. Raises ImageError."""
+    if visit.photo is not None and visit.photo[0] == path and visit.photo[1] is not None:
+        return visit.photo[1]
+    return photo_of(path)
+
+
+def kept_photo(visit: EditVisit, photo: Image.Image, path: str) -> Kept:
+    """The photo's files on the shelf: those of the edit before, where they are still there."""
+    if visit.photo is None or visit.photo[0] != path or None in map(visit.shelf.get, (visit.photo[2].token, visit.photo[2].view)):
+        kept = keep_photo(visit.shelf, photo, Path(path), visit.id)
+        visit.photo = path, photo if photo.width * photo.height <= FEW_PIXELS else None, kept
+    return visit.photo[2]
+
+
+@dataclass(frozen=True)
+class Made:
+    """How an edit came about, beside what its result tells: fields of `Entry`."""
+
+    model: str
+    asked: EditSettings
+    source: str
+    has: Capabilities          # of the model
+    live: bool = False
+
+
+def shelve(visit: EditVisit, photo: Image.Image, kept: Kept, result: EditResult, made: Made) -> Entry:
     """Put a result on the visitor's shelf, beside its photo that is kept there already."""
-    name, file = file_name(result, rewarded), io.BytesIO()
+    name, file = file_name(result, made.has.reward or made.has.reward_text), io.BytesIO()
     reduced(result.image, 2 * THUMB).save(file, "JPEG", quality=85)
     entry = Entry(photo=kept, picture=keep_edit(visit.shelf, result.image, result.png(), name, visit.id),
                   thumb=visit.shelf.put(file.getvalue(), "thumb.jpg", visit.id), change=measure(photo, result.image), file_name=name,
-                  recipe=result.recipe, model=model, seconds=result.seconds, rewarded=rewarded)
+                  recipe=result.recipe, model=made.model, seconds=result.seconds, rewarded=made.has.reward or made.has.reward_text,
+                  seeded=made.has.seed, asked=made.asked, source=made.source, live=made.live)
     if visit.closed:                             # the tab closed meanwhile: nothing of it stays
         visit.shelf.drop_owner(visit.id)
     return entry

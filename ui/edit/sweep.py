@@ -8,7 +8,6 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -23,8 +22,7 @@ from mre.sweep import AXES, Axis, Sweep, contact_sheet, to_csv
 from ui.chips import PICK
 from ui.edit.form import Form, settings_of
 from ui.edit.region import for_photo
-from ui.edit.run import FULLEST, OPENED, READING, Follow, shelve
-from ui.edit.views import keep_photo, photo_of
+from ui.edit.run import FULLEST, OPENED, READING, Follow, Made, kept_photo, opened, shelve
 from ui.edit.visit import EditVisit, Entry, SweepCells, visit_of
 from ui.events import AFTER_UPLOAD, QUEUED, QUIET
 from ui.notices import bar, note
@@ -206,19 +204,18 @@ def on_run(studio: Studio, panel: SweepPanel, state: gr.State) -> Callable:
 
 def run_sweep(studio: Studio, visit: EditVisit, language: str, photo_path: str | None, sweep: Sweep) -> Iterator[dict[str, str]]:
     """Make the grid. Yields what is new of progress, grid and downloads, as HTML, a cell at a time."""
-    if not visit.busy.acquire(blocking=False):
+    if not visit.begin():
         raise BusyError(say("run_busy", language))
-    visit.stop.clear()
     try:
         yield {"progress": bar(say("run_reading", language), READING)}
-        photo = photo_of(photo_path)
+        photo = opened(visit, photo_path)
         assert photo_path is not None, OPENED
         if mask := for_photo(sweep.cells[0].settings, photo).mask:           # one for all cells
             sweep = replace(sweep, cells=tuple(replace(cell, settings=replace(cell.settings, mask=mask)) for cell in sweep.cells))
         made, started = SweepCells(sweep), time.monotonic()
         _forget(visit)
         visit.sweep = made
-        kept = keep_photo(visit.shelf, photo, Path(photo_path), visit.id)
+        kept = kept_photo(visit, photo, photo_path)
         total = len(sweep.cells)
         first = f"{say('sweep_cell', language, cell=1, total=total)} · {forecast_text(studio, sweep, language)}"
         yield {"progress": bar(first, READING / total), "grid": grid_html(visit, made, language), "downloads": ""}
@@ -240,7 +237,8 @@ def run_sweep(studio: Studio, visit: EditVisit, language: str, photo_path: str |
                     yield {"progress": cell_bar(made, value, language)}
                 elif kind == "cell":
                     cell, result = value
-                    entry = shelve(visit, photo, kept, result, cell.model, studio.editor(cell.model).info.conditioned)
+                    entry = shelve(visit, photo, kept, result, Made(
+                        cell.model, cell.settings, photo_path, studio.editor(cell.model).capabilities))
                     made.entries[cell.place] = entry
                     made.rows.append((cell, _without_pictures(result), entry.file_name))
                     made.pictures[cell.place] = reduced(result.image, SHEET_SIDE)
@@ -261,8 +259,9 @@ def run_sweep(studio: Studio, visit: EditVisit, language: str, photo_path: str |
 
 def _forget(visit: EditVisit) -> None:
     """The files of the sweep before, unless the history shows them."""
-    if visit.sweep is not None:
-        visit.forget({token for entry in visit.sweep.entries.values() for token in entry.tokens})
+    before, visit.sweep = visit.sweep, None
+    if before is not None:
+        visit.forget({token for entry in before.entries.values() for token in entry.tokens})
 
 
 def cell_bar(made: SweepCells, step: Step, language: str) -> str:

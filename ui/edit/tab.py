@@ -11,12 +11,12 @@ import gradio as gr
 from fastapi import FastAPI
 
 from mre.editors.settings import EditSettings
-from mre.errors import MreError
+from mre.errors import EditStopped, MreError
 from ui import pictures
 from ui.edit import examples, history, judge, pair, programs, recipe, region, seen, sweep, views, words
 from ui.edit.form import Form, build_instruction, build_photo, build_scores, build_settings, build_texts, hints, new_seed, settings_of
 from ui.edit.result import ResultPanel, on_show, on_undo, on_use_as_input
-from ui.edit.run import run_edit
+from ui.edit.run import LIVE_SECONDS, done_text, run_edit, run_live
 from ui.edit.viewer import empty_viewer
 from ui.edit.visit import EditVisit, visit_of
 from ui.events import AFTER_UPLOAD, QUEUED, QUIET
@@ -74,15 +74,17 @@ def build(studio: Studio) -> None:
             with gr.Row(elem_classes="go"):
                 run = gr.Button(t("run"), variant="primary", size="lg", elem_id="run", elem_classes=AFTER_UPLOAD, scale=3)
                 stop = gr.Button(t("stop"), size="lg", elem_id="stop", scale=1, min_width=90)
-            reward = build_scores(has) | build_texts(has)
+            texts = build_texts(has)
             with gr.Accordion(t("more"), open=False, elem_id="more"):
-                form = Form(photo=photo, instruction=instruction, **reward, **build_settings(list(studio.models), has),
-                            mask=marks.mask, put_back=marks.put_back)
+                settings = build_settings(list(studio.models), has)
                 reuse = gr.Button(t("reuse"), size="sm", elem_id="reuse")
         with gr.Column(scale=7, min_width=320):
             status = gr.HTML(elem_id="status")
             progress = gr.HTML(elem_id="progress")
-            result = ResultPanel.build()
+            look = gr.HTML(empty_viewer("en"), elem_id="look")
+            scores = build_scores(has)
+            result = ResultPanel.build(look)
+    form = Form(photo=photo, instruction=instruction, mask=marks.mask, put_back=marks.put_back, **texts, **settings, **scores)
     with gr.Tabs(elem_id="edit-tools"):
         with gr.Tab(t("tab_history"), elem_id="tab-history"):
             history_panel = history.HistoryPanel()
@@ -111,6 +113,8 @@ def build(studio: Studio) -> None:
     gr.on([run.click, form.instruction.submit], on_run(studio, tab), [visit, form.photo, form.model, form.previews, form.random_seed],
           [visit, progress, *result.shown, form.seed, below_photo, below_instruction], inputs_kwargs=form.settings,
           **QUEUED).then(history_panel.redraw, visit, history_panel.choices, **QUIET)
+    gr.on([slider.change for slider in form.scores], on_live(studio, tab), [visit, form.photo, form.model, form.at_once],
+          [visit, progress, *result.shown, *history_panel.choices], inputs_kwargs=form.settings, trigger_mode="always_last", **QUIET)
     gr.on([stop.click, sweep_panel.stop.click], on_stop, visit, None, **QUIET)
     result.as_input.click(on_use_as_input(studio), [visit, form.photo], [form.photo, result.undo], **QUIET)
     result.undo.click(on_undo(studio), visit, [form.photo, result.undo], **QUIET)
@@ -230,6 +234,34 @@ def on_run(studio: Studio, tab: EditTab) -> Callable:
         except Exception as error:               # shown in one line; the log has the rest
             yield {tab.visit: visit, tab.progress: note(studio.trouble(error), "bad")}
     return run
+
+
+def on_live(studio: Studio, tab: EditTab) -> Callable:
+    """A score moved: the edit that is shown is made again with it, where that is quick. One is made at a time; when it is shown, the
+    newest value is asked for."""
+    def live(request: gr.Request, visit: EditVisit | None, photo: str | None, model: str, at_once: bool, **fields: Any) -> dict[Any, Any]:
+        nothing = {tab.progress: gr.skip()}
+        shown = visit.shown if visit else None
+        if not at_once or visit is None or shown is None or not photo or (shown.source, shown.model) != (photo, model):
+            return nothing
+        try:
+            settings = settings_of(**fields)
+            if not follows(settings, shown.asked) or visit.seconds(model, photo) > LIVE_SECONDS:
+                return nothing
+            entry = run_live(studio, visit, photo, model, settings)
+        except EditStopped:
+            return nothing
+        except Exception as error:               # shown in one line; the log has the rest
+            return {tab.progress: note(studio.trouble(error), "bad")}
+        language = language_of(request)
+        return {tab.progress: note(done_text(entry, entry.seconds, language)), **tab.result.show(visit, entry, language),
+                **tab.history.redraw(visit, request)}
+    return live
+
+
+def follows(settings: EditSettings, shown: EditSettings) -> bool:
+    """Whether these settings are those of the edit that is shown, with other scores."""
+    return settings.reward != shown.reward and replace(settings, reward=shown.reward) == shown
 
 
 def on_stop(visit: EditVisit | None) -> None:

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 TEXTS = {
     "viewer_slide": ("Slide", "滑动"), "viewer_flip": ("Hold to flip", "按住切换"), "viewer_side": ("Side by side", "并排"),
     "viewer_difference": ("Difference", "差异"), "viewer_before": ("Before", "之前"), "viewer_after": ("After", "之后"),
-    "viewer_reset": ("Reset zoom", "重置缩放"),
-    "viewer_hint": ("Wheel or pinch to zoom, drag to move; both pictures move together.", "滚轮或双指缩放，拖动平移；两张图同步移动。"),
+    "viewer_reset": ("Reset zoom", "重置缩放"), "viewer_full": ("Full screen", "全屏"),
+    "viewer_hint": ("Drag anywhere to move the divider. Ctrl + wheel, pinch or + and − zoom; then drag or arrows move both pictures; "
+                    "0 resets, F fills the screen.",
+                    "在图上任意处拖动可移动分隔线。Ctrl + 滚轮、双指或 + − 缩放；放大后拖动或方向键同步平移两张图；0 重置，F 全屏。"),
     "viewer_working": ("Computing differences…", "正在计算差异…"),
     "viewer_position": ("Position of the divider", "分隔线位置"),
     "viewer_changed": ("{percent} of pixels changed (by more than {levels} of 255 levels)",
@@ -34,26 +36,30 @@ add_texts(TEXTS)
 
 
 def compare_html(visit: EditVisit, before: Kept, after: Kept, language: str, change: Change | None = None,
-                 labels: tuple[str, str] | None = None, element: str = "look") -> str:
+                 labels: tuple[str, str] | None = None, element: str = "look", caption: str = "") -> str:
     """The viewer for two pictures of the shelf; how much they differ is measured where it is not known."""
     if change is None:
         change = measure(*(open_image(visit.shelf.path(kept.token)) for kept in (before, after)))
-    return viewer(before, after, change, language=language, labels=labels, element=element)
+    return viewer(before, after, change, language=language, labels=labels, element=element, caption=caption)
 
 
 def viewer(before: Kept, after: Kept, change: Change, *, language: str, labels: tuple[str, str] | None = None,
-           element: str = "look") -> str:
-    """The widget; `labels` name the two pictures when they are not before and after."""
+           element: str = "look", caption: str = "") -> str:
+    """The widget; `labels` name the two pictures when they are not before and after, `caption` says what is shown."""
     first, second = (html.escape(label) for label in labels or (say("viewer_before", language), say("viewer_after", language)))
     modes = "".join(f'<button type="button" class="chip" data-mode="{mode}" aria-pressed="{"true" if mode == "slide" else "false"}">'
                     f'{say("viewer_" + mode, language)}</button>' for mode in ("slide", "flip", "side", "difference"))
     colours = ", ".join(f"rgb{colour}" for colour in SCALE)
     percent, differs = f"{100 * change.share:.1f} %", difference_address(before, after)
+    before_image = _image("before", before.view_address, first, before.whole_address if before.is_reduced else "")
+    name = html.escape(caption or f"{first}, {second}", quote=True)
     after_image = _image("after", after.view_address, second, after.whole_address if after.is_reduced else "")
     return f"""<div class="mre-viewer" id="{element}-viewer" data-mode="slide" style="--ratio:{before.size[0] / before.size[1]:.4f}">
 <div class="toolbar" role="group" aria-label="{say("viewer_slide", language)}, {say("viewer_flip", language)}">{modes}
-<button type="button" class="chip" data-reset>{say("viewer_reset", language)}</button></div>
-<div class="panes"><div class="pane one">{_image("before", before.view_address, first, before.whole_address if before.is_reduced else "")}
+<button type="button" class="chip" data-reset>{say("viewer_reset", language)}</button>
+<button type="button" class="chip" data-full aria-pressed="false">{say("viewer_full", language)}</button></div>
+{f'<p class="caption" role="status">{html.escape(caption)}</p>' if caption else ""}
+<div class="panes"><div class="pane one" tabindex="0" role="group" aria-label="{name}">{before_image}
 {after_image}
 <img class="difference" data-later="{differs}" {f'data-whole="{differs}?whole=1"' if before.is_reduced else ""}
 alt="{say("viewer_difference", language)}" draggable="false">

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import threading
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from mre.editors.editor import EditResult
+    from mre.editors.settings import EditSettings
     from mre.recipes import Recipe
     from mre.sweep import Cell, Sweep
     from ui.edit.views import Change, Kept
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from ui.studio import Studio
 
 MOST_ENTRIES = 24
+LIVE_WAIT = 20.0              # seconds that a run waits for an edit to end that follows a score
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,10 @@ class Entry:
     model: str
     seconds: float
     rewarded: bool             # whether the model reads any of the reward
+    seeded: bool               # and whether another seed gives another picture
+    asked: EditSettings        # before the model's defaults were filled in
+    source: str                # the upload that was the photo
+    live: bool = False         # made because a score moved: the next one takes its place
 
     @property
     def scores(self) -> str:
@@ -67,13 +74,18 @@ class EditVisit:
     earlier: list[str] = field(default_factory=list)            # tokens of the photos that `use as input` replaced, for undo
     shown: Entry | None = None
     sweep: SweepCells | None = None                             # the last sweep's, for its downloads
+    photo: tuple[str, Image.Image | None, Kept] | None = None   # the last one: its upload, its pixels where these are few, and its files
     pair: tuple[Entry, Entry] | None = None                     # the last two models side by side, for a study
     busy: threading.Lock = field(default_factory=threading.Lock)
     stop: threading.Event = field(default_factory=threading.Event)
+    following: bool = False                                     # what is busy follows a score
     closed: bool = False
 
     def add(self, entry: Entry) -> Entry:
-        """Keep an edit; the oldest makes room."""
+        """Keep an edit; one that was made while a score moved makes room for what comes of it, and the oldest for all."""
+        if self.entries and self.entries[-1].live and self.entries[-1].source == entry.source:
+            gone = self.entries.pop()
+            self.forget(gone.tokens - entry.tokens)
         self.entries.append(entry)
         self.shown = entry
         while len(self.entries) > MOST_ENTRIES:
@@ -81,9 +93,22 @@ class EditVisit:
             self.forget(gone.tokens)
         return entry
 
+    def begin(self) -> bool:
+        """Take `busy` for a run; one that follows a score is short, and waited for. Whether that went well."""
+        if not self.busy.acquire(timeout=LIVE_WAIT if self.following else 0):
+            return False
+        self.stop.clear()
+        return True
+
+    def seconds(self, model: str, source: str) -> float:
+        """The least that an edit of this photo by this model took; infinite before the first."""
+        return min((entry.seconds for entry in self.entries if (entry.model, entry.source) == (model, source)), default=math.inf)
+
     def forget(self, tokens: set[str]) -> None:
-        """Drop files, but for those that the history or `undo` shows."""
-        self.shelf.drop(*tokens.difference(self.earlier, *(entry.tokens for entry in self.entries)))
+        """Drop files, but for those of the history, of the sweep, of the photo as it is, and of `undo`."""
+        cells = self.sweep.entries.values() if self.sweep else ()
+        photo = {self.photo[2].token, self.photo[2].view} if self.photo else set()
+        self.shelf.drop(*tokens.difference(self.earlier, photo, *(entry.tokens for entry in (*self.entries, *cells))))
 
     def close(self) -> None:
         """Stop what runs and delete what was made."""
