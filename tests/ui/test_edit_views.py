@@ -139,6 +139,7 @@ def test_the_whole_of_a_large_picture_is_sent_on_zooming_in_and_the_difference_o
     page.wait_for_selector("#seen >> text=2400 × 1600")
     page.fill("#instruction textarea, #instruction input", "make it blue")
     page.click("#run")
+    page.wait_for_selector("#look .mre-viewer")
     before = page.locator("#look .pane.one .before")
     expect(before).to_have_js_property("naturalWidth", VIEW_SIDE)
     assert asked == []
@@ -150,7 +151,9 @@ def test_the_whole_of_a_large_picture_is_sent_on_zooming_in_and_the_difference_o
     page.locator("#look .pane.one").scroll_into_view_if_needed()
     box = page.locator("#look .pane.one").bounding_box()
     page.mouse.move(box["x"] + 200, box["y"] + 60)
+    page.keyboard.down("Control")
     page.mouse.wheel(0, -700)
+    page.keyboard.up("Control")
     expect(before).to_have_js_property("naturalWidth", 2400)
     expect(page.locator("#look .pane.one .after")).to_have_js_property("naturalWidth", 2400)
     own = page.request                                           # with the browser's cookies: nobody else is shown these
