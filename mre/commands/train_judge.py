@@ -38,7 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--test", nargs="+", default=[], metavar="DATA", help="report on these instead of on what was held out")
     parser.add_argument("--body", choices=tuple(BODIES), default="tiny", help="the network (default %(default)s)")
     parser.add_argument("--init-from", metavar="JUDGE", help="a judge to go on from: tiny-judge, or a folder of the same body")
-    parser.add_argument("--network", nargs="+", default=[], metavar="NAME=VALUE", help="sizes of the network, such as size=64 hidden=32")
+    parser.add_argument("--network", nargs="+", default=[], metavar="NAME=VALUE",
+                        help="sizes of the network, such as size=64 hidden=32; of vlm: base=FOLDER|HUB_ID side=448 lora_rank=16")
     parser.add_argument("--perspectives", default=",".join(PERSPECTIVES), help="those that the judge scores (default %(default)s)")
     parser.add_argument("--edits", nargs="+", type=Path, default=[], metavar="PATH", help="folders or tables of edits that an export is of")
     parser.add_argument("--triplets", metavar="SOURCE", help="where the pictures of RewardEdit's released form are")
@@ -173,11 +174,13 @@ def _starting_network(args: argparse.Namespace, seed: int) -> tuple[Any, dict[st
     sizes: dict[str, Any] = {}
     for text in args.network:
         name, _, value = text.partition("=")
-        try:
-            numbers = [int(part) for part in value.split(",")]
-        except ValueError as error:
-            raise SettingsError(f"--network {text}: must look like size=64 or widths=16,48,64,96") from error
-        sizes[name] = numbers if len(numbers) > 1 else numbers[0]
+        if not name or not value:
+            raise SettingsError(f"--network {text}: must look like size=64 or widths=16,48,64,96 or base=FOLDER")
+        parts = value.split(",")
+        if all(part.strip().isdigit() for part in parts):
+            sizes[name] = [int(part) for part in parts] if len(parts) > 1 else int(value)
+        else:
+            sizes[name] = value
     torch.manual_seed(seed)
     return _fast(build(args.body, sizes, perspectives, Path("--network"))), {}
 

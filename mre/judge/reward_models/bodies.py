@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from mre.judge.reward_models.heads import RewardHeads, Scores
 
-BODIES = {"tiny": "tiny"}           # kind -> module of this folder, whose `build(sizes, perspectives)` makes one
+BODIES = {"tiny": "tiny", "vlm": "vlm"}           # kind -> module of this folder, whose `build(sizes, perspectives)` makes one
 
 
 class Body(Protocol):

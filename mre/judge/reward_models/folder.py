@@ -99,10 +99,15 @@ def save_judge(folder: Path, network: nn.Module, facts: JudgeFacts, half: bool =
     from safetensors.torch import save
 
     tensors = {name: value.detach().to("cpu", torch.float16 if half and value.is_floating_point() else value.dtype).contiguous()
-               for name, value in network.state_dict().items()}
+               for name, value in kept_state(network).items()}
     with written_whole(folder / WEIGHTS, None) as file:
         file.write(save(tensors))
     write_whole(folder / FACTS, json.dumps(facts.as_json(), indent=1, ensure_ascii=False) + "\n")
+
+
+def kept_state(network: Any) -> dict[str, Any]:
+    """What of a network a folder holds: all of it, or what the body says, where the rest is another's model."""
+    return network.kept_state() if hasattr(network, "kept_state") else network.state_dict()
 
 
 def load_network(folder: Path, facts: JudgeFacts) -> nn.Module:
@@ -125,11 +130,11 @@ def read_weights(path: Path) -> dict[str, Any]:
 
 def fill_network(network: nn.Module, tensors: Mapping[str, Any], where: Path) -> None:
     """Give a network its tensors, all of them and no others. Raises JudgeError that names what is missing, left over, or misshapen."""
-    expected = network.state_dict()
+    expected = kept_state(network)
     for what, names in (("missing", expected.keys() - tensors.keys()), ("unexpected", tensors.keys() - expected.keys())):
         if names:
             raise JudgeError(f"{where}: {what} tensor {min(names)}" + (f" and {len(names) - 1} more" if len(names) > 1 else ""))
     for name, value in expected.items():
         if value.shape != tensors[name].shape:
             raise JudgeError(f"{where}: tensor {name} must be {tuple(value.shape)}, it is {tuple(tensors[name].shape)}")
-    network.load_state_dict({name: value.float() if value.is_floating_point() else value for name, value in tensors.items()})
+    network.load_state_dict({name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}, strict=False)

@@ -158,7 +158,8 @@ def test_the_command_makes_a_judge_of_a_study_and_of_scenes_that_scores_any_edit
 
 def test_what_cannot_be_trained_is_said_in_one_line_and_nothing_is_written(tmp_path, capsys):
     for words, said in ((["scenes:0", "--out", tmp_path / "a"], "must be between 1"),
-                        (["scenes:5", "--out", tmp_path / "a", "--network", "size=big"], "must look like size=64"),
+                        (["scenes:5", "--out", tmp_path / "a", "--network", "size"], "must look like size=64"),
+                        (["scenes:5", "--out", tmp_path / "a", "--network", "size=big"], "no tiny judge has these sizes"),
                         (["scenes:5", "--out", tmp_path / "a", "--network", "depth=3"], "no tiny judge has these sizes"),
                         (["scenes:5", "--out", tmp_path / "a", "--perspectives", "beauty"], "perspectives must be some of"),
                         (["scenes:5", "--out", tmp_path / "a", "--steps", "0"], "steps must be at least 1"),
