@@ -76,7 +76,7 @@ def spoiled_group(triplet: SceneTriplet, rng: np.random.Generator, variants: int
         elif chance < UNTOUCHED + PERFECT:
             made.append((triplet.target, (5.0, 5.0, 5.0)))
         else:
-            spoiling = draw_spoiling((rng, rng, rng), triplet.edit)
+            spoiling = draw_spoiling((rng, rng, rng), triplet.edit, triplet.split)
             picture = spoil(triplet.edit, spoiling, before, after, wrong, triplet.target_mask, triplet.photo, rng)
             made.append((to_bytes(picture), [float(score) for score in spoiling.scores]))
     original = Image.fromarray(triplet.original)
