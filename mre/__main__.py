@@ -23,6 +23,7 @@ COMMANDS = {
     "bench judges": "measure judges by public sets of what people chose",
     "study": "create, run and export human-evaluation studies",
     "compare": "compare a judge's scores with people's",
+    "convert": "write released SmartEdit files anew as safetensors",
 }
 
 

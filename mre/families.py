@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
-PACKAGES = ("mre.embedded",)
+PACKAGES = ("mre.embedded", "mre.models.smartedit")
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,9 @@ class Known:
     hub_id: str = ""
     subfolder: str | None = None
     build: str = ""                 # MODULE:NAME of what makes it with random weights
-    defaults: Mapping[str, Any] = field(default_factory=dict)       # of a model without a folder: what its index would say
+    defaults: Mapping[str, Any] = field(default_factory=dict)       # of a model without an index: what that would say
     digest: str | None = None       # and its digest
+    reads_rewards: bool = True      # of public weights
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Family:
 
     name: str
     parts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)    # "unet", "vae" -> class, as saved folders name it -> its module
+    pipelines: Mapping[str, str] = field(default_factory=dict)              # class, as saved folders name it -> its module
+    layout: str = ""                # module that reads folders in a layout of the family's own: see `layout_of`
     fresh: Mapping[str, tuple[str, str]] = field(default_factory=dict)      # what `init_from` may be -> function that builds it, help
     settings: str = ""              # a group of settings of its own in a TrainConfig
     presets: str = ""               # of training: name -> settings
@@ -61,6 +65,31 @@ def part_modules(part: str) -> dict[str, str]:
 def part_classes(part: str) -> dict[str, type]:
     """The same as classes, by name. Loads torch."""
     return {name: getattr(import_module(module), name) for name, module in part_modules(part).items()}
+
+
+def pipeline_class(name: object) -> type | None:
+    """The family's pipeline of this name; none if no family has one. Loads torch."""
+    for family in families():
+        if name in family.pipelines:
+            return getattr(import_module(family.pipelines[str(name)]), str(name))
+    return None
+
+
+def pipeline_names() -> tuple[str, ...]:
+    """Pipelines of the families."""
+    return tuple(name for family in families() for name in family.pipelines)
+
+
+def layout_of(name: str, folder: Path | None = None) -> Any:
+    """The module that reads the model of this short name, or in this folder, where a family has a layout of its own for it; else none.
+
+    It has `holds(folder)`, `find(hub_id, local_files_only)`, `load(folder, dtype, condition)`, and DEFAULTS, what an index would say.
+    """
+    for family in families():
+        if family.layout and (name in (named(family.models) if family.models else ()) if folder is None
+                              else import_module(family.layout).holds(folder)):
+            return import_module(family.layout)
+    return None
 
 
 def fresh_models() -> dict[str, str]:

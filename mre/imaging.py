@@ -29,7 +29,7 @@ MAX_PIXELS = 50_000_000      # a 50-megapixel phone photo passes
 MIN_SIDE = 16
 MAX_ASPECT = 8
 
-SIZE_RULES = ("released", "fit", "own", "area-MULTIPLE")
+SIZE_RULES = ("released", "fit", "square", "own", "area-MULTIPLE")
 WAYS_BACK = ("guided", "replace")
 Size = tuple[int, int]       # width, height, as Pillow has it
 
@@ -178,6 +178,7 @@ def fit_size(photo: Size, rule: str, native: int, multiple: int = 8) -> Fit:
     "released": the size rule of the paper's released evaluation (see `released_size`), then a centre crop to that aspect.
     "fit": the whole photo, its longer side at `native`, both sides at the nearest multiple of `multiple`; no crop, so the
     aspect may give way by a few percent, which the way back undoes.
+    "square": the whole photo, squeezed into a square of side `native`.
     "own": the photo's own size, whatever it is.
     "area-16": the whole photo, its area near `native` squared, both sides at the nearest multiple of 16 (or another number).
     """
@@ -196,6 +197,8 @@ def fit_size(photo: Size, rule: str, native: int, multiple: int = 8) -> Fit:
         scale = native / math.sqrt(width * height)
         wide, high = (max(multiple, round(side * scale / multiple) * multiple) for side in photo)
         return Fit(photo, (wide, high), (0.0, 0.0, float(width), float(height)))
+    if rule == "square":
+        return Fit(photo, (native, native), (0.0, 0.0, float(width), float(height)))
     if rule == "own":
         return Fit(photo, photo, (0.0, 0.0, float(width), float(height)))
     raise ValueError(f"size rule must be one of {', '.join(SIZE_RULES)}, got {rule!r}")

@@ -20,7 +20,7 @@ from mre.errors import EditStopped, MreError, RewardError
 from mre.models.instruction import CLIPInstructionEncoder, InstructionEncoder
 from mre.models.quiet import quiet_libraries
 from mre.models.reward_text import RewardTextEncoder
-from mre.models.unet import RewardUNet2DConditionModel, refuse_pickle
+from mre.models.unet import RESIDUAL, RewardUNet2DConditionModel, refuse_pickle
 from mre.rewards import Reward
 
 with quiet_libraries():         # importing the stock pipeline warns four times of a torchvision that nothing here needs
@@ -40,6 +40,7 @@ class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
     `size_rule`, which `mre.imaging.fit_size` reads.
     """
 
+    more_settings: tuple[str, ...] = ()             # of the pipeline's config, beside those of all
     unet_class = RewardUNet2DConditionModel         # what `from_pretrained` makes of a U-Net that is of no other known class
 
     def __init__(self, vae: AutoencoderKL, text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer,
@@ -71,6 +72,15 @@ class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
     def reward_text_encoder(self) -> RewardTextEncoder:
         """What the reward texts are read by."""
         return RewardTextEncoder(self.unet.config, self.tokenizer, self.text_encoder, self._execution_device)
+
+    def keep_place(self, folder: Path, loading: Any) -> None:
+        """Told where this pipeline was read from, and how: a kind of model that reads more parts later notes it."""
+
+    def load_readers(self) -> None:
+        """Read what else an instruction encoder needs, where that is not in memory: nothing, for a CLIP text encoder."""
+
+    def drop_readers(self) -> None:
+        """Give the memory of what `load_readers` reads back. What was read before can still be asked for."""
 
     def trainable_parts(self, text_encoder: bool = False) -> dict[str, torch.nn.Module]:
         """What a training may change, by name: the U-Net, and the text encoder if so asked. A pipeline of another architecture names its
@@ -113,11 +123,11 @@ class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
         self._image_guidance_scale = config.default_image_guidance_scale if image_guidance_scale is None else image_guidance_scale
         prompt, image, batch = self._paired(prompt, image, prompt_embeds, num_images_per_prompt)
         self._images = image
+        self._to_unet = to_unet = dict(cross_attention_kwargs or {})        # what encoders add to it goes to the U-Net, too
         if isinstance(prompt, list) and isinstance(negative_prompt, str):
             negative_prompt = [negative_prompt] * batch
         if self.conditioned:
-            condition = self._encode_reward(reward, negative_reward, batch, num_images_per_prompt)
-            cross_attention_kwargs = {**(cross_attention_kwargs or {}), "reward": condition}
+            to_unet["reward"] = self._encode_reward(reward, negative_reward, batch, num_images_per_prompt)
         elif reward is not None or negative_reward is not None:
             self._rewards_of(reward, batch), self._rewards_of(negative_reward, batch)       # a wrong one is refused all the same
         if isinstance(callback_on_step_end, (PipelineCallback, MultiPipelineCallbacks)):
@@ -131,12 +141,12 @@ class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
                 ip_adapter_image_embeds=ip_adapter_image_embeds, output_type=output_type, return_dict=return_dict,
                 callback_on_step_end=self._interruptible(callback_on_step_end),
                 callback_on_step_end_tensor_inputs=list(callback_on_step_end_tensor_inputs),
-                cross_attention_kwargs=cross_attention_kwargs, **older)
+                cross_attention_kwargs=to_unet, **older)
         except MreError:                        # raised by a callback: whatever was placed for the call goes back
             self.maybe_free_model_hooks()
             raise
         finally:
-            self._images = None
+            self._images, self._to_unet = None, {}
 
     def _paired(self, prompt: Any, image: Any, prompt_embeds: Tensor | None, copies: int) -> tuple[Any, Any, int]:
         """One instruction for each picture and one picture for each result, so that nothing is paired by accident; and how many pairs."""
@@ -159,6 +169,10 @@ class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
             assert images is not None, "those of the call"
             condition = self.instruction_encoder.encode(prompts, images[::num_images_per_prompt])
             prompt_embeds = condition.context
+            if condition.residual is not None:
+                branches = BRANCHES if do_classifier_free_guidance else 1                   # it is in all of them, as in training
+                residual = condition.residual.repeat_interleave(num_images_per_prompt, 0).repeat(branches, 1, 1, 1)
+                self._to_unet[RESIDUAL] = residual.to(device)
             if negative_prompt is None and negative_prompt_embeds is None:
                 negative_prompt_embeds = condition.null_context.expand_as(prompt_embeds)
         return super()._encode_prompt(prompt, device, num_images_per_prompt, do_classifier_free_guidance, negative_prompt, prompt_embeds,

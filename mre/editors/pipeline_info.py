@@ -13,7 +13,7 @@ from typing import Any
 from mre.editors.capabilities import MAX_STEPS, MOST_AT_ONCE, SCHEDULERS, Capabilities
 from mre.editors.editor import EditorInfo, Vocabulary
 from mre.errors import DataError, ModelError
-from mre.families import Family, Known, family_of, named
+from mre.families import Family, Known, family_of, layout_of, named
 from mre.files import read_json
 from mre.models import known
 
@@ -43,7 +43,8 @@ def capabilities_of(name: str) -> Capabilities:
         config = read_json(folder / "unet" / "config.json")
     except DataError:
         config = {}
-    return _capabilities(config if isinstance(config, dict) else {}, name != "insp2p")
+    reads_rewards = known.KNOWN[name].reads_rewards if name in known.KNOWN else not layout_of(name, folder)
+    return _capabilities(config if isinstance(config, dict) else {}, reads_rewards)
 
 
 def _capabilities(config: dict[str, Any], conditioned: bool) -> Capabilities:
@@ -73,7 +74,10 @@ def describe(name: str) -> EditorInfo:
         return _info(name, known.KNOWN[name].defaults, capabilities_of(name), known.KNOWN[name].digest)
     folder = known.local_folder(name)
     if folder is None:
-        return _info(name, {}, capabilities_of(name), None)
+        return _info(name, known.KNOWN[name].defaults, capabilities_of(name), None)
+    layout = layout_of(name, folder)
+    if layout is not None:
+        return _info(name, layout.DEFAULTS, capabilities_of(name), known.weight_digest(folder))
     from mre.models.folders import reads_rewards
     from mre.models.weight_files import INDEX, read_json
 

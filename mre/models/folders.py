@@ -106,7 +106,12 @@ def read_unet(cls: type, folder: Path, loading: Loading | None = None, *, widen:
     loading = loading or Loading()
     config = read_json(folder / "config.json")
     kind = model_variant(file_names(folder), loading.variant, str(folder))
-    tensors, shown = read_tensors(folder, WEIGHTS["unet"], kind), str
+    return make_unet(cls, config, read_tensors(folder, WEIGHTS["unet"], kind), folder, loading, widen=widen, **condition)
+
+
+def make_unet(cls: type, config: dict[str, Any], tensors: dict[str, Tensor], folder: Path, loading: Loading, *, widen: bool = False,
+              shown: Callable[[str], str] = str, **condition: Any) -> RewardUNet2DConditionModel:
+    """The U-Net of these settings and tensors, which come from `folder`. The rest, and what it raises, as in `read_unet`."""
     cls = _unet_class(cls, config, folder)
     if released.is_released(tensors):
         try:
@@ -154,7 +159,8 @@ def load_pipeline(cls: type, name: str | Path, *, subfolder: str | None = None, 
     needed = [part for part in WEIGHTS if part not in parts]
     folder = find_folder(name, subfolder=subfolder, variant=loading.variant, parts=needed, **hub)
     index = read_json(folder / INDEX)
-    known = (*EDITING_PIPELINES, *(PLAIN_PIPELINES if widen else ()))
+    cls = families.pipeline_class(index.get("_class_name")) or cls
+    known = (*EDITING_PIPELINES, *families.pipeline_names(), *(PLAIN_PIPELINES if widen else ()))
     if index.get("_class_name") not in known:
         raise ModelError(f"{folder / INDEX}: {index.get('_class_name')} is not an editor; it must be one of {', '.join(known)}")
     kinds = part_variants({part: file_names(folder / part) for part in needed}, loading.variant, str(folder))
@@ -169,9 +175,12 @@ def load_pipeline(cls: type, name: str | Path, *, subfolder: str | None = None, 
         if unet.config.in_channels != 2 * latents:
             raise ModelError(f"{folder / 'unet'}: the U-Net of an editor must have {2 * latents} input channels, "
                              f"this one has {unet.config.in_channels}")
-    defaults = {key: index[key] for key in DEFAULTS if key in index}
+    defaults = {key: index[key] for key in (*DEFAULTS, *cls.more_settings) if key in index}
     with quiet_libraries():
         pipeline = cls(**{**defaults, **parts})
+        pipeline.keep_place(folder, loading)
+        if condition is None:                   # of an editor that is used at once
+            pipeline.load_readers()
         return pipeline if device is None else pipeline.to(device)
 
 

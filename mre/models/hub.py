@@ -48,6 +48,31 @@ def find_folder(name: str | Path, *, subfolder: str | None = None, variant: str 
     return folder
 
 
+def find_files(name: str, patterns: Sequence[str], *, local_files_only: bool = False) -> Path:
+    """The snapshot of a repository with the files of these patterns, of which each that has no * must be there.
+
+    Raises ModelError, in the hub's words, for what cannot be had from there.
+    """
+    def whole(folder: Path) -> bool:
+        return all(any(folder.glob(pattern)) for pattern in patterns if "*" not in pattern or pattern.endswith(".*"))
+
+    here = f"{name} is not on this machine"
+    try:
+        folder = Path(snapshot_download(name, allow_patterns=[], local_files_only=True))
+        if whole(folder):
+            return folder
+        here = f"{name} is not whole on this machine"
+    except (OSError, ValueError):
+        pass
+    if local_files_only:
+        raise ModelError(f"{here}, and nothing is fetched here")
+    try:
+        HfApi().model_info(name)                # fails at once where there is no network
+        return Path(snapshot_download(name, allow_patterns=list(patterns)))
+    except Exception as error:      # what the hub's library and those below it raise has no common class
+        raise ModelError(_answer(error, name, here, None)) from error
+
+
 def _from_hub(name: str, subfolder: str | None, variant: str | None, parts: Sequence[str], settings: dict[str, Any], local_only: bool,
               anew: bool) -> Path:
     here = f"{name} is not on this machine"

@@ -10,14 +10,14 @@ from functools import lru_cache
 from pathlib import Path
 
 from mre.errors import ModelError
-from mre.families import Known, known_models
+from mre.families import Known, known_models, layout_of
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 ANY_PHOTO = "Made for photographs of any kind, at 512 pixels; its safety checker is not loaded."
 KNOWN = {
     **known_models(),
     "insp2p": Known("InstructPix2Pix", ANY_PHOTO + " It knows no rewards: the sliders have no effect.",
-                    hub_id="timbrooks/instruct-pix2pix"),
+                    hub_id="timbrooks/instruct-pix2pix", reads_rewards=False),
     "reward-insp2p": Known("Reward-InstructPix2Pix", ANY_PHOTO, hub_id="Gstar666/Reward-InsPix2Pix",
                            subfolder="stage2_reward_instruct_pix2pix"),
 }
@@ -42,7 +42,10 @@ def local_folder(name: str) -> Path | None:
     known = KNOWN.get(name)
     if known is not None and known.folder:
         return shipped_folder(name)
+    layout = layout_of(name)
     try:
+        if known is not None and layout is not None:
+            return layout.find(known.hub_id, local_files_only=True)
         return find_folder(known.hub_id if known else name, subfolder=known.subfolder if known else None, variant=AVAILABLE,
                            local_files_only=True)
     except ModelError:
@@ -60,8 +63,8 @@ def shipped_folder(name: str) -> Path:
 
 
 def weight_digest(folder: Path) -> str:
-    """SHA-256 of all safetensors files of a model folder, in the order of their names."""
-    files = sorted(folder.glob("*/*.safetensors"))
+    """SHA-256 of all safetensors files of a model folder (of one that has none, of its pickles), in the order of their names."""
+    files = sorted(folder.glob("*/*.safetensors")) or sorted(folder.glob("*/*.bin"))
     return _digest(tuple((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files))
 
 

@@ -17,6 +17,7 @@ from mre.models.weight_files import AVAILABLE, COMPONENTS
 
 Model = TypeVar("Model", bound=nn.Module)
 DTypes = torch.dtype | str | None
+OWN_FORMAT = ("language_model",)        # parts that keep the format they are stored in unless one is asked for by their names
 PLACED_BY_ACCELERATE = ("auto", "balanced", "balanced_low_0", "sequential")
 
 
@@ -48,8 +49,9 @@ class Loading:
             raise ModelError(f"dtype and torch_dtype are one thing: {self.dtype} and {self.torch_dtype} cannot both hold")
         asked = self._asked
         for part, value in asked.items() if isinstance(asked, Mapping) else (("default", asked),):
-            if part not in (*COMPONENTS, "default"):
-                raise ModelError(f"dtype: {part!r} is no part of an editor; it must be one of {', '.join(COMPONENTS)}, or default")
+            if part not in (*COMPONENTS, *OWN_FORMAT, "default"):
+                raise ModelError(f"dtype: {part!r} is no part of an editor; it must be one of {', '.join((*COMPONENTS, *OWN_FORMAT))}, or "
+                                 "default")
             _checked_dtype(value)
         if self.variant is not None and self.variant != AVAILABLE and not re.fullmatch(r"\w+", str(self.variant)):
             raise ModelError(f"variant must be the middle of a file's name, such as fp16; got {self.variant!r}")
@@ -82,6 +84,11 @@ class Loading:
         if asked == "auto":
             return next((tensor.dtype for tensor in stored if tensor.is_floating_point()), torch.float32)
         return _checked_dtype(asked) or torch.float32
+
+    def language_model_format(self) -> torch.dtype | None:
+        """The number format asked for by name for a part that else keeps the one it is stored in; none where there was no such word."""
+        asked = self._asked
+        return _checked_dtype(asked["language_model"]) if isinstance(asked, Mapping) and "language_model" in asked else None
 
     def cast(self, model: Model, part: str) -> Model:
         """The model in the number format asked for, ready for use."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mre.errors import ModelError
-from mre.families import Known, named
+from mre.families import Known, layout_of, named, pipeline_names
 from mre.models.known import KNOWN, is_built, shipped_folder, shortened
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def load_pipeline(name: str, device: str | torch.device | None = None, dtype: to
         import torch
 
         pipeline = named(KNOWN[name].build)() if is_built(name) else _read(name, dtype)
+        pipeline.load_readers()
         return pipeline.to(device or ("cuda" if torch.cuda.is_available() else "cpu"), dtype or torch.float32)
 
 
@@ -50,11 +51,17 @@ def _read(name: str, dtype: torch.dtype | None, **start: Any) -> RewardEditPipel
     from mre.models.weight_files import AVAILABLE, INDEX, read_json
     from mre.pipeline import RewardEditPipeline
 
-    known = KNOWN.get(name, Known(name, ""))
-    folder = shipped_folder(name) if known.folder else find_folder(known.hub_id or name, subfolder=known.subfolder, variant=AVAILABLE)
+    known, layout = KNOWN.get(name, Known(name, "")), layout_of(name)
+    if layout is not None and known.hub_id:
+        folder = layout.find(known.hub_id)
+    else:
+        folder = shipped_folder(name) if known.folder else find_folder(known.hub_id or name, subfolder=known.subfolder, variant=AVAILABLE)
+    layout = layout or layout_of(name, folder)
     try:
+        if layout is not None:
+            return layout.load(folder, dtype, start.get("condition"))
         pipeline = load_pipeline(RewardEditPipeline, folder, dtype=dtype, variant=AVAILABLE, **start)
-        foreign = read_json(folder / INDEX)["_class_name"] != RewardEditPipeline.__name__
+        foreign = read_json(folder / INDEX)["_class_name"] not in (RewardEditPipeline.__name__, *pipeline_names())
     except ModelError as error:
         raise shortened(error, folder, name) from error.__cause__
     if foreign and not start:        # saved by others: the sampler of the released evaluation, from the settings that the weights bring

@@ -1,1 +1,12 @@
 """SmartEdit (arXiv 2312.06739): a language model reads picture and instruction; what it understood goes to the U-Net."""
+
+from mre.families import Family
+
+FAMILY = Family(
+    name="smartedit",
+    pipelines={"SmartEditPipeline": "mre.smartedit_pipeline"},
+    layout="mre.models.smartedit.layout",
+    presets="mre.models.smartedit.settings:PRESETS",
+    training_example="python train.py --preset reward-smartedit --data-dir TRIPLETS --rewards FILE --cache-latents CACHE --out RUN",
+    models="mre.models.smartedit.settings:MODELS",
+)

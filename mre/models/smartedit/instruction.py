@@ -63,8 +63,7 @@ class LlavaInstructionEncoder:
 
     def key(self, instruction: str, image: Any = None) -> str:
         """The picture's pixels, upright, and the instruction."""
-        [picture] = as_pictures(image)
-        return f"{self.template} {pixel_digest(picture)} {instruction}"
+        return condition_key(instruction, image, self.template)
 
     def pixels(self, pictures: Sequence[Image.Image]) -> Tensor:
         """B pictures -> (B, 3, S, S): squeezed into the square that the vision tower sees, and normalised as it was trained."""
@@ -109,6 +108,12 @@ class LlavaInstructionEncoder:
         embeddings = self.readers.language_model.get_input_embeddings()
         place = embeddings.weight.device
         return embeddings(ids.to(self.device if place.type == "meta" else place)).to(self.device)
+
+
+def condition_key(instruction: str, image: Any, template: int) -> str:
+    """A name of what is read: the picture's pixels, upright, the instruction, and how it is asked."""
+    [picture] = as_pictures(image)
+    return f"{template} {pixel_digest(picture)} {instruction}"
 
 
 def as_pictures(images: Any) -> list[Image.Image]:

@@ -39,11 +39,6 @@ LLAMA = {"rms_norm_eps": 1e-6, "max_position_embeddings": 2048, "pad_token_id": 
 QUERY_HEAD = 64             # width of one head of the Q-Former
 
 
-def is_released(folder: Path) -> bool:
-    """Whether a folder is in this layout, whole or not."""
-    return not (folder / "model_index.json").exists() and any(any(folder.glob(place)) for place, _ in PARTS.values())
-
-
 @dataclass(frozen=True)
 class Stored:
     """Tensors of a part, by our names within it; they are read from disk when they are used."""

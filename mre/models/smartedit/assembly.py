@@ -1,0 +1,168 @@
+"""What reads picture and instruction for SmartEdit, as models: from the released layout, or from a converted folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaModel
+from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
+
+from mre.errors import ModelError
+from mre.families import layout_of
+from mre.models.folders import fill, report_names
+from mre.models.known import KNOWN
+from mre.models.quiet import quiet_libraries
+from mre.models.smartedit.connector import SmartEditConnector, VisionProjector
+from mre.models.smartedit.instruction import Readers
+from mre.models.smartedit.prompt import read_tokenizer
+from mre.models.smartedit.released import ReleasedFolder, Stored, check_vocabulary, connector_config, llama_config, opened, shape_of
+from mre.models.weight_files import read_json, read_tensors, weight_files
+
+LANGUAGE_FORMAT = torch.bfloat16        # of a released language model: float16 may overflow in it
+PREFIX = "vision_model."                # of a vision tower's tensors in files of CLIP as a whole
+QUANTIZE = ("int8", "nf4")
+
+
+# ------------------------------------------------------------------------------------------------------- the released layout
+
+def check_released(files: ReleasedFolder, stored: Mapping[str, Stored]) -> None:
+    """Raise ModelError for a tensor of the readers that is missing, left over or of another shape. Reads no numbers."""
+    config = llama_config(stored["language_model"], opened(files.files["language_model"]))
+    settings = connector_config(stored["connector"])
+    with torch.device("meta"):
+        check_shapes(LlamaModel(config), stored["language_model"])
+        check_shapes(VisionProjector(settings["vision_width"], config.hidden_size), stored["projector"])
+        check_shapes(SmartEditConnector(**settings), stored["connector"])
+
+
+def check_shapes(model: nn.Module, stored: Stored) -> None:
+    """Raise ModelError that names, as the file does, what is missing, left over, or of another shape."""
+    expected = model.state_dict()
+    report_names(expected.keys() - stored.tensors.keys(), map(stored.shown, stored.tensors.keys() - expected.keys()), stored.file)
+    for name, value in expected.items():
+        if tuple(value.shape) != shape_of(stored.tensors, name):
+            raise ModelError(f"{stored.file}: tensor {stored.shown(name)} must be {tuple(value.shape)}, it is "
+                             f"{shape_of(stored.tensors, name)}")
+
+
+def released_readers(files: ReleasedFolder, tower: Path, tokenizer: Path, dtype: torch.dtype = LANGUAGE_FORMAT) -> Readers:
+    """The readers of a folder in the released layout; `dtype` is the language model's, the others are float32."""
+    stored = files.read()
+    config, settings = llama_config(stored["language_model"], opened(files.files["language_model"])), connector_config(stored["connector"])
+    llm_tokenizer = read_tokenizer(tokenizer)
+    check_vocabulary(config.vocab_size, llm_tokenizer, files.files["language_model"])
+    with torch.device("meta"):
+        projector, connector = VisionProjector(settings["vision_width"], config.hidden_size), SmartEditConnector(**settings)
+    fill(projector, copied(stored["projector"], torch.float32), stored["projector"].file, shown=stored["projector"].shown)
+    fill(connector, copied(stored["connector"], torch.float32), stored["connector"].file, shown=stored["connector"].shown)
+    return Readers(read_tower(tower), projector.eval(), filled_llama(config, stored["language_model"], dtype), llm_tokenizer,
+                   connector.eval())
+
+
+def filled_llama(config: LlamaConfig, stored: Stored, dtype: torch.dtype) -> LlamaModel:
+    """The language model, its tensors read one by one, so that it is not in memory twice."""
+    with torch.device("meta"):
+        model = LlamaModel(config)
+    check_shapes(model, stored)
+    for name in stored.tensors:
+        module, _, last = name.rpartition(".")
+        setattr(model.get_submodule(module), last, nn.Parameter(stored.tensors[name].to(dtype, copy=True), requires_grad=False))
+    model.rotary_emb = LlamaRotaryEmbedding(config)         # of no file: computed
+    return cast(LlamaModel, model.eval())
+
+
+def copied(stored: Stored, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
+    """All tensors of a part, apart from the file, which may change."""
+    return {name: value.to(dtype or value.dtype, copy=True) for name, value in stored.tensors.items()}
+
+
+def read_tower(folder: Path) -> CLIPVisionModel:
+    """CLIP's vision tower, in float32, from a folder of it alone or of CLIP as a whole. Raises ModelError."""
+    config = read_json(folder / "config.json")
+    tensors = {name.removeprefix(PREFIX): value.float() for name, value in read_tensors(folder, "model").items()
+               if name.startswith(PREFIX) or config.get("model_type") == "clip_vision_model"}
+    tensors = {name: value for name, value in tensors.items() if not name.endswith("position_ids")}
+    with quiet_libraries():
+        try:
+            tower = CLIPVisionModel(CLIPVisionConfig(**config.get("vision_config", config)))
+        except (TypeError, ValueError) as error:
+            raise ModelError(f"{folder / 'config.json'}: {error}") from error
+    fill(tower, tensors, folder)
+    return cast(CLIPVisionModel, tower.eval())
+
+
+# ------------------------------------------------------------------------------------------------------- a converted folder
+
+def folder_readers(folder: Path, dtype: torch.dtype | None = None, quantize: str | None = None) -> Readers:
+    """The readers of a folder that `save_pretrained` or the converter wrote, the language model in `dtype` (none = as it is stored), or
+    in 8 or 4 bits. Raises ModelError that names the file."""
+    tokenizer = read_tokenizer(folder / "llm_tokenizer")
+    language_model = read_llama(folder / "language_model", dtype, quantize)
+    check_vocabulary(language_model.config.vocab_size, tokenizer, folder / "language_model")
+    parts: dict[str, Any] = {}
+    for name, kind in (("projector", VisionProjector), ("connector", SmartEditConnector)):
+        config = read_json(folder / name / "config.json")
+        tensors = read_tensors(folder / name, "diffusion_pytorch_model")
+        with quiet_libraries(), torch.device("meta"):
+            try:
+                model = cast(nn.Module, kind.from_config(config))
+            except (TypeError, ValueError) as error:
+                raise ModelError(f"{folder / name / 'config.json'}: {error}") from error
+        fill(model, tensors, folder / name)
+        parts[name] = model.float().eval()
+    return Readers(read_tower(folder / "vision_tower"), parts["projector"], language_model, tokenizer, parts["connector"])
+
+
+def read_llama(folder: Path, dtype: torch.dtype | None = None, quantize: str | None = None) -> LlamaModel:
+    """The language model from a folder of safetensors. Raises ModelError."""
+    settings: dict[str, Any] = {"quantization_config": quantization(quantize)} if quantize else {}
+    read_json(folder / "config.json")
+    for file in weight_files(folder, "model"):
+        if not file.is_file():
+            raise ModelError(f"{file} is missing")
+    with quiet_libraries():
+        try:
+            loaded = LlamaModel.from_pretrained(folder, dtype=dtype or "auto", local_files_only=True, use_safetensors=True,
+                                                output_loading_info=True, **settings)
+        except (OSError, ValueError, RuntimeError, TypeError, ImportError) as error:
+            raise ModelError(f"{folder} cannot be read: {str(error).splitlines()[0]}") from error
+    model, report = cast(tuple[LlamaModel, dict[str, Any]], loaded)
+    report_names(report["missing_keys"], report["unexpected_keys"], folder)
+    return model.eval()
+
+
+def quantization(kind: str) -> Any:
+    """Settings of bitsandbytes. Raises ModelError where it is not installed, or for a kind that it does not have."""
+    from importlib.util import find_spec
+
+    from transformers import BitsAndBytesConfig
+
+    if kind not in QUANTIZE:
+        raise ModelError(f"quantize must be one of {', '.join(QUANTIZE)}, got {kind!r}")
+    if find_spec("bitsandbytes") is None:
+        raise ModelError(f"quantize {kind} needs the package bitsandbytes: pip install bitsandbytes")
+    if kind == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
+                              bnb_4bit_compute_dtype=torch.bfloat16)
+
+
+def find_readers(folder: Path, readers_from: str | None, dtype: torch.dtype | None = None, quantize: str | None = None) -> Readers:
+    """The readers of a converted folder, or, where it was kept without them, of the model that it names.
+
+    Raises ModelError that names what is missing.
+    """
+    if readers_from is None or (folder / "language_model").is_dir():
+        return folder_readers(folder, dtype, quantize)
+    known, own = KNOWN.get(readers_from), layout_of(readers_from)
+    place = own.find(known.hub_id) if known is not None and own is not None else Path(readers_from).expanduser()
+    if not place.is_dir():
+        raise ModelError(f"{folder}: its readers are those of {readers_from}, which is not here")
+    layout = layout_of(readers_from, place)
+    if layout is None:
+        return folder_readers(place, dtype, quantize)
+    return released_readers(ReleasedFolder(place), layout.find_tower(place), layout.find_tokenizer(place), dtype or LANGUAGE_FORMAT)

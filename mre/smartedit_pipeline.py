@@ -1,0 +1,118 @@
+"""SmartEditPipeline: RewardEditPipeline with a language model that reads picture and instruction in place of the CLIP text encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+import torch
+from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModel, LlamaModel, LlamaTokenizer
+
+from mre.errors import ModelError
+from mre.models.instruction import CLIPInstructionEncoder
+from mre.models.quiet import quiet_libraries
+from mre.models.smartedit.connector import SmartEditConnector, VisionProjector
+from mre.models.smartedit.instruction import LlavaInstructionEncoder, Readers
+from mre.models.smartedit.kept import KeptConditions
+from mre.models.smartedit.prompt import DEFAULT_TEMPLATE, TEMPLATES
+from mre.models.unet import RewardUNet2DConditionModel
+from mre.pipeline import RewardEditPipeline
+
+READERS = ("vision_tower", "projector", "language_model", "llm_tokenizer", "connector")
+OWN_FORMAT = ("vision_tower", "projector", "language_model", "connector")       # number formats that `to(dtype)` leaves alone
+
+
+class SmartEditPipeline(RewardEditPipeline):
+    """SmartEdit, and with a reward condition in its U-Net Reward-SmartEdit.
+
+    What the language model made of picture and instruction is kept, so that it reads each pair once. It stays in the number format that it
+    was loaded in, and so do Q-Former and interaction module; `to(dtype)` is about the others. The readers (vision_tower, projector,
+    language_model, llm_tokenizer, connector) may be absent where all that is asked for has been read before.
+    """
+
+    more_settings = ("template", "readers_from")
+    model_cpu_offload_seq = "text_encoder->vision_tower->projector->language_model->connector->unet->vae"
+    _optional_components: ClassVar = [*RewardEditPipeline._optional_components, *READERS]
+
+    def __init__(self, vae: Any, text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer, unet: RewardUNet2DConditionModel, scheduler: Any,
+                 vision_tower: CLIPVisionModel | None = None, projector: VisionProjector | None = None,
+                 language_model: LlamaModel | None = None, llm_tokenizer: LlamaTokenizer | None = None,
+                 connector: SmartEditConnector | None = None, safety_checker: Any = None, feature_extractor: Any = None,
+                 image_encoder: Any = None, requires_safety_checker: bool = False, default_steps: int = 100,
+                 default_guidance_scale: float = 7.5, default_image_guidance_scale: float = 1.5, native_size: int | None = 256,
+                 size_rule: str = "square", template: int = DEFAULT_TEMPLATE, readers_from: str | None = None) -> None:
+        """Defaults are those of SmartEdit's evaluation.
+
+        template      which question the language model is asked, of `mre.models.smartedit.prompt.TEMPLATES`
+        readers_from  name or folder of the model that has the readers, where this one is kept without them
+        """
+        super().__init__(vae, text_encoder, tokenizer, unet, scheduler, safety_checker, feature_extractor, image_encoder,
+                         requires_safety_checker, default_steps, default_guidance_scale, default_image_guidance_scale, native_size,
+                         size_rule)
+        if template not in TEMPLATES:
+            raise ModelError(f"template must be one of {', '.join(map(str, TEMPLATES))}, got {template!r}")
+        self.register_modules(vision_tower=vision_tower, projector=projector, language_model=language_model, llm_tokenizer=llm_tokenizer,
+                              connector=connector)
+        self.register_to_config(template=template, readers_from=readers_from)
+        self.readers_source: Callable[[], Readers] | None = None        # reads them, where they are not in memory
+        self._kept = KeptConditions(None, template)
+        self._kept_of: Readers | None = None
+
+    @property
+    def readers(self) -> Readers | None:
+        """What reads picture and instruction; none where it is not in memory."""
+        parts = [getattr(self, name) for name in READERS]
+        return None if any(part is None for part in parts) else Readers(*parts)
+
+    @property
+    def instruction_encoder(self) -> KeptConditions:
+        """The language model, which is asked for each picture and instruction once."""
+        readers = self.readers
+        if readers is not None:
+            if self._kept_of is not None and readers != self._kept_of:
+                self._kept = KeptConditions(None, self._kept.template)          # of other weights
+            self._kept_of = readers
+            null = CLIPInstructionEncoder(self.tokenizer, self.text_encoder, self._execution_device)
+            self._kept.encoder = LlavaInstructionEncoder(readers, null, self._execution_device, self._kept.template)
+        return self._kept
+
+    def keep_place(self, folder: Path, loading: Any) -> None:
+        """The readers are in this folder, or in the model that the folder names."""
+        if self.readers is not None:
+            return
+
+        def source() -> Readers:
+            from mre.models.smartedit.assembly import find_readers
+            return find_readers(folder, cast(Any, self.config).readers_from, loading.language_model_format())
+        self.readers_source = source
+
+    def load_readers(self) -> None:
+        """Read the readers, where they are not in memory, on the U-Net's device. Raises ModelError that names the file at fault."""
+        if self.readers is None:
+            if self.readers_source is None:
+                raise ModelError("this pipeline has no readers, and does not know where they are")
+            readers = self.readers_source()
+            self.register_modules(**{name: getattr(readers, name) for name in READERS})
+            for name in OWN_FORMAT:
+                getattr(self, name).to(self.unet.device)
+
+    def drop_readers(self) -> None:
+        """Give the memory of the readers back. What they have read can still be asked for."""
+        self._kept.encoder = self._kept_of = None
+        self.register_modules(**dict.fromkeys(READERS))
+
+    def to(self, *args: Any, **kwargs: Any) -> SmartEditPipeline:
+        """As in diffusers; the readers change their place, and keep their number formats."""
+        others = dict(kwargs)
+        device, dtype = others.pop("device", None), others.pop("dtype", None)
+        for one in args:
+            device, dtype = (device, one) if isinstance(one, torch.dtype) else (one, dtype)
+        if device is not None:
+            super().to(device, **others)
+        if dtype is not None:
+            with quiet_libraries():
+                for name, part in self.components.items():
+                    if isinstance(part, torch.nn.Module) and name not in OWN_FORMAT:
+                        part.to(dtype)
+        return self
