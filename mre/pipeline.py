@@ -17,10 +17,11 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from mre import families
 from mre.errors import EditStopped, MreError, RewardError
+from mre.models.condition import RESIDUAL
 from mre.models.instruction import CLIPInstructionEncoder, InstructionEncoder
 from mre.models.quiet import quiet_libraries
 from mre.models.reward_text import RewardTextEncoder
-from mre.models.unet import RESIDUAL, RewardUNet2DConditionModel, refuse_pickle
+from mre.models.unet import RewardUNet2DConditionModel, refuse_pickle
 from mre.rewards import Reward
 
 with quiet_libraries():         # importing the stock pipeline warns four times of a torchvision that nothing here needs

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -12,6 +11,7 @@ from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModel, LlamaMod
 from mre.errors import ModelError
 from mre.models.instruction import CLIPInstructionEncoder
 from mre.models.quiet import quiet_libraries
+from mre.models.smartedit.assembly import ReadersSource, find_readers
 from mre.models.smartedit.connector import SmartEditConnector, VisionProjector
 from mre.models.smartedit.instruction import LlavaInstructionEncoder, Readers
 from mre.models.smartedit.kept import KeptConditions
@@ -55,7 +55,7 @@ class SmartEditPipeline(RewardEditPipeline):
         self.register_modules(vision_tower=vision_tower, projector=projector, language_model=language_model, llm_tokenizer=llm_tokenizer,
                               connector=connector)
         self.register_to_config(template=template, readers_from=readers_from)
-        self.readers_source: Callable[[], Readers] | None = None        # reads them, where they are not in memory
+        self.readers_source: ReadersSource | None = None            # of those that are not in memory
         self._kept = KeptConditions(None, template)
         self._kept_of: Readers | None = None
 
@@ -79,28 +79,39 @@ class SmartEditPipeline(RewardEditPipeline):
 
     def keep_place(self, folder: Path, loading: Any) -> None:
         """The readers are in this folder, or in the model that the folder names."""
-        if self.readers is not None:
-            return
-
-        def source() -> Readers:
-            from mre.models.smartedit.assembly import find_readers
-            return find_readers(folder, cast(Any, self.config).readers_from, loading.language_model_format())
-        self.readers_source = source
+        if self.readers is None:
+            self.readers_source = find_readers(folder, cast(Any, self.config).readers_from, loading.language_model_format())
+            self.register_to_config(readers_from=str(self.readers_source.folder.resolve()))
 
     def load_readers(self) -> None:
         """Read the readers, where they are not in memory, on the U-Net's device. Raises ModelError that names the file at fault."""
         if self.readers is None:
             if self.readers_source is None:
                 raise ModelError("this pipeline has no readers, and does not know where they are")
-            readers = self.readers_source()
+            readers = self.readers_source.read()
             self.register_modules(**{name: getattr(readers, name) for name in READERS})
             for name in OWN_FORMAT:
-                getattr(self, name).to(self.unet.device)
+                getattr(self, name).requires_grad_(False).to(self.unet.device)
+
+    def readers_fingerprint(self) -> str:
+        """What changes when the readers do, whether they are in memory or not."""
+        if self.readers_source is None:
+            raise ModelError("this pipeline does not know where its readers are: save it, and begin from that folder")
+        return f"{cast(Any, self.config).template} {self.readers_source.fingerprint()}"
 
     def drop_readers(self) -> None:
         """Give the memory of the readers back. What they have read can still be asked for."""
         self._kept.encoder = self._kept_of = None
         self.register_modules(**dict.fromkeys(READERS))
+
+    def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:
+        """As the parent's. Readers that are not in memory stay where they are, and the folder says where."""
+        place = cast(Any, self.config).readers_from
+        self.register_to_config(readers_from=None if self.readers is not None else place)
+        try:
+            super().save_pretrained(save_directory, **kwargs)
+        finally:
+            self.register_to_config(readers_from=place)
 
     def to(self, *args: Any, **kwargs: Any) -> SmartEditPipeline:
         """As in diffusers; the readers change their place, and keep their number formats."""

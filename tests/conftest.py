@@ -58,6 +58,24 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
+def smartedit_released(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small SmartEdit model in the released layout."""
+    from tests.tiny_smartedit import write_released
+
+    return write_released(tmp_path_factory.mktemp("released"), shared)
+
+
+@pytest.fixture(scope="session")
+def smartedit_converted(smartedit_released: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, as `convert` writes it."""
+    from mre.__main__ import main
+
+    out = tmp_path_factory.mktemp("converted") / "smart"
+    assert main(["convert", str(smartedit_released), "--out", str(out), "--size", "384"]) == 0
+    return out
+
+
+@pytest.fixture(scope="session")
 def chromium() -> str:
     """Path of the system's Chromium, for browser tests."""
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

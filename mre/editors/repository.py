@@ -15,7 +15,7 @@ from mre.files import read_json
 
 INDEX = "model_index.json"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-OWN = ("RewardEditPipeline", "StableDiffusionInstructPix2PixPipeline", "StableDiffusionPipeline",       # of PipelineEditor, or refused by it
+OWN = ("RewardEditPipeline", "StableDiffusionInstructPix2PixPipeline", "StableDiffusionPipeline",   # of PipelineEditor, or refused by it
        *pipeline_names())
 LIBRARIES = ("diffusers", "transformers")
 

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from mre.embedded.edit_head import OVERALL, EditHead
 from mre.embedded.placed import GatedOutput, PlacedConvolution
-from mre.models.condition import RewardSignal, linear
-from mre.models.unet import RESIDUAL, RewardUNet2DConditionModel, join_residual, keeps_settings_of
+from mre.models.condition import RESIDUAL, RewardSignal, linear
+from mre.models.unet import RewardUNet2DConditionModel, join_residual, keeps_settings_of
 
 POOLS = 4               # weighted means of the instruction's tokens that join the time embedding
 MAP_SIDE = 6            # cells a side of the map that an instruction makes of the picture

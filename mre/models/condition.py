@@ -17,6 +17,7 @@ REWARD_SETTINGS = ("use_score", "use_text", "use_attention", "use_addition", "pe
                    "reward_sinusoid_channels", "reward_num_heads", "reward_dropout", "reward_init", "reward_term_pooling")
 TYPES = ("score", "text")       # rows of the paper's type embedding
 TERM_POOLINGS = ("kinds", "tokens")
+RESIDUAL = "latent_residual"        # of the U-Net's inputs, that which an instruction encoder may add to its first features
 SEEN_TO = "the U-Net refuses a call without what its condition reads"
 
 

@@ -16,12 +16,21 @@ from torch import Tensor, nn
 
 from mre.errors import RewardError
 from mre.families import named
-from mre.models.condition import INITS, TERM_POOLINGS, VARIANTS, PaperCondition, ReleasedCondition, RewardSignal, is_conditioned, linear
+from mre.models.condition import (
+    INITS,
+    RESIDUAL,
+    TERM_POOLINGS,
+    VARIANTS,
+    PaperCondition,
+    ReleasedCondition,
+    RewardSignal,
+    is_conditioned,
+    linear,
+)
 from mre.models.encoder import RewardEncoder
 from mre.models.stock_view import BlockWithTerm, StockView
 from mre.rewards import PERSPECTIVES
 
-RESIDUAL = "latent_residual"
 TAKEN_HERE = ("reward", RESIDUAL)       # of `cross_attention_kwargs`: not handed on to attention layers
 
 

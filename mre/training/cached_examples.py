@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from PIL import Image
 from safetensors import safe_open
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from mre.errors import SettingsError
+from mre.errors import DataError, SettingsError
 from mre.files import read_json
 from mre.models.instruction import NULL, EditCondition, InstructionEncoder
 from mre.rewards import Reward
@@ -29,6 +30,7 @@ from mre.training.stored_examples import StoredExamples, View
 
 if TYPE_CHECKING:
     from mre.models.reward_text import RewardTextEncoder
+    from mre.models.smartedit.kept import KeptConditions
     from mre.training.config import TrainConfig
 
 ITEMS = 64                  # triplets, or texts, in a file
@@ -44,16 +46,18 @@ class CachedExamples(ExampleSource):
         self.source, self.config = source, config
         self.folder = Path(config.cache_latents)
         self.mirrors = (False, True) if config.flip else (False,)
-        self.vae = pipeline.vae
+        self.vae, self.pipeline = pipeline.vae, pipeline
         self.instruction_encoder, self.reward_text_encoder = pipeline.instruction_encoder, pipeline.reward_text_encoder
-        if self.instruction_encoder.reads_images:
-            raise SettingsError("cache_latents keeps no pictures, which this model's instruction encoder reads")
         self.made_for = {
             "autoencoder": fingerprint(pipeline.vae), "text_encoder": fingerprint(pipeline.text_encoder), "resolution": config.resolution,
             "flip": config.flip, "variant": config.variant, "perspectives": list(config.perspectives),
+            **({"readers": pipeline.readers_fingerprint()} if self.instruction_encoder.reads_images else {}),
             "triplets": hashlib.sha256("\n".join(text.id for text in source.texts[:source.count]).encode()).hexdigest()}
+        self.looks = list(self._looks()) if self.instruction_encoder.reads_images else []
+        self._place_of_look = {look: place for place, look in enumerate(self.looks)}
         self.texts = self._texts()
-        self.instructions = CachedInstructions(self, pipeline.instruction_encoder)
+        self.instructions: InstructionEncoder = self.instruction_encoder if self.looks else CachedInstructions(self,
+                                                                                                               self.instruction_encoder)
         self.reward_texts = CachedRewardTexts(self, pipeline.reward_text_encoder)
 
     # A source of triplets
@@ -68,13 +72,35 @@ class CachedExamples(ExampleSource):
         item = index * len(self.mirrors) + view.mirrored
         text = self.source.texts[index]
         latents = Latents(**{name: self.row_of_file("pictures", item, name) for name in ("original", "mean", "std")})
-        return TrainingExample(view.worded(text), self.source.reward(text), latents=latents, **self.source.judgement(text))
+        condition = self.condition(index, view.wording_of(text), view.mirrored) if self.looks else None
+        return TrainingExample(view.worded(text), self.source.reward(text), latents=latents, condition=condition,
+                               **self.source.judgement(text))
 
     def held_out(self, index: int) -> TrainingExample:
         """As the source's, in pictures: to look at."""
         return self.source.held_out(index)
 
+    def condition(self, index: int, wording: int = 0, mirrored: bool = False) -> EditCondition:
+        """What was read of a triplet's picture and one of its instructions."""
+        place = self._place_of_look[index, wording, mirrored]
+        context, residual = (self.row_of_file("conditions", place, name).float() for name in ("context", "residual"))
+        return EditCondition(context, self.row_of_file("conditions", 0, "null").float()[None], residual)
+
+    def show(self, keep: KeptConditions) -> None:
+        """Let what was read of the held-out triplets be asked for without the model that read it."""
+        keep.clear()
+        for index in self.source.held_out_rows[:self.config.validation_samples]:
+            condition, example = self.condition(index), self.source.example(self.source.row_of(index, View()))
+            assert condition.residual is not None, "stored with each"
+            keep.put([keep.key(example.instruction, Image.fromarray(example.pictures[0]))],
+                     EditCondition(condition.context[None], condition.null_context, condition.residual[None]))
+
     # How it is made
+
+    @property
+    def needs_readers(self) -> bool:
+        """Whether there is something left to read that takes a model which looks at pictures."""
+        return any(not self._path("conditions", chunk).parent.exists() for chunk, _ in enumerate(in_parts(self.looks, ITEMS)))
 
     def claim(self) -> None:
         """Make the folder this cache's. Raises SettingsError for one that was made for something else, or holds other things."""
@@ -98,6 +124,8 @@ class CachedExamples(ExampleSource):
         instructions, rewards = (list(self.texts[kind].values()) for kind in ("instructions", "rewards"))
         encoders = {"pictures": (views, self._encoded_pictures), "instructions": (instructions, self._encoded_instructions),
                     "rewards": (rewards, self._encoded_rewards)}
+        if self.looks:
+            encoders["conditions"] = (self.looks, self._encoded_conditions)
         jobs = [(self._path(kind, chunk), part, encode) for kind, (things, encode) in encoders.items()
                 for chunk, part in enumerate(in_parts(things, ITEMS))]
         share = jobs[len(jobs) * rank // world:len(jobs) * (rank + 1) // world]
@@ -114,6 +142,31 @@ class CachedExamples(ExampleSource):
             made.append(encode_pictures(self.vae, *sides))
         return {name: torch.cat([getattr(one, name) for one in made]) for name in ("original", "mean", "std")}
 
+    def _encoded_conditions(self, part: Sequence[tuple[int, int, bool]]) -> dict[str, Tensor]:
+        """In float16: about 280 kB for each."""
+        made: list[dict[str, Tensor]] = []
+        for some in in_parts(part, ENCODED_AT_ONCE):
+            views = [(index, View((wording + 0.5) / len(self.source.texts[index].instructions), mirrored=mirrored))
+                     for index, wording, mirrored in some]
+            examples = [self.source.example(self.source.row_of(*view)) for view in views]
+            condition = self.pipeline.instruction_encoder.encode([one.instruction for one in examples],     # with readers in memory by now
+                                                                 [Image.fromarray(one.pictures[0]) for one in examples])
+            assert condition.residual is not None, "of an encoder that looks at pictures"
+            tensors = {"context": condition.context, "residual": condition.residual, "null": condition.null_context}
+            made.append({name: value.to("cpu", torch.float16) for name, value in tensors.items()})
+            if not all(value.isfinite().all() for value in made[-1].values()):
+                raise DataError(f"what was read of the triplet {self.source.texts[some[0][0]].id} or of the next {len(some)} is too large "
+                                "for float16")
+        return {"context": torch.cat([one["context"] for one in made]), "residual": torch.cat([one["residual"] for one in made]),
+                "null": made[0]["null"]}
+
+    def _looks(self) -> Iterator[tuple[int, int, bool]]:
+        """(triplet, wording, mirrored) of everything that is read: for training, and of held-out triplets the first wording."""
+        for index, text in enumerate(self.source.texts):
+            for wording in range(len(text.instructions) if index < self.source.count else 1):
+                for mirrored in self.mirrors if index < self.source.count else (False,):
+                    yield index, wording, mirrored
+
     def _encoded_instructions(self, part: Sequence[str]) -> dict[str, Tensor]:
         return {"states": self.instruction_encoder.encode(part).context}
 
@@ -123,9 +176,9 @@ class CachedExamples(ExampleSource):
     def _texts(self) -> dict[str, dict[str, Any]]:
         """Every instruction and reward that training will ask for, once, by the encoders' keys."""
         key_of, key_of_reward = self.instruction_encoder.key, self.reward_text_encoder.key
-        instructions, rewards = {key_of(NULL): NULL}, {key_of_reward(Reward.best()): Reward.best()}
+        instructions, rewards = {} if self.looks else {key_of(NULL): NULL}, {key_of_reward(Reward.best()): Reward.best()}
         for text in self.source.texts[:self.source.count]:
-            for wording in range(len(text.instructions)):
+            for wording in range(0 if self.looks else len(text.instructions)):      # a look says it all
                 for mirrored in self.mirrors:
                     worded = View((wording + 0.5) / len(text.instructions), mirrored=mirrored).worded(text)
                     instructions.setdefault(key_of(worded), worded)

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor, nn
 
+from mre.models.condition import RESIDUAL
 from mre.rewards import Reward
 from mre.training.draws import Draws, dropped
 from mre.training.objectives.objective import Batch, Objective
 
 if TYPE_CHECKING:
-    from mre.models.instruction import InstructionEncoder
+    from mre.models.instruction import EditCondition, InstructionEncoder
     from mre.training.config import TrainConfig
 
 
@@ -40,6 +41,7 @@ class TrainingBatch:
     latents: Latents | None = None
     weight: Tensor | None = None            # (B,) of each loss; none for all equal
     has_reward: Tensor | None = None        # (B,) bool; none where all have one
+    condition: EditCondition | None = None  # what was read of instructions and pictures before
 
     @property
     def pictures(self) -> tuple[Tensor, Tensor]:
@@ -97,17 +99,24 @@ class Learner(nn.Module):
         text_dropped, image_dropped = dropped(draws.condition, config.condition_dropout)
         if config.image_dropout:
             image_latents = image_latents * ~image_dropped.to(device)[:, None, None, None]
-        text = self.instruction_states(triplets, text_dropped, device)
+        text, residual = self.instruction_states(triplets, text_dropped, device)
         edited_latents = (mean + std * draws.latent) * vae.config.scaling_factor
         if config.lora_rank:        # on a CPU, torch 2.13 crashes in the gradient of a frozen GroupNorm whose input lies channels-last
             image_latents, edited_latents = image_latents.contiguous(), edited_latents.contiguous()
         weight = None if triplets.weight is None else triplets.weight.to(device)
-        return Batch(edited_latents, image_latents, text, self.conditions(triplets, draws), extras, weight)
+        conditions = self.conditions(triplets, draws) | ({} if residual is None else {RESIDUAL: residual})
+        return Batch(edited_latents, image_latents, text, conditions, extras, weight)
 
-    def instruction_states(self, triplets: TrainingBatch, text_dropped: Tensor, device: torch.device) -> Tensor:
-        """(B, T, D) states of the instructions, those of no instruction where dropped."""
-        context, null_context, _ = self.instruction_encoder.encode(triplets.instructions, triplets.original)
-        return torch.where(text_dropped.to(context.device)[:, None, None], null_context, context).to(device)
+    def instruction_states(self, triplets: TrainingBatch, text_dropped: Tensor, device: torch.device) -> tuple[Tensor, Tensor | None]:
+        """(B, T, D) states of the instructions, those of no instruction where dropped; and (B, C, g, g) of what joins the U-Net's first
+        features, which is never dropped."""
+        condition = triplets.condition
+        if condition is None:
+            condition = self.instruction_encoder.encode(triplets.instructions, triplets.original)
+        context, null_context, residual = (None if part is None else part.to(device) for part in condition)
+        assert context is not None, "the residual alone may be none"
+        assert null_context is not None, "the residual alone may be none"
+        return torch.where(text_dropped.to(device)[:, None, None], null_context, context), residual
 
     def conditions(self, triplets: TrainingBatch, draws: Draws) -> dict[str, Tensor]:
         """added_cond_kwargs of the U-Net; empty for a model without rewards."""

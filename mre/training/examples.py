@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from mre.data.scenes.photos import read_photos
 from mre.data.scenes.triplets import SceneTriplet, draw_triplet
 from mre.errors import MreError
+from mre.models.instruction import EditCondition
 from mre.rewards import EDIT_TYPES, WHOLE_PICTURE, Reward
 from mre.training.encoding import Latents, TrainingBatch
 
@@ -39,6 +40,7 @@ class TrainingExample:
     latents: Latents | None = None          # of one
     weight: float = 1.0                     # of its loss
     has_reward: bool = True                 # false: its reward is too unsure to be read
+    condition: EditCondition | None = None  # of one, where it was read before
 
     @property
     def pictures(self) -> tuple[np.ndarray, np.ndarray]:
@@ -158,7 +160,17 @@ def collate(items: list[tuple[int, TrainingExample] | MreError]) -> TrainingBatc
         return TrainingBatch(*texts, pictures([one.original for one in examples]), pictures([one.edited for one in examples]),
                              torch.tensor([one.everywhere for one in examples]), weight=weight, has_reward=has_reward)
     parts = ([getattr(one.latents, name) for one in examples] for name in ("original", "mean", "std"))
-    return TrainingBatch(*texts, latents=Latents(*map(torch.stack, parts)), weight=weight, has_reward=has_reward)
+    return TrainingBatch(*texts, latents=Latents(*map(torch.stack, parts)), weight=weight, has_reward=has_reward,
+                         condition=stacked([one.condition for one in examples]))
+
+
+def stacked(conditions: list[EditCondition | None]) -> EditCondition | None:
+    """Conditions of one as that of a batch; none where they were not read before."""
+    read = [one for one in conditions if one is not None]
+    if not read:
+        return None
+    residuals = [one.residual for one in read if one.residual is not None]
+    return EditCondition(torch.stack([one.context for one in read]), read[0].null_context, torch.stack(residuals) if residuals else None)
 
 
 def pictures(arrays: list[np.ndarray]) -> torch.Tensor:

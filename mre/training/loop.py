@@ -106,6 +106,8 @@ class Run:
         prepare_models(self.pipeline, config, self.device)
         self.objective = open_objective(config.objective, self.pipeline.scheduler, config)
         self.pipeline.scheduler = self.objective.sampler(self.pipeline.scheduler)
+        if not config.cache_latents:
+            self.pipeline.load_readers()
         instructions, reward_texts = self.pipeline.instruction_encoder, self.pipeline.reward_text_encoder
         if config.cache_latents:
             self.triplets = cached = self._cached()
@@ -177,10 +179,15 @@ class Run:
         if self.accelerator.is_local_main_process and not self.main:
             cache.claim()                                   # a folder of this machine's own, where the disk is not the first one's
         self.accelerator.wait_for_everyone()
+        if cache.needs_readers:
+            self.pipeline.load_readers()
         cache.make(self.rank, self.world)
         self.accelerator.wait_for_everyone()                # what other machines have made is there now, where the disk is common
         cache.make(self.accelerator.local_process_index, int(os.environ.get("LOCAL_WORLD_SIZE") or self.world))
         self.accelerator.wait_for_everyone()
+        if cache.looks:
+            self.pipeline.drop_readers()                    # training and samples go on with what they have read
+            cache.show(self.pipeline.instruction_encoder)
         return cache
 
     def _one_step(self, loader: Iterator) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ import torch
 from diffusers.models.attention_processor import AttnProcessor
 
 from mre.errors import SettingsError
-from mre.families import build_fresh
+from mre.families import build_fresh, layout_of
 from mre.models.folders import reads_rewards
 from mre.models.known import local_folder
 from mre.models.quiet import quiet_libraries
@@ -84,6 +84,8 @@ def starts_conditioned(config: TrainConfig) -> bool:
     """Whether the model that a run begins with read rewards before."""
     folder = local_folder(config.init_from)
     assert folder is not None, "asked of a run that has begun"
+    if layout_of(config.init_from, folder) is not None:
+        return False                            # released layouts of families hold models without rewards
     return reads_rewards(folder / "unet")
 
 

@@ -42,8 +42,12 @@ class View:
 
     def worded(self, triplet: Triplet | TripletText) -> str:
         """The instruction in the chosen wording; left and right swap with the picture."""
-        instruction = triplet.instructions[int(self.wording * len(triplet.instructions))]
+        instruction = triplet.instructions[self.wording_of(triplet)]
         return swap_sides(instruction) if self.mirrored else instruction
+
+    def wording_of(self, triplet: Triplet | TripletText) -> int:
+        """Which of the triplet's instructions is the chosen wording."""
+        return int(self.wording * len(triplet.instructions))
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,11 @@ class StoredExamples(ExampleSource):
     def held_out(self, index: int) -> TrainingExample:
         """A triplet from the end, which training leaves out: first wording, centre crop, as it is."""
         return self.example(self.row_of(self._held_out[index % len(self._held_out)], View()))
+
+    @property
+    def held_out_rows(self) -> Sequence[int]:
+        """The triplets that `held_out` shows, in its order."""
+        return self._held_out
 
     def draw(self, sample: int) -> tuple[int, View]:
         """Which triplet a sample is, and how it is looked at."""

@@ -57,7 +57,7 @@ def test_every_known_name_is_described_or_says_that_it_is_not_here(name):
     assert info.name == name
     assert info.title
     assert info.limits
-    assert info.conditioned == info.capabilities.reward == (name not in ("insp2p", "tiny-baseline"))
+    assert info.conditioned == info.capabilities.reward == (name not in ("insp2p", "tiny-baseline", "smartedit-7b", "smartedit-13b"))
     assert info.capabilities == pipeline_info.capabilities_of(name), "the page knows it before the model is loaded"
 
 

@@ -26,7 +26,6 @@ from mre.errors import DataError, MreError, SettingsError
 from mre.models.instruction import EditCondition
 from mre.models.released import released_name
 from mre.models.zoo import load_pipeline
-from mre.pipeline import RewardEditPipeline
 from mre.rewards import Reward
 from mre.training import checkpoints, loop
 from mre.training.checkpoints import checkpoints as whole_checkpoints
@@ -349,12 +348,6 @@ def test_cached_latents_and_texts_give_the_same_losses(config, train, tmp_path, 
     assert log_of(f"{config.out}-again") == log_of(config.out)
     with pytest.raises(SettingsError, match="was made for other resolution"):
         train(config, flip=False, cache_latents=tmp_path / "cache", resolution=32, out=f"{config.out}-other")
-
-
-def test_an_encoder_that_looks_at_pictures_has_no_cache_of_latents(config, train, tmp_path, monkeypatch):
-    monkeypatch.setattr(RewardEditPipeline, "instruction_encoder", SimpleNamespace(reads_images=True))
-    with pytest.raises(SettingsError, match="cache_latents keeps no pictures, which this model's instruction encoder reads"):
-        train(config, cache_latents=str(tmp_path / "cache"))
 
 
 def test_worker_processes_change_nothing(config, train):

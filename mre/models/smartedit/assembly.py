@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,6 +27,7 @@ from mre.models.weight_files import read_json, read_tensors, weight_files
 LANGUAGE_FORMAT = torch.bfloat16        # of a released language model: float16 may overflow in it
 PREFIX = "vision_model."                # of a vision tower's tensors in files of CLIP as a whole
 QUANTIZE = ("int8", "nf4")
+READER_PLACES = ("LLM-*/*", "embeddings_qformer/*", "modulate-*/*", "language_model/*", "projector/*", "connector/*", "vision_tower/*")
 
 
 # ------------------------------------------------------------------------------------------------------- the released layout
@@ -151,18 +154,44 @@ def quantization(kind: str) -> Any:
                               bnb_4bit_compute_dtype=torch.bfloat16)
 
 
-def find_readers(folder: Path, readers_from: str | None, dtype: torch.dtype | None = None, quantize: str | None = None) -> Readers:
-    """The readers of a converted folder, or, where it was kept without them, of the model that it names.
+@dataclass(frozen=True)
+class ReadersSource:
+    """Where the readers are, in either layout, and how they are read."""
 
-    Raises ModelError that names what is missing.
-    """
+    folder: Path
+    dtype: torch.dtype | None = None            # of the language model; none = as it is stored, or bfloat16 in the released layout
+    quantize: str | None = None                 # int8 or nf4, of a converted folder
+
+    def read(self) -> Readers:
+        """Raises ModelError that names the file or tensor at fault."""
+        layout = layout_of("", self.folder)
+        if layout is None:
+            return folder_readers(self.folder, self.dtype, self.quantize)
+        if self.quantize:
+            raise ModelError(f"{self.folder}: quantize needs a converted folder: python -m mre convert {self.folder} --out NEW")
+        return released_readers(ReleasedFolder(self.folder), layout.find_tower(self.folder), layout.find_tokenizer(self.folder),
+                                self.dtype or LANGUAGE_FORMAT)
+
+    def fingerprint(self) -> str:
+        """SHA-256 over names and sizes of the readers' files and the first and last megabyte of each: nobody waits for all of them."""
+        digest = hashlib.sha256()
+        files = {path for place in READER_PLACES for path in self.folder.glob(place) if path.suffix in (".safetensors", ".bin")}
+        for path in sorted(files):
+            size = path.stat().st_size
+            digest.update(f"{path.relative_to(self.folder)} {size}\n".encode())
+            with path.open("rb") as file:
+                digest.update(file.read(1 << 20))
+                file.seek(max(0, size - (1 << 20)))
+                digest.update(file.read(1 << 20))
+        return digest.hexdigest()
+
+
+def find_readers(folder: Path, readers_from: str | None, dtype: torch.dtype | None = None, quantize: str | None = None) -> ReadersSource:
+    """The readers of a folder, or, where it was kept without them, of the model that it names. Raises ModelError where that is not here."""
     if readers_from is None or (folder / "language_model").is_dir():
-        return folder_readers(folder, dtype, quantize)
-    known, own = KNOWN.get(readers_from), layout_of(readers_from)
-    place = own.find(known.hub_id) if known is not None and own is not None else Path(readers_from).expanduser()
+        return ReadersSource(folder, dtype, quantize)
+    known, layout = KNOWN.get(readers_from), layout_of(readers_from)
+    place = layout.find(known.hub_id) if known is not None and layout is not None else Path(readers_from).expanduser()
     if not place.is_dir():
         raise ModelError(f"{folder}: its readers are those of {readers_from}, which is not here")
-    layout = layout_of(readers_from, place)
-    if layout is None:
-        return folder_readers(place, dtype, quantize)
-    return released_readers(ReleasedFolder(place), layout.find_tower(place), layout.find_tokenizer(place), dtype or LANGUAGE_FORMAT)
+    return ReadersSource(place, dtype, quantize)

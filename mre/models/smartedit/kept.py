@@ -57,6 +57,11 @@ class KeptConditions:
         with self._lock:
             self._put(list(keys), condition)
 
+    def clear(self) -> None:
+        """Forget all of them."""
+        with self._lock:
+            self._kept.clear()
+
     def _put(self, keys: Sequence[str], condition: EditCondition) -> None:
         assert condition.residual is not None, "an encoder that looks at the picture makes one"
         context, residual, self._null = (part.detach().cpu() for part in (condition.context, condition.residual, condition.null_context))

@@ -38,7 +38,8 @@ def load(folder: Path, dtype: Any = None, condition: Mapping[str, Any] | None = 
     readers are read when they are asked for. Raises ModelError that names the file or tensor at fault."""
     from mre.models.smartedit.released_pipeline import released_pipeline
 
-    return released_pipeline(folder, find_base(folder), find_tower(folder), find_tokenizer(folder), dtype, condition)
+    find_tower(folder), find_tokenizer(folder)          # said at once where one is not to be had
+    return released_pipeline(folder, find_base(folder), dtype, condition)
 
 
 def find_base(folder: Path) -> Path:

@@ -10,7 +10,7 @@ from diffusers import EulerAncestralDiscreteScheduler
 
 from mre.models.folders import load_pipeline, make_unet
 from mre.models.loading import Loading
-from mre.models.smartedit.assembly import check_released, copied, released_readers
+from mre.models.smartedit.assembly import ReadersSource, check_released, copied
 from mre.models.smartedit.released import ReleasedFolder
 from mre.models.smartedit.settings import DEFAULTS
 from mre.models.unet import RewardUNet2DConditionModel
@@ -18,11 +18,10 @@ from mre.models.weight_files import AVAILABLE, read_json
 from mre.smartedit_pipeline import SmartEditPipeline
 
 
-def released_pipeline(folder: Path, base: Path, tower: Path, tokenizer: Path, dtype: Any = None,
-                      condition: Mapping[str, Any] | None = None) -> SmartEditPipeline:
+def released_pipeline(folder: Path, base: Path, dtype: Any = None, condition: Mapping[str, Any] | None = None) -> SmartEditPipeline:
     """The pipeline of a folder in the released layout, its readers to be read when they are asked for.
 
-    base       folder of an InstructPix2Pix model; tower: of CLIP; tokenizer: of LLaMA's
+    base       folder of an InstructPix2Pix model
     dtype      of all but the readers
     condition  settings of a reward condition that the U-Net shall have; none = no reward condition
 
@@ -36,5 +35,6 @@ def released_pipeline(folder: Path, base: Path, tower: Path, tokenizer: Path, dt
                      **(condition or {}))
     pipeline = load_pipeline(SmartEditPipeline, base, variant=AVAILABLE, dtype=dtype, unet=unet, condition={}, **DEFAULTS)
     pipeline.scheduler = EulerAncestralDiscreteScheduler.from_config(pipeline.scheduler.config)
-    pipeline.readers_source = lambda: released_readers(files, tower, tokenizer)
+    pipeline.readers_source = ReadersSource(folder)
+    pipeline.register_to_config(readers_from=str(folder.resolve()))
     return pipeline

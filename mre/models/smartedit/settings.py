@@ -19,6 +19,7 @@ MODELS = {
 }
 PRESETS: dict[str, dict[str, Any]] = {
     # The paper's recipe for Reward-InstructPix2Pix (section 6.1), on SmartEdit. Pictures are not mirrored: what was read of them is kept.
-    "reward-smartedit": {"init_from": "smartedit-7b", "data": "pix2pix", "resolution": 256, "flip": False, "learning_rate": 5e-5,
-                         "weight_decay": 1e-2, "warmup_steps": 0, "gradient_checkpointing": True},
+    "reward-smartedit": {"init_from": "smartedit-7b", "data": "pix2pix", "resolution": 256, "flip": False,
+                         "cache_latents": "runs/smartedit-cache", "learning_rate": 5e-5, "weight_decay": 1e-2, "warmup_steps": 0,
+                         "gradient_checkpointing": True},
 }
