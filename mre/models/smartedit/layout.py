@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mre.errors import ModelError
+from mre.families import named
 from mre.models.smartedit.settings import DEFAULTS as DEFAULTS
 
 BASE, TOWER, TOKENIZER = "timbrooks/instruct-pix2pix", "openai/clip-vit-large-patch14", "hf-internal-testing/llama-tokenizer"
@@ -36,10 +37,8 @@ def find(hub_id: str, local_files_only: bool = False) -> Path:
 def load(folder: Path, dtype: Any = None, condition: Mapping[str, Any] | None = None) -> Any:
     """A SmartEditPipeline of a folder in this layout; `condition` holds settings of a reward condition that its U-Net shall have. Its
     readers are read when they are asked for. Raises ModelError that names the file or tensor at fault."""
-    from mre.models.smartedit.released_pipeline import released_pipeline
-
     find_tower(folder), find_tokenizer(folder)          # said at once where one is not to be had
-    return released_pipeline(folder, find_base(folder), dtype, condition)
+    return named("mre.models.smartedit.released_pipeline:released_pipeline")(folder, find_base(folder), dtype, condition)
 
 
 def find_base(folder: Path) -> Path:
