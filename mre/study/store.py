@@ -26,6 +26,7 @@ from mre.study import keys
 from mre.text import fault_of_text
 
 DATABASE_NAME = "studies.db"
+MIGRATIONS = Path(__file__).parent / "migrations"
 OURS = (f"{DATABASE_NAME}*", "judge-answers.sqlite*", keys.FILES)          # what lies in a data folder
 BUSY_SECONDS = 10.0
 KEYS_SECONDS = 5.0          # so soon, a running server takes up keys that another process has changed
@@ -37,6 +38,11 @@ class StoreUnavailable(StudyError):
 
 class UnstorableText(StudyError):
     """Text with a NUL character or half of a character, which not every database can hold. Refused by all, so that all are alike."""
+
+
+def newest_revision() -> str:
+    """Of the tables, as the names of the migrations say."""
+    return max(path.stem for path in (MIGRATIONS / "versions").glob("[0-9]*.py")).split("_")[0]
 
 
 def now_ms() -> int:
@@ -180,13 +186,15 @@ class Store:
 
     def _migrate(self) -> None:
         """Bring the tables up to date; several processes may try at once."""
+        if self._is_current():
+            return
         from alembic import command
         from alembic.config import Config
         from alembic.script.revision import ResolutionError
         from alembic.util import CommandError
 
         config = Config()
-        config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+        config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
         try:
             with self.write() as connection:
                 if not self.is_sqlite:
@@ -197,6 +205,16 @@ class Store:
             raise StudyError(f"{_shown(self.url)}: made by a newer version of this program ({error})") from error
         except DBAPIError as error:
             raise StudyError(f"{_shown(self.url)}: not a study database ({_first_line(error)})") from error
+
+    def _is_current(self) -> bool:
+        """Whether the tables are those of this version. Then alembic and its scripts, which take a while to load, are not asked."""
+        try:
+            with self.engine.connect() as connection:
+                found = sa.inspect(connection).has_table("alembic_version") and connection.execute(
+                    sa.text("select version_num from alembic_version")).scalars().all()
+        except DBAPIError:                      # alembic says what is wrong
+            return False
+        return found == [newest_revision()]
 
     # --------------------------------------------------------------------------------------------------------------- keys
 

@@ -25,7 +25,7 @@ from mre.rewards import EDIT_TYPES
 from mre.study import assignment, records, studies
 from mre.study.design import StudyDesign
 from mre.study.schema import metadata
-from mre.study.store import Store
+from mre.study.store import DATABASE_NAME, Store
 from tests.conftest import need
 
 NO_RULES = {"max_skip_share": 1.0, "max_failed_checks": 0, "min_median_seconds": 0.0}       # of a design in which nothing ends a visit
@@ -120,10 +120,24 @@ class running_postgres:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file with the tables of this version and nothing in them, to copy: making them takes longer than most tests."""
+    folder = tmp_path_factory.mktemp("empty")
+    made = Store.open(folder)
+    with made.write() as connection:
+        for table in reversed(metadata.sorted_tables):
+            connection.execute(table.delete())
+    made.close()
+    return folder / DATABASE_NAME
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def store(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Store]:
     """An empty store on each database."""
     if request.param == "sqlite":
+        (tmp_path / "data").mkdir(mode=0o700)
+        shutil.copy(request.getfixturevalue("empty_database"), tmp_path / "data")
         opened = Store.open(tmp_path / "data", clock=clock)
         yield opened
         opened.close()
