@@ -10,6 +10,7 @@ scheduler, mask, put_back (yes or no), out (a name under --out). Paths are relat
   python -m mre edit jobs.csv --out edited/
   python -m mre edit photo.jpg --recipe edited/photo.png --out again.png
   python -m mre edit photo.jpg "make it winter" --mask sky.png --out out.png
+  python -m mre edit photo.jpg "make it black and white" --best-of 4 --judge measured --out out.png
   python -m mre edit photo.jpg "make it winter" --model images:qwen-image-edit@http://localhost:8000/v1 --out out.png
 """
 
@@ -24,11 +25,13 @@ from typing import TYPE_CHECKING, Any
 from mre.editors.load_options import add_load_arguments, load_options
 from mre.errors import DataError, MreError, SettingsError
 from mre.files import EDIT_CACHE, read_table, write_whole
+from mre.judge.kinds import forms
 from mre.rewards import PERSPECTIVES, Reward
 
 if TYPE_CHECKING:
     from mre.editors.editor import Editor
     from mre.editors.settings import EditSettings
+    from mre.judge.verdicts import Judge
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 NUMBERS = ("seed", "steps", "guidance_scale", "image_guidance_scale")
@@ -46,6 +49,14 @@ class Job:
     settings: EditSettings
     label: str
     is_row: bool = False        # of a table, whose columns may say what the flags do
+
+
+@dataclass(frozen=True)
+class BestOf:
+    """Among how many edits a judge chooses."""
+
+    count: int
+    judge: Judge
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,6 +80,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-recipe", action="store_true", help="write PNGs that carry nothing but pixels (a second run makes them anew)")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: the best there is)")
     add_load_arguments(parser)
+    best = parser.add_argument_group("the best of several")
+    best.add_argument("--best-of", type=int, metavar="N", help="edit with N seeds, from --seed on, and keep the edit that the judge scores "
+                                                               "highest (the geometric mean of its perspectives)")
+    best.add_argument("--judge", metavar="NAME", help=f"who scores them: {forms()}")
+    best.add_argument("--judge-requests", type=int, metavar="N", help="the most requests this run may send to a paid judge")
     group = parser.add_argument_group("editor on a server (images:MODEL@URL)")
     group.add_argument("--key-file", type=Path, metavar="FILE", help="file that holds its key (default: OPENAI_API_KEY)")
     group.add_argument("--cache", type=Path, default=EDIT_CACHE, metavar="FILE", help="where paid edits are kept (default %(default)s)")
@@ -82,14 +98,36 @@ def run(args: argparse.Namespace) -> int:
     editor = make_editor(model, device=args.device, loading=load_options(args), key_file=args.key_file, cache=args.cache,
                          max_requests=args.max_requests)
     _refuse_unused(editor, args.recipe, jobs)
+    best = _best_of(args, editor)
     code = 0
     if len(jobs) == 1 and not (args.image.is_dir() or _is_table(args.image)):
-        _make(editor, jobs[0], keep_recipe=not args.no_recipe)
+        _make(editor, jobs[0], keep_recipe=not args.no_recipe, best=best)
     else:
-        code = _make_all(editor, jobs, keep_recipe=not args.no_recipe)
+        code = _make_all(editor, jobs, keep_recipe=not args.no_recipe, best=best)
     _say_how_it_was_read(editor, jobs)
     _say_what_is_idle(editor, jobs)
     return code
+
+
+def _best_of(args: argparse.Namespace, editor: Editor) -> BestOf | None:
+    """The judge that chooses, and among how many; None where nothing is chosen. Raises SettingsError, JudgeError."""
+    if args.best_of is None:
+        if args.judge or args.judge_requests is not None:
+            raise SettingsError("--judge chooses among several edits; give --best-of N")
+        return None
+    from mre.best_of import refuse_seedless
+    from mre.judge.kept import without_keeping
+    from mre.judge.kinds import kind_of, make_judge
+    from mre.judge.verdicts import costs_money
+    refuse_seedless(editor.info, args.best_of)
+    if not args.judge:
+        raise SettingsError("--best-of needs a judge; give --judge NAME")
+    if kind_of(args.judge).scenes_only:
+        raise SettingsError(f"--judge {args.judge} judges synthetic scenes only")
+    judge = make_judge(args.judge, max_requests=args.judge_requests, limits_last=True)
+    if costs_money(judge) and args.judge_requests is None:
+        raise SettingsError(f"--judge {args.judge} costs money; --judge-requests N says how many requests it may be sent")
+    return BestOf(args.best_of, without_keeping(judge))
 
 
 def _flag(setting: str) -> str:
@@ -251,18 +289,24 @@ def _row_reward(values: dict[str, str], reward: Reward) -> Reward:
     return Reward.of(scores, (values.get(name, text) for name, text in zip(TEXT_COLUMNS, reward.texts, strict=True)))
 
 
-def _make(editor: Editor, job: Job, *, keep_recipe: bool, progress: Any = None) -> bool:
+def _make(editor: Editor, job: Job, *, keep_recipe: bool, progress: Any = None, best: BestOf | None = None) -> bool:
     """Make one picture, whole or not at all. Returns False when it is there already, made by the same recipe."""
     from mre.imaging import open_image
     photo = open_image(job.image)
-    if keep_recipe and _is_made(editor, photo, job):
+    if keep_recipe and _is_made(editor, photo, job, best):
         return False
-    result = editor.edit(photo, job.settings, on_step=progress)
+    if best is None:
+        result = editor.edit(photo, job.settings, on_step=progress)
+    else:
+        from mre.best_of import ranked, told
+        candidates = ranked(editor, best.judge, photo, job.settings, best.count)
+        print(f"{job.label}: {told(best.judge, candidates)}", file=sys.stderr)
+        result = candidates[0].result
     write_whole(job.out, result.png(keep_recipe))
     return True
 
 
-def _is_made(editor: Editor, photo: Any, job: Job) -> bool:
+def _is_made(editor: Editor, photo: Any, job: Job, best: BestOf | None = None) -> bool:
     from mre.recipes import RecipeError, read_recipe
     if not job.out.is_file():
         return False
@@ -271,10 +315,13 @@ def _is_made(editor: Editor, photo: Any, job: Job) -> bool:
     except RecipeError:
         return False
     editor.prepare()                             # the recipe names the kind of device that the model is on
-    return not there.differences(editor.recipe(photo, job.settings))
+    if best is None:
+        return not there.differences(editor.recipe(photo, job.settings))
+    from mre.best_of import with_seeds
+    return any(not there.differences(editor.recipe(photo, one)) for one in with_seeds(job.settings, best.count) if one.seed == there.seed)
 
 
-def _make_all(editor: Editor, jobs: list[Job], *, keep_recipe: bool) -> int:
+def _make_all(editor: Editor, jobs: list[Job], *, keep_recipe: bool, best: BestOf | None = None) -> int:
     """Make all jobs; those that cannot be made are named and counted, and do not keep the others from being made."""
     from tqdm import tqdm
     editor.prepare()                             # a model that cannot be loaded is one error, not one a picture
@@ -282,7 +329,7 @@ def _make_all(editor: Editor, jobs: list[Job], *, keep_recipe: bool) -> int:
     with tqdm(jobs, unit="picture", file=sys.stderr) as rows:
         for job in rows:
             try:
-                if _make(editor, job, keep_recipe=keep_recipe):
+                if _make(editor, job, keep_recipe=keep_recipe, best=best):
                     made += 1
                 else:
                     skipped += 1

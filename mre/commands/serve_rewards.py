@@ -23,8 +23,8 @@ from mre.errors import JudgeError, SettingsError
 from mre.judge.flags import add_judge_arguments, judge_from
 from mre.judge.kept import without_keeping
 from mre.judge.kinds import kind_of
+from mre.judge.overall import OVERALLS
 from mre.judge.verdicts import costs_money
-from mre.reward_server.numbers import OVERALLS
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 

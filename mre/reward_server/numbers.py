@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from mre.errors import JudgeError
+from mre.judge.overall import OVERALLS, shares_of
 from mre.judge.verdicts import Verdicts
 from mre.rewards import SCORE_MAX
 
 EDIT, OVERALL = "edit", "overall"       # the reward with all numbers, and the one with their summary
-OVERALLS: Mapping[str, Callable[[Sequence[float]], float]] = {
-    "geometric": lambda values: math.prod(values) ** (1 / len(values)),
-    "mean": lambda values: sum(values) / len(values),
-    "min": min,
-}
-
 
 def reward_names(perspectives: Sequence[str]) -> list[str]:
     """What can be asked for: everything, the summary, and each perspective that the judge knows."""
@@ -27,9 +20,7 @@ def numbers_of(verdicts: Verdicts, overall: str) -> dict[str, float]:
 
     Raises JudgeError where a perspective has no answer: nothing stands in for it.
     """
-    if verdicts.errors:
-        raise JudgeError("; ".join(f"{name}: {error}" for name, error in verdicts.errors.items()))
-    scores = {verdict.perspective: float(verdict.score or 0.0) / SCORE_MAX for verdict in verdicts}
+    scores = shares_of(verdicts)
     doubts = {f"{verdict.perspective}_deviation": verdict.deviation / SCORE_MAX for verdict in verdicts if verdict.deviation is not None}
     return {**scores, **doubts, OVERALL: OVERALLS[overall](list(scores.values()))}
 

@@ -44,6 +44,8 @@ TEXTS = {
     "default_hint": ("0 = model default", "0：模型默认"), "default_is": ("0 = model default:", "0：模型默认："),
     "seed": ("Seed", "种子"), "seed_random": ("Random seed", "随机种子"),
     "seed_hint": ("The same seed gives the same picture", "相同的种子得到相同的图片"),
+    "best": ("Make four, show the best", "生成四张，显示最好的"),
+    "best_hint": ("Four seeds; the judge chooses", "四个种子，由评判模型选择"),
     "scheduler": ("Scheduler", "采样器"),
     "negative": ("Move away from a low reward", "远离低奖励"),
     "negative_hint": ("Off in the paper", "论文中关闭"),
@@ -77,11 +79,13 @@ class Form:
     mask: gr.Image               # what may change, as it was painted or sent
     put_back: gr.Checkbox
     random_seed: gr.Checkbox
+    best: gr.Checkbox            # make four, show the best
     previews: gr.Checkbox
     rewards: gr.Column           # what holds the scores
     no_rewards: gr.Markdown      # what stands there instead
     reward_texts: gr.Accordion
     chips: tuple[gr.HTML, gr.HTML, gr.HTML]         # frequent defects, for each text
+    judged: bool = False         # whether a judge is configured, who may choose the best of several
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -94,7 +98,8 @@ class Form:
     @property
     def controls(self) -> list[Any]:
         """Everything that `follow` and `fill` may change."""
-        return [*self.settings.values(), self.model, self.random_seed, self.previews, self.rewards, self.no_rewards, self.reward_texts]
+        return [*self.settings.values(), self.model, self.random_seed, self.best, self.previews, self.rewards, self.no_rewards,
+                self.reward_texts]
 
     def follow(self, has: Capabilities, info: EditorInfo | None = None) -> dict[Any, Any]:
         """Updates for another model: what it can use is shown as it is, the rest is hidden and asks for nothing. `info` tells its defaults,
@@ -103,6 +108,7 @@ class Form:
         updates |= {} if has.reward else dict.fromkeys(self.scores, 5)
         updates |= {} if has.reward_text else dict.fromkeys(self.texts, "")
         updates[self.random_seed] = gr.update(visible=True) if has.seed else gr.update(visible=False, value=False)
+        updates[self.best] = gr.update(visible=self.judged) if has.seed else gr.update(visible=False, value=False)
         updates[self.previews] = gr.update(visible=has.preview)
         for box, shown, nothing, _ in self._optional(has):
             updates[box] = gr.update(visible=True) if shown else gr.update(visible=False, value=nothing)
@@ -122,7 +128,8 @@ class Form:
         updates = {**self._show_reward(has.reward or "scores" in idle, has.reward_text or "reward_text" in idle),
                    self.instruction: settings.instruction, **dict(zip(self.scores, reward.scores, strict=True)),
                    **{box: "" if text == NOTHING_WRONG else text for box, text in zip(self.texts, reward.texts, strict=True)},
-                   self.random_seed: gr.update(visible=has.seed, value=False), self.previews: gr.update(visible=has.preview),
+                   self.random_seed: gr.update(visible=has.seed, value=False),
+                   self.best: gr.update(visible=has.seed and self.judged, value=False), self.previews: gr.update(visible=has.preview),
                    self.way_back: settings.way_back or "auto", self.mask: mask, self.put_back: settings.put_back,
                    **({self.model: model} if model else {})}
         worst = settings.negative_reward
@@ -231,7 +238,7 @@ def build_texts(has: Capabilities) -> dict[str, Any]:
     return {"reward_texts": accordion, "texts": tuple(boxes), "chips": tuple(chips)}
 
 
-def build_settings(models: list[str], has: Capabilities) -> dict[str, Any]:
+def build_settings(models: list[str], has: Capabilities, judged: bool = False) -> dict[str, Any]:
     """Everything that has a good default, of which the first model's controls are shown. Numbers are checked where all settings are."""
     ways = [(t("way_auto"), "auto"), (t("way_guided"), "guided"), (t("way_replace"), "replace")]
     narrow: dict[str, Any] = {"min_width": 150}
@@ -251,4 +258,7 @@ def build_settings(models: list[str], has: Capabilities) -> dict[str, Any]:
                                            visible=has.negative_reward, **narrow),
             "way_back": gr.Dropdown(ways, value="auto", label=t("way_back"), elem_id="way-back", filterable=False, **narrow),
             "random_seed": gr.Checkbox(False, label=t("seed_random"), elem_id="random-seed", container=False, visible=has.seed, **narrow),
+            "best": gr.Checkbox(False, label=t("best"), info=t("best_hint"), elem_id="best", container=False,
+                                visible=has.seed and judged, **narrow),
+            "judged": judged,
             "previews": gr.Checkbox(True, label=t("preview"), elem_id="previews", container=False, visible=has.preview, **narrow)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -14,6 +15,7 @@ from mre.editors.settings import EditSettings
 from mre.errors import EditStopped, MreError
 from ui import pictures
 from ui.edit import examples, history, judge, pair, programs, recipe, region, seen, sweep, views, words
+from ui.edit.best import Judging, run_best
 from ui.edit.form import Form, build_instruction, build_photo, build_scores, build_settings, build_texts, hints, new_seed, settings_of
 from ui.edit.result import ResultPanel, on_show, on_undo, on_use_as_input
 from ui.edit.run import LIVE_SECONDS, done_text, run_edit, run_live
@@ -38,6 +40,7 @@ add_texts({
     "need_instruction": ("Instruction: say what to change.", "编辑指令：请写下要改什么。"),
 })
 title = t("tab_edit")
+JUDGING = Judging(judge.score, judge.can_judge, judge.used_up)
 # In the browser, so that it is at once: what was wrong is not said any longer when something was changed. Progress stays.
 FORGET_TROUBLE = "(shown) => typeof shown === 'string' && shown.includes('notice bad') ? '' : shown"
 
@@ -76,7 +79,7 @@ def build(studio: Studio) -> None:
                 stop = gr.Button(t("stop"), size="lg", elem_id="stop", scale=1, min_width=90)
             texts = build_texts(has)
             with gr.Accordion(t("more"), open=False, elem_id="more"):
-                settings = build_settings(list(studio.models), has)
+                settings = build_settings(list(studio.models), has, bool(studio.settings.judge))
                 reuse = gr.Button(t("reuse"), size="sm", elem_id="reuse")
         with gr.Column(scale=7, min_width=320):
             status = gr.HTML(elem_id="status")
@@ -110,7 +113,8 @@ def build(studio: Studio) -> None:
           [status, ticks, form.steps, form.guidance_scale, form.image_guidance_scale], trigger_mode="always_last", **QUIET)
     chosen = connect_form(studio, tab, form)
 
-    gr.on([run.click, form.instruction.submit], on_run(studio, tab), [visit, form.photo, form.model, form.previews, form.random_seed],
+    gr.on([run.click, form.instruction.submit], on_run(studio, tab),
+          [visit, form.photo, form.model, form.previews, form.random_seed, form.best],
           [visit, progress, *result.shown, form.seed, below_photo, below_instruction], inputs_kwargs=form.settings,
           **QUEUED).then(history_panel.redraw, visit, history_panel.choices, **QUIET)
     gr.on([slider.change for slider in form.scores], on_live(studio, tab), [visit, form.photo, form.model, form.at_once],
@@ -213,7 +217,7 @@ def on_pair(studio: Studio, form: Form) -> Callable:
 def on_run(studio: Studio, tab: EditTab) -> Callable:
     """Run, and show what comes. What is missing is said where it is missing, too."""
     def run(request: gr.Request, visit: EditVisit | None, photo: str | None, model: str, previews: bool, random_seed: bool,
-            **fields: Any) -> Iterator[dict[Any, Any]]:
+            best: bool, **fields: Any) -> Iterator[dict[Any, Any]]:
         language = language_of(request)
         visit = visit_of(studio, visit, request)
         missing = {}
@@ -228,7 +232,8 @@ def on_run(studio: Studio, tab: EditTab) -> Callable:
             settings = settings_of(**fields)
             if random_seed:
                 settings = replace(settings, seed=new_seed())
-            for progress, entry in run_edit(studio, visit, language, photo, model, settings, previews=previews):
+            made = partial(run_best, JUDGING) if best and studio.editor(model).capabilities.seed else run_edit
+            for progress, entry in made(studio, visit, language, photo, model, settings, previews=previews):
                 edited = {} if entry is None else {**tab.result.show(visit, entry, language), tab.form.seed: entry.recipe.seed}
                 yield {tab.visit: visit, tab.progress: progress, **edited}
         except Exception as error:               # shown in one line; the log has the rest
