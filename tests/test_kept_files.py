@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from mre.__main__ import main
+from mre.models.known import ASSETS
 from mre.recipes import read_recipe
 
 KEPT = Path(__file__).parent / "kept_0_1_0"
@@ -47,6 +48,7 @@ def test_a_picture_of_before_is_made_again_from_its_recipe(tmp_path):
 
 def test_a_benchmark_gives_the_kept_table_byte_by_byte(tmp_path):
     """The table is kept anew with each version of the scenes (scenes-4), whose pictures are others."""
-    assert main(["bench", "scenes", "--model", "tiny", "--judge", "oracle", "--out", str(tmp_path), "--per-type", "1", "--scores", "5,5,5",
+    tiny = str(ASSETS / "tiny")                  # a folder's model takes instructions as they are: the table is not of the reader
+    assert main(["bench", "scenes", "--model", tiny, "--judge", "oracle", "--out", str(tmp_path), "--per-type", "1", "--scores", "5,5,5",
                  "0,0,0", "--tables", "scores"]) == 0
-    assert (tmp_path / "tables" / "table_6.csv").read_bytes() == (KEPT / "bench_table_6.csv").read_bytes()
+    assert (tmp_path / "tables" / "table_6.csv").read_bytes().replace(tiny.encode(), b"tiny") == (KEPT / "bench_table_6.csv").read_bytes()

@@ -151,7 +151,7 @@ def _say_how_it_was_read(editor: Editor, jobs: list[Job]) -> None:
     """A note on standard error for each instruction: how an editor read it, or which words one of a closed vocabulary does not know."""
     if (vocabulary := editor.vocabulary) is None:
         return
-    asked = dict.fromkeys(job.settings.instruction for job in jobs)
+    asked = dict.fromkeys(job.settings.instruction for job in jobs if not job.settings.as_typed)
     readings = [reading for instruction in asked if (reading := editor.read(instruction)) is not None]
     if readings:
         readings.sort(key=lambda reading: bool(reading.understood))          # first those whose pictures were left as they are
@@ -189,7 +189,7 @@ def _asked(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
         base = dict(vars(EditSettings.from_recipe(recipe)))
         model = model or _known_model(recipe.made_with.get("model", ""), args.recipe)
     if args.instruction is not None:
-        base["instruction"] = args.instruction
+        base |= {"instruction": args.instruction, "as_typed": False}
     if args.scores or args.reward_text is not None:
         reward = base.get("reward", Reward.best())
         base["reward"] = Reward.parse(args.scores or ",".join(map(str, reward.scores)),

@@ -187,7 +187,7 @@ class LocalEditor:
             self.prepare()
             settings = settings.resolved(self.info)
             steps, _, _, way_back = settings.filled
-            reading = self._guarded(lambda: self.read(settings.instruction))
+            reading = self._read(settings)
             fit = self._fit(photo)
             seen = fit.apply(photo)
             started = time.perf_counter()
@@ -229,7 +229,7 @@ class LocalEditor:
             self.prepare()
             settings = [asked.resolved(self.info) for asked in settings]
             started = time.perf_counter()
-            readings = self._guarded(lambda: [self.read(asked.instruction) for asked in settings])
+            readings = [self._read(asked) for asked in settings]
             done = [place for place, reading in enumerate(readings) if reading is None or reading.understood]
             pictures = list(photos)
             if done:
@@ -265,6 +265,9 @@ class LocalEditor:
                 raise
             raise ModelError(f"the model {self.name} failed on this picture") from error
 
+    def _read(self, settings: EditSettings) -> Reading | None:
+        return None if settings.as_typed else self._guarded(lambda: self.read(settings.instruction))
+
     def _fit(self, photo: Image.Image) -> Fit:
         return fit_size(photo.size, self.info.size_rule, self.info.native_size)
 
@@ -274,7 +277,7 @@ class LocalEditor:
         fit = fit or self._fit(photo)
         made_with = circumstances(model=self.info.name, weights=self.info.digest or "", input_digest=pixel_digest(photo), size=fit.seen,
                                   device=self.device_kind) | self.loaded_with()
-        if (reading := self._guarded(lambda: self.read(settings.instruction))) is not None:
+        if (reading := self._read(settings)) is not None:
             made_with["reading"] = reading.line[:MAX_NOTE]
         steps, guidance_scale, image_guidance_scale, way_back = settings.filled
         return Recipe(settings.instruction, settings.reward, settings.seed, steps, guidance_scale, image_guidance_scale,

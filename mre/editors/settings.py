@@ -36,6 +36,7 @@ class EditSettings:
     way_back: str | None = None                  # see mre.imaging.map_back
     mask: Mask | None = None                     # what may change; everything else is put back
     put_back: bool = False                       # put back what should not have changed, see mre.put_back; with a mask always
+    as_typed: bool = False                       # hand the words to the model as they are, also to one whose editor reads them
 
     def __post_init__(self) -> None:
         if not isinstance(self.instruction, str) or not self.instruction.strip():
@@ -75,9 +76,10 @@ class EditSettings:
 
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> EditSettings:
-        """The settings that a recipe asks for."""
+        """The settings that a recipe asks for. One that says nothing of a reading was made with the words as they are."""
         return cls(recipe.instruction, recipe.reward, recipe.seed, recipe.steps, recipe.guidance_scale, recipe.image_guidance_scale,
-                   recipe.scheduler, recipe.negative_reward, recipe.way_back, recipe.mask, recipe.put_back)
+                   recipe.scheduler, recipe.negative_reward, recipe.way_back, recipe.mask, recipe.put_back,
+                   as_typed="reading" not in recipe.made_with)
 
 
 def _whole(value: Any, name: str, low: int, high: int) -> int:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mre.editors.reading import Reading
 
 UNTRAINED: dict[str, Any] = {"native_size": 64}
-LEARNED = "Trained on synthetic scenes and on photos with synthetic edits, in English."
+LEARNED = "Trained on synthetic scenes and photos with synthetic edits. It reads a closed list of requests, in English and Chinese."
 # They predict the picture itself, in one step, unguided: `python -m tests.bench.controls` shows what the others would do. More steps trade
 # following for quality where no reward does.
 EMBEDDED = Capabilities(reward=True, reward_text=True, negative_reward=False, seed=False, steps=None, guidance_scale=False,
@@ -35,7 +35,7 @@ SURE_LOOKS = {
     "tiny": ("sunset", "black_and_white", "winter", "sketch", "night", "sepia", "foggy", "watercolour", "vintage", "warmer", "cooler",
              "darker", "brighter", "vivid", "negative", "poster"),
     "tiny-untrained": ()}
-READ: tuple[str, ...] = ()        # models whose instructions go through the reader that ships
+READ = ("tiny", "tiny-baseline")       # models whose instructions go through the reader that ships
 SURE_FOR_ALL = ("sunset", "winter", "night", "foggy", "darker", "vintage", "negative")      # and so, it is hoped, for others
 
 

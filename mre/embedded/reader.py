@@ -7,8 +7,9 @@ pieces of each word's spelling, which know typing errors and Chinese. It is trai
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,18 @@ from torch import Tensor, nn
 
 from mre.editors.reading import Reading
 from mre.embedded.request import ALLOWED, NEEDED, NONE, OTHER, SEVERAL, SLOTS, Request, Wordings, all_values
-from mre.embedded.words import BUCKETS, FIRST_WORD, MOST_WORDS, PAD, numbered
+from mre.embedded.words import BUCKETS, FIRST_WORD, MOST_WORDS, PAD, numbered, words_of
 from mre.files import write_whole
 
 WEIGHTS, WORDS, SETTINGS = "reader.safetensors", "words.txt", "reader.json"
 SHIPPED = Path(__file__).resolve().parent.parent / "assets" / "tiny-reader"
 MOST_NEAREST = 3
+LIKELY = 0.02           # probability of an operation that is worth offering
+JOINTS = re.compile(r"\s+(?:and then|and|then|but|also|plus)\s+|[,.;，。；、]|然后|并且", re.IGNORECASE)       # between clauses
+MOST_CLAUSES = 12
+FEWEST_WORDS = 3        # of a clause that is a request by itself
+CERTAIN = 0.7           # confidence in each of several requests
+LEAST = 0.5             # confidence: below it nothing is understood
 
 
 @dataclass(frozen=True)
@@ -119,19 +126,26 @@ class Reader:
             return Reading(text, fault="wordless", nearest=())
         [found] = self.probabilities([text])
         request, confidence = likeliest(found)
+        parts = self._parts(text)
+        if len(parts) > 1 or (request.operation == SEVERAL and confidence >= self.least):
+            return Reading(text, fault="several", nearest=parts[:MOST_NEAREST], confidence=confidence)
         if request.is_whole and confidence >= self.least:
             return Reading(text, self.wordings.of(request), confidence=confidence)
-        fault = "several" if request.operation == SEVERAL and confidence >= self.least else "unknown"
-        return Reading(text, fault=fault, nearest=self._nearest(found), confidence=confidence)
+        return Reading(text, fault="unknown", nearest=self._nearest(found), confidence=confidence)
+
+    def _parts(self, text: str) -> tuple[str, ...]:
+        """Different requests that a text's clauses make, each a certain one by itself; none where it has no clauses."""
+        clauses = [clause for clause in JOINTS.split(text)[:MOST_CLAUSES] if len(words_of(clause)) >= FEWEST_WORDS]
+        if len(clauses) < 2:
+            return ()
+        asked = [request for request, confidence in self.requests(clauses) if request.is_whole and confidence >= CERTAIN]
+        return tuple(dict.fromkeys(map(self.wordings.of, asked)))
 
     def _nearest(self, found: Mapping[str, Mapping[str, float]]) -> tuple[str, ...]:
         """The likeliest requests that can be done, the unknown in them replaced by the likeliest that is known."""
-        operations = sorted((value for value in found["operation"] if value not in (NONE, SEVERAL)), key=lambda v: -found["operation"][v])
-        nearest = []
-        for operation in operations[:MOST_NEAREST]:
-            request = with_operation(found, operation, known_only=True)
-            nearest.append(self.wordings.of(request))
-        return tuple(dict.fromkeys(nearest))
+        likely = [value for value, probability in found["operation"].items() if value not in (NONE, SEVERAL) and probability >= LIKELY]
+        likely.sort(key=lambda value: -found["operation"][value])
+        return tuple(dict.fromkeys(self.wordings.of(with_operation(found, value, known_only=True)) for value in likely[:MOST_NEAREST]))
 
     def save(self, folder: Path) -> None:
         """Weights in half precision, words and settings."""
@@ -149,6 +163,9 @@ def likeliest(found: Mapping[str, Mapping[str, float]]) -> tuple[Request, float]
     confidence = 1.0
     for slot in request.slots_said():
         confidence *= found[slot][getattr(request, slot)]
+    if request.operation == "recolour" and request.which == request.colour:         # the colour that it is to have, heard twice
+        confidence *= 1 + found["which"][NONE] / found["which"][request.which]
+        request = replace(request, which=NONE)
     return request, confidence
 
 
@@ -168,7 +185,7 @@ def _index(words: tuple[str, ...]) -> dict[str, int]:
 
 
 def fresh_reader(words: Sequence[str], vectors: Tensor, values: Mapping[str, Sequence[str]], wordings: Wordings,
-                 size: ReaderSize | None = None, least: float = 0.5) -> Reader:
+                 size: ReaderSize | None = None, least: float = LEAST) -> Reader:
     """An untrained reader. vectors: (words, size.word), public vectors of the words, brought to a mean length of 1."""
     size = size or ReaderSize(word=vectors.shape[1])
     network = RequestReader(len(words), all_values(values), size)

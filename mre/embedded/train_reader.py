@@ -137,7 +137,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4000)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    reader = train_reader(args.out, seed=args.seed, steps=args.steps)
+    try:
+        reader = train_reader(args.out, seed=args.seed, steps=args.steps)
+    except KeyboardInterrupt:
+        raise SystemExit("stopped; run the same command again to resume") from None
     texts = Texts(list(reader.words), reader.network.vectors[2:].numpy())
     for split in ("train", "heldout"):
         rng = np.random.default_rng((args.seed, 7))

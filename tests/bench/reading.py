@@ -1,7 +1,7 @@
 """How the embedded editor reads the hand-written test instructions, which nothing was trained on, and what that does to photographs.
 
   python -m tests.bench.reading                                    # the reader alone: seconds
-  python -m tests.bench.reading --photos PHOTO ... [--model tiny]   # and edits: share of each look missing, change by what asks for nothing
+  python -m tests.bench.reading --photos PHOTO ... [--model tiny] [--as-typed]   # and edits: looks missing, change by what asks for nothing
 
 "right": operation and every slot that it names. "taken for nothing": a real request after which the photo is left alone. "left alone": a
 text that asks for nothing known, or for several things, and changes no pixel. "acted on wrongly": something else than was asked is done.
@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from mre.data.scenes.instructions import Instruction, instructions
 from mre.data.scenes.looks import LOOKS
@@ -77,18 +78,27 @@ def table_of(reader: Reader, asked: Sequence[Instruction]) -> dict[str, float]:
     return {name: float(value) for name, value in figures.items()}
 
 
-def on_photos(model: str, paths: Sequence[Path]) -> dict[str, float]:
-    """Share of looks missing and change by what asks for nothing, over photographs. Each instruction is tried on one of them."""
+def on_photos(model: str, paths: Sequence[Path], as_typed: bool = False) -> dict[str, float]:
+    """Share of looks missing and change by what asks for nothing, over photographs. Each instruction is tried on one of them.
+
+    as_typed: hand the words to the network without reading them
+    """
     editor = make_editor(model)
+
+    def edited(photo: Image.Image, text: str) -> np.ndarray:
+        settings = EditSettings(text).resolved(editor.info)
+        if as_typed:
+            return as_pixels(editor.make(photo, settings, lambda step: None, lambda: False))
+        return as_pixels(editor.edit(photo, settings).made)
     photos = [middle_of(path, editor.info.native_size) for path in paths]
     missing, changes = [], []
     for number, one in enumerate(instructions()):
         photo = photos[number % len(photos)]
         before = as_pixels(photo)
         if one.group in ASK_NOTHING:
-            changes.append(float(np.abs(as_pixels(editor.edit(photo, EditSettings(one.text)).made) - before).mean()))
+            changes.append(float(np.abs(edited(photo, one.text) - before).mean()))
         elif one.group == "known" and all(verb in ("global", "style") for verb, _ in operations_of(one)):
-            made = as_pixels(editor.edit(photo, EditSettings(one.text)).made)
+            made = edited(photo, one.text)
             missing.append(min(left_out(before, LOOKS[look](before), made) for _, look in operations_of(one)))
     return {"looks asked for": len(missing), "share of a look missing, mean": float(np.mean(missing)),
             "looks more than 0.65 missing": float(np.mean(np.array(missing) > 0.65)), "asked for nothing": len(changes),
@@ -100,10 +110,11 @@ def main() -> None:
     parser.add_argument("--reader", type=Path, default=SHIPPED, help="folder of the reader (default: the one that ships)")
     parser.add_argument("--photos", nargs="+", type=Path, default=[], metavar="PHOTO")
     parser.add_argument("--model", default="tiny")
+    parser.add_argument("--as-typed", action="store_true", help="edit with the words as they are typed, without the reader")
     parser.add_argument("--wrong", action="store_true", help="list what is read wrongly")
     args = parser.parse_args()
     reader = load_reader(args.reader)
-    figures = table_of(reader, instructions()) | (on_photos(args.model, args.photos) if args.photos else {})
+    figures = table_of(reader, instructions()) | (on_photos(args.model, args.photos, args.as_typed) if args.photos else {})
     for name, value in figures.items():
         print(f"{name:52}{value:8.0f}" if value == int(value) and value > 1 else f"{name:52}{value:8.3f}")
     if args.wrong:

@@ -98,3 +98,14 @@ def test_a_reading_is_understood_or_has_one_known_fault():
     for wrong in ({}, {"understood": "x", "fault": "unknown"}, {"fault": "tired"}):
         with pytest.raises(ValueError, match="understood or has one of the faults"):
             Reading("text", **wrong)
+
+
+def test_a_recipe_from_before_there_was_a_reading_hands_on_the_words_as_they_are(photo):
+    editor = Inverter()
+    before = Inverter(reads=False).edit(photo, EditSettings("negative please")).recipe
+    again = editor.edit(photo, EditSettings.from_recipe(before))
+    assert editor.asked == ["negative please"]
+    assert again.reading is None
+    assert "reading" not in again.recipe.made_with
+    read = EditSettings.from_recipe(editor.edit(photo, EditSettings("negative please")).recipe)
+    assert not read.as_typed

@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.training.conftest import editor, tree  # noqa: F401
 
-GONE = ("mre/embedded", "mre/assets/tiny", "mre/assets/tiny-baseline")
+GONE = ("mre/embedded", "mre/assets/tiny", "mre/assets/tiny-baseline", "mre/assets/tiny-reader")
 TABLE = ROOT / "mre" / "families.py"
 
 

@@ -47,9 +47,10 @@ def words_html(editor: Editor, text: str, language: str, example: Example | None
     """Token count, notices and suggestions for an instruction; `example` is the drawn example that is loaded, `photo` tells of another
     picture."""
     lines = []
+    vocabulary, reading = editor.vocabulary, _reading(editor, text)
     if len(text) > MAX_INSTRUCTION_CHARS:
         lines.append(notice(say("instruction_long", language, most=MAX_INSTRUCTION_CHARS, count=len(text))))
-    elif editor.status == "ready" and text.strip():
+    elif editor.status == "ready" and text.strip() and reading is None:
         try:
             if counted := editor.count_tokens(text):
                 count, most, rest = counted
@@ -58,18 +59,16 @@ def words_html(editor: Editor, text: str, language: str, example: Example | None
                 lines.append(f'<p class="small {kind}" id="tokens">{say(key, language, count=count, most=most, rest=rest)}</p>')
         except MreError:
             pass                                 # the status line says what is wrong with the model
-    vocabulary = editor.vocabulary
-    reading = _reading(editor, text)
     if reading is not None:
         lines.append(reading_html(reading, language))
     elif vocabulary is not None and text.strip():
         lines += [notice(words) for words in _about_words(vocabulary, text, language)]
     if vocabulary is not None and photo and (things := _things_to_find(vocabulary, text)):
         lines.append(notice(say("things_on_photo", language, things=things)))
-    if reading is not None and reading.nearest:
-        lines.append(chips_html(list(reading.nearest), say("nearest", language)))
-    elif found := suggestions(vocabulary, text, example):
+    if found := suggestions(vocabulary, text, example):
         lines.append(chips_html(found, say("suggestions", language)))
+    elif reading is not None and reading.nearest:
+        lines.append(chips_html(list(reading.nearest), say("nearest", language)))
     return "".join(lines)
 
 

@@ -1,0 +1,59 @@
+"""The reader that ships: what it understands, and what it leaves alone."""
+
+import pytest
+
+from mre.data.scenes.instructions import instructions
+from mre.embedded.reader import SHIPPED, load_reader
+from tests.bench.reading import table_of
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return load_reader(SHIPPED)
+
+
+def test_what_ships_is_small():
+    assert sum(file.stat().st_size for file in SHIPPED.iterdir()) < 3e6
+    assert {file.name for file in SHIPPED.iterdir()} == {"reader.json", "reader.safetensors", "words.txt", "README.md"}
+
+
+def test_every_plain_wording_is_read_as_itself(shipped):
+    for look, text in shipped.wordings.looks.items():
+        assert shipped.read(text).understood == text, look
+    for text in ("make the ball red", "make the red ball blue",
+                 "remove the left tree", "change the background to a beach", "make the cube wooden",
+                 "add a yellow star in the sky"):
+        assert shipped.read(text).understood == text
+
+
+def test_the_hand_written_instructions_are_read_as_well_as_the_card_says(shipped):
+    """Never trained on. The card of the reader has the figures; these are a little below them."""
+    figures = table_of(shipped, instructions())
+    assert figures["real requests"] > 300
+    assert figures["right"] >= 0.68
+    assert figures["right, looks alone"] >= 0.74
+    assert figures["left alone"] >= 0.9
+    assert figures["taken for nothing"] <= 0.26
+    assert figures["acted on wrongly"] <= 0.08
+
+
+@pytest.mark.parametrize("text", ["🎉🎉", "???", "...", "👍 👎"])
+def test_an_instruction_of_signs_alone_holds_no_words(shipped, text):
+    reading = shipped.read(text)
+    assert reading.fault == "wordless"
+    assert reading.line == f"no words in '{text}'"
+
+
+@pytest.mark.parametrize("text", ["сделай ярче", "اجعلها ضبابية", "もっと明るくして", "asdf qwer zxcv", "x" * 900, "word " * 150,
+                                  "remove the giraffe", "DROP TABLE edits", "<script>alert(1)</script>", "don't make it foggy"])
+def test_other_scripts_nonsense_and_unknown_things_are_left_alone_in_one_line(shipped, text):
+    reading = shipped.read(text)
+    assert not reading.understood
+    assert "\n" not in reading.line
+    assert len(reading.line) < 400
+
+
+@pytest.mark.parametrize("text", ["make it foggy and then turn it into a sketch and remove the tree",
+                                  "make it darker and make it brighter"])
+def test_several_requests_in_one_are_named_as_such(shipped, text):
+    assert shipped.read(text).fault == "several"
