@@ -24,15 +24,19 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse
 from PIL import Image
 
-from mre.errors import ImageError
+from mre.errors import ImageError, MreError
 from mre.files import QUICK, png_bytes
 from mre.imaging import open_image, reduced
+from mre.recipes import read_recipe
+from mre.version import __version__
 from ui.site.uploads import Caller, own_folder
 
 if TYPE_CHECKING:
     from ui.studio import Studio
 
 MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".csv": "text/csv; charset=utf-8"}
+FORMS = {"jpeg": 65_500, "webp": 16_383}         # what a picture may be taken away as -> the longest side it may have, pixels
+DESCRIPTION, SOFTWARE = 0x010E, 0x0131           # tags of EXIF
 MAX_BYTES = 1_000_000_000
 
 
@@ -118,9 +122,30 @@ class PictureShelf:
             picture.file.unlink(missing_ok=True)
 
 
-def address(token: str, name: str = "picture.png", *, plain: bool = False) -> str:
-    """Where a browser finds a file of the shelf; `plain`: without the recipe inside."""
-    return f"/pictures/{token}/{quote(name)}" + ("?plain=1" if plain else "")
+def address(token: str, name: str = "picture.png", *, plain: bool = False, form: str = "") -> str:
+    """Where a browser finds a file of the shelf; `plain`: without the recipe inside; `form`: encoded anew, one of FORMS."""
+    asked = "&".join([*(["plain=1"] if plain else []), *([f"form={form}"] if form else [])])
+    return f"/pictures/{token}/{quote(name)}" + (f"?{asked}" if asked else "")
+
+
+def encoded(picture: Image.Image, form: str, about: str = "") -> bytes:
+    """The picture as a JPEG or WebP to pass on: smaller than a PNG, and not without loss. `about` goes into its EXIF."""
+    exif, file = Image.Exif(), io.BytesIO()
+    if about:
+        exif[DESCRIPTION], exif[SOFTWARE] = about.encode(), f"MRE Studio {__version__}"
+    options = {"jpeg": {"quality": 92, "subsampling": 0}, "webp": {"quality": 90}}[form]
+    picture.save(file, form.upper(), exif=exif, **options)
+    return file.getvalue()
+
+
+def described(file: Path) -> str:
+    """What an edit's PNG says of itself, in one line; empty where it says nothing."""
+    try:
+        recipe = read_recipe(file)
+    except MreError:
+        return ""
+    scores = "/".join(f"{score:g}" for score in recipe.reward.scores)
+    return f"{recipe.instruction} (scores {scores}, seed {recipe.seed}, {recipe.made_with.get('model', '')})"
 
 
 def data_address(image: Image.Image, longest: int = 256, quality: int = 80) -> str:
@@ -135,12 +160,15 @@ def add_routes(app: FastAPI, studio: Studio) -> None:
     shelf = studio.shelf
 
     @app.get("/pictures/{token}/{name}", include_in_schema=False)
-    def picture(request: Request, token: str, name: str, plain: int = 0) -> Response:
+    def picture(request: Request, token: str, name: str, plain: int = 0, form: str = "") -> Response:
         headers = {"Cache-Control": "private, max-age=3600", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
         if (found := shelf.get(token)) is None or not shelf.may_read(found, studio.caller(request)):
             return Response("This picture is gone: pictures are deleted when their tab closes.", status_code=404, media_type="text/plain")
         media = MEDIA_TYPES.get(Path(found.name).suffix, "application/octet-stream")
         try:
+            if form in FORMS and media == "image/png":
+                data = encoded(open_image(found.file), form, "" if plain else described(found.file))
+                return Response(data, media_type=f"image/{form}", headers=headers)
             if plain and media == "image/png":
                 return Response(png_bytes(open_image(found.file), QUICK), media_type=media, headers=headers)
             return FileResponse(found.file, media_type=media, headers=headers)

@@ -1,5 +1,7 @@
 """What a visitor of the Edit tab sees and does, in a browser."""
 
+import base64
+import io
 import re
 import time
 
@@ -120,6 +122,12 @@ def test_a_newcomer_edits_an_example_and_takes_the_picture_away(page):
     assert (recipe.made_with["model"], recipe.reward.scores) == ("tiny-untrained", (5, 5, 5))
     assert open_image(data).size == (512, 512)
     assert b"mre" not in download(page, "#download-plain")
+    for form, kind in (("jpeg", "JPEG"), ("webp", "WEBP")):
+        told, bare = (Image.open(io.BytesIO(download(page, f"#download-{form}{plain}"))) for plain in ("", "-plain"))
+        assert (told.format, told.size, bare.format) == (kind, (512, 512), kind)
+        assert recipe.instruction in str(told.getexif()[0x010E])
+        assert not bare.getexif()
+        assert np.abs(np.asarray(told.convert("RGB"), float) - np.asarray(open_image(data), float)).mean() < 4
 
 
 def test_the_model_and_what_it_cannot_do_are_said(page):
@@ -492,9 +500,12 @@ def test_the_history_shows_compares_undoes_and_lends_settings(page, photo):
     page.click("#preset-0")
     run(page)
     assert page.locator("#history .shot").count() == 2
+    page.fill("#instruction textarea", "something else")
     page.click("#history .shot >> nth=1")
     page.wait_for_selector("#download")
     page.wait_for_function("document.querySelector('#download')?.download.includes('reward5-5-5')")
+    page.wait_for_function("document.querySelector('#score-quality input[type=number]')?.value === '5'")
+    assert page.input_value("#instruction textarea") == "make it look like sunset"
     page.click("#history-compare")
     page.wait_for_selector("#look .tag >> text=#1")
     page.click("#as-input")
@@ -503,6 +514,38 @@ def test_the_history_shows_compares_undoes_and_lends_settings(page, photo):
     page.wait_for_function("document.querySelector('#undo')?.disabled")
     page.click("#reuse")
     page.wait_for_function("document.querySelector('#score-quality input[type=number]')?.value === '0'")
+
+
+BRING = """([data, kind, name]) => {
+  const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0)), carried = new DataTransfer();
+  carried.items.add(new File([bytes], name, {type: "image/png"}));
+  const options = {bubbles: true, cancelable: true};
+  document.querySelector("#edit-tools").dispatchEvent(kind === "drop" ? new DragEvent("drop", {...options, dataTransfer: carried})
+    : new ClipboardEvent("paste", {...options, clipboardData: carried}));
+}"""
+
+
+def bring(page, kind: str, data: bytes, name: str = "picture.png") -> None:
+    page.evaluate(BRING, [base64.b64encode(data).decode(), kind, name])
+
+
+def test_a_picture_dropped_or_pasted_anywhere_is_the_photo_and_one_made_here_brings_its_recipe(page, photo):
+    choose(page, "quick")
+    bring(page, "paste", photo.read_bytes())
+    page.wait_for_selector("#seen >> text=240 × 160")
+    page.fill("#instruction textarea", "make it look like sunset")
+    run(page)
+    made = download(page, "#download")
+    page.fill("#instruction textarea", "something else")
+    bring(page, "drop", made)
+    page.wait_for_selector("#progress >> text=same bytes")
+    assert page.input_value("#instruction textarea") == "make it look like sunset"
+    bring(page, "drop", png_bytes(Image.new("RGB", (64, 48), "white")))
+    page.wait_for_selector("#seen >> text=64 × 48")
+    bring(page, "drop", b"nothing")
+    page.wait_for_selector("#seen >> text=not a picture")
+    page.click("#history .shot >> nth=0")
+    page.wait_for_selector("#seen >> text=240 × 160")
 
 
 def test_two_models_side_by_side_start_from_the_same_noise_and_can_be_kept_for_a_study(page, photo, studio):

@@ -49,8 +49,8 @@ class RecipePanel:
         self.answer = gr.HTML(elem_id="recipe-answer")
 
 
-def on_drop(studio: Studio, form: Form, sweep: SweepPanel, answer: gr.HTML) -> Callable:
-    """Fill the form from the recipe inside the file."""
+def on_drop(studio: Studio, form: Form, sweep: SweepPanel, answer: gr.HTML, progress: gr.HTML) -> Callable:
+    """Fill the form from the recipe inside the file; what is to be said of it stands beside the file and where a run's news stand."""
     def drop(request: gr.Request, file: str | None, photo: str | None, model: str, **axes: str) -> dict[Any, Any]:
         language = language_of(request)
         if not file:
@@ -72,9 +72,10 @@ def on_drop(studio: Studio, form: Form, sweep: SweepPanel, answer: gr.HTML) -> C
             else:
                 lines.append(note(say("recipe_no_photo", language)))
             filled = form.fill(settings, found, editor.info, as_file(studio, recipe.mask, request))
-            return {**filled, **sweep.follow(editor.capabilities, axes), answer: "".join(lines)}
+            said = dict.fromkeys((answer, progress), "".join(lines))
+            return {**filled, **sweep.follow(editor.capabilities, axes), **said}
         except MreError as error:
-            return {answer: note(studio.trouble(error), "bad")}
+            return dict.fromkeys((answer, progress), note(studio.trouble(error), "bad"))
     return drop
 
 

@@ -15,7 +15,7 @@ from mre.errors import MreError
 from ui.edit.viewer import compare_html
 from ui.edit.views import keep_photo, photo_of
 from ui.edit.visit import EditVisit, Entry
-from ui.pictures import address
+from ui.pictures import FORMS, address
 from ui.site.door import keep_as_input
 from ui.texts import add_texts, language_of, say, t
 
@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 add_texts({
     "caption_cell": ("Cell of the sweep", "扫描中的一格"), "caption_seed": ("seed {seed}", "种子 {seed}"),
     "input_here": ("Edit this result", "编辑此结果"), "undo": ("Undo", "撤销"),
-    "download": ("Download PNG (recipe inside)", "下载 PNG（含配方）"), "download_plain": ("without recipe", "不含配方"),
+    "download": ("Download PNG (recipe inside)", "下载 PNG（含配方）"),
+    "download_plain": ("Without recipe and metadata:", "不含配方和元数据："),
     "privacy": ("Your pictures stay on this server only while this tab is open: they are deleted when it closes.",
                 "图片只在本页面打开期间保存在服务器上，关闭页面后即删除。"),
 })
+FORM_NAMES = {"jpeg": "JPEG", "webp": "WebP"}
 
 
 @dataclass(frozen=True)
@@ -80,12 +82,15 @@ def on_show(panel: ResultPanel, picked: Callable[[EditVisit | None, gr.EventData
 
 
 def downloads_html(entry: Entry, language: str) -> str:
-    """Links to take the picture away, with its recipe and without."""
-    name = html.escape(entry.file_name, quote=True)
-    token = entry.picture.token
-    return (f'<p class="small"><a href="{address(token, entry.file_name)}" download="{name}" id="download">'
-            f'{say("download", language)}</a> · <a href="{address(token, entry.file_name, plain=True)}" download="{name}" '
-            f'id="download-plain">{say("download_plain", language)}</a></p>')
+    """Links to take the picture away: with what it says of itself, the recipe in a PNG, and without."""
+    def link(text: str, element: str, form: str = "", plain: bool = False) -> str:
+        name = entry.file_name if not form else entry.file_name.removesuffix("png") + form
+        place = html.escape(address(entry.picture.token, name, plain=plain, form=form), quote=True)
+        return f'<a href="{place}" download="{html.escape(name, quote=True)}" id="download{element}">{text}</a>'
+    forms = [form for form, longest in FORMS.items() if max(entry.picture.size) <= longest]
+    kept = [link(say("download", language), ""), *(link(FORM_NAMES[form], f"-{form}", form) for form in forms)]
+    plain = [link("PNG", "-plain", plain=True), *(link(FORM_NAMES[form], f"-{form}-plain", form, plain=True) for form in forms)]
+    return f'<p class="small">{" · ".join(kept)}<br>{say("download_plain", language)} {" · ".join(plain)}</p>'
 
 
 def on_use_as_input(studio: Studio) -> Callable:

@@ -24,7 +24,7 @@ from ui.edit.visit import EditVisit, visit_of
 from ui.events import AFTER_UPLOAD, QUEUED, QUIET
 from ui.names import limits_of
 from ui.notices import note
-from ui.site.door import Page, this_page
+from ui.site.door import Page, keep_as_input, this_page
 from ui.texts import add_texts, language_of, say, t
 
 if TYPE_CHECKING:
@@ -124,7 +124,9 @@ def build(studio: Studio) -> None:
     result.undo.click(on_undo(studio), visit, [form.photo, result.undo], **QUIET)
     reused = reuse.click(on_reuse(studio, tab), visit, [*form.controls, *sweep_panel.controls], inputs_kwargs={**sweep_panel.axes}, **QUIET)
 
-    history_panel.shots.pick(on_show(result, history.picked), visit, result.shown, **QUIET)
+    restored = history_panel.shots.pick(on_history(studio, tab), [visit, form.photo],
+                                        [*result.shown, form.photo, *form.controls, *sweep_panel.controls],
+                                        inputs_kwargs={**sweep_panel.axes}, **QUIET)
     history_panel.compare.click(history.on_compare(studio), [visit, history_panel.first, history_panel.second], result.look, **QUIET)
     sweep_panel.grid.pick(on_show(result, sweep.picked), visit, result.shown, **QUIET)
     pair_panel.stop.click(on_stop, visit, None, **QUIET)
@@ -134,9 +136,13 @@ def build(studio: Studio) -> None:
     judge_panel.one.click(judge.on_one(studio), visit, judge_panel.answer, **QUEUED)
     judge_panel.sweep.click(judge.on_sweep(studio), visit, [judge_panel.answer, judge_panel.plot], **QUEUED)
     dropped = recipe_panel.file.change(
-        recipe.on_drop(studio, form, sweep_panel, recipe_panel.answer), [recipe_panel.file, form.photo, form.model],
-        [*form.controls, *sweep_panel.controls, recipe_panel.answer], inputs_kwargs={**sweep_panel.axes}, **QUIET)
-    sweep.connect(studio, sweep_panel, form, visit, [chosen, reused, dropped])
+        recipe.on_drop(studio, form, sweep_panel, recipe_panel.answer, progress), [recipe_panel.file, form.photo, form.model],
+        [*form.controls, *sweep_panel.controls, recipe_panel.answer, progress], inputs_kwargs={**sweep_panel.axes}, **QUIET)
+    sweep.connect(studio, sweep_panel, form, visit, [chosen, reused, dropped, restored])
+    arrived = gr.Button(visible="hidden", elem_id="file-arrived")            # pressed by `assets/drop.js`
+    arrived.click(None, None, [form.photo, form.mask], js="() => window.mreDrop.photo()", **QUIET)
+    recipe_arrived = gr.Button(visible="hidden", elem_id="recipe-arrived")
+    recipe_arrived.click(None, None, recipe_panel.file, js="() => window.mreDrop.recipe()", **QUIET)
 
 
 def connect_form(studio: Studio, tab: EditTab, form: Form) -> Any:
@@ -286,6 +292,23 @@ def on_reuse(studio: Studio, tab: EditTab) -> Callable:
         return (tab.form.fill(EditSettings.from_recipe(last.recipe), last.model, editor.info, mask)
                 | tab.sweep.follow(editor.capabilities, axes))
     return reuse
+
+
+def on_history(studio: Studio, tab: EditTab) -> Callable:
+    """An edit of the history is shown again, and its photo, words, scores and settings are in the form."""
+    def restore(request: gr.Request, visit: EditVisit | None, photo: str | None, event: gr.EventData, **axes: str) -> dict[Any, Any]:
+        entry = history.picked(visit, event)
+        original = visit.shelf.get(entry.photo.token) if visit and entry else None
+        if visit is None or entry is None or original is None or visit.shelf.get(entry.picture.token) is None:
+            return {tab.result.look: gr.skip()}
+        editor = studio.editor(entry.model)
+        updates = tab.form.fill(entry.asked, entry.model, editor.info, region.as_file(studio, entry.asked.mask, request))
+        if entry.source != photo:
+            if studio.uploads.at(entry.source) is None:                      # the upload is gone, the photo is not
+                entry = visit.moved(entry, keep_as_input(studio, original.file.read_bytes(), original.name, request))
+            updates[tab.form.photo] = entry.source
+        return updates | tab.sweep.follow(editor.capabilities, axes) | tab.result.show(visit, entry, language_of(request))
+    return restore
 
 
 def status_html(studio: Studio, model: str | None, language: str) -> str:

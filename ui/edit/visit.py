@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import secrets
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import gradio as gr
@@ -92,6 +92,12 @@ class EditVisit:
             gone = self.entries.pop(0)
             self.forget(gone.tokens)
         return entry
+
+    def moved(self, entry: Entry, source: str) -> Entry:
+        """The edit, whose photo is another upload now."""
+        place = self.entries.index(entry)
+        self.entries[place] = replace(entry, source=source)
+        return self.entries[place]
 
     def begin(self) -> bool:
         """Take `busy` for a run; one that follows a score is short, and waited for. Whether that went well."""
