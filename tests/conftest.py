@@ -71,7 +71,7 @@ def smartedit_converted(smartedit_released: Path, tmp_path_factory: pytest.TempP
     from mre.__main__ import main
 
     out = tmp_path_factory.mktemp("converted") / "smart"
-    assert main(["convert", str(smartedit_released), "--out", str(out), "--size", "384"]) == 0
+    assert main(["convert", str(smartedit_released), "--out", str(out), "--size", "64"]) == 0
     return out
 
 

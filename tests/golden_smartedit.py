@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
+from unittest.mock import patch
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers import DDPMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, DDPMScheduler, EulerAncestralDiscreteScheduler, UNet2DConditionModel
+from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaModel
@@ -26,11 +28,13 @@ from mre.models.smartedit.prompt import read_tokenizer
 from mre.models.smartedit.qformer import QFormer
 from mre.models.smartedit.released import adapters_of, stored_language_model
 from mre.models.unet import RewardUNet2DConditionModel, join_residual
+from mre.smartedit_pipeline import SmartEditPipeline
 from mre.training.draws import dropped
 from tests.golden import Difference
 
 TOLERANCES = {"bim_tiny": 2e-6, "bim_tiny_loud": 3e-5, "qformer_tiny": 5e-6, "qformer_tiny_loud": 3e-5, "zeroconv_unet_tiny": 5e-6,
-              "zeroconv_unet_tiny_loud": 2e-5, "reward_zeroconv_unet_tiny": 5e-5, "smartedit_e2e_tiny": 2e-4, "losses": 1e-5}
+              "zeroconv_unet_tiny_loud": 2e-5, "reward_zeroconv_unet_tiny": 5e-5, "smartedit_e2e_tiny": 2e-4, "losses": 1e-5,
+              "pipeline latents": 1e-3, "pipeline image": 5e-5}
 
 NO_REWARD = dict.fromkeys(("use_score", "use_text", "use_attention", "use_addition"), False)
 
@@ -178,6 +182,37 @@ class SmartEditGolden:
             "mid.latent_residual_s0": join_residual(torch.zeros(1, 320, 32, 32), residual[:1])}, known)
         yield from self._differences("losses", losses, known)
 
+    def pipeline_differences(self) -> Iterator[Difference]:
+        """The reference's loop of denoising: three branches, with the residual in all of them, and its own noise at each step."""
+        case = "smartedit_pipeline_tiny"
+        config, known, weights = self.config(case), self.tensors(case), self.weights(case)
+        with torch.device("meta"):
+            unet, vae = RewardUNet2DConditionModel(**config["unet"], **NO_REWARD), AutoencoderKL(**config["vae"])
+        fill(unet, weights, "unet.")
+        vae.load_state_dict({name.removeprefix("vae."): value for name, value in weights.items() if name.startswith("vae.")}, assign=True)
+        sampler = EulerAncestralDiscreteScheduler(**config["scheduler"])
+        pipeline = SmartEditPipeline(vae.eval(), cast(Any, None), cast(Any, None), unet, sampler)
+        pipeline.set_progress_bar_config(disable=True)
+        predicted, after, noise = [], [], iter(known["in.step_noise"])
+        hook = unet.register_forward_hook(lambda module, given, output: predicted.append(output[0]))
+
+        def note(pipe: Any, step: int, timestep: Any, values: dict[str, Tensor]) -> dict[str, Tensor]:
+            after.append(values["latents"])
+            return values
+
+        with patch("diffusers.schedulers.scheduling_euler_ancestral_discrete.randn_tensor", lambda *args, **kwargs: next(noise)[None]):
+            image = pipeline(image=Image.fromarray(known["in.image_uint8"].numpy()), prompt_embeds=known["in.context"],
+                             negative_prompt_embeds=known["in.null_context"], latents=known["in.init_noise"],
+                             num_inference_steps=config["num_inference_steps"], guidance_scale=config["guidance_scale"],
+                             image_guidance_scale=config["image_guidance_scale"], output_type="np", callback_on_step_end=note,
+                             cross_attention_kwargs={"latent_residual": known["in.latent_residual"].repeat(3, 1, 1, 1)}).images
+        hook.remove()
+        yield from self._differences("pipeline latents", {"mid.latents_after_step": torch.cat(after),
+                                                          "mid.unet_out_steps": torch.stack(predicted)}, known)
+        yield from self._differences("pipeline image", {"out.image": torch.from_numpy(image)}, known)
+        yield from self._differences("losses", {"out.timesteps": pipeline.scheduler.timesteps.float(),
+                                                "out.sigmas": pipeline.scheduler.sigmas.float()}, known)
+
     @staticmethod
     def _language_loss(ids: list[list[int]], states: Tensor, labels: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
         """Cross-entropy of the answer's tokens, each told by the state before it."""
@@ -217,7 +252,8 @@ class SmartEditGolden:
     def kinds(self) -> dict[str, Callable[[], Iterator[Difference]]]:
         """What the table calls them."""
         return {"interaction module": self.interaction_differences, "Q-Former": self.qformer_differences, "U-Net": self.unet_differences,
-                "reward U-Net": self.reward_unet_differences, "forward pass in training": self.training_differences}
+                "reward U-Net": self.reward_unet_differences, "forward pass in training": self.training_differences,
+                "denoising": self.pipeline_differences}
 
     @staticmethod
     def _differences(case: str, ours: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> Iterator[Difference]:

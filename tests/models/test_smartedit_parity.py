@@ -40,6 +40,10 @@ def test_a_forward_pass_in_training_agrees_from_pixels_and_ids_to_both_losses(go
     assert_all_hold(golden.training_differences(), 6 + 3)
 
 
+def test_every_step_of_an_edit_agrees_with_the_residual_in_all_branches(golden):
+    assert_all_hold(golden.pipeline_differences(), 5)
+
+
 def test_prompts_and_ids_are_those_of_the_original_tokenizer(golden):
     cases = json.loads((golden.folder / "tokenizer_cases.json").read_text())
     for case in cases["cases"]:
