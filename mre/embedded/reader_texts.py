@@ -92,7 +92,7 @@ class Texts:
             cosines = directions[start:start + 2000] @ directions[ends].T                      # (2000, E)
             for word, nearest, cosine in zip(words[start:start + 2000], cosines.argmax(axis=1), cosines.max(axis=1), strict=True):
                 if cosine >= least and word not in known and len(word) > 2:
-                    self.near.setdefault(words[ends[nearest]], []).append(word)
+                    self.near.setdefault(words[ends[int(nearest)]], []).append(word)
 
     def _asked(self, rng: np.random.Generator, split: str) -> tuple[str, Request]:
         drawn = requests.draw_request(rng, split, nothing=0.0, chinese=CHINESE)
