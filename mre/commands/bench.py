@@ -5,6 +5,7 @@ BENCHMARK is one of
   FOLDER or FILE.json  Real-Edit: photos, and a JSON of photo name -> seven lines, each with edit type and instruction
   FILE.csv             your own: columns item, image, instruction, edit_type, pictures beside it
   FOLDER               the MagicBrush test set (edit_turns.json); judged by CLIP where --clip names a model
+  controls             no models: small trainings with the reward, blind, filtered, shuffled ..., compared (docs/scenes.md); an hour
 
 Edits are written first, one PNG each, with a seed per item; then they are judged; then come the tables. The same command run again
 makes only what is missing. Several processes share the edits:
@@ -38,11 +39,11 @@ SCENE_TABLES = ("scores", "data", "sliders", "texts", "negative", "counts")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("benchmark", metavar="BENCHMARK", help="what to edit (above)")
-    parser.add_argument("--model", nargs="+", required=True, metavar="NAME", help="names, folders, hub ids, images:MODEL@URL")
+    parser.add_argument("--model", nargs="+", default=[], metavar="NAME", help="names, folders, hub ids, images:MODEL@URL")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the results folder")
     parser.add_argument("--scores", nargs="+", default=["5,5,5"], metavar="F,P,Q", help="rewards to ask for (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the edits; each item has its own, made from it (default %(default)s)")
-    parser.add_argument("--steps", type=int, help="denoising steps (default: the model's)")
+    parser.add_argument("--steps", type=int, help="denoising steps (default: the model's); of controls: steps of each training")
     parser.add_argument("--guidance-scale", type=float, help="(default: the model's)")
     parser.add_argument("--image-guidance-scale", type=float, help="(default: the model's)")
     parser.add_argument("--repeat", type=int, default=1, metavar="N", help="ask the judge N times: its stability (default %(default)s)")
@@ -62,6 +63,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     scenes.add_argument("--probe-per-type", type=int, default=20, metavar="N", help="scenes of a type for sliders and negative rewards")
     scenes.add_argument("--texts-per-type", type=int, default=8, metavar="N", help="scenes of a type for reward texts")
     add_load_arguments(parser)
+    controls = parser.add_argument_group("controls")
+    controls.add_argument("--only", nargs="+", metavar="ARM", help="train these alone, such as reward blind filtered (default: all)")
+    controls.add_argument("--trainings", type=int, default=3, metavar="N", help="trainings of each (default %(default)s)")
     servers = parser.add_argument_group("editors on servers (images:MODEL@URL)")
     servers.add_argument("--edit-key-file", type=Path, metavar="FILE", help="file that holds their key (default: OPENAI_API_KEY)")
     servers.add_argument("--edit-cache", type=Path, default=EDIT_CACHE, metavar="FILE",
@@ -74,6 +78,10 @@ def run(args: argparse.Namespace) -> int:
     for name, low in (("repeat", 1), ("batch_size", 1), ("sheet", 0), ("probe_per_type", 1), ("texts_per_type", 1)):
         if getattr(args, name) < low:
             raise SettingsError(f"--{name.replace('_', '-')} must be {low} or more, got {getattr(args, name)}")
+    if args.benchmark == "controls":
+        return run_controls(args)
+    if not args.model:
+        raise SettingsError("--model must name what edits the benchmark")
     rewards, loading = [Reward.parse(scores) for scores in args.scores], load_options(args)
     unfit = args.benchmark != "scenes" and kind_of(args.judge).scenes_only
     if unfit and not args.clip and not args.edits_only:
@@ -99,6 +107,27 @@ def run(args: argparse.Namespace) -> int:
         return min(refused, 1)
     folder.merge()
     return judge_and_tabulate(args, plan, folder, judge) or min(refused, 1)
+
+
+def run_controls(args: argparse.Namespace) -> int:
+    """Small trainings that differ in one thing; the table and the plot of what there is grow with each."""
+    for name in ("trainings", "steps"):
+        if getattr(args, name) is not None and getattr(args, name) < 1:
+            raise SettingsError(f"--{name} must be 1 or more, got {getattr(args, name)}")
+    if args.model:
+        raise SettingsError("controls are trained from nothing; leave out --model")
+    from mre.benchmark.controls import POOL, STEPS, cells, claim, plot_of_controls, run_cell, table_of_controls
+
+    steps, wanted, results = args.steps or STEPS, cells(args.only, args.trainings), {}
+    claim(args.out, steps)
+    for number, cell in enumerate(wanted, 1):
+        print(f"{number} of {len(wanted)}: {cell.arm}, {cell.share} flawless, training {cell.training}", flush=True)
+        results[cell] = run_cell(cell, args.out, steps)
+        table = table_of_controls(results, steps, POOL)
+        table.write(args.out / "tables")
+        plot_of_controls(table, args.out / "controls.png")
+    print(table_of_controls(results, steps, POOL).markdown())
+    return 0
 
 
 def open_what(args: argparse.Namespace, native_size: int):

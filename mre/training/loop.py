@@ -35,7 +35,7 @@ from mre.training.checkpoints import (
 from mre.training.config import FRESH, TrainConfig, differing
 from mre.training.draws import Draws, stream
 from mre.training.encoding import Learner
-from mre.training.examples import batches
+from mre.training.examples import ExampleSource, batches
 from mre.training.logs import RunLog
 from mre.training.memory import keep_freed_memory
 from mre.training.objectives import open_objective
@@ -79,7 +79,8 @@ class StopRequest:
 class Run:
     """One process's part of a training run."""
 
-    def __init__(self, config: TrainConfig) -> None:
+    def __init__(self, config: TrainConfig, examples: ExampleSource | None = None) -> None:
+        """`examples`: what is trained on, where it is not what the config names."""
         self.config = config
         self.out = Path(config.out)
         if config.mixed_precision == "fp16" and not torch.accelerator.is_available():
@@ -96,7 +97,7 @@ class Run:
         # agrees on small things beside the device's work; every process is a member
         self.peers = cast(dist.ProcessGroup, dist.new_group(backend="gloo")) if self.world > 1 else None
         previous = self._of_main(self._checkpoint_to_resume)                 # others may not see its disk
-        self.triplets = open_examples(config)
+        self.triplets = examples or open_examples(config)
         torch.manual_seed(config.seed)                                      # new layers start alike in every process
         begun = self.out / START
         self.pipeline = starting_pipeline(config, begun if previous and begun.exists() else None)
