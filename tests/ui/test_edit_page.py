@@ -626,7 +626,7 @@ def test_suggestions_follow_what_is_loaded_and_the_model(page, photo):
     page.click("#examples .shot >> nth=0")
     page.wait_for_selector("#seen >> text=512 × 512")
     page.fill("#instruction textarea, #instruction input", "")
-    page.wait_for_selector("#words .chip >> text=could the ball be red")
+    page.wait_for_selector("#words .chip >> text=make the ball red")
     choose(page, "quick")
     page.wait_for_function("document.querySelectorAll('#words .chip').length === 0")
 

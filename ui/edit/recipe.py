@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +68,8 @@ def on_drop(studio: Studio, form: Form, sweep: SweepPanel, answer: gr.HTML, prog
                 lines.append(note(say("recipe_other_model", language, model=made_by[:80]), "warn"))
             if photo:
                 opened = photo_of(photo)
-                here = editor.recipe(opened, for_photo(settings, opened))
+                as_the_form_asks = replace(settings, as_typed=False)        # the form's words are read, also those of a recipe from before
+                here = editor.recipe(opened, for_photo(as_the_form_asks, opened))
                 lines.append(differences_html(recipe.differences(here), language))
             else:
                 lines.append(note(say("recipe_no_photo", language)))
