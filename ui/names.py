@@ -18,13 +18,16 @@ TEXTS = {
     "type_local": ("Local", "局部"), "type_remove": ("Remove", "移除"), "type_add": ("Add", "添加"), "type_texture": ("Texture", "纹理"),
     "type_background": ("Background", "背景"), "type_global": ("Global", "全局"), "type_style": ("Style", "风格"),
 }
+SMARTEDIT = ("语言模型在编辑之前先看照片。适用于任何照片，256 像素，压成正方形；作者认为 384 也好，512 较差。约需 {memory} GB 内存。"
+             "按 LLaMA 最初的条款仅供研究。它不懂奖励：滑块不起作用。")
 LIMITS = {     # in English they stand with the models
     "tiny": "在合成场景和带有绘制编辑的照片上训练，只懂英文。能改变任何照片的光线、天气、季节、颜色和风格；"
             "能添加、移除简单物体（球、星星、房子等）或改变其颜色和图案，但常常模糊，位置有时不对。它不知道你的照片里有什么。",
     "tiny-baseline": "在合成场景和带有绘制编辑的照片上训练，只懂英文。训练方式与 tiny 相同，但看不到奖励：滑块不起作用。",
     "tiny-untrained": "该模型未经训练：只用于演示页面，不能真正编辑。",
     "insp2p": "适用于任何照片，512 像素；未加载安全检查器。它不懂奖励：滑块不起作用。",
-    "reward-insp2p": "适用于任何照片，512 像素；未加载安全检查器。"}
+    "reward-insp2p": "适用于任何照片，512 像素；未加载安全检查器。",
+    "smartedit-7b": SMARTEDIT.format(memory=18), "smartedit-13b": SMARTEDIT.format(memory=31)}
 add_texts(TEXTS)
 add_texts({f"limits_{name}": (KNOWN[name].limits, chinese) for name, chinese in LIMITS.items() if name in KNOWN})
 
