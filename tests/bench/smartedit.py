@@ -60,11 +60,13 @@ def print_calls(folder: Path) -> None:
             ("one edit", lambda editor: editor.edit(photo(0), EditSettings("add 2 bicycles", steps=1))),
             ("ten slider moves", lambda editor: [editor.edit(photo(0), EditSettings("add 2 bicycles", Reward(move / 2, 3, 4), steps=1))
                                                  for move in range(10)]),
-            ("sweep of 27 cells", lambda editor: [*Sweep.over(
+            ("sweep of 27 cells", lambda editor: [*Sweep.plan(
+                EditSettings("add 2 bicycles", steps=1), name,
                 [Axis("seed", (1, 2, 3)), Axis("guidance_scale", (1.5, 4.0, 7.5)), Axis("image_guidance_scale", (1.0, 1.5, 2.0))],
-                EditSettings("add 2 bicycles", steps=1), name, {name: editor.info.capabilities}).run(photo(0), {name: editor})]),
-            ("ten items, three rewards", lambda editor: [editor.edit(photo(item), EditSettings(f"item {item}", Reward(score, 5, 5), steps=1))
-                                                         for score in (5, 3, 0) for item in range(10)])):
+                {name: editor.info.capabilities}).run(photo(0), {name: editor})]),
+            ("ten items, three rewards", lambda editor: [
+                editor.edit(photo(item), EditSettings(f"item {item}", Reward(score, 5, 5), steps=1))
+                for score in (5, 3, 0) for item in range(10)])):
         with counted_calls() as calls:
             work(make_editor(name, device="cpu"))
         print(f"| {title} | {sum(calls)} |", flush=True)
@@ -92,8 +94,8 @@ def print_memory(root: Path) -> None:
     llm, generator = {}, torch.Generator().manual_seed(0)
     for name, value in tensors["llm"].items():
         shape = [{32: WIDTH, 48: HIDDEN, 4: 32}.get(size, size) for size in value.shape]
-        for layer in range(LAYERS) if "layers.0." in name else (None,) if "layers." not in name else ():
-            llm[name if layer is None else name.replace("layers.0.", f"layers.{layer}.")] = torch.rand(shape, generator=generator) + 0.5
+        for layer in range(LAYERS) if "layers.0." in name else (0,) if "layers." not in name else ():
+            llm[name.replace("layers.0.", f"layers.{layer}.")] = torch.rand(shape, generator=generator) + 0.5
     small = {name: torch.zeros([WIDTH if name.endswith("weight") and axis == 0 and "mm_projector" in name else size
                                 for axis, size in enumerate(value.shape)]) + value.mean() for name, value in tensors["embeddings"].items()}
     small["mm_projector.bias"] = torch.zeros(WIDTH)
