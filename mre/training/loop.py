@@ -188,7 +188,7 @@ class Run:
         self.accelerator.wait_for_everyone()
         if cache.looks:
             self.pipeline.drop_readers()                    # training and samples go on with what they have read
-            cache.show(self.pipeline.instruction_encoder)
+            cache.show(cast(Any, self.pipeline.instruction_encoder))
         return cache
 
     def _one_step(self, loader: Iterator) -> dict[str, Tensor]:

@@ -119,8 +119,8 @@ def print_memory(root: Path) -> None:
     convert.convert(folder, out, shard_bytes=SHARD)
     done.set()
     watcher.join()
-    print(f"converting a language model of {size / 1e6:.0f} MB in shards of {SHARD / 1e6:.0f} MB: {(peak - before) / 1e6:.0f} MB beside what "
-          f"was there, {time.perf_counter() - started:.0f} s")
+    print(f"converting a language model of {size / 1e6:.0f} MB in shards of {SHARD / 1e6:.0f} MB: {(peak - before) / 1e6:.0f} MB beside "
+          f"what was there, {time.perf_counter() - started:.0f} s")
 
 
 def main(root: Path) -> None:

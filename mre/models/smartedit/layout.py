@@ -37,7 +37,8 @@ def find(hub_id: str, local_files_only: bool = False) -> Path:
 def load(folder: Path, dtype: Any = None, condition: Mapping[str, Any] | None = None) -> Any:
     """A SmartEditPipeline of a folder in this layout; `condition` holds settings of a reward condition that its U-Net shall have. Its
     readers are read when they are asked for. Raises ModelError that names the file or tensor at fault."""
-    find_tower(folder), find_tokenizer(folder)          # said at once where one is not to be had
+    for find_part in (find_tower, find_tokenizer):      # said at once where one is not to be had
+        find_part(folder)
     return named("mre.models.smartedit.released_pipeline:released_pipeline")(folder, find_base(folder), dtype, condition)
 
 
