@@ -29,8 +29,8 @@ ALIASES = {"item_id": "item", "rater": "annotator", "annotator_id": "annotator",
 NOT_ANNOTATORS = {"item", "method", "perspective", "study", "edit_type", "instruction", "image", "original", "scale_min", "scale_max",
                   "comment", "judge", "judge_version", "repeat", "task"}
 KNOWN_COLUMNS = {*NOT_ANNOTATORS, *COLUMN_PERSPECTIVES, "annotator", "score", "screen", "shown_as", "revision", "is_repeat", "is_check",
-                 "skip_reason", "accepted", "text", "raw", "seconds", "cost_usd", "first_shown_at", "submitted_at", "active_seconds",
-                 "order_seed", "app_version", "excluded", "row"}
+                 "skip_reason", "accepted", "text", "raw", "seconds", "cost_usd", "deviation", "first_shown_at", "submitted_at",
+                 "active_seconds", "order_seed", "app_version", "excluded", "row"}
 SCALES = ((0.0, 1.0), (0.0, 5.0), (1.0, 7.0), (0.0, 10.0))
 HUMAN_KEY = ["study", "item", "method", "annotator", "perspective", "screen", "is_repeat"]
 JUDGE_KEY = ["item", "method", "judge", "repeat", "perspective"]

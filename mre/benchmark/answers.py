@@ -32,6 +32,7 @@ class Answer:
     seconds: float
     cost_usd: float | None
     error: str | None = None
+    deviation: float | None = None
 
 
 class Scores:

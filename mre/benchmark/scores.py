@@ -33,17 +33,18 @@ def judge_edits(judge: Judge, asks: Sequence[Ask], task: str,
         for verdict in verdicts:
             answers.append(Answer(ask.item, ask.method, verdicts.judge, verdict.judge_version, ask.repeat, verdict.perspective,
                                   verdict.score, verdict.accepted, verdict.text, verdict.raw, round(verdict.seconds, 3), verdict.cost_usd,
-                                  verdict.error))
+                                  verdict.error, verdict.deviation))
         on_progress(1)
 
     return answers, judge.score_all(asks, task, heard)
 
 
 def write_scores(answers: Iterable[Answer], folder: Path) -> Path:
-    """scores.csv with one row per answer, and failures.csv when there are any."""
+    """scores.csv with one row per answer, deviations last where the judge gives some, and failures.csv when there are any."""
     answers = list(answers)
     path = folder / "scores.csv"
-    write_whole(path, csv_text(JUDGE_SCORES, ([getattr(answer, name) for name in JUDGE_SCORES] for answer in answers)))
+    columns = (*JUDGE_SCORES, "deviation") if any(answer.deviation is not None for answer in answers) else JUDGE_SCORES
+    write_whole(path, csv_text(columns, ([getattr(answer, name) for name in columns] for answer in answers)))
     failed = [(answer.item, answer.method, answer.repeat, answer.perspective, answer.error) for answer in answers if answer.score is None]
     if failed:
         write_whole(folder / "failures.csv", csv_text(("item", "method", "repeat", "perspective", "error"), failed))
@@ -63,9 +64,10 @@ def _answer(row: dict[str, str], where: str) -> Answer:
         accepted = {"": None, "yes": True, "no": False}[row["accepted"]]
         repeat, seconds = int(row["repeat"]), float(row["seconds"] or 0)
         cost = float(row["cost_usd"]) if row["cost_usd"] else None
+        deviation = float(row["deviation"]) if row.get("deviation") else None
     except (ValueError, KeyError) as error:
         raise DataError(f"{where}: {error}") from error
     if row["perspective"] not in PERSPECTIVES or (score is not None and not 0 <= score <= 5):
         raise DataError(f"{where}: perspective {row['perspective']!r}, score {row['score']!r}")
     return Answer(row["item"], row["method"], row["judge"], row["judge_version"], repeat, row["perspective"], score, accepted,
-                  row["text"] or None, row["raw"], seconds, cost, None if score is not None else "no score")
+                  row["text"] or None, row["raw"], seconds, cost, None if score is not None else "no score", deviation)

@@ -1,10 +1,12 @@
 """Judges by public sets: each figure as worked out from files in the sets' own layouts, with what people do to such files."""
 
+import dataclasses
 import json
 import math
 
 import pytest
 
+from mre.benchmark.answers import Answer
 from mre.benchmark.formats.judge_sets import SETS, open_judge_set
 from mre.benchmark.judge_figures import (
     Pair,
@@ -17,6 +19,7 @@ from mre.benchmark.judge_figures import (
     rho_by_method,
     scored,
 )
+from mre.benchmark.scores import read_scores, write_scores
 from mre.errors import DataError
 
 
@@ -160,3 +163,11 @@ def test_a_set_that_cannot_be_read_is_named_with_the_place(tmp_path, name, file,
         open_judge_set(name, tmp_path)
     assert said in str(caught.value)
     assert set(SETS) >= {"genai-bench", "mmrb2"}
+
+
+def test_a_benchmarks_scores_keep_the_deviations_of_a_judge_that_gives_some(tmp_path):
+    answer = Answer("a", "m", "j", "1", 0, "quality", 3.5, None, None, "", 0.1, 0.0)
+    assert write_scores([answer], tmp_path).read_text().splitlines()[0].endswith("cost_usd")
+    with_deviation = dataclasses.replace(answer, deviation=0.25)
+    assert write_scores([with_deviation], tmp_path).read_text().splitlines()[1].endswith("0,0.25")
+    assert read_scores(tmp_path / "scores.csv") == [with_deviation]

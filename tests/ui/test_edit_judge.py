@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
+from mre.editors.settings import EditSettings
 from mre.judge.kinds import make_judge
 from mre.judge.verdicts import Ask, score_one
 from mre.recipes import Recipe, png_bytes
@@ -27,7 +28,8 @@ def visit_with_an_edit(studio, colour="blue") -> EditVisit:
     pictures = [Image.new("RGB", (40, 40), one) for one in ("red", colour)]
     photo, picture = (keep_edit(studio.shelf, one, png_bytes(one), "a.png", visit.id) for one in pictures)
     visit.add(Entry(photo, picture, picture.token, measure(*pictures), "a.png",
-                    Recipe("make it blue", Reward(5, 4, 3), 0, 4, 1.0, 1.0, "default"), "tiny", 0.1, True))
+                    Recipe("make it blue", Reward(5, 4, 3), 0, 4, 1.0, 1.0, "default"), "tiny", 0.1, True, False,
+                    EditSettings("make it blue", Reward(5, 4, 3)), "a.png"))
     return visit
 
 
@@ -71,7 +73,8 @@ def test_a_judge_that_knows_one_perspective_fills_its_row_and_its_line(tmp_path)
     pictures = original, with_patch(moved, 2, (100, 60, 180, 130))
     photo, picture = (keep_edit(studio.shelf, one, png_bytes(one), "a.png", visit.id) for one in pictures)
     visit.add(Entry(photo, picture, picture.token, measure(*pictures), "a.png",
-                    Recipe("make it blue", Reward(5, 4, 3), 0, 4, 1.0, 1.0, "default"), "tiny", 0.1, True))
+                    Recipe("make it blue", Reward(5, 4, 3), 0, 4, 1.0, 1.0, "default"), "tiny", 0.1, True, False,
+                    EditSettings("make it blue", Reward(5, 4, 3)), "a.png"))
     shown = list(edit_judge.on_one(studio)(visit, REQUEST))[-1]
     assert shown.count("<th scope='row'>") == 1
     assert "everything moved by 5.0 pixels" in shown
