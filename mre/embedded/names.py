@@ -62,6 +62,8 @@ class SceneVocabulary:
         return tuple(look_instructions(look) for look in self.looks)
 
     def unknown_words(self, instruction: str) -> list[str]:
+        if self.is_read:
+            return []               # the reader says what it makes of them
         from mre.embedded.vocabulary import unknown_words
         return unknown_words(instruction)
 
