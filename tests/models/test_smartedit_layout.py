@@ -256,3 +256,14 @@ def test_bitsandbytes_that_is_not_installed_is_named(monkeypatch):
         assembly.quantization("nf4")
     with pytest.raises(ModelError, match="must be one of int8, nf4"):
         assembly.quantization("int3")
+
+
+def test_too_little_memory_is_said_before_anything_is_read_with_what_would_fit(smartedit_converted, monkeypatch):
+    monkeypatch.setattr(assembly, "folder_readers", None)
+    sizes = {name: sum(file.stat().st_size for file in (smartedit_converted / name).glob("*.safetensors"))
+             for name in ("language_model", "projector", "connector", "vision_tower")}
+    others = sum(sizes.values()) - sizes["language_model"]
+    for share, message in ((0.4, "quantize nf4 of a converted folder .* would fit"), (0.1, "nothing of it would fit")):
+        monkeypatch.setattr(assembly, "available_memory", lambda share=share: round(others + share * sizes["language_model"]))
+        with pytest.raises(ModelError, match=f"GB of memory, and .* GB are free; {message}"):
+            load_pipeline(str(smartedit_converted), "cpu")

@@ -163,8 +163,9 @@ class ReadersSource:
     quantize: str | None = None                 # int8 or nf4, of a converted folder
 
     def read(self) -> Readers:
-        """Raises ModelError that names the file or tensor at fault."""
+        """Raises ModelError that names the file or tensor at fault, or says that memory is short before anything is read."""
         layout = layout_of("", self.folder)
+        self.check_memory()
         if layout is None:
             return folder_readers(self.folder, self.dtype, self.quantize)
         if self.quantize:
@@ -172,11 +173,27 @@ class ReadersSource:
         return released_readers(ReleasedFolder(self.folder), layout.find_tower(self.folder), layout.find_tokenizer(self.folder),
                                 self.dtype or LANGUAGE_FORMAT)
 
+    def check_memory(self) -> None:
+        """Raise ModelError where the readers are larger than the memory that is free, with what would fit."""
+        share = 0.3 if self.quantize == "nf4" else 0.5 if self.quantize == "int8" else 1
+        sizes = {path: path.stat().st_size for path in self._files()}
+        language = sum(size for path, size in sizes.items() if path.parent.name.startswith(("LLM-", "language_model")))
+        others, free = sum(sizes.values()) - language, available_memory()
+        if free is None or language * share + others <= free:
+            return
+        smaller = " or ".join(f"quantize {kind} of a converted folder ({(language * part + others) / 1e9:.0f} GB)"
+                              for kind, part in (("int8", 0.5), ("nf4", 0.3)) if language * part + others <= free)
+        raise ModelError(f"{self.folder}: what reads instructions needs {(language * share + others) / 1e9:.1f} GB of memory, and "
+                         f"{free / 1e9:.1f} GB are free; {smaller or 'nothing of it'} would fit")
+
+    def _files(self) -> list[Path]:
+        """The readers' weights, in order."""
+        return sorted({path for place in READER_PLACES for path in self.folder.glob(place) if path.suffix in (".safetensors", ".bin")})
+
     def fingerprint(self) -> str:
         """SHA-256 over names and sizes of the readers' files and the first and last megabyte of each: nobody waits for all of them."""
         digest = hashlib.sha256()
-        files = {path for place in READER_PLACES for path in self.folder.glob(place) if path.suffix in (".safetensors", ".bin")}
-        for path in sorted(files):
+        for path in self._files():
             size = path.stat().st_size
             digest.update(f"{path.relative_to(self.folder)} {size}\n".encode())
             with path.open("rb") as file:
@@ -184,6 +201,15 @@ class ReadersSource:
                 file.seek(max(0, size - (1 << 20)))
                 digest.update(file.read(1 << 20))
         return digest.hexdigest()
+
+
+def available_memory() -> int | None:
+    """Bytes that programs may take without anything being moved to disk; none where the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, ValueError, StopIteration):
+        return None
 
 
 def find_readers(folder: Path, readers_from: str | None, dtype: torch.dtype | None = None, quantize: str | None = None) -> ReadersSource:
