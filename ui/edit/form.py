@@ -45,7 +45,6 @@ TEXTS = {
     "seed": ("Seed", "种子"), "seed_random": ("Random seed", "随机种子"),
     "seed_hint": ("The same seed gives the same picture", "相同的种子得到相同的图片"),
     "best": ("Make four, show the best", "生成四张，显示最好的"),
-    "best_hint": ("Four seeds; the judge chooses", "四个种子，由评判模型选择"),
     "scheduler": ("Scheduler", "采样器"),
     "negative": ("Move away from a low reward", "远离低奖励"),
     "negative_hint": ("Off in the paper", "论文中关闭"),
@@ -258,7 +257,7 @@ def build_settings(models: list[str], has: Capabilities, judged: bool = False) -
                                            visible=has.negative_reward, **narrow),
             "way_back": gr.Dropdown(ways, value="auto", label=t("way_back"), elem_id="way-back", filterable=False, **narrow),
             "random_seed": gr.Checkbox(False, label=t("seed_random"), elem_id="random-seed", container=False, visible=has.seed, **narrow),
-            "best": gr.Checkbox(False, label=t("best"), info=t("best_hint"), elem_id="best", container=False,
+            "best": gr.Checkbox(False, label=t("best"), elem_id="best", container=False,
                                 visible=has.seed and judged, **narrow),
             "judged": judged,
             "previews": gr.Checkbox(True, label=t("preview"), elem_id="previews", container=False, visible=has.preview, **narrow)}
