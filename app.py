@@ -23,7 +23,8 @@ def flag_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python app.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", action="append", metavar="NAME|DIR|HUB_ID|images:MODEL@URL",
                         help="a model to edit with; may be given more than once, the first is shown first (default: tiny, tiny-baseline)")
-    parser.add_argument("--judge", metavar="NAME", help="who scores edits, such as gpt-4o (default: nobody)")
+    parser.add_argument("--judge", metavar="NAME", default="tiny-judge",
+                        help="who scores edits, such as gpt-4o; none: nobody (default: %(default)s, which runs here)")
     parser.add_argument("--judge-requests", type=int, default=1500, metavar="N",
                         help="requests that all visitors together may send the judge while the server runs, three for an edit; answers "
                              "that it gave before are free (default: %(default)s)")
@@ -70,8 +71,9 @@ def main(argv: list[str] | None = None) -> int:
     port = server.getsockname()[1]
     try:
         settings = StudioSettings(
-            models=tuple(dict.fromkeys(args.model or ())), judge=args.judge, judge_requests=args.judge_requests, data=args.data,
-            database=args.database, host=args.host, port=port, share=args.share, auth=args.auth,
+            models=tuple(dict.fromkeys(args.model or ())), judge=None if args.judge == "none" else args.judge,
+            judge_requests=args.judge_requests, data=args.data, database=args.database, host=args.host, port=port, share=args.share,
+            auth=args.auth,
             allowed_hosts=tuple(args.allowed_host), trusted_proxies=tuple(args.trusted_proxy), frame_ancestors=tuple(args.frame_ancestor),
             loading=load_options(args))
         return serve(build_app(settings), server)

@@ -38,7 +38,7 @@ class StudioSettings:
     """Flags of `python app.py`."""
 
     models: tuple[str, ...] = ()        # names, folders or hub ids; the first is shown first; none: those that ship
-    judge: str | None = None            # name of a judge for "judge my edit"
+    judge: str | None = "tiny-judge"    # who scores "judge my edit"; None: nobody
     judge_requests: int = 1500          # that all visitors together may send it while the server runs, three for an edit: the host pays
     data: Path = Path("data")           # where the SQLite file and study pictures live
     database: str | None = None         # SQLAlchemy URL; None: SQLite under `data`

@@ -20,7 +20,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from mre.judge.reward_models.editreward import HEADS, REWARD_TOKEN, EditReward, RewardHead, resized
 
 EDITS, REPEATS = 4, 1
-WIDTH, LAYERS = 128, 4
+WIDTH, LAYERS = 512, 2
 
 
 def small_model(parity: Path) -> EditReward:
@@ -28,7 +28,7 @@ def small_model(parity: Path) -> EditReward:
     for name, value in {"hidden_size": WIDTH, "num_hidden_layers": LAYERS, "intermediate_size": 4 * WIDTH, "num_attention_heads": 4,
                         "num_key_value_heads": 2, "layer_types": ["full_attention"] * LAYERS}.items():
         setattr(config.text_config, name, value)
-    config.text_config.rope_parameters = {**config.text_config.rope_parameters, "mrope_section": [4, 6, 6]}
+    config.text_config.rope_parameters = {**config.text_config.rope_parameters, "mrope_section": [16, 24, 24]}
     config.vision_config.out_hidden_size = WIDTH
     tokenizer = AutoTokenizer.from_pretrained(parity / "tokenizer")
     tokenizer.add_special_tokens({"additional_special_tokens": [REWARD_TOKEN]})

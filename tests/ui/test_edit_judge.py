@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
+from app import flag_parser
 from mre.editors.settings import EditSettings
 from mre.judge.kinds import make_judge
 from mre.judge.verdicts import Ask, score_one
@@ -23,13 +24,19 @@ REQUEST = SimpleNamespace(headers={}, session_hash="visit-1")
 WRONG_KEY = "sk-planted-999888777666555444"
 
 
+def entry_of(photo, picture, pictures) -> Entry:
+    """An edit for which 5, 4 and 3 were asked, by a model that reads scores."""
+    reward = Reward(5, 4, 3)
+    recipe = Recipe("make it blue", reward, 0, 4, 1.0, 1.0, "default")
+    return Entry(photo, picture, picture.token, measure(*pictures), "a.png", recipe, "tiny", 0.1,
+                 rewarded=True, seeded=True, asked=EditSettings("make it blue", reward), source=photo.token)
+
+
 def visit_with_an_edit(studio, colour="blue") -> EditVisit:
     visit = EditVisit(studio.shelf)
     pictures = [Image.new("RGB", (40, 40), one) for one in ("red", colour)]
     photo, picture = (keep_edit(studio.shelf, one, png_bytes(one), "a.png", visit.id) for one in pictures)
-    visit.add(Entry(photo, picture, picture.token, measure(*pictures), "a.png",
-                    Recipe("make it blue", Reward(5, 4, 3), 0, 4, 1.0, 1.0, "default"), "tiny", 0.1, True, False,
-                    EditSettings("make it blue", Reward(5, 4, 3)), "a.png"))
+    visit.add(entry_of(photo, picture, pictures))
     return visit
 
 
@@ -54,6 +61,12 @@ def test_a_trained_judge_scores_any_photo_offline_and_says_how_sure_it_is(tmp_pa
     assert "Defect" not in shown, "it does not say what is wrong"
 
 
+def test_the_embedded_judge_is_the_one_unless_the_host_names_another_or_nobody():
+    assert StudioSettings().judge == "tiny-judge"
+    assert flag_parser().parse_args([]).judge == "tiny-judge"
+    assert "nobody" in flag_parser().format_help()
+
+
 def test_asked_scores_stand_beside_given_ones(tmp_path, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     with FakeOpenAI(reply="{'score': 2, 'bad': 'It is <b>blue</b>.'}") as server:
@@ -72,9 +85,7 @@ def test_a_judge_that_knows_one_perspective_fills_its_row_and_its_line(tmp_path)
     original, moved = cuts(1, 3.0, 4.0)
     pictures = original, with_patch(moved, 2, (100, 60, 180, 130))
     photo, picture = (keep_edit(studio.shelf, one, png_bytes(one), "a.png", visit.id) for one in pictures)
-    visit.add(Entry(photo, picture, picture.token, measure(*pictures), "a.png",
-                    Recipe("make it blue", Reward(5, 4, 3), 0, 4, 1.0, 1.0, "default"), "tiny", 0.1, True, False,
-                    EditSettings("make it blue", Reward(5, 4, 3)), "a.png"))
+    visit.add(entry_of(photo, picture, pictures))
     shown = list(edit_judge.on_one(studio)(visit, REQUEST))[-1]
     assert shown.count("<th scope='row'>") == 1
     assert "everything moved by 5.0 pixels" in shown

@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 TEXTS = {
     "tab_judge": ("Judge", "评判"),
     "judge_about": ("Compare the scores you asked for with those a judge gives. Synthetic examples are scored by the oracle, which "
-                    "knows the true edit, for free; other pictures need a judge (start the studio with --judge NAME) and are sent to it.",
-                    "比较你要求的分数和评判模型给出的分数。示例中的合成场景已知正确结果，由程序（oracle）免费评分；"
-                    "其他图片需要评判模型（用 --judge 名称 启动），并会发送给它。"),
+                    "knows the true edit. Other pictures are scored by tiny-judge, a small network that runs on this server and says how "
+                    "unsure it is, or by the judge that the host has named, to which they are sent.",
+                    "比较你要求的分数和评判模型给出的分数。示例中的合成场景已知正确结果，由程序（oracle）评分；"
+                    "其他图片由 tiny-judge 评分（在本服务器上运行的小型网络，会给出不确定度），或发送给主办方指定的评判模型。"),
     "judge_run": ("Judge my edit", "评判我的编辑"), "judge_sweep": ("Judge the sweep", "评判整个扫描"),
     "judge_none": ("No judge is configured, and only synthetic examples can be scored without one. Start the studio with --judge NAME.",
                    "没有配置评判模型，只有合成示例可以评分。请用 --judge 名称 启动。"),
@@ -128,7 +129,9 @@ def table_html(entry: Entry, verdicts: Any, language: str) -> str:
         rows += f"<tr><th scope='row'>{perspective_names(language)[name]}</th><td>{asked:g}</td><td>{given_text(verdict)}</td>{why}</tr>"
     columns = ("judge_perspective", "judge_asked", "judge_given", *(["judge_wrong"] * says_why))
     head = "".join(f"<th scope='col'>{say(key, language)}</th>" for key in columns)
-    by = html.escape(say("judge_by", language, judge=f"{verdicts.judge} {verdicts.judge_version}".strip(), seconds=verdicts.seconds))
+    version = verdicts.judge_version
+    who = version if version.startswith(verdicts.judge) else f"{verdicts.judge} {version}".strip()
+    by = html.escape(say("judge_by", language, judge=who, seconds=verdicts.seconds))
     notes = [by] + [say("judge_deviation", language)] * any(verdict.deviation is not None for verdict in verdicts)
     notes += [say("judge_drawn", language)] * (verdicts.judge == EMBEDDED_JUDGE)
     return (f"<table class='plain-table'><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
