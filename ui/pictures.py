@@ -24,10 +24,9 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse
 from PIL import Image
 
-from mre.errors import ImageError, MreError
+from mre.errors import ImageError
 from mre.files import QUICK, png_bytes
 from mre.imaging import open_image, reduced
-from mre.recipes import read_recipe
 from mre.version import __version__
 from ui.site.uploads import Caller, own_folder
 
@@ -49,6 +48,7 @@ class Picture:
     owner: str
     size: int
     until: float = math.inf      # by time.monotonic
+    about: str = ""              # what it says of itself when it is taken away as a JPEG or WebP
 
 
 class PictureShelf:
@@ -63,7 +63,7 @@ class PictureShelf:
         self._lock = threading.Lock()
         weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
 
-    def put(self, data: bytes, name: str, owner: str, seconds: float = math.inf) -> str:
+    def put(self, data: bytes, name: str, owner: str, seconds: float = math.inf, about: str = "") -> str:
         """Keep a file for its owner, at most so many seconds. Returns the token of its address."""
         token = secrets.token_urlsafe(24)
         file = self.folder / (token + Path(name).suffix)
@@ -72,7 +72,7 @@ class PictureShelf:
             now = time.monotonic()
             for old in [token for token, picture in self._pictures.items() if picture.until < now]:
                 self._remove(old)
-            self._pictures[token] = Picture(file, name, owner, len(data), now + seconds)
+            self._pictures[token] = Picture(file, name, owner, len(data), now + seconds, about)
             self._bytes += len(data)
             while self._bytes > self.max_bytes and len(self._pictures) > 1:
                 self._remove(next(iter(self._pictures)))
@@ -138,16 +138,6 @@ def encoded(picture: Image.Image, form: str, about: str = "") -> bytes:
     return file.getvalue()
 
 
-def described(file: Path) -> str:
-    """What an edit's PNG says of itself, in one line; empty where it says nothing."""
-    try:
-        recipe = read_recipe(file)
-    except MreError:
-        return ""
-    scores = "/".join(f"{score:g}" for score in recipe.reward.scores)
-    return f"{recipe.instruction} (scores {scores}, seed {recipe.seed}, {recipe.made_with.get('model', '')})"
-
-
 def data_address(image: Image.Image, longest: int = 256, quality: int = 80) -> str:
     """A small JPEG of the picture inside an address, for what is shown for a moment only."""
     file = io.BytesIO()
@@ -167,7 +157,7 @@ def add_routes(app: FastAPI, studio: Studio) -> None:
         media = MEDIA_TYPES.get(Path(found.name).suffix, "application/octet-stream")
         try:
             if form in FORMS and media == "image/png":
-                data = encoded(open_image(found.file), form, "" if plain else described(found.file))
+                data = encoded(open_image(found.file), form, "" if plain else found.about)
                 return Response(data, media_type=f"image/{form}", headers=headers)
             if plain and media == "image/png":
                 return Response(png_bytes(open_image(found.file), QUICK), media_type=media, headers=headers)

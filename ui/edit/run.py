@@ -209,11 +209,14 @@ class Made:
 
 def shelve(visit: EditVisit, photo: Image.Image, kept: Kept, result: EditResult, made: Made) -> Entry:
     """Put a result on the visitor's shelf, beside its photo that is kept there already."""
-    name, file = file_name(result, made.has.reward or made.has.reward_text), io.BytesIO()
+    rewarded, recipe = made.has.reward or made.has.reward_text, result.recipe
+    name, file = file_name(result, rewarded), io.BytesIO()
+    scores = f"scores {'/'.join(f'{score:g}' for score in recipe.reward.scores)}, " if rewarded else ""
+    about = f"{recipe.instruction} ({scores}seed {recipe.seed}, {made.model})"
     reduced(result.image, 2 * THUMB).save(file, "JPEG", quality=85)
-    entry = Entry(photo=kept, picture=keep_edit(visit.shelf, result.image, result.png(), name, visit.id),
+    entry = Entry(photo=kept, picture=keep_edit(visit.shelf, result.image, result.png(), name, visit.id, about),
                   thumb=visit.shelf.put(file.getvalue(), "thumb.jpg", visit.id), change=measure(photo, result.image), file_name=name,
-                  recipe=result.recipe, model=made.model, seconds=result.seconds, rewarded=made.has.reward or made.has.reward_text,
+                  recipe=recipe, model=made.model, seconds=result.seconds, rewarded=rewarded,
                   seeded=made.has.seed, asked=made.asked, source=made.source, live=made.live)
     if visit.closed:                             # the tab closed meanwhile: nothing of it stays
         visit.shelf.drop_owner(visit.id)

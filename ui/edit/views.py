@@ -82,9 +82,9 @@ def keep_photo(shelf: PictureShelf, photo: Image.Image, file: Path, owner: str) 
     return Kept(token, shelf.put(*view_of(photo), owner), photo.size, f"/views/{token}/whole.png")
 
 
-def keep_edit(shelf: PictureShelf, picture: Image.Image, png: bytes, name: str, owner: str) -> Kept:
+def keep_edit(shelf: PictureShelf, picture: Image.Image, png: bytes, name: str, owner: str, about: str = "") -> Kept:
     """An edit: its PNG to take away, and its view."""
-    token = shelf.put(png, name, owner)
+    token = shelf.put(png, name, owner, about=about)
     view = token if max(picture.size) <= VIEW_SIDE else shelf.put(*view_of(picture), owner)
     return Kept(token, view, picture.size, address(token, name))
 
