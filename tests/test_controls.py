@@ -10,6 +10,12 @@ from mre.__main__ import main
 from mre.benchmark.controls import ARMS, MEASURES, SHARES, ControlExamples, Pool, Training, cells, crossed_cell, run_cell, table_of_controls
 from mre.errors import SettingsError
 from mre.rewards import PERSPECTIVES
+from mre.training.loop import Run
+
+
+def train(config, examples):
+    return Run(config, examples).train()
+
 
 POOL = Pool(0, SHARES["chance"], 60, 32)
 
@@ -67,11 +73,11 @@ def test_a_training_is_made_once_and_its_table_has_a_row_for_each_arm_and_share(
     found = {}
     for arm in ("reward", "blind"):
         cell = Training(arm, "chance", 0)
-        found[cell] = run_cell(cell, tmp_path, steps=2, pool_size=20, scenes=3, resolution=32, width=(16, 16, 16), batch_size=2,
+        found[cell] = run_cell(cell, tmp_path, train, steps=2, pool_size=20, scenes=3, resolution=32, width=(16, 16, 16), batch_size=2,
                                mixed_precision="no", log_every=1)
         scores = tmp_path / "cells" / cell.name / "scores.csv"
         first = scores.stat().st_mtime_ns
-        assert run_cell(cell, tmp_path, steps=2) == found[cell]
+        assert run_cell(cell, tmp_path, train, steps=2) == found[cell]
         assert scores.stat().st_mtime_ns == first
         with scores.open() as lines:
             assert [*next(csv.reader(lines))] == ["scene", *MEASURES]

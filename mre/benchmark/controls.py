@@ -28,6 +28,7 @@ from mre.rewards import PERSPECTIVES, Reward
 
 if TYPE_CHECKING:
     from mre.data.scenes.triplets import SceneTriplet
+    from mre.training.config import TrainConfig
     from mre.training.examples import TrainingExample
 
 SHARES = {"none": -1.0, "chance": 0.0, "5 %": 0.05, "25 %": 0.25}     # flawless triplets added to those that are so by chance; none: none
@@ -187,19 +188,21 @@ def claim(out: Path, steps: int) -> None:
     write_whole(path, json.dumps(settings) + "\n")
 
 
-def run_cell(cell: Training, out: Path, steps: int = STEPS, pool_size: int = POOL, scenes: int = SCENES,
-             **lab: Any) -> list[dict[str, float]]:
-    """One training and the scores of its edits, one row a held-out scene; read from its folder where they are there."""
+def run_cell(cell: Training, out: Path, train: Callable[[TrainConfig, Any], object], steps: int = STEPS, pool_size: int = POOL,
+             scenes: int = SCENES, **lab: Any) -> list[dict[str, float]]:
+    """One training and the scores of its edits, one row a held-out scene; read from its folder where they are there.
+
+    train: the trainer, of a config and its examples
+    """
     folder = out / "cells" / cell.name
     if not (folder / "scores.csv").exists():
         from mre.training.config import TrainConfig
-        from mre.training.loop import Run
 
         arm = ARMS[cell.arm]
         pool = Pool(cell.training, 1.0 if arm.flawless else SHARES[cell.share], pool_size, lab.get("resolution", SIZE))
         config = TrainConfig(**{**LAB, **({} if arm.reads_reward else BLIND), "seed": cell.training, "max_steps": steps,
                                 "out": str(folder / "run"), **lab})
-        Run(config, ControlExamples(arm, pool)).train()
+        train(config, ControlExamples(arm, pool))
         rows = scored(folder / "run" / "pipeline", arm, scenes, pool.size)
         text = csv_text(["scene", *MEASURES], [[number, *row] for number, row in enumerate(rows)], floats=".6g")
         write_whole(folder / "scores.csv", text)

@@ -117,12 +117,13 @@ def run_controls(args: argparse.Namespace) -> int:
     if args.model:
         raise SettingsError("controls are trained from nothing; leave out --model")
     from mre.benchmark.controls import POOL, STEPS, cells, claim, plot_of_controls, run_cell, table_of_controls
+    from mre.training.loop import Run
 
     steps, wanted, results = args.steps or STEPS, cells(args.only, args.trainings), {}
     claim(args.out, steps)
     for number, cell in enumerate(wanted, 1):
         print(f"{number} of {len(wanted)}: {cell.arm}, {cell.share} flawless, training {cell.training}", flush=True)
-        results[cell] = run_cell(cell, args.out, steps)
+        results[cell] = run_cell(cell, args.out, lambda config, examples: Run(config, examples).train(), steps)
         table = table_of_controls(results, steps, POOL)
         table.write(args.out / "tables")
         plot_of_controls(table, args.out / "controls.png")
