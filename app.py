@@ -28,6 +28,12 @@ def flag_parser() -> argparse.ArgumentParser:
     parser.add_argument("--judge-requests", type=int, default=1500, metavar="N",
                         help="requests that all visitors together may send the judge while the server runs, three for an edit; answers "
                              "that it gave before are free (default: %(default)s)")
+    parser.add_argument("--edit-key-file", type=Path, metavar="FILE",
+                        help="file that holds the key of editors on servers (default: OPENAI_API_KEY)")
+    parser.add_argument("--edit-requests", type=int, metavar="N",
+                        help="requests that all visitors together may send each of them while the server runs (default: any number)")
+    parser.add_argument("--edit-budget", type=float, metavar="USD", help="the most that these may cost while the server runs")
+    parser.add_argument("--price-picture", type=float, metavar="USD", help="for each edit, where the list price is unknown or old")
     parser.add_argument("--data", type=Path, default=Path("data"),
                         help="folder of the study database and its pictures (default: %(default)s)")
     parser.add_argument("--database", metavar="URL", help="SQLAlchemy URL of the study database (default: SQLite under --data)")
@@ -75,7 +81,9 @@ def main(argv: list[str] | None = None) -> int:
             judge_requests=args.judge_requests, data=args.data, database=args.database, host=args.host, port=port, share=args.share,
             auth=args.auth,
             allowed_hosts=tuple(args.allowed_host), trusted_proxies=tuple(args.trusted_proxy), frame_ancestors=tuple(args.frame_ancestor),
-            loading=load_options(args))
+            loading=load_options(args), server_options={
+                "key_file": args.edit_key_file, "max_requests": args.edit_requests, "budget": args.edit_budget,
+                "price_picture": args.price_picture})
         return serve(build_app(settings), server)
     except MreError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -51,4 +51,6 @@ def edit_type_names(language: str) -> dict[str, str]:
 
 def limits_of(model: EditorInfo, language: str) -> str:
     """What a model can edit, and what not; in the language where that is known."""
-    return say(f"limits_{model.name}", language) if model.name in LIMITS and model.name in KNOWN else model.limits
+    if model.name in LIMITS and model.name in KNOWN:
+        return say(f"limits_{model.name}", language)
+    return model.limits_zh or model.limits if language == "zh" else model.limits

@@ -7,7 +7,8 @@ import logging
 import secrets
 import threading
 import weakref
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,7 @@ class StudioSettings:
     allowed_hosts: tuple[str, ...] = ()         # names that this server answers to beside its own, such as a proxy's
     trusted_proxies: tuple[str, ...] = ()       # addresses whose X-Forwarded headers are believed
     frame_ancestors: tuple[str, ...] = ()       # sites that may show the pages in a frame of theirs
+    server_options: Mapping[str, Any] = field(default_factory=dict)     # of editors on servers: key_file, max_requests, budget, price
     loading: LoadOptions = OWN_WAY        # how the weights of models on this machine are loaded
 
     def __post_init__(self) -> None:
@@ -88,7 +90,7 @@ class Studio:
             number = 2
             while shown in editors:
                 shown, number = f"{short}-{number}", number + 1
-            editors[shown] = make_editor(name, queue=self.queue, loading=self.settings.loading)
+            editors[shown] = make_editor(name, queue=self.queue, loading=self.settings.loading, **self.settings.server_options)
         if not editors:
             raise SettingsError("no model ships with this copy of the program; name one with --model")
         return editors

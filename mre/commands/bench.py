@@ -11,9 +11,9 @@ Edits are written first, one PNG each, with a seed per item; then they are judge
 makes only what is missing. Several processes share the edits:
   accelerate launch --num_processes 2 -m mre bench ...
 
-Written: OUT/METHOD/ITEM.png, edits.csv (what `study create` reads), scores.csv (one row per answer), failures.csv (answers that are
-missing, and why; the exit code is 1 then), preserving.csv (shift, zoom, colour drift and change outside the edit, as measured), tables/
-as CSV, Markdown and LaTeX, and sheets/.
+Written: OUT/METHOD/ITEM.png, edits.csv (what `study create` reads), refusals.csv (edits that an editor refused, and why; the exit code is 1
+then), scores.csv (one row per answer), failures.csv (answers that are missing, and why; the exit code is 1 then), preserving.csv (shift,
+zoom, colour drift and change outside the edit, as measured), tables/ as CSV, Markdown and LaTeX, and sheets/.
 
 example:
   python -m mre bench scenes --model tiny tiny-baseline --judge oracle --out bench/ --per-type 80 --scores 5,5,5 3,3,3 0,0,0
@@ -34,6 +34,7 @@ from mre.judge.flags import add_judge_arguments, agree_on_cost, judge_from
 from mre.judge.kinds import kind_of
 from mre.rewards import PERSPECTIVES, Reward
 
+REFUSALS = "refusals.csv"
 SCENE_TABLES = ("scores", "data", "sliders", "texts", "negative", "counts")
 
 
@@ -70,6 +71,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     servers.add_argument("--edit-key-file", type=Path, metavar="FILE", help="file that holds their key (default: OPENAI_API_KEY)")
     servers.add_argument("--edit-cache", type=Path, default=EDIT_CACHE, metavar="FILE",
                          help="where paid edits are kept (default %(default)s)")
+    servers.add_argument("--edit-budget", type=float, metavar="USD", help="the most this run may spend on each; 0: kept edits only")
+    servers.add_argument("--price-picture", type=float, metavar="USD", help="for each edit, where the list price is unknown or old")
     servers.add_argument("--max-edit-requests", type=int, metavar="N", help="the most requests this run may send to each")
     add_judge_arguments(parser, default="oracle")
 
@@ -95,7 +98,8 @@ def run(args: argparse.Namespace) -> int:
     processes = PartialState(cpu=not torch.accelerator.is_available(),      # lets processes on CPUs find each other too
                              timeout=timedelta(days=7))                     # the quickest waits for the slowest
     device = str(processes.device) if processes.device is not None and processes.device.type == "cuda" else None
-    editor = editors(device, loading=loading, key_file=args.edit_key_file, cache=args.edit_cache, max_requests=args.max_edit_requests)
+    editor = editors(device, loading=loading, key_file=args.edit_key_file, cache=args.edit_cache, max_requests=args.max_edit_requests,
+                     budget=args.edit_budget, price_picture=args.price_picture)
     benchmark = open_what(args, editor(args.model[0]).info.native_size)
     tables = [name for name in SCENE_TABLES if name in args.tables] if benchmark.kind == "scenes" else []
     plan = plan_runs(benchmark, args.model, rewards, lambda model: editor(model).info, tables, args.probe_per_type, args.texts_per_type,
@@ -153,10 +157,12 @@ def make_edits(args: argparse.Namespace, plan, editor, processes):
     processes.wait_for_everyone()
     folder = ResultsFolder(args.out, plan.benchmark)
     refused = 0
+    rows: list[tuple[str, str, str]] = []
 
     def on_refusal(method: str, item: str, error: EditRefused) -> None:
         nonlocal refused
         refused += 1
+        rows.append((method, item, str(error)))
         bar.write(f"error: {method}, {item}: {error}", file=sys.stderr)
     share = sum(len(items) for _, items in plan.jobs) // processes.num_processes
     with tqdm(total=share, unit="edit", desc="edits", disable=None if processes.is_main_process else True) as bar:
@@ -164,9 +170,20 @@ def make_edits(args: argparse.Namespace, plan, editor, processes):
             bar.set_postfix_str(method.name, refresh=False)
             write_edits(folder, [method], editor, args.seed, batch=args.batch_size, items=items, rank=processes.process_index,
                         processes=processes.num_processes, on_progress=bar.update, on_refusal=on_refusal)
+    write_refusals(args.out / (REFUSALS if processes.is_main_process else f"refusals-{processes.process_index}.csv"), rows)
     if refused:
         print(f"{refused} edit{'s were' if refused > 1 else ' was'} refused and {'are' if refused > 1 else 'is'} missing", file=sys.stderr)
     return folder, refused
+
+
+def write_refusals(path: Path, rows: list[tuple[str, str, str]]) -> None:
+    """A row for each edit that an editor refused in this run; no file where there was none."""
+    from mre.files import csv_text, write_whole
+
+    if rows:
+        write_whole(path, csv_text(("method", "item", "error"), rows))
+    else:
+        path.unlink(missing_ok=True)
 
 
 def judge_and_tabulate(args: argparse.Namespace, plan, folder, judge) -> int:

@@ -89,6 +89,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--key-file", type=Path, metavar="FILE", help="file that holds its key (default: OPENAI_API_KEY)")
     group.add_argument("--cache", type=Path, default=EDIT_CACHE, metavar="FILE", help="where paid edits are kept (default %(default)s)")
     group.add_argument("--max-requests", type=int, metavar="N", help="the most requests this run may send")
+    group.add_argument("--budget", type=float, metavar="USD", help="the most this run may spend; 0: kept edits only")
+    group.add_argument("--price-picture", type=float, metavar="USD", help="for each edit, where the list price is unknown or old")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -96,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
     model, settings = _asked(args)
     jobs = _jobs(args, settings)
     editor = make_editor(model, device=args.device, loading=load_options(args), key_file=args.key_file, cache=args.cache,
-                         max_requests=args.max_requests)
+                         max_requests=args.max_requests, budget=args.budget, price_picture=args.price_picture)
     _refuse_unused(editor, args.recipe, jobs)
     best = _best_of(args, editor)
     code = 0

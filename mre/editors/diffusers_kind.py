@@ -18,11 +18,22 @@ from mre.editors import weights
 from mre.editors.capabilities import NOTHING, Capabilities
 from mre.editors.editor import EditorInfo, Step
 from mre.editors.forms import AREA, Form, capabilities_of, form_of
-from mre.editors.local_editor import LocalEditor
+from mre.editors.local_editor import LocalEditor, mask_at
 from mre.editors.memory import check_memory
-from mre.editors.repository import INDEX, check_index, folder_of, index_from_hub, index_of, licence_of
+from mre.editors.repository import (
+    INDEX,
+    about_licence,
+    about_licence_zh,
+    check_index,
+    folder_of,
+    index_from_hub,
+    index_of,
+    licence_of,
+    missing_of,
+    say_if_not_commercial,
+)
 from mre.editors.weights import first_line
-from mre.errors import EditStopped, ModelError, MreError
+from mre.errors import EditRefused, EditStopped, ModelError, MreError
 
 if TYPE_CHECKING:
     import torch
@@ -51,9 +62,11 @@ class DiffusersEditor(LocalEditor):
         if not isinstance(native, int) or isinstance(native, bool) or not 16 <= native <= 4096:
             raise ModelError(f"{self._shown}/{INDEX}: native_size must be a whole number between 16 and 4096")
         licence = licence_of(self.name)
-        limits = f"{index['_class_name']} of diffusers; it knows no rewards." + (f" Licence of its weights: {licence}." if licence else "")
+        limits = f"{index['_class_name']} of diffusers; it knows no rewards. {about_licence(licence)}".strip()
         return EditorInfo(
-            name=Path(self.name).name, title=Path(self.name).name, limits=limits, loading=self.loading.shown, licence=licence,
+            name=Path(self.name).name, title=Path(self.name).name, limits=limits,
+            limits_zh=f"diffusers 的 {index['_class_name']}；它不读取评分。{about_licence_zh(licence)}",
+            loading=self.loading.shown, licence=licence,
             native_size=native, size_rule=f"area-{form.multiple}", steps=form.steps, guidance_scale=form.scale,
             image_guidance_scale=form.image_scale, guidable=bool(form.guidance), capabilities=capabilities_of(form), digest=self._digest())
 
@@ -97,7 +110,11 @@ class DiffusersEditor(LocalEditor):
             except (OSError, ValueError, ImportError, TypeError, AttributeError) as error:
                 if isinstance(error, MreError):
                     raise
-                raise ModelError(f"the model {self._shown} cannot be loaded: {_without_folder(first_line(error), folder)}") from error
+                said = _without_folder(first_line(error), folder_of(self.name))
+                if not folder.is_dir() and (missing := missing_of(self.name, index)):
+                    said = f"it is not whole on this machine ({', '.join(missing)} is missing), and could not be fetched: {said}"
+                raise ModelError(f"the model {self._shown} cannot be loaded: {said}") from error
+            say_if_not_commercial(self._shown, licence_of(self.name))
             pipeline.set_progress_bar_config(disable=True)
             weights.add_loras(pipeline, options.loras)
             return weights.put(pipeline, device, options.offload)
@@ -119,7 +136,7 @@ class DiffusersEditor(LocalEditor):
 
         pipeline, form = self.prepare(), self.form
         total, guidance_scale, image_guidance_scale, _ = settings.filled
-        steps = Steps(total, on_step, should_stop)
+        steps = Steps(total - int(total - total * form.strength), on_step, should_stop)
         takes = inspect.signature(pipeline.__call__).parameters
         arguments: dict[str, Any] = {
             "prompt": settings.instruction, form.image: [seen] if form.is_list else seen, "num_inference_steps": total,
@@ -130,6 +147,10 @@ class DiffusersEditor(LocalEditor):
             arguments[form.image_guidance] = image_guidance_scale
         if form.blank is not None and guidance_scale > 1:
             arguments["negative_prompt"] = form.blank
+        if form.mask and (settings.mask is not None or form.unmasked == "white"):
+            arguments[form.mask] = mask_at(settings.mask, seen.size)
+        elif form.mask and form.unmasked == "refused":
+            raise EditRefused(f"the model {self._shown} paints inside a mask only; say with a mask what may change")
         if form.sized:
             arguments |= {"width": seen.width, "height": seen.height}
         arguments |= {name: seen.width * seen.height if value is AREA else value for name, value in form.extra.items()}

@@ -25,6 +25,7 @@ class EditorInfo:
     name: str                           # without the folders that lead to it
     title: str
     limits: str = ""                    # what it can edit, and what not
+    limits_zh: str = ""                 # the same in Chinese; empty where nobody wrote it
     licence: str = ""                   # of its weights; empty where it is not known
     native_size: int = 512              # pixels
     size_rule: str = "own"              # see mre.imaging.fit_size

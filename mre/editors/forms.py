@@ -31,6 +31,9 @@ class Form:
     frames: bool = False                # gives frames, of which the last is the edit
     native: int = 1024                  # the root of the area that it was trained at, in pixels
     multiple: int = 16                  # of the sides
+    mask: str = ""                      # what takes a mask, white where it paints
+    unmasked: str = ""                  # what it is given where there is none: nothing, a `white` one, or it must have one: `refused`
+    strength: float = 1.0               # the share of the steps that are done, where a class has such a share
     extra: Mapping[str, Any] = field(default_factory=dict)      # what else it must be told; AREA stands for width x height
 
 
@@ -39,10 +42,16 @@ FORMS = {
     "StableDiffusionXLInstructPix2PixPipeline": Form(steps=100, scale=5.0, image_guidance="image_guidance_scale", image_scale=1.5,
                                                      native=768, multiple=8),
     "FluxKontextPipeline": Form(steps=28, scale=3.5, extra={"max_area": AREA, "_auto_resize": False}),
+    "FluxKontextInpaintPipeline": Form(steps=28, scale=3.5, mask="mask_image", unmasked="white",
+                                       extra={"max_area": AREA, "_auto_resize": False}),
+    "FluxFillPipeline": Form(scale=30.0, mask="mask_image", unmasked="refused"),
     "Flux2Pipeline": Form(scale=4.0),
     "Flux2KleinPipeline": Form(scale=4.0),
+    "Flux2KleinInpaintPipeline": Form(scale=8.0, mask="mask_image", unmasked="white", strength=0.8),
     "Flux2KleinKVPipeline": Form(steps=4, guidance=""),
     "QwenImageEditPipeline": Form(guidance="true_cfg_scale", scale=4.0, blank=" ", multiple=32),
+    "QwenImageEditInpaintPipeline": Form(guidance="true_cfg_scale", scale=4.0, blank=" ", multiple=32, mask="mask_image",
+                                         unmasked="white", strength=0.6),
     "QwenImageEditPlusPipeline": Form(is_list=True, guidance="true_cfg_scale", scale=4.0, blank=" ", multiple=32),
     "QwenImage21Pipeline": Form(is_list=True, steps=40, guidance="true_cfg_scale", scale=1.0, blank=" ", multiple=32),
     "LongCatImageEditPipeline": Form(scale=4.5, sized=False),
@@ -51,7 +60,7 @@ FORMS = {
     "DreamLitePipeline": Form(steps=30, scale=3.5, image_guidance="image_guidance_scale", image_scale=1.5, multiple=32),
     "DreamLiteMobilePipeline": Form(steps=4, guidance="", multiple=32),
     "OmniGenPipeline": Form("input_images", is_list=True, scale=2.5, image_guidance="img_guidance_scale", image_scale=1.6),
-    "BriaFiboEditPipeline": Form(steps=30, scale=5.0, extra={"_auto_resize": False}),
+    "BriaFiboEditPipeline": Form(steps=30, scale=5.0, mask="mask", extra={"_auto_resize": False}),
     "Kandinsky5I2IPipeline": Form(scale=3.5),
     "GlmImagePipeline": Form(scale=1.5, multiple=32),
     "ZImageOmniPipeline": Form(scale=5.0),
@@ -61,6 +70,7 @@ FORMS = {
 # What a class that is not in the table may call things.
 IMAGES = ("image", "images", "input_images", "input_image")
 GUIDANCES = ("guidance_scale", "true_cfg_scale")
+MASKS = ("mask_image", "mask")
 IMAGE_GUIDANCES = ("image_guidance_scale", "img_guidance_scale")
 
 
@@ -77,8 +87,11 @@ def form_of(kind: str, name: str) -> Form:
     image = next((one for one in IMAGES if one in takes), None)
     if image is None or "prompt" not in takes or "num_inference_steps" not in takes:
         raise ModelError(f"{name} holds a {kind}, which takes no {'instruction' if image else 'picture'}: it is no editor")
-    if "strength" in takes:
+    mask = next((one for one in MASKS if one in takes), "")
+    if "strength" in takes and not mask:
         raise ModelError(f"{name} holds a {kind}, which repaints a picture and follows no instruction for an edit")
+    if controlled := next((one for one in takes if one.startswith("control_")), None):
+        raise ModelError(f"{name} holds a {kind}, which asks for {controlled} beside picture and instruction")
     needed = [one for one, value in takes.items() if value.default is value.empty and value.kind is not value.VAR_KEYWORD]
     if more := [one for one in needed if one not in ("self", "prompt", image)]:
         raise ModelError(f"{name} holds a {kind}, which asks for {more[0]} beside picture and instruction")
@@ -88,10 +101,11 @@ def form_of(kind: str, name: str) -> Form:
                 scale=float(takes[guidance].default) if guidance else 1.0, image_guidance=image_guidance,
                 image_scale=float(takes[image_guidance].default) if image_guidance else 1.0,
                 blank=" " if guidance == "true_cfg_scale" and "negative_prompt" in takes else None,
-                sized="height" in takes and "width" in takes, frames="num_frames" in takes)
+                sized="height" in takes and "width" in takes, frames="num_frames" in takes, mask=mask, unmasked="refused",
+                strength=float(takes["strength"].default) if mask and "strength" in takes else 1.0)
 
 
 def capabilities_of(form: Form) -> Capabilities:
     """What changes the pictures of a class that is called so."""
-    return replace(NOTHING, seed=True, steps=range(1, MAX_STEPS + 1), guidance_scale=bool(form.guidance),
+    return replace(NOTHING, mask=bool(form.mask), seed=True, steps=range(1, MAX_STEPS + 1), guidance_scale=bool(form.guidance),
                    image_guidance_scale=bool(form.image_guidance))

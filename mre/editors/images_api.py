@@ -22,6 +22,7 @@ from mre.paid.budget import Budget
 from mre.paid.connection import LONGEST_WAIT, Endpoint, TryAgain, Unanswered, meaning_of
 
 if TYPE_CHECKING:
+    from mre.editors.images_price import Charge
     from mre.paid.budget import Budget
 
 PATH = "/images/edits"
@@ -53,10 +54,10 @@ class Request:
     key: str
 
 
-def ask(endpoint: Endpoint, request: Request, budget: Budget, should_stop: Callable[[], bool]) -> Edited:
+def ask(endpoint: Endpoint, request: Request, budget: Budget, should_stop: Callable[[], bool], charge: Charge) -> Edited:
     """Send the request until it is answered. Raises EditRefused where this edit will not be made, ModelError where asking on is useless,
     EditStopped."""
-    return asyncio.run(_watched(_until_answered(endpoint, request, budget), should_stop))
+    return asyncio.run(_watched(_until_answered(endpoint, request, budget, charge), should_stop))
 
 
 async def _watched(work: Coroutine[Any, Any, Edited], should_stop: Callable[[], bool]) -> Edited:
@@ -68,16 +69,16 @@ async def _watched(work: Coroutine[Any, Any, Edited], should_stop: Callable[[], 
     return task.result()
 
 
-async def _until_answered(endpoint: Endpoint, request: Request, budget: Budget) -> Edited:
+async def _until_answered(endpoint: Endpoint, request: Request, budget: Budget, charge: Charge) -> Edited:
     async with endpoint.http_client(SECONDS, 1) as client:
         attempts, before = 0, ""
         while True:
-            if (ticket := budget.reserve(0, 0)) is None:
+            if (ticket := budget.reserve(*charge.most)) is None:
                 raise ModelError(f"{before}{budget.reason()}; run the same command again to go on")
             used = (0, 0)
             try:
                 edited = await asyncio.wait_for(_once(client, endpoint, request), SECONDS)
-                used = edited.input_tokens, edited.output_tokens
+                used = charge.used(edited)
                 return edited
             except Exception as error:
                 attempts += 1

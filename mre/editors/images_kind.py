@@ -18,19 +18,19 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
-import numpy as np
 from PIL import Image
 
 from mre.editors import images_api
 from mre.editors.capabilities import MAX_STEPS, NOTHING, Capabilities
 from mre.editors.device_queue import DeviceQueue
 from mre.editors.editor import EditorInfo, EditResult, Step
-from mre.editors.local_editor import EditorOptions, LocalEditor
+from mre.editors.images_price import Charge, charge_of
+from mre.editors.local_editor import EditorOptions, LocalEditor, mask_at
 from mre.editors.settings import EditSettings
 from mre.errors import ModelError, ServiceError, SettingsError
 from mre.imaging import Fit, Size, fit_size, open_image, pixel_digest
 from mre.masks import Mask
-from mre.paid.budget import Budget, Limits, Price
+from mre.paid.budget import Budget, Limits
 from mre.paid.cache import AnswerCache, StoredAnswer, answer_key, utc_now
 from mre.paid.connection import Endpoint, find_endpoint
 from mre.recipes import Recipe, png_bytes
@@ -92,11 +92,11 @@ class Kept:
         stored = None if self.cache is None else self.cache.get(request.key)
         return None if stored is None else open_image(base64.b64decode(stored.raw), name="the kept picture")
 
-    def put(self, request: images_api.Request, edited: images_api.Edited) -> None:
+    def put(self, request: images_api.Request, edited: images_api.Edited, cost: float | None) -> None:
         """On return it survives the process."""
         if self.cache is not None:
             self.cache.put(request.key, StoredAnswer("images", request.model, "edit", "picture", base64.b64encode(edited.file).decode(), "",
-                                                     edited.input_tokens, edited.output_tokens, None, edited.seconds, utc_now()))
+                                                     edited.input_tokens, edited.output_tokens, cost, edited.seconds, utc_now()))
 
 
 class ImagesEditor(LocalEditor):
@@ -106,7 +106,6 @@ class ImagesEditor(LocalEditor):
         options = options or EditorOptions()
         super().__init__(name, replace(options, queue=DeviceQueue()))       # it waits for no device of this machine
         self.options = options
-        self.budget = Budget(Limits(requests=options.max_requests), Price(None, None))
         self._answered = threading.local()              # size of the picture that came for the edit of this thread
         self._said: set[tuple[Size, Size]] = set()
 
@@ -123,12 +122,23 @@ class ImagesEditor(LocalEditor):
         except (ServiceError, SettingsError) as error:
             raise ModelError(str(error)) from error
 
+    @cached_property
+    def charge(self) -> Charge:
+        """What an edit costs. Raises ModelError, SettingsError."""
+        return charge_of(self.named.model, self.endpoint.is_own_server, self.options.price_picture)
+
+    @cached_property
+    def budget(self) -> Budget:
+        """Of all edits together. Raises ModelError, SettingsError."""
+        return Budget(Limits(requests=self.options.max_requests, usd=self.options.budget), self.charge.price, "--price-picture")
+
     def describe(self) -> EditorInfo:
         named, host = self.named, self.endpoint.host
         return EditorInfo(
             name=f"images:{named.model}", title=f"{named.model} ({host})",
             limits=f"It runs on {host}: photo and instruction are sent there. It knows no rewards, and the same settings may give another "
                    "picture.",
+            limits_zh=f"它运行在 {host} 上：照片和指令会发送到那里。它不读取评分，同样的设置可能给出不同的图片。",
             native_size=named.size, size_rule=f"area-{MULTIPLE}", steps=named.steps or 1, capabilities=named.capabilities)
 
     @property
@@ -144,7 +154,8 @@ class ImagesEditor(LocalEditor):
         return "server"
 
     def load(self) -> Kept:
-        """The edits that are kept; the server is asked for nothing."""
+        """The edits that are kept; the server is asked for nothing. Raises SettingsError for a budget without a price."""
+        assert self.budget
         try:
             return Kept(None if self.options.cache is None else AnswerCache(self.options.cache))
         except ServiceError as error:
@@ -171,8 +182,8 @@ class ImagesEditor(LocalEditor):
         request, kept = self.request(seen, settings), self.prepare()
         made = kept.get(request)
         if made is None:
-            edited = images_api.ask(self.endpoint, request, self.budget, should_stop)
-            kept.put(request, edited)
+            edited = images_api.ask(self.endpoint, request, self.budget, should_stop, self.charge)
+            kept.put(request, edited, self.charge.cost(edited))
             made = edited.image
         self._answered.size = made.size
         if made.size == seen.size:
@@ -210,7 +221,7 @@ def nearest(size: Size) -> Size:
 
 def mask_png(mask: Mask, size: Size) -> bytes:
     """The mask as this API reads it: transparent where the picture may change."""
-    inside = Image.fromarray(mask.inside.astype(np.uint8) * 255).resize(size, Image.Resampling.BOX)
+    inside = mask_at(mask, size)
     picture = Image.new("RGBA", size)
     picture.putalpha(inside.point(lambda value: 0 if value else 255))
     file = io.BytesIO()

@@ -10,21 +10,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from PIL import Image
 
 from mre.editors.device_queue import DeviceQueue
 from mre.editors.editor import EditorInfo, EditResult, Step, Vocabulary
 from mre.editors.load_options import OWN_WAY, LoadOptions
 from mre.errors import EditStopped, ModelError, MreError
-from mre.imaging import Fit, fit_size, map_back, pixel_digest
+from mre.imaging import Fit, Size, fit_size, map_back, pixel_digest
 from mre.recipes import MAX_NOTE, Recipe, circumstances
 
 if TYPE_CHECKING:
-    from mre.editors.reading import Reading
-
-if TYPE_CHECKING:
     from mre.editors.capabilities import Capabilities
+    from mre.editors.reading import Reading
     from mre.editors.settings import EditSettings
+    from mre.masks import Mask
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,9 @@ class EditorOptions:
     loading: LoadOptions = OWN_WAY        # of an editor on this machine: how its weights are loaded
     key_file: str | Path | None = None          # of an editor on a server: its key; None: as the environment says
     cache: str | Path | None = None             # and where its paid edits are kept; None: nowhere
-    max_requests: int | None = None             # and the most that it is asked
+    max_requests: int | None = None             # and the most that it is asked,
+    budget: float | None = None                 # and the most that it may cost, in USD,
+    price_picture: float | None = None          # at this price for each edit; None: the list price
 
 
 class LocalEditor:
@@ -287,6 +289,13 @@ class LocalEditor:
 def in_own_words(settings: EditSettings, reading: Reading | None) -> EditSettings:
     """The settings with the instruction as the model knows it."""
     return settings if reading is None else replace(settings, instruction=reading.understood)
+
+
+def mask_at(mask: Mask | None, size: Size) -> Image.Image:
+    """A mask at the editor's size, as a grey picture: white where it may change. None: everywhere."""
+    if mask is None:
+        return Image.new("L", size, 255)
+    return Image.fromarray(mask.inside.astype(np.uint8) * 255).resize(size, Image.Resampling.BOX)
 
 
 def put_back_asked(photo: Image.Image, image: Image.Image, settings: EditSettings) -> Image.Image:

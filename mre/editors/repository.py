@@ -3,6 +3,7 @@ name classes of diffusers and transformers only."""
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -13,6 +14,7 @@ from mre.errors import DataError, ModelError
 from mre.families import pipeline_names
 from mre.files import read_json
 
+log = logging.getLogger("mre.editors")
 INDEX = "model_index.json"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 OWN = ("RewardEditPipeline", "StableDiffusionInstructPix2PixPipeline", "StableDiffusionPipeline",   # of PipelineEditor, or refused by it
@@ -64,6 +66,33 @@ def check_index(index: Mapping[str, Any], name: str) -> None:
             continue
         if len(place) != 2 or place[0] not in (None, *LIBRARIES):
             raise ModelError(f"{name}/{INDEX}: {part} is of {str(place[0])[:40]}, and only {' and '.join(LIBRARIES)} are used")
+
+
+NO_COMMERCE = re.compile(r"(^|[-_ ])(nc|non-?commercial|research)([-_ ]|$)", re.IGNORECASE)
+
+
+def about_licence(licence: str) -> str:
+    """A licence in words, and whether it forbids commercial use; empty where there is none."""
+    forbids = ", which forbids commercial use" if NO_COMMERCE.search(licence) else ""
+    return f"Licence of its weights: {licence}{forbids}." if licence else ""
+
+
+def about_licence_zh(licence: str) -> str:
+    """The same in Chinese."""
+    forbids = "，禁止商业使用" if NO_COMMERCE.search(licence) else ""
+    return f"权重的许可证：{licence}{forbids}。" if licence else ""
+
+
+def say_if_not_commercial(name: str, licence: str) -> None:
+    """A warning for a licence that forbids commercial use."""
+    if NO_COMMERCE.search(licence):
+        log.warning("the weights of %s may not be used commercially: their licence is %s", name, licence)
+
+
+def missing_of(name: str, index: Mapping[str, Any]) -> list[str]:
+    """Parts that the index names and of which nothing is on this machine."""
+    return [part for part, place in index.items()
+            if isinstance(place, list) and not part.startswith("_") and place[0] and not (folder_of(name) / part).is_dir()]
 
 
 def licence_of(name: str) -> str:

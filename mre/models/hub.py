@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import HfApi, constants, snapshot_download
+from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download
 from huggingface_hub.errors import (
     DisabledRepoError,
     GatedRepoError,
@@ -45,6 +45,9 @@ def find_folder(name: str | Path, *, subfolder: str | None = None, variant: str 
     folder = folder / subfolder if subfolder else folder
     if not folder.is_dir():
         raise ModelError(f"{name} has no folder {subfolder}")
+    if not (folder / INDEX).is_file() and not (folder / "config.json").is_file():
+        raise ModelError(_no_model(folder.name if Path(name).is_absolute() else str(name), [
+            path.relative_to(folder).as_posix() for path in folder.glob(f"*/{INDEX}")]))
     return folder
 
 
@@ -91,6 +94,8 @@ def _from_hub(name: str, subfolder: str | None, variant: str | None, parts: Sequ
         # Not by listing the files, which is tried again for half a minute where there is no network.
         known = HfApi(token=settings["token"]).model_info(name, revision=settings["revision"])
         files = [file.rfilename for file in known.siblings or ()]
+        if getattr(known, "gated", False) and INDEX in files:         # anybody may read what files there are
+            hf_hub_download(name, INDEX, force_download=anew, **settings)
         wanted = _wanted(files, subfolder, variant, parts, name)
         return Path(snapshot_download(name, allow_patterns=wanted, force_download=anew, **settings))
     except ModelError:
@@ -115,9 +120,13 @@ def _wanted(files: Collection[str], subfolder: str | None, variant: str | None, 
         return texts + [prefix + file for file in variants(inside[""], WEIGHTS["unet"])[kind]]
     if subfolder and not any(file.startswith(prefix) for file in files):
         raise ModelError(f"{name} has no folder {subfolder}")
+    raise ModelError(_no_model(where, files))
+
+
+def _no_model(where: str, files: Collection[str]) -> str:
     others = sorted(file.removesuffix(f"/{INDEX}") for file in files if file.endswith(f"/{INDEX}"))
     elsewhere = f"; there are some in its folders {', '.join(others)}" if others else ""
-    raise ModelError(f"{where} holds no model: {INDEX} is missing{elsewhere}")
+    return f"{where} holds no model: {INDEX} is missing{elsewhere}"
 
 
 def _check_whole(folder: Path, subfolder: str | None, variant: str | None, parts: Sequence[str], name: str) -> None:

@@ -99,10 +99,10 @@ class Budget:
     Several runs in threads of their own may share one.
     """
 
-    def __init__(self, limits: Limits, price: Price) -> None:
+    def __init__(self, limits: Limits, price: Price, flags: str = "--price-input and --price-output") -> None:
+        """`flags`: what gives a price, for messages. Raises SettingsError."""
         if limits.usd is not None and limits.usd > 0 and price.cost(0, 0) is None:
-            raise SettingsError("a budget in USD needs the model's price: give --price-input and --price-output, "
-                                "or limit by --max-requests")
+            raise SettingsError(f"a budget in USD needs the model's price: give {flags}, or limit the number of requests")
         self.limits, self.price = limits, price
         self.requests = self.tokens = 0
         self.usd = 0.0

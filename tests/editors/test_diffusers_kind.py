@@ -19,8 +19,10 @@ from mre.editors.diffusers_kind import DiffusersEditor
 from mre.editors.forms import AREA, FORMS, capabilities_of, form_of
 from mre.editors.kinds import make_editor
 from mre.editors.memory import free_memory
+from mre.editors.repository import about_licence
 from mre.editors.settings import EditSettings
-from mre.errors import EditStopped, ModelError
+from mre.errors import EditRefused, EditStopped, ModelError
+from mre.masks import Mask
 from mre.recipes import read_recipe
 from tests.editors import tiny_diffusers
 from tests.ui.serving import served
@@ -72,6 +74,27 @@ def test_each_class_edits_and_what_it_is_said_to_use_moves_its_picture(kind, fol
     others += [{"image_guidance_scale": 4}] if editor.capabilities.image_guidance_scale else []
     for other in others:
         assert editor.edit(photo, EditSettings(**asked | other)).image.tobytes() != first.image.tobytes(), other
+
+
+@pytest.mark.parametrize("kind", ["FluxKontextInpaintPipeline", *tiny_diffusers.MASKED])
+def test_a_class_that_takes_masks_is_given_the_mask_and_works_inside_it(kind, folders, photo, tmp_path):
+    editor = make_editor(str(folders.get(kind) or tiny_diffusers.save(kind, tmp_path / kind, native=64)), device="cpu")
+    assert editor.capabilities.mask
+    steps, told = [], 5 - int(5 - 5 * FORMS[kind].strength)
+    asked = {"instruction": "make it red", "steps": 5}
+    left, right = np.arange(72) < 36, np.arange(72) >= 36
+    results = [editor.edit(photo, EditSettings(**asked, mask=Mask.of(np.broadcast_to(side, (48, 72)))),
+                           on_step=lambda step: steps.append((step.index, step.total))) for side in (left, right)]
+    assert steps[-1] == (told, told)
+    made, other = (np.asarray(result.made, float) for result in results)
+    assert np.abs(made - other).mean() > 0.1, "another mask, another picture"
+    for result, outside in zip(results, (slice(48, None), slice(None, 24)), strict=True):
+        assert np.array_equal(np.asarray(result.image)[:, outside], np.asarray(photo)[:, outside])
+    if kind == "FluxFillPipeline":
+        with pytest.raises(EditRefused, match=r"^the model FluxFillPipeline paints inside a mask only; say with a mask what may change$"):
+            editor.edit(photo, EditSettings(**asked))
+    elif kind == "FluxKontextInpaintPipeline":
+        assert editor.edit(photo, EditSettings(**asked)).image.size == photo.size
 
 
 def test_the_pixels_are_those_of_calling_the_pipeline_oneself(kontext, photo):
@@ -129,6 +152,9 @@ def test_the_table_says_what_the_installed_diffusers_takes(kind):
     assert form.blank is None or "negative_prompt" in takes
     assert form.sized == ({"height", "width"} <= takes.keys())
     assert form.frames == ("num_frames" in takes)
+    assert form.mask in ("", "mask", "mask_image")
+    assert bool(form.mask) == bool({"mask", "mask_image"} & takes.keys())
+    assert form.strength == 1 or takes["strength"].default == form.strength
     assert all(value is AREA or value is not None for value in form.extra.values())
 
 
@@ -143,7 +169,7 @@ def test_a_class_that_is_not_in_the_table_is_asked_for_its_signature(monkeypatch
 @pytest.mark.parametrize(("kind", "message"), [
     ("FluxPipeline", "holds a FluxPipeline, which takes no picture"),
     ("StableDiffusionImg2ImgPipeline", "holds a StableDiffusionImg2ImgPipeline, which repaints a picture"),
-    ("StableDiffusionControlNetInpaintPipeline", "holds a StableDiffusionControlNetInpaintPipeline, which"),
+    ("StableDiffusionControlNetInpaintPipeline", "holds a StableDiffusionControlNetInpaintPipeline, which asks for control_image"),
     ("NoSuchPipeline", r"holds a NoSuchPipeline, which diffusers [\d.]+ does not have"),
     ("__class__", "does not have"), (["os", "system"], "holds no pipeline")])
 def test_what_is_no_editor_is_refused_in_one_line(kind, message, tmp_path, photo):
@@ -205,9 +231,43 @@ def change_index(folder, **values) -> None:
     (folder / "model_index.json").write_text(json.dumps(index | values))
 
 
-def test_the_licence_of_the_weights_is_said(kontext, tmp_path):
+def test_the_licence_of_the_weights_is_said_and_that_it_forbids_commerce(kontext, tmp_path, caplog):
     folder = shutil.copytree(kontext, tmp_path / "mine")
     (folder / "README.md").write_text("---\nlicense: other\nlicense_name: flux-1-dev-non-commercial-license\n---\n# Mine\n")
-    info = make_editor(str(folder)).info
+    with caplog.at_level("WARNING", "mre.editors"):
+        editor = make_editor(str(folder), device="cpu")
+        editor.prepare()
+    assert [record.getMessage() for record in caplog.records] == [
+        "the weights of mine may not be used commercially: their licence is flux-1-dev-non-commercial-license"]
+    info = editor.info
     assert info.licence == "flux-1-dev-non-commercial-license"
-    assert "Licence of its weights: flux-1-dev-non-commercial-license" in info.limits
+    assert "Licence of its weights: flux-1-dev-non-commercial-license, which forbids commercial use." in info.limits
+
+
+@pytest.mark.parametrize(("licence", "said"), [
+    ("cc-by-nc-4.0", True), ("flux-non-commercial-license", True), ("qwen-research", True), ("fair-noncommercial-research-license", True),
+    ("apache-2.0", False), ("mit", False), ("creativeml-openrail-m", False), ("launch-nc2", False), ("", False)])
+def test_which_licences_forbid_commerce(licence, said):
+    assert ("forbids commercial use" in about_licence(licence)) == said
+
+
+def test_a_folder_that_holds_no_model_says_so_and_names_the_folders_inside_that_do(kontext, photo, tmp_path):
+    (tmp_path / "photos").mkdir()
+    photo.save(tmp_path / "photos" / "a.png")
+    with pytest.raises(ModelError, match=r"^photos holds no model: model_index.json is missing$"):
+        make_editor(str(tmp_path / "photos")).edit(photo, EditSettings("make it red"))
+    shutil.copytree(kontext, tmp_path / "photos" / "inner")
+    with pytest.raises(ModelError, match=r"^photos holds no model: model_index.json is missing; there are some in its folders inner$"):
+        make_editor(str(tmp_path / "photos")).prepare()
+
+
+def test_a_half_fetched_repository_says_what_is_missing(kontext, photo, tmp_path, monkeypatch):
+    there = shutil.copytree(kontext, tmp_path / "models--some--one" / "snapshots" / "0123abcd")
+    shutil.rmtree(there / "vae")
+    monkeypatch.setattr("mre.editors.repository.index_from_hub", lambda name: there / "model_index.json")
+    monkeypatch.setattr("mre.editors.diffusers_kind.index_from_hub", lambda name: there / "model_index.json")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ModelError, match=r"^the model some/one cannot be loaded: it is not whole on this machine \(vae is missing\)") as no:
+        make_editor("some/one", device="cpu").edit(photo, EditSettings("make it red", steps=1))
+    assert "\n" not in str(no.value)
+    assert str(tmp_path) not in str(no.value)

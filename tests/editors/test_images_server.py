@@ -21,11 +21,13 @@ from mre.benchmark.edits import method_name
 from mre.editors import images_api
 from mre.editors.capabilities import refuse_unused
 from mre.editors.images_kind import ImagesEditor, ServerName, nearest
+from mre.editors.images_price import charge_of
 from mre.editors.kinds import kind_of, make_editor
 from mre.editors.settings import EditSettings
 from mre.errors import EditRefused, EditStopped, ModelError, SettingsError
 from mre.imaging import open_image
 from mre.masks import Mask
+from mre.paid.cache import AnswerCache
 from mre.paid.connection import TryAgain
 from mre.recipes import read_recipe
 from mre.sweep import Axis, Sweep, SweepError
@@ -35,7 +37,8 @@ from tests.ui.serving import served
 from tests.ui.test_edit_api import call, fetched
 from tests.ui.test_edit_api import edit as api_edit
 from ui.app import build_app
-from ui.studio import StudioSettings
+from ui.names import limits_of
+from ui.studio import Studio, StudioSettings
 
 
 @pytest.fixture(autouse=True)
@@ -325,10 +328,15 @@ def test_a_killed_benchmark_goes_on_without_paying_twice_and_names_what_was_refu
         assert sorted(server.paid) == [f"make it {number}" for number in (0, 2, 3, 4, 5)]
         with (tmp_path / "out" / "edits.csv").open(newline="") as file:
             assert [row["item"] for row in csv.DictReader(file)] == ["i0", "i2", "i3", "i4", "i5"]
+        with (tmp_path / "out" / "refusals.csv").open(newline="") as file:
+            row, = csv.DictReader(file)
+        assert (row["method"], row["item"]) == ("images_fake", "i1")
+        assert "Your request was rejected by the safety system." in row["error"]
         asked = server.requests
         server.refuses = ""
         assert main([*command, "--edits-only"]) == 0, "what was refused is asked again"
         assert server.requests == asked + 1
+        assert not (tmp_path / "out" / "refusals.csv").exists()
 
 
 def test_a_limit_that_is_reached_between_two_attempts_does_not_hide_why_the_first_one_failed():
@@ -337,3 +345,50 @@ def test_a_limit_that_is_reached_between_two_attempts_does_not_hide_why_the_firs
         editor = make_editor(f"images:x@http://127.0.0.1:{free.getsockname()[1]}/v1", max_requests=1)      # bound, but nobody listens
         with pytest.raises(ModelError, match=r"no answer from 127.0.0.1:\d+: .*; the budget of 1 requests is used up"):
             editor.edit(Image.new("RGB", (64, 64)), EditSettings("make it blue"))
+
+
+# -- money
+
+def test_a_budget_stops_before_it_is_passed_and_kept_edits_stay_free(photo, tmp_path):
+    with FakeImages() as server:
+        given = {"cache": tmp_path / "kept.sqlite", "price_picture": 0.04}
+        editor = editor_on(server, budget=0.1, **given)
+        for instruction in ("one", "two"):
+            editor.edit(photo, EditSettings(instruction))
+        with pytest.raises(ModelError, match=r"the budget of 0.1 USD is used up \(2 requests, .*, 0.0800 USD\); run the same command again"):
+            editor.edit(photo, EditSettings("three"))
+        editor.edit(photo, EditSettings("two"))
+        assert len(server.paid) == 2
+        assert AnswerCache(tmp_path / "kept.sqlite").spent() == pytest.approx(0.08)
+        editor_on(server, budget=0, **given).edit(photo, EditSettings("one"))
+        assert len(server.paid) == 2
+
+
+def test_openais_models_cost_what_they_say_that_they_used_by_list_price():
+    charge = charge_of("gpt-image-1", False, None)
+    edited = images_api.Edited(Image.new("RGB", (8, 8)), b"", 300, 1000, 1.0)
+    assert charge.cost(edited) == pytest.approx(300 * 10e-6 + 1000 * 40e-6)
+    silent = images_api.Edited(Image.new("RGB", (8, 8)), b"", 0, 0, 1.0)
+    assert charge.cost(silent) == pytest.approx(7000 * 10e-6 + 6300 * 40e-6), "what it may have cost at most"
+    assert charge_of("gpt-image-1", True, None).cost(edited) is None, "a server of one's own has no list price"
+
+
+def test_a_budget_without_a_price_and_a_price_that_is_none_are_refused_in_one_line(photo):
+    editor = make_editor("images:a@http://127.0.0.1:9/v1", budget=5.0)
+    with pytest.raises(SettingsError, match=r"^a budget in USD needs the model's price: give --price-picture, or limit the number of requests$"):
+        editor.edit(photo, SETTINGS)
+    with pytest.raises(SettingsError, match=r"^--price-picture must be 0 or more USD for a picture, got -1$"):
+        make_editor("images:a@http://127.0.0.1:9/v1", price_picture=-1).edit(photo, SETTINGS)
+
+
+def test_the_page_reads_the_key_from_a_file_and_keeps_to_its_budget_and_says_so_in_chinese(photo, tmp_path, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY")
+    (tmp_path / "key").write_text(KEY)
+    with FakeImages() as server:
+        options = {"key_file": tmp_path / "key", "max_requests": None, "budget": 0.05, "price_picture": 0.04}
+        studio = Studio(StudioSettings(models=(f"images:fake@{server.url}?size=64",), data=tmp_path / "data", server_options=options))
+        studio.editor().edit(photo, SETTINGS)
+        with pytest.raises(ModelError, match="the budget of 0.05 USD is used up"):
+            studio.editor().edit(photo, EditSettings("another"))
+        assert f"它运行在 {server.url[7:-3]} 上" in limits_of(studio.editor().info, "zh")
+        assert KEY not in repr(studio.settings)

@@ -93,19 +93,19 @@ def xl_instruct() -> Any:
         tokenizer_2=word_tokenizer([], 77), unet=unet, scheduler=EulerDiscreteScheduler(), add_watermarker=False)
 
 
-def kontext() -> Any:
+def kontext(kind: str = "FluxKontextPipeline", **channels: int) -> Any:
     encoder, tokenizer = t5()
     transformer = diffusers.FluxTransformer2DModel(
-        patch_size=1, in_channels=4, num_layers=1, num_single_layers=1, attention_head_dim=16, num_attention_heads=2,
+        patch_size=1, **{"in_channels": 4} | channels, num_layers=1, num_single_layers=1, attention_head_dim=16, num_attention_heads=2,
         joint_attention_dim=32, pooled_projection_dim=32, axes_dims_rope=(4, 4, 8), guidance_embeds=True)
-    return diffusers.FluxKontextPipeline(
+    return getattr(diffusers, kind)(
         scheduler=FlowMatchEulerDiscreteScheduler(), vae=kl(1, 3, use_quant_conv=False, use_post_quant_conv=False, shift_factor=0.0609,
                                                             scaling_factor=1.5035),
         text_encoder=text_encoder(), tokenizer=word_tokenizer([], 77), text_encoder_2=encoder, tokenizer_2=tokenizer,
         transformer=transformer)
 
 
-def klein() -> Any:
+def klein(kind: str = "Flux2KleinPipeline") -> Any:
     encoder = transformers.Qwen3ForCausalLM(transformers.Qwen3Config(**qwen_text(27), head_dim=8)).eval()
     transformer = diffusers.Flux2Transformer2DModel(
         in_channels=16, num_layers=1, num_single_layers=1, attention_head_dim=16, num_attention_heads=2, joint_attention_dim=48,
@@ -114,7 +114,7 @@ def klein() -> Any:
         block_out_channels=(8,) * 3, down_block_types=("DownEncoderBlock2D",) * 3, up_block_types=("UpDecoderBlock2D",) * 3,
         layers_per_block=1,
         norm_num_groups=4, latent_channels=4, sample_size=32)
-    return diffusers.Flux2KleinPipeline(scheduler=FlowMatchEulerDiscreteScheduler(), vae=vae.eval(), text_encoder=encoder,
+    return getattr(diffusers, kind)(scheduler=FlowMatchEulerDiscreteScheduler(), vae=vae.eval(), text_encoder=encoder,
                                         tokenizer=byte_tokenizer(), transformer=transformer)
 
 
@@ -158,13 +158,17 @@ def chrono_edit() -> Any:
 BUILDERS: dict[str, Callable[[], Any]] = {
     "StableDiffusionXLInstructPix2PixPipeline": xl_instruct, "FluxKontextPipeline": kontext, "Flux2KleinPipeline": klein,
     "QwenImageEditPipeline": qwen_edit, "QwenImageEditPlusPipeline": lambda: qwen_edit("QwenImageEditPlusPipeline"),
-    "LongCatImageEditPipeline": longcat}
+    "LongCatImageEditPipeline": longcat, "FluxKontextInpaintPipeline": lambda: kontext("FluxKontextInpaintPipeline")}
+MASKED: dict[str, Callable[[], Any]] = {        # built by programs and by the tests of masks
+    "FluxFillPipeline": lambda: kontext("FluxFillPipeline", in_channels=4 + 4 + 64, out_channels=4),
+    "Flux2KleinInpaintPipeline": lambda: klein("Flux2KleinInpaintPipeline"),
+    "QwenImageEditInpaintPipeline": lambda: qwen_edit("QwenImageEditInpaintPipeline")}
 
 
 def save(kind: str, folder: Path, native: int = 128) -> Path:
     """A folder with a pipeline of this class, whose index says at which size it works."""
     torch.manual_seed(0)
-    BUILDERS.get(kind, chrono_edit)().save_pretrained(folder)
+    (BUILDERS | MASKED).get(kind, chrono_edit)().save_pretrained(folder)
     index = json.loads((folder / "model_index.json").read_text())
     (folder / "model_index.json").write_text(json.dumps(index | {"native_size": native}))
     return folder
