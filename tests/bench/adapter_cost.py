@@ -1,0 +1,72 @@
+"""An edit through the door against calling the pipeline oneself: seconds, alternating in one run, and whether the pixels are the same.
+
+`python -m tests.bench.adapter_cost [--class FluxKontextPipeline] [--edits 7] [--steps 28]`, at a tiny size with random weights. Timed is
+all that `Editor.edit` does: waiting for the device, the way to the model's size and back, and the recipe. What that takes does not grow
+with the model, so a full-size one has a smaller share of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import diffusers
+import numpy as np
+import torch
+from PIL import Image
+
+from mre.editors.diffusers_kind import DiffusersEditor
+from mre.editors.forms import AREA, FORMS
+from mre.editors.local_editor import EditorOptions
+from mre.editors.settings import EditSettings
+from tests.editors import tiny_diffusers
+
+
+def by_hand(pipeline, kind: str, photo: Image.Image, steps: int, seed: int) -> Image.Image:
+    """The same edit with the class's own arguments, on a photo of the model's size."""
+    form = FORMS[kind]
+    extra = {name: photo.width * photo.height if value is AREA else value for name, value in form.extra.items()}
+    with torch.inference_mode():
+        return pipeline(prompt="make it red", num_inference_steps=steps, generator=torch.Generator().manual_seed(seed),
+                        **{form.image: [photo] if form.is_list else photo, form.guidance: form.scale},
+                        **({"width": photo.width, "height": photo.height} if form.sized else {}),
+                        **({"negative_prompt": form.blank} if form.blank else {}), **extra).images[0]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--class", dest="kind", default="FluxKontextPipeline", choices=tiny_diffusers.BUILDERS)
+    parser.add_argument("--edits", type=int, default=7)
+    parser.add_argument("--steps", type=int, default=28)
+    parser.add_argument("--size", type=int, default=128, help="side of the photo, in pixels (default %(default)s)")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    photo = Image.fromarray(np.random.default_rng(0).integers(0, 255, (args.size, args.size, 3), dtype=np.uint8))
+    with tempfile.TemporaryDirectory() as place:
+        folder = tiny_diffusers.save(args.kind, Path(place) / args.kind, native=args.size)
+        editor = DiffusersEditor(str(folder), EditorOptions(device="cpu"))
+        pipeline = getattr(diffusers, args.kind).from_pretrained(folder)
+        pipeline.set_progress_bar_config(disable=True)
+        seconds: dict[str, list[float]] = {"adapter": [], "by hand": []}
+        same = True
+        for number in range(args.edits + 1):            # the first of each warms up
+            started = time.process_time()
+            made = editor.edit(photo, EditSettings("make it red", steps=args.steps, seed=number)).image
+            between = time.process_time()
+            own = by_hand(pipeline, args.kind, photo, args.steps, number)
+            ended = time.process_time()
+            same &= made.tobytes() == own.tobytes()
+            if number:
+                seconds["adapter"].append(between - started)
+                seconds["by hand"].append(ended - between)
+    ratios = [one / other for one, other in zip(seconds["adapter"], seconds["by hand"], strict=True)]
+    print(f"{args.kind}, {args.steps} steps, {args.size} px, {args.edits} edits, processor seconds: adapter "
+          f"{statistics.median(seconds['adapter']):.3f}, by hand {statistics.median(seconds['by hand']):.3f}, ratio "
+          f"{statistics.median(ratios):.3f} (of pairs {min(ratios):.3f} to {max(ratios):.3f}); same pixels: {same}")
+
+
+if __name__ == "__main__":
+    main()

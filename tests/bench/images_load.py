@@ -1,0 +1,82 @@
+"""A long run of edits on a server that fails in every way, killed again and again: none lost, none paid twice, memory flat.
+
+`python -m tests.bench.images_load [--edits 2000] [--kills 10]`. The command `mre edit` is run on a CSV against a fake server on this
+machine, killed after a share of the edits, and run again until all are made. Exit code 1 where a promise does not hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import psutil
+from PIL import Image
+
+from tests.conftest import ROOT
+from tests.editors.fake_images import KEY, FakeImages
+
+TROUBLES = ("429", "500", "not-json", "list", "cut")            # that pass when asked again
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--edits", type=int, default=2000)
+    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--faults", type=float, default=0.1, help="share of the requests that fail (default %(default)s)")
+    args = parser.parse_args()
+    rng = random.Random(0)
+    script = [rng.choice(TROUBLES) if rng.random() < args.faults else None for _ in range(3 * args.edits)]
+    with tempfile.TemporaryDirectory() as place, FakeImages(script=script) as server:
+        folder = Path(place)
+        Image.radial_gradient("L").convert("RGB").resize((64, 64)).save(folder / "photo.png")
+        rows = "".join(f"photo.png,make it {number},{number}.png\n" for number in range(args.edits))
+        (folder / "jobs.csv").write_text("image,instruction,out\n" + rows)
+        command = [sys.executable, "-m", "mre", "edit", str(folder / "jobs.csv"), "--out", str(folder / "out"), "--model",
+                   f"images:fake@{server.url}?size=64", "--cache", str(folder / "kept.sqlite"), "--price-picture", "0.01",
+                   "--budget", str(args.edits)]
+        kills, memory, started = 0, [], time.monotonic()
+        while True:
+            process = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"OPENAI_API_KEY": KEY}, stdout=subprocess.DEVNULL,
+                                       stderr=subprocess.DEVNULL)
+            goal = len(server.paid) + args.edits // (args.kills + 1) if kills < args.kills else None
+            while process.poll() is None:
+                if len(server.paid) % 50 < 3:
+                    memory.append((len(server.paid), resident(process.pid)))
+                if goal is not None and len(server.paid) >= goal:
+                    process.send_signal(signal.SIGKILL)
+                    kills += 1
+                    process.wait()
+                    break
+                time.sleep(0.05)
+            else:
+                break
+            print(f"killed {kills} times, {len(server.paid)} edits paid, {server.requests} requests", flush=True)
+        made = len(list((folder / "out").glob("*.png")))
+        paid = Counter(server.paid)
+        twice = sum(count - 1 for count in paid.values())
+        last = [size for done, size in memory if size and done > args.edits * (args.kills + 0.3) / (args.kills + 1)]
+        print(f"{args.edits} edits, {kills} kills, {server.requests} requests, {server.requests - len(server.paid)} of them failed, "
+              f"{time.monotonic() - started:.0f} s: {made} made, {args.edits - made} lost, {twice} paid twice (at most one a kill, whose "
+              f"answer was under way), exit code {process.returncode}; memory of the last run {min(last, default=0) / 1e6:.0f} to "
+              f"{max(last, default=0) / 1e6:.0f} MB")
+        return int(made != args.edits or twice > kills or process.returncode != 0)
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory of a process; 0 when it is gone."""
+    try:
+        return psutil.Process(pid).memory_info().rss
+    except psutil.Error:
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
