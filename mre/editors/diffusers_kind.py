@@ -107,7 +107,7 @@ class DiffusersEditor(LocalEditor):
                     place, use_safetensors=True, low_cpu_mem_usage=True, torch_dtype=weights.torch_dtype(dtype),
                     **processors_without_video(index, place), **weights.quantised(options, index, dtype),
                     **weights.gguf_part(options, index, folder_of(self.name), dtype))
-            except (OSError, ValueError, ImportError, TypeError, AttributeError, NameError) as error:   # NameError: a package that is not here
+            except (OSError, ValueError, ImportError, TypeError, AttributeError, NameError) as error:   # the last: of an absent package
                 if isinstance(error, MreError):
                     raise
                 said = _without_folder(first_line(error), folder_of(self.name))
