@@ -29,7 +29,7 @@ BUILT = {*tiny_diffusers.BUILDERS, *tiny_diffusers.MASKED, "ChronoEditPipeline"}
 def can_do(kind: str, place: Path) -> str:
     """One edit of a photo, and what else moves the picture."""
     torch.manual_seed(0)
-    folder = tiny_diffusers.save(kind, place / kind, native=64)
+    folder = tiny_diffusers.save(kind, place / kind, native=128)
     editor = make_editor(str(folder), device="cpu")
     photo = Image.fromarray(np.random.default_rng(0).integers(0, 255, (48, 72, 3), dtype=np.uint8))
     inside = np.broadcast_to(np.arange(72) < 36, (48, 72))
