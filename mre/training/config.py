@@ -53,11 +53,15 @@ class ModelSettings(Settings):
     perspectives: tuple[str, ...] = setting(PERSPECTIVES, "perspectives that the condition sees (Table 10)", choices=PERSPECTIVES)
     reward_init: str = setting("zero", "how new reward layers start: without effect, or at random as in the released code",
                                choices=("zero", "released"))
-    lora_rank: int = setting(0, "train low-rank adapters (LoRA) of this rank on the U-Net's attention, and new reward layers, in place of "
-                                "the whole U-Net; 0 = the whole", low=0)
+    lora_rank: int = setting(0, "train low-rank adapters (LoRA) of this rank on the network's attention, and new reward layers, in place "
+                                "of the whole network; 0 = the whole", low=0)
+    lora_layers: tuple[str, ...] = setting((), "how names of the layers that adapters are put on end, such as attn.to_q; empty = all of "
+                                               "attention")
 
     def check(self) -> None:
         """Adapters need something to adapt."""
+        if self.lora_layers and not self.lora_rank:
+            raise SettingsError("lora_layers says what adapters are put on; it needs lora_rank")
         if self.lora_rank and self.init_from in FRESH:
             raise SettingsError(f"lora_rank adapts a trained model; init_from {self.init_from} is an untrained one")
 
@@ -128,6 +132,8 @@ class ObjectiveSettings(Settings):
     condition_dropout: float = setting(0.05, "d of the released command: text dropped for p < 2d, image for d <= p < 3d", low=0, high=1 / 3)
     image_dropout: bool = setting(True, "whether that dropout also zeroes the original image")
     reward_dropout: float = setting(0.0, "share of samples trained without any reward; 0 in the paper", low=0, high=1)
+    perspective_dropout: float = setting(0.0, "share of samples in which a perspective is trained without a wish, each by itself; for "
+                                              "editors with a transformer", low=0, high=1)
     reward_text_dropout: float = setting(0.0, "share of samples whose reward text becomes None, whatever their scores; 0 in the paper",
                                          low=0, high=1)
     timestep_terminal: float = setting(0.0, "share of samples at the very last timestep; 0 in the paper", low=0, high=1)

@@ -10,9 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mre.rewards import PERSPECTIVES
+
 if TYPE_CHECKING:
     from mre.training.config import TrainConfig
 
+PERSPECTIVE_STREAM = 2      # keeps the draws of single perspectives apart from the others, which are older
 HIGH_NOISE_SHARE = 0.2      # `timestep_high` draws from the noisiest fifth of the timesteps
 
 
@@ -32,6 +35,7 @@ class Draws:
     reward_text: Tensor         # (B,) in [0, 1): decides whether the reward text is replaced by None
     noise: Tensor               # (B, C, h, w)
     latent: Tensor              # (B, C, h, w): for the spread of a variational autoencoder
+    perspectives: Tensor | None = None      # (B, 3) in [0, 1): decides which perspectives have no wish; none where all have
 
     @classmethod
     def of(cls, config: TrainConfig, samples: Sequence[int], shape: Sequence[int], num_timesteps: int = 1000,
@@ -48,7 +52,11 @@ class Draws:
             noise[row].normal_(generator=generator)
             latent[row].normal_(generator=generator)
         steps = timesteps(u[:, 0], u[:, 1], config, num_timesteps)
-        return cls(steps.to(device, non_blocking=True), u[:, 2], u[:, 3], u[:, 4], noise, latent)
+        perspectives = None
+        if config.perspective_dropout:
+            rows = [torch.rand(len(PERSPECTIVES), generator=stream(config.seed, sample, PERSPECTIVE_STREAM)) for sample in samples]
+            perspectives = torch.stack(rows)
+        return cls(steps.to(device, non_blocking=True), u[:, 2], u[:, 3], u[:, 4], noise, latent, perspectives)
 
 
 def timesteps(kind: Tensor, place: Tensor, config: TrainConfig, num_timesteps: int) -> Tensor:

@@ -129,6 +129,8 @@ class Learner(nn.Module):
             silent = (draws.reward_text < config.reward_text_dropout).tolist()
             rewards = [Reward.best() if gone else reward for gone, reward in zip(silent, triplets.rewards, strict=True)]
             conditions |= {name: value.to(device) for name, value in self.reward_texts.encode(rewards).items()}
+        if draws.perspectives is not None:
+            conditions["reward_wished"] = (draws.perspectives >= config.perspective_dropout).to(device)
         if config.reward_dropout or triplets.has_reward is not None:
             present = draws.reward >= config.reward_dropout
             conditions["reward_present"] = (present if triplets.has_reward is None else present & triplets.has_reward).to(device)

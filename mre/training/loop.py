@@ -100,7 +100,7 @@ class Run:
         self.triplets = examples or open_examples(config)
         torch.manual_seed(config.seed)                                      # new layers start alike in every process
         begun = self.out / START
-        self.pipeline = starting_pipeline(config, begun if previous and begun.exists() else None)
+        self.pipeline: Any = starting_pipeline(config, begun if previous and begun.exists() else None)
         if config.init_from in FRESH and self.main and not previous:
             write_whole(begun, self.pipeline.save_pretrained)
         self.latent_shape = latent_shape(self.pipeline, config)

@@ -8,16 +8,21 @@ import torch
 from diffusers.models.attention_processor import AttnProcessor
 
 from mre.errors import SettingsError
-from mre.families import build_fresh, layout_of
+from mre.families import build_fresh, later, layout_of
 from mre.models.folders import reads_rewards
 from mre.models.known import local_folder
 from mre.models.quiet import quiet_libraries
+from mre.models.transformer.pipeline import TransformerPipeline
 from mre.models.zoo import load_starting_pipeline
 from mre.training.adapters import add_adapters, has_adapters, merged_adapters, save_adapters
 from mre.training.config import FRESH, TrainConfig
 from mre.training.examples import ExampleSource, SyntheticExamples
 from mre.training.stored_examples import StoredExamples
 
+is_transformer_editor = later("mre.training.transformers:is_transformer_editor")
+transformer_pipeline = later("mre.training.transformers:transformer_pipeline")
+shrink_frozen = later("mre.training.transformers:shrink_frozen")
+save_transformer_editor = later("mre.training.transformers:save_transformer_editor")
 LORA = "lora"               # folder of adapters, inside the finished editor's
 SWITCHES = ("use_score", "use_text", "use_attention", "use_addition", "perspectives", "variant", "reward_init")
 
@@ -28,6 +33,10 @@ def starting_pipeline(config: TrainConfig, begun: Path | None = None):
 
     begun: a folder that a fresh model of this run was saved to, which a resumed run takes, whatever is the default by then
     """
+    if config.init_from not in FRESH and is_transformer_editor(str(config.init_from)):
+        return transformer_pipeline(str(config.init_from), config)
+    if config.perspective_dropout:
+        raise SettingsError("perspective_dropout needs an editor with a transformer: a U-Net reads all three scores or none")
     if config.init_from in FRESH and begun is None:
         return build_fresh(config.init_from, config, **switches(config))
     return load_starting_pipeline(str(begun or config.init_from), **switches(config))
@@ -60,8 +69,11 @@ def prepare_models(pipeline, config: TrainConfig, device: torch.device) -> None:
     if config.lora_rank:
         if config.channels_last and device.type == "cpu":
             raise SettingsError("channels_last with lora_rank needs a GPU: on a CPU, torch crashes in it")
-        new_layers = pipeline.unet.reward_layers if config.conditioned and not starts_conditioned(config) else ()
-        add_adapters(pipeline.unet, config, new_layers)
+        transformer = isinstance(pipeline, TransformerPipeline)
+        fresh = config.conditioned and (transformer or not starts_conditioned(config))
+        add_adapters(pipeline.unet, config, pipeline.unet.reward_layers if fresh else ())
+        if transformer and config.mixed_precision == "bf16":
+            shrink_frozen(pipeline, torch.bfloat16)
     if config.plain_attention:
         pipeline.unet.set_attn_processor(AttnProcessor())
         pipeline.text_encoder.set_attn_implementation("eager")
@@ -92,6 +104,10 @@ def starts_conditioned(config: TrainConfig) -> bool:
 def save_editor(pipeline, folder: Path, config: TrainConfig) -> None:
     """The pipeline as a folder of safetensors, with the settings that made it; adapters are added to the weights, and stand beside them
     as a LoRA of their own."""
+    (folder / "training.yaml").write_text(config.as_yaml(), encoding="utf-8")
+    if isinstance(pipeline, TransformerPipeline):
+        save_transformer_editor(pipeline, folder, config)
+        return
     with merged_adapters(pipeline):
         models = [pipeline.unet, pipeline.text_encoder, pipeline.vae]
         kept = []
@@ -103,4 +119,3 @@ def save_editor(pipeline, folder: Path, config: TrainConfig) -> None:
             model.to(dtype).load_state_dict(tensors)
     if has_adapters(pipeline.unet):
         save_adapters(pipeline, folder / LORA)
-    (folder / "training.yaml").write_text(config.as_yaml(), encoding="utf-8")

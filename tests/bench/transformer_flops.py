@@ -17,9 +17,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mre.models.quiet import quiet_libraries
 from mre.models.transformer.models import RewardFlux2Transformer2DModel, RewardQwenImageTransformer2DModel
+from mre.models.transformer.texts import TEXT_TOKENS
+from mre.rewards import PERSPECTIVES
 
 MOST = 0.02
-INSTRUCTION_TOKENS, REWARD_TOKENS = 512, 64
+INSTRUCTION_TOKENS = 512
 PATCH = 16              # pixels of a token's side
 # name -> class, its published settings, the width of its text encoder's states, the keyword of its attention
 FULL_SIZE: dict[str, tuple[type, dict[str, Any], int, str]] = {
@@ -55,7 +57,7 @@ def counted(name: str, size: int = 1024, blocks: int | None = None) -> tuple[int
     counts = []
     with quiet_libraries(), torch.device("meta"), torch.no_grad():
         model = kind(**settings, reward_text_dim=width)
-        reward = {"reward_scores": torch.empty(1, 3), "reward_text": torch.empty(1, REWARD_TOKENS, width)}
+        reward = {"reward_scores": torch.empty(1, 3), "reward_text": torch.empty(1, len(PERSPECTIVES), TEXT_TOKENS, width)}
         for given in (None, {"reward": reward}):
             with FlopCounterMode(display=False) as counter:
                 model(**step(name, size), **{keyword: given})

@@ -19,9 +19,9 @@ from mre.models.condition import RewardSignal, linear, perspective_columns, scor
 
 
 class TokenCondition(nn.Module):
-    """c_R of a transformer (Eq. 5-6): a token for each score that is asked for, and one for each token of the reward text.
+    """c_R of a transformer (Eq. 5-6): a token for each score that is asked for, and those of each perspective's reward text.
 
-    A score is not asked for where it is NaN ("no wish"), a text where its mask is false; both have no token then.
+    A score is not asked for where it is NaN ("no wish"), a text where its mask is false; they have no tokens then.
     """
 
     def __init__(self, *, use_score: bool, use_text: bool, use_attention: bool, use_addition: bool, perspectives: Sequence[str],
@@ -33,6 +33,7 @@ class TokenCondition(nn.Module):
         self.scores = nn.ModuleList(TimestepEmbedding(sinusoid_channels, width) for _ in self.columns) if use_score else None
         self.text_norm = nn.LayerNorm(text_dim, elementwise_affine=False) if use_text else None
         self.text = nn.Linear(text_dim, width) if use_text else None
+        self.text_type = nn.Embedding(len(self.columns), width) if use_text else None               # which perspective a text is of
         self.term = TimestepEmbedding(width, width, out_dim=term_dim) if use_addition else None
         if self.term is not None:
             nn.init.zeros_(self.term.linear_2.weight)
@@ -41,9 +42,9 @@ class TokenCondition(nn.Module):
     def forward(self, scores: Tensor | None, text: Tensor | None, text_mask: Tensor | None, dtype: torch.dtype) -> RewardSignal:
         """
         scores:    (B, 3) in [0, 5], ordered as PERSPECTIVES, NaN for no wish
-        text:      (B, T, text_dim), states of the reward text's tokens
-        text_mask: (B, T), true for tokens that are read; none = all
-        returns tokens (B, P + T, width), their mask, the term (B, term_dim), and which samples have any wish
+        text:      (B, 3, T, text_dim), states of the tokens of each perspective's text
+        text_mask: (B, 3, T), true for tokens that are read; none = all
+        returns tokens (B, P + P T, width), their mask, the term (B, term_dim), and which samples have any wish
         """
         tokens, masks, pooled = [], [], []
         if self.scores is not None:
@@ -55,14 +56,17 @@ class TokenCondition(nn.Module):
             tokens.append(embedded)
             masks.append(wished)
             pooled.append((embedded * wished[..., None]).sum(dim=1))                                      # (B, width)
-        if self.text is not None and self.text_norm is not None:
+        if self.text is not None and self.text_norm is not None and self.text_type is not None:
             assert text is not None, "the transformer refuses a call without"
-            read = torch.ones(text.shape[:2], dtype=torch.bool, device=text.device) if text_mask is None else text_mask.bool()
-            states = self.text(self.text_norm(text.to(dtype)))                                            # (B, T, width)
+            read = torch.ones(text.shape[:3], dtype=torch.bool, device=text.device) if text_mask is None else text_mask.bool()
+            read = read[:, self.columns].flatten(1)                                                       # (B, P T)
+            kinds = self.text_type(torch.arange(len(self.columns), device=text.device)).to(dtype)         # (P, width)
+            states = self.text(self.text_norm(text[:, self.columns].to(dtype))) + kinds[:, None]          # (B, P, T, width)
+            states = states.flatten(1, 2)
             tokens.append(states)
             masks.append(read)
             pooled.append((states * read[..., None]).sum(dim=1) / read.sum(dim=1, keepdim=True).clamp(min=1).to(dtype))
-        mask = torch.cat(masks, dim=1)                                                                    # (B, P + T)
+        mask = torch.cat(masks, dim=1)                                                                    # (B, P + P T)
         term = self.term(sum(pooled[1:], pooled[0])) if self.term is not None else None
         return RewardSignal(torch.cat(tokens, dim=1) if self.use_attention else None, mask, term, mask.any(dim=1))
 

@@ -56,8 +56,8 @@ class RewardTransformer(nn.Module):
     A call gives the reward in the attention keywords of the stock pipelines, as a dictionary:
 
     reward["reward_scores"]     (B, 3) in [0, 5], ordered as PERSPECTIVES, NaN for no wish
-    reward["reward_text"]       (B, T, D), states of the reward text's tokens
-    reward["reward_text_mask"]  (B, T), true for tokens that are read; optional
+    reward["reward_text"]       (B, 3, T, D), states of the tokens of each perspective's reward text
+    reward["reward_text_mask"]  (B, 3, T), true for tokens that are read; optional
 
     Without one, or where nothing is asked for, the model is its parent. So is the guidance branch without the instruction, unless
     `negative_reward`, a dictionary of the same kind, says what it should read.
@@ -110,10 +110,10 @@ class RewardTransformer(nn.Module):
         scores, text, batch, dim = given.get("reward_scores"), given.get("reward_text"), states.shape[0], self.config.reward_text_dim
         if self.config.use_score:
             check_shape("reward_scores", scores, scores is not None and scores.shape == (batch, len(PERSPECTIVES)),
-                   f"({batch}, {len(PERSPECTIVES)})")
+                        f"({batch}, {len(PERSPECTIVES)})")
         if self.config.use_text:
-            check_shape("reward_text", text, text is not None and text.ndim == 3 and (text.shape[0], text.shape[2]) == (batch, dim),
-                   f"({batch}, tokens, {dim})")
+            fits = text is not None and text.ndim == 4 and (*text.shape[:2], text.shape[3]) == (batch, len(PERSPECTIVES), dim)
+            check_shape("reward_text", text, fits, f"({batch}, {len(PERSPECTIVES)}, tokens, {dim})")
         return self.reward_condition(scores, text, given.get("reward_text_mask"), states.dtype), others or None
 
     def view(self, signal: RewardSignal | None) -> Any:

@@ -8,7 +8,7 @@ from diffusers import UniPCMultistepScheduler
 from torch import Tensor
 
 from mre.errors import SettingsError
-from mre.training.objectives.objective import Objective
+from mre.training.objectives.objective import FLOW, Objective, prediction_of
 
 if TYPE_CHECKING:
     from mre.training.config import TrainConfig
@@ -25,7 +25,7 @@ class FlowMatching(Objective):
 
     def __init__(self, scheduler: Any, config: TrainConfig) -> None:
         super().__init__(config)
-        if scheduler.config.prediction_type == "sample":
+        if prediction_of(scheduler) == "sample":
             raise SettingsError("objective flow needs a model that predicts noise or velocity; this one predicts the picture itself")
         if config.snr_cap:
             raise SettingsError("snr_cap weighs noise levels of objective noise; flow has none of them")
@@ -50,6 +50,6 @@ class FlowMatching(Objective):
 
     def sampler(self, scheduler: Any) -> Any:
         """A solver of the flow's equation that the stock pipelines can drive."""
-        if scheduler.config.prediction_type == "flow_prediction":
+        if prediction_of(scheduler) == FLOW:
             return scheduler
-        return UniPCMultistepScheduler(num_train_timesteps=self.num_timesteps, prediction_type="flow_prediction", use_flow_sigmas=True)
+        return UniPCMultistepScheduler(num_train_timesteps=self.num_timesteps, prediction_type=FLOW, use_flow_sigmas=True)

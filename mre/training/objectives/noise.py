@@ -8,7 +8,7 @@ from diffusers import DDPMScheduler
 from torch import Tensor
 
 from mre.errors import SettingsError
-from mre.training.objectives.objective import Objective
+from mre.training.objectives.objective import Objective, prediction_of
 
 if TYPE_CHECKING:
     from mre.training.config import TrainConfig
@@ -22,7 +22,7 @@ class NoisePrediction(Objective):
 
     def __init__(self, scheduler: Any, config: TrainConfig) -> None:
         super().__init__(config)
-        self.prediction_type = scheduler.config.prediction_type
+        self.prediction_type = prediction_of(scheduler)
         if self.prediction_type not in PREDICTIONS:
             raise SettingsError(f"objective noise trains models that predict {', '.join(PREDICTIONS)}, and this one predicts "
                                 f"{self.prediction_type}; try --objective flow")

@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from mre.training.draws import Draws
 
 
+FLOW = "flow_prediction"
+
+
+def prediction_of(scheduler: Any) -> str:
+    """What a sampler has the model predict. Those that were made for flows alone do not say it."""
+    return getattr(scheduler.config, "prediction_type", FLOW)
+
+
 @dataclass(frozen=True)
 class Batch:
     """What the U-Net learns from, after the encoders and after dropout of the conditions."""

@@ -37,7 +37,9 @@ def test_a_trained_condition_is_its_parent_where_nothing_is_asked_for(kind):
 @each_kind
 def test_a_score_without_a_wish_has_no_token_whatever_the_others_are(kind):
     model = conditioned(kind, acts=True)
-    two = call(model, kind, **reward(scores=((5, NAN, 3), (5, NAN, 3))))
+    wish = reward(scores=((5, NAN, 3), (5, NAN, 3)))
+    wish["reward_text_mask"] = wish["reward_text_mask"] & torch.tensor([True, False, True])[:, None]
+    two = call(model, kind, **wish)
     only = call(with_scores(model, ("following", "quality")), kind, **reward(scores=((5, 1, 3), (5, 4, 3))))
     torch.testing.assert_close(two, only)
 
@@ -49,6 +51,7 @@ def with_scores(model, perspectives):
     kept = [place for place, column in enumerate(columns) if ("following", "preserving", "quality")[column] in perspectives]
     other.reward_condition.scores = torch.nn.ModuleList(other.reward_condition.scores[place] for place in kept)
     other.reward_condition.columns = [columns[place] for place in kept]
+    other.reward_condition.text_type.weight.data = other.reward_condition.text_type.weight.data[kept]
     return other
 
 
@@ -56,9 +59,9 @@ def with_scores(model, perspectives):
 def test_padding_of_the_reward_text_is_not_read(kind):
     model, wish = conditioned(kind, acts=True), reward()
     changed = {**wish, "reward_text": wish["reward_text"].clone()}
-    changed["reward_text"][:, 2:] += 1
+    changed["reward_text"][:, :, 2:] += 1
     assert torch.equal(call(model, kind, **wish), call(model, kind, **changed))
-    changed["reward_text"][:, :2] = changed["reward_text"][:, :2].flip(-1)
+    changed["reward_text"][:, :, :2] = changed["reward_text"][:, :, :2].flip(-1)
     assert not torch.allclose(call(model, kind, **wish), call(model, kind, **changed), atol=1e-3)
 
 
@@ -146,9 +149,9 @@ def test_saved_as_a_whole_it_comes_back(kind, tmp_path):
 
 
 @pytest.mark.parametrize(("wish", "says"), [
-    ({"reward_text": torch.zeros(2, 3, TEXT)}, r"reward_scores must be \(2, 3\), none was given"),
+    ({"reward_text": torch.zeros(2, 3, 3, TEXT)}, r"reward_scores must be \(2, 3\), none was given"),
     ({**reward(), "reward_scores": torch.zeros(1, 3)}, r"reward_scores must be \(2, 3\), got \(1, 3\)"),
-    ({**reward(), "reward_text": torch.zeros(2, TEXT)}, rf"reward_text must be \(2, tokens, {TEXT}\), got \(2, {TEXT}\)")])
+    ({**reward(), "reward_text": torch.zeros(2, 3, TEXT)}, rf"reward_text must be \(2, 3, tokens, {TEXT}\), got \(2, 3, {TEXT}\)")])
 def test_a_reward_that_does_not_fit_is_refused(wish, says):
     with pytest.raises(RewardError, match=says):
         call(conditioned("flux"), "flux", **wish)

@@ -53,10 +53,10 @@ def inputs(kind: str, batch: int = 2) -> dict[str, Any]:
 
 
 def reward(scores: Any = ((5, 0, 3), (1, 2, 4)), tokens: int = 3, read: int = 2) -> dict[str, torch.Tensor]:
-    """A reward of each sample, whose text has `read` tokens and padding up to `tokens`."""
+    """A reward of each sample, whose texts have `read` tokens each and padding up to `tokens`."""
     scores = torch.tensor(scores, dtype=torch.float32)
-    text = torch.randn(len(scores), tokens, TEXT, generator=torch.Generator().manual_seed(2))
-    mask = (torch.arange(tokens) < read).expand(len(scores), -1)
+    text = torch.randn(len(scores), 3, tokens, TEXT, generator=torch.Generator().manual_seed(2))
+    mask = (torch.arange(tokens) < read).expand(len(scores), 3, -1)
     return {"reward_scores": scores, "reward_text": text, "reward_text_mask": mask}
 
 
