@@ -84,7 +84,7 @@ class Visitor:
         """Move a score back and forth for so many seconds: how long each edit took, how long after the last move it was shown, and
         whether it is the right one."""
         begun, times = time.perf_counter(), []
-        path = [move % 5 + 0.5 for move in range(moves)]       # never two alike in a row
+        path = [round(5 * (move + 1) / (moves + 1), 2) for move in range(moves)]      # no two alike: else nothing is to be done
         asked = -1
         while asked < moves - 1:
             newest = min(int((time.perf_counter() - begun) / seconds * moves), moves - 1)
