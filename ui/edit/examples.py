@@ -61,7 +61,7 @@ class Example:
 
 
 EXAMPLES = (
-    Example("local", scene=4), Example("remove", scene=4), Example("add", scene=6), Example("texture", scene=2),
+    Example("local", scene=4), Example("remove", scene=4), Example("add", scene=0), Example("texture", scene=2),
     Example("background", scene=1),
     Example("global", "rocket.jpg", words="make it look like sunset"), Example("style", "cat.jpg", words="turn it into a pencil sketch"),
     Example("global", "coffee.jpg", words="make it darker"), Example("style", "astronaut.jpg", words="make it black and white"))
