@@ -38,8 +38,9 @@ def run(args: argparse.Namespace) -> int:
 
     from mre.agreement.comparison import Comparison
     from mre.agreement.comparison_tables import summary, verdict
-    from mre.agreement.report import shown, write_report
+    from mre.agreement.report import write_report
     from mre.agreement.score_files import read_edits, read_human, read_judge
+    from mre.agreement.shown import shown
     from mre.agreement.sides import Options, sides_of
 
     options = Options(scheme=args.scheme, methods=_names(args.methods), judges=tuple(args.judge_name), bootstrap=args.bootstrap,
