@@ -90,7 +90,8 @@ class Recipe:
         names = {"model": "model", "weights": "weights of the model", "input": "input picture", "size": "size at which the model works",
                  "reading": "reading of the instruction", "device": "kind of device", "code": "version of MRE Studio",
                  "torch": "version of torch", "server": "server",
-                 "dtype": "number format", "lora": "LoRA", "quantised": "quantisation", "gguf": "GGUF file"}
+                 "dtype": "number format", "lora": "LoRA", "quantised": "quantisation", "gguf": "GGUF file",
+                 "reward_words": "scores as words"}
         lines = [f"{label}: {_short(self.made_with.get(name))} then, {_short(here.made_with.get(name))} now"
                  for name, label in names.items() if self.made_with.get(name) != here.made_with.get(name)]
         settings = [name for name in (*SCALARS, "reward", "negative_reward", "put_back", "mask")

@@ -32,6 +32,7 @@ class Plan:
     probe_items: tuple[Item, ...] = ()
     text_items: tuple[Item, ...] = ()
     conditioned: tuple[str, ...] = ()
+    worded: tuple[str, ...] = ()                        # models without a condition that are told the scores in words, as `sweeps` has them
     guided: tuple[str, ...] = ()                        # of the conditioned, those whose guidance has a branch to lead away from
     jobs: list[tuple[Method, Sequence[Item]]] = field(default_factory=list)
 
@@ -46,28 +47,33 @@ class Plan:
 
 
 def plan_runs(benchmark: Benchmark, models: Sequence[str], rewards: Sequence[Reward], info: Callable[[str], EditorInfo],
-              tables: Sequence[str] = (), probe_per_type: int = 20, texts_per_type: int = 8, **given) -> Plan:
+              tables: Sequence[str] = (), probe_per_type: int = 20, texts_per_type: int = 8, reward_words: bool = False, **given) -> Plan:
     """All methods of a benchmark. `given` (steps and guidance) go to every method whose model can use them; `tables` are those of synthetic
-    scenes."""
+    scenes. reward_words: each model without a reward condition is also told the scores in words, a method of its own for each reward."""
     if len(set(models)) != len(models):
         raise SettingsError("a model is named twice")
     scales = {name: value for name, value in given.items() if name.endswith("guidance_scale")}
-    refuse_idle([info(model) for model in models], rewards, **given)
+    told = {f"{model} told in words": model for model in models if reward_words and not info(model).conditioned}
+    if reward_words and not told:
+        raise SettingsError(f"--reward-words: {', '.join(models)} read scores by themselves; leave it out")
+    refuse_idle([info(model) for model in models], [] if told else rewards, **given)
     refuse_idle_guidance([info(model) for model in models if info(model).guidable], **scales)
     settings = {model: usable(info(model), given) for model in models}
     rewards = sorted(rewards, key=lambda reward: (sum(reward.scores), reward.scores))
     sweeps: dict[str, list[tuple[str, Method]]] = {}
     for model in models:
         asked = rewards if info(model).conditioned else [None]
-        sweeps[model] = [("-" if reward is None else "/".join(f"{score:g}" for score in reward.scores),
-                          Method(method_name(model, reward), model, reward, **settings[model])) for reward in asked]
+        sweeps[model] = [(_asked(reward), Method(method_name(model, reward), model, reward, **settings[model])) for reward in asked]
+    for name, model in told.items():
+        sweeps[name] = [(_asked(reward), Method(method_name(model, reward).replace("@", "-words@"), model, reward, reward_words=True,
+                                                **settings[model])) for reward in rewards]
     names = [sweep[0][1].name for sweep in sweeps.values()]
     if len(set(names)) != len(names):
         raise SettingsError(f"two models would be called {max(names, key=names.count)!r}; rename a folder or give each its own --out")
     conditioned = tuple(model for model in models if info(model).conditioned)
     guided = tuple(model for model in conditioned if info(model).is_guided(**scales))
     plan = Plan(benchmark, tuple(models), sweeps, tuple(tables), first_of_each(benchmark.items, probe_per_type),
-                first_of_each(benchmark.items, texts_per_type), conditioned, guided)
+                first_of_each(benchmark.items, texts_per_type), conditioned, tuple(told), guided)
     plan.jobs.extend((method, benchmark.items) for sweep in sweeps.values() for _, method in sweep)
     if "data" in tables:
         plan.jobs.append((scene_tables.training_data(), benchmark.items))
@@ -83,6 +89,10 @@ def plan_runs(benchmark: Benchmark, models: Sequence[str], rewards: Sequence[Rew
         if "negative" in tables and model in guided:
             plan.jobs.extend(probed([method for _, method in scene_tables.negative_methods(model)], plan.probe_items))
     return plan
+
+
+def _asked(reward: Reward | None) -> str:
+    return "-" if reward is None else "/".join(f"{score:g}" for score in reward.scores)
 
 
 def usable(info: EditorInfo, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -155,8 +165,8 @@ def tables_of(plan: Plan, scores: Scores) -> list[Table]:
 
 
 def asked_of(plan: Plan) -> dict[str, list[tuple[str, str]]]:
-    """Model -> (asked scores, method's name) of the models that read rewards."""
-    return {model: [(asked, method.name) for asked, method in plan.sweeps[model]] for model in plan.conditioned}
+    """Model -> (asked scores, method's name) of the models that read rewards, or are told them."""
+    return {model: [(asked, method.name) for asked, method in plan.sweeps[model]] for model in (*plan.conditioned, *plan.worded)}
 
 
 def scene_report(plan: Plan, scores: Scores) -> list[Table]:
@@ -167,13 +177,15 @@ def scene_report(plan: Plan, scores: Scores) -> list[Table]:
     if "scores" in plan.tables:
         plain = [plan.sweeps[model][-1][1].name for model in plan.models if model not in plan.conditioned]
         pairs = [(plan.sweeps[model][-1][1].name, other) for model in plan.conditioned for other in [*plain, *data]]
-        pairs += [(high, low) for model in plan.conditioned if len(plan.sweeps[model]) > 1
+        pairs += [(plan.sweeps[told][-1][1].name, plan.sweeps[model][-1][1].name) for told in plan.worded
+                  for model in plan.models if plan.sweeps[told][0][1].model == model]
+        pairs += [(high, low) for model in (*plan.conditioned, *plan.worded) if len(plan.sweeps[model]) > 1
                   for high, low in [(plan.sweeps[model][-1][1].name, plan.sweeps[model][0][1].name)]]
         tables.append(scene_tables.table_of_means(scores, [*main, *data]))
         if pairs:
             tables.append(scene_tables.table_of_gains(scores, pairs))
         tables.append(table_1(scores, main))
-        if any(len(plan.sweeps[model]) > 1 for model in plan.conditioned):
+        if any(len(plan.sweeps[model]) > 1 for model in (*plan.conditioned, *plan.worded)):
             tables.append(table_6(scores, asked_of(plan)))
         tables += [table_of_types(scores, best, name) for name in PERSPECTIVES]
     for model in plan.conditioned:

@@ -52,6 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--clip", metavar="MODEL", help="folder or hub id of a CLIP model: adds CLIP-I, CLIP-T and FID (Tables 2 and 7)")
     parser.add_argument("--preserving", action=argparse.BooleanOptionalAction, default=True,
                         help="measure shift, zoom, colour drift and change outside the edit (default: yes)")
+    parser.add_argument("--reward-words", action="store_true",
+                        help="also tell the scores in words to models that have no condition for them, as methods of their own")
     parser.add_argument("--put-back", action="store_true", help="put back the photo's own pixels where an edit changed nothing clearly")
     parser.add_argument("--sheet", type=int, default=2, metavar="N", help="items of each edit type on the contact sheet; 0: none")
     parser.add_argument("--edits-only", action="store_true", help="stop before judging; the contact sheet is made")
@@ -103,8 +105,8 @@ def run(args: argparse.Namespace) -> int:
     benchmark = open_what(args, editor(args.model[0]).info.native_size)
     tables = [name for name in SCENE_TABLES if name in args.tables] if benchmark.kind == "scenes" else []
     plan = plan_runs(benchmark, args.model, rewards, lambda model: editor(model).info, tables, args.probe_per_type, args.texts_per_type,
-                     steps=args.steps, guidance_scale=args.guidance_scale, image_guidance_scale=args.image_guidance_scale,
-                     put_back=args.put_back)
+                     args.reward_words, steps=args.steps, guidance_scale=args.guidance_scale,
+                     image_guidance_scale=args.image_guidance_scale, put_back=args.put_back)
     folder, refused = make_edits(args, plan, editor, processes)
     processes.wait_for_everyone()
     if not processes.is_main_process:

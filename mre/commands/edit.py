@@ -74,6 +74,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scheduler", help="default, ddim, dpm-solver, unipc, euler or euler-ancestral")
     parser.add_argument("--way-back", choices=("guided", "replace"), help="how the model's picture returns to the photo's size")
     parser.add_argument("--mask", type=Path, metavar="PNG", help="a picture of the photo's size: white may change, all else is put back")
+    parser.add_argument("--reward-words", action="store_true",
+                        help="say the scores in the instruction, to a model that has no condition for them")
     parser.add_argument("--put-back", action=argparse.BooleanOptionalAction,
                         help="put back the photo's own pixels where nothing clearly changed (with --mask: outside it)")
     parser.add_argument("--recipe", type=Path, metavar="PNG", help="take all settings from a PNG that was made here; other flags override")
@@ -198,6 +200,8 @@ def _asked(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
                                       reward.text if args.reward_text is None else args.reward_text)
     if args.negative_scores:
         base["negative_reward"] = Reward.parse(args.negative_scores)
+    if args.reward_words:
+        base["reward_words"] = True
     _ask_to_put_back(args, base)
     return model or "tiny", {**base, **given}
 

@@ -59,7 +59,9 @@ def unused(settings: EditSettings, info: EditorInfo) -> dict[str, Any]:
     has = info.capabilities
     best = Reward.best()
     asked = {
-        "scores": None if has.reward or settings.reward.scores == best.scores else ",".join(f"{s:g}" for s in settings.reward.scores),
+        "reward_words": True if settings.reward_words and has.reward else None,
+        "scores": None if has.reward or settings.reward_words or settings.reward.scores == best.scores
+        else ",".join(f"{s:g}" for s in settings.reward.scores),
         "reward_text": None if has.reward_text or settings.reward.texts == best.texts else settings.reward.text,
         "negative_reward": None if has.negative_reward else settings.negative_reward,
         "seed": None if has.seed or settings.seed == DEFAULT_SEED else settings.seed,
@@ -73,6 +75,7 @@ def unused(settings: EditSettings, info: EditorInfo) -> dict[str, Any]:
 
 DEFAULT_SEED = 42               # the released evaluation's
 WHY = {
+    "reward_words": "reads scores by themselves",
     "scores": "reads no scores", "reward_text": "reads no reward text", "negative_reward": "cannot move away from a reward",
     "seed": "makes the same picture, but for traces, from every seed", "steps": "always works in its own number of steps",
     "guidance_scale": "was not made for guidance", "image_guidance_scale": "was not made for guidance",
@@ -88,7 +91,7 @@ def refuse_unused(settings: EditSettings, info: EditorInfo, flag: Callable[[str]
     for name, value in unused(settings, info).items():
         if value == (accepted or {}).get(name):
             continue
-        shown = "" if isinstance(value, Reward) else f" {value:g}" if isinstance(value, float) else f" {str(value)[:60]}"
+        shown = "" if isinstance(value, Reward | bool) else f" {value:g}" if isinstance(value, float) else f" {str(value)[:60]}"
         raise SettingsError(f"{flag(name)}{shown}: the model {info.name} {why(name, info.capabilities)}; leave it out")
 
 
@@ -99,8 +102,8 @@ def why(name: str, has: Capabilities) -> str:
 
 def limited(settings: EditSettings, info: EditorInfo) -> EditSettings:
     """The same settings without what this model has no control for. The reward stays: a model that reads none is not harmed."""
-    defaults = {"negative_reward": None, "seed": DEFAULT_SEED, "steps": None, "guidance_scale": None, "image_guidance_scale": None,
-                "scheduler": "default"}
+    defaults = {"reward_words": False, "negative_reward": None, "seed": DEFAULT_SEED, "steps": None, "guidance_scale": None,
+                "image_guidance_scale": None, "scheduler": "default"}
     return replace(settings, **{name: defaults[name] for name in unused(settings, info) if name in defaults})
 
 

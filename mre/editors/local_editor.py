@@ -19,6 +19,7 @@ from mre.editors.load_options import OWN_WAY, LoadOptions
 from mre.errors import EditStopped, ModelError, MreError
 from mre.imaging import Fit, Size, fit_size, map_back, pixel_digest
 from mre.recipes import MAX_NOTE, Recipe, circumstances
+from mre.reward_words import with_scores
 
 if TYPE_CHECKING:
     from mre.editors.capabilities import Capabilities
@@ -198,7 +199,7 @@ class LocalEditor:
             if reading is not None and not reading.understood:
                 made, image = seen, photo.convert("RGB")
             else:
-                made = self._guarded(lambda: self.make(seen, in_own_words(settings, reading), tell, stop))
+                made = self._guarded(lambda: self.make(seen, as_made(settings, reading), tell, stop))
                 restored(0.0)
                 image = put_back_asked(photo, map_back(photo, made, fit, way_back, on_share), settings)
                 self.pace = (time.perf_counter() - started) / steps
@@ -235,7 +236,7 @@ class LocalEditor:
             done = [place for place, reading in enumerate(readings) if reading is None or reading.understood]
             pictures = list(photos)
             if done:
-                made_of = [photos[place] for place in done], [in_own_words(settings[place], readings[place]) for place in done]
+                made_of = [photos[place] for place in done], [as_made(settings[place], readings[place]) for place in done]
                 for place, made in zip(done, self._guarded(lambda: self.make_many(*made_of)), strict=True):
                     pictures[place] = made
             seconds = (time.perf_counter() - started) / len(photos)
@@ -279,6 +280,8 @@ class LocalEditor:
         fit = fit or self._fit(photo)
         made_with = circumstances(model=self.info.name, weights=self.info.digest or "", input_digest=pixel_digest(photo), size=fit.seen,
                                   device=self.device_kind) | self.loaded_with()
+        if settings.reward_words:
+            made_with["reward_words"] = "in the instruction"
         if (reading := self._read(settings)) is not None:
             made_with["reading"] = reading.line[:MAX_NOTE]
         steps, guidance_scale, image_guidance_scale, way_back = settings.filled
@@ -286,9 +289,10 @@ class LocalEditor:
                       settings.scheduler, settings.negative_reward, way_back, made_with, settings.mask, settings.put_back)
 
 
-def in_own_words(settings: EditSettings, reading: Reading | None) -> EditSettings:
-    """The settings with the instruction as the model knows it."""
-    return settings if reading is None else replace(settings, instruction=reading.understood)
+def as_made(settings: EditSettings, reading: Reading | None) -> EditSettings:
+    """The settings with the instruction as the model is given it: in its own words, and with the scores said where that is asked for."""
+    instruction = settings.instruction if reading is None else reading.understood
+    return replace(settings, instruction=with_scores(instruction, settings.reward) if settings.reward_words else instruction)
 
 
 def mask_at(mask: Mask | None, size: Size) -> Image.Image:

@@ -36,6 +36,7 @@ class EditSettings:
     way_back: str | None = None                  # see mre.imaging.map_back
     mask: Mask | None = None                     # what may change; everything else is put back
     put_back: bool = False                       # put back what should not have changed, see mre.put_back; with a mask always
+    reward_words: bool = False                   # say the scores in the instruction, to an editor that has no condition for them
     as_typed: bool = False                       # hand the words to the model as they are, also to one whose editor reads them
 
     def __post_init__(self) -> None:
@@ -58,6 +59,8 @@ class EditSettings:
             raise SettingsError(f"restore must be guided or replace, got {self.way_back!r}")
         if not isinstance(self.put_back, bool):
             raise SettingsError(f"put back must be true or false, got {str(self.put_back)[:40]!r}")
+        if not isinstance(self.reward_words, bool):
+            raise SettingsError(f"reward words must be true or false, got {str(self.reward_words)[:40]!r}")
         object.__setattr__(self, "put_back", self.put_back or self.mask is not None)
 
     def resolved(self, info: EditorInfo) -> EditSettings:
@@ -79,7 +82,7 @@ class EditSettings:
         """The settings that a recipe asks for. One that says nothing of a reading was made with the words as they are."""
         return cls(recipe.instruction, recipe.reward, recipe.seed, recipe.steps, recipe.guidance_scale, recipe.image_guidance_scale,
                    recipe.scheduler, recipe.negative_reward, recipe.way_back, recipe.mask, recipe.put_back,
-                   as_typed="reading" not in recipe.made_with)
+                   reward_words="reward_words" in recipe.made_with, as_typed="reading" not in recipe.made_with)
 
 
 def _whole(value: Any, name: str, low: int, high: int) -> int:
