@@ -43,7 +43,7 @@ from mre.training.config import PRESETS, TrainConfig
 try:
     mre.GatedRewardUNet
 except AttributeError as error:
-    print(json.dumps({"file": mre.__file__, "families": len(mre.families.families()), "presets": list(PRESETS),
+    print(json.dumps({"file": mre.__file__, "families": [family.name for family in mre.families.families()], "presets": list(PRESETS),
                       "start": TrainConfig().init_from, "says": str(error), "torch": "torch" in sys.modules}))
 """
 
@@ -51,8 +51,8 @@ except AttributeError as error:
 def test_the_core_imports_and_says_what_it_does_not_have(copy):
     found = run(copy, IMPORT)
     assert Path(found["file"]).is_relative_to(copy)
-    assert found["families"] == 0
-    assert found["presets"] == ["insp2p", "reward-insp2p"]
+    assert found["families"] == ["smartedit"]
+    assert found["presets"] == ["reward-smartedit", "insp2p", "reward-insp2p"]
     assert found["start"] == "insp2p"
     assert "GatedRewardUNet" in found["says"]
     assert not found["torch"]

@@ -18,10 +18,10 @@ LOSSES = [1.0319057, 1.0757912]             # of the third and the fourth step, 
 
 
 @pytest.fixture
-def old_run(tree, tmp_path) -> Path:
+def old_run(tmp_path) -> Path:
     """The folder of that run after two steps, beside the model that it began with; its paths are those of this machine."""
     tiny_models.pipeline(tiny_models.reward_unet(**SMALLER), default_steps=2).save_pretrained(tmp_path / "editor")
-    shutil.copytree(tree, tmp_path / "tree")
+    shutil.copytree(KEPT.parent / "tree", tmp_path / "tree")
     checkpoint = tmp_path / "run" / "checkpoints" / KEPT.name
     shutil.copytree(KEPT, checkpoint)
     text = (KEPT / "config.yaml").read_text(encoding="utf-8").replace("WORK", str(tmp_path))
