@@ -14,8 +14,8 @@ from mre.rewards import Reward
 from mre.training.config import PRESETS, TrainConfig
 from tests.training.conftest import log_of, train  # noqa: F401
 
-# Pixels of the weights that ship are by commit 6c56537, of words as they are typed. Training is by f3ad27a, on the triplets that are kept from
-# then; the vocabulary of fresh models has grown since, and with it their gradients.
+# Pixels of the weights that ship are by commit 6c56537, of words as they are typed. Training is by f3ad27a, on the triplets that are kept
+# from then; the vocabulary of fresh models has grown since, and with it their gradients.
 RECORDED = json.loads((Path(__file__).parent / "recorded.json").read_text())
 KEPT = Path(__file__).parent.parent / "training" / "kept"
 SMALL = {"width": (32, 48, 64), "resolution": 64, "batch_size": 4, "max_steps": 3, "log_every": 1, "mixed_precision": "no",
