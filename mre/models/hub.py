@@ -18,6 +18,7 @@ from huggingface_hub.errors import (
 )
 
 from mre.errors import ModelError
+from mre.families import layout_of
 from mre.models.weight_files import COMPONENTS, INDEX, WEIGHTS, file_names, model_variant, part_variants, variants, weight_files
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -28,13 +29,14 @@ TEXTS = (".json", ".txt")
 def find_folder(name: str | Path, *, subfolder: str | None = None, variant: str | None = None, parts: Sequence[str] = tuple(WEIGHTS),
                 revision: str | None = None, token: str | bool | None = None, cache_dir: str | Path | None = None,
                 local_files_only: bool = False, force_download: bool = False) -> Path:
-    """The folder of a pipeline, or of a U-Net by itself.
+    """The folder of a pipeline, or of a U-Net by itself, or one in a layout that a family of models has of its own.
 
     variant:  of the weights, such as fp16; AVAILABLE for any
     parts:    those whose weights are needed
     the rest: as in every library of the hub
 
-    Raises ModelError for what is neither a folder nor a hub id, and, in the hub's words, for what cannot be had from there.
+    Raises ModelError for what is neither a folder nor a hub id, for a folder that holds no model, and, in the hub's words, for what
+    cannot be had from there.
     """
     folder = Path(name).expanduser()
     if not str(name) or not folder.is_dir():
@@ -45,7 +47,7 @@ def find_folder(name: str | Path, *, subfolder: str | None = None, variant: str 
     folder = folder / subfolder if subfolder else folder
     if not folder.is_dir():
         raise ModelError(f"{name} has no folder {subfolder}")
-    if not (folder / INDEX).is_file() and not (folder / "config.json").is_file():
+    if not any((folder / file).is_file() for file in (INDEX, "config.json")) and layout_of(str(name), folder) is None:
         raise ModelError(_no_model(folder.name if Path(name).is_absolute() else str(name), [
             path.relative_to(folder).as_posix() for path in folder.glob(f"*/{INDEX}")]))
     return folder
