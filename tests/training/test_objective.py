@@ -33,10 +33,14 @@ def test_the_moving_average_decays_as_in_the_released_code(shared):
         assert ema.get_decay(int(step)) == pytest.approx(decay, rel=1e-12)
 
 
-def test_a_sample_is_drawn_alike_whatever_batch_it_comes_in():
-    config = TrainConfig(seed=3, timestep_high=0.5)
+@pytest.mark.parametrize("perspective_dropout", [0.0, 0.5])
+def test_a_sample_is_drawn_alike_whatever_batch_it_comes_in(perspective_dropout):
+    config = TrainConfig(seed=3, timestep_high=0.5, perspective_dropout=perspective_dropout)
     together, apart = Draws.of(config, range(4), (4, 8, 8)), [Draws.of(config, [number], (4, 8, 8)) for number in range(4)]
-    for name, value in vars(together).items():
+    drawn = {name: value for name, value in vars(together).items() if value is not None}
+    assert vars(together).keys() - drawn.keys() == (set() if perspective_dropout else {"perspectives"})    # drawn only where asked for
+    assert all((one.perspectives is None) == (not perspective_dropout) for one in apart)
+    for name, value in drawn.items():
         assert torch.equal(value, torch.cat([getattr(one, name) for one in apart])), name
     other = Draws.of(dataclasses.replace(config, seed=4), range(4), (4, 8, 8))
     assert not torch.equal(together.noise, other.noise)
