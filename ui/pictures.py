@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import FileResponse
 from PIL import Image
 
 from mre.errors import ImageError
@@ -161,6 +160,6 @@ def add_routes(app: FastAPI, studio: Studio) -> None:
                 return Response(data, media_type=f"image/{form}", headers=headers)
             if plain and media == "image/png":
                 return Response(png_bytes(open_image(found.file), QUICK), media_type=media, headers=headers)
-            return FileResponse(found.file, media_type=media, headers=headers)
+            return Response(found.file.read_bytes(), media_type=media, headers=headers)     # read here: the next edit may remove it
         except OSError:
             return Response("This picture is gone.", status_code=404, media_type="text/plain")

@@ -338,3 +338,11 @@ def test_a_programs_picture_is_kept_for_its_time_only():
 def test_unknown_pictures_are_not_there_and_messages_lose_their_folders(client):
     assert client.get("/pictures/nonsense/picture.png").status_code == 404
     assert without_paths("/srv/app/models/tiny/unet: no file x/y.json in C:\\data\\z") == "unet: no file x/y.json in z"
+
+
+def test_a_picture_whose_file_goes_while_it_is_asked_for_is_gone_and_no_error(client, app):
+    shelf = app.state.studio.shelf
+    token = shelf.put(b"1", "a.jpg", "programs")
+    shelf.path(token).unlink()
+    assert client.get(f"/pictures/{token}/a.jpg").status_code == 404
+    shelf.drop(token)

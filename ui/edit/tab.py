@@ -260,6 +260,8 @@ def on_live(studio: Studio, tab: EditTab) -> Callable:
             if not follows(settings, shown.asked) or visit.seconds(model, photo) > LIVE_SECONDS:
                 return nothing
             entry = run_live(studio, visit, photo, model, settings)
+            if visit.shown is not entry:         # a run that waited for it has its own to show
+                return nothing
         except EditStopped:
             return nothing
         except Exception as error:               # shown in one line; the log has the rest
