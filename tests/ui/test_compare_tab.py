@@ -109,7 +109,7 @@ def page(data, chromium, tmp_path_factory):
     (studio_data / "bench-1").symlink_to(data / "bench-1")
     with served(build_app(StudioSettings(data=studio_data))) as address, browser(chromium) as chrome:
         page = chrome.new_page(viewport={"width": 1280, "height": 900}, locale="en-US")
-        page.set_default_timeout(90_000)                        # a busy machine takes its time
+        page.set_default_timeout(45_000)                        # a busy machine takes its time
         page.dialogs = []
         page.on("dialog", lambda dialog: (page.dialogs.append(dialog.message), dialog.dismiss()))
         page.goto(address + "/?cmp_run=bench-1&cmp_judges=gpt-4o")
@@ -125,7 +125,7 @@ def page(data, chromium, tmp_path_factory):
 def test_compare_waits_for_the_file_that_is_still_on_its_way(page):
     """Gradio shows the file's name as soon as it is chosen."""
     other = page.context.browser.new_page(locale="en-US")
-    other.set_default_timeout(90_000)
+    other.set_default_timeout(45_000)
     other.route("**/gradio_api/upload?*", lambda route: (time.sleep(1.5), route.continue_()))
     other.goto(page.evaluate("location.origin") + "/?cmp_run=bench-1")
     other.wait_for_function("document.querySelector('#cmp-run input')?.value === 'bench-1'")

@@ -124,7 +124,7 @@ def page(chromium, tmp_path):
     app = build_app(StudioSettings(data=tmp_path), {"quick": fake_editor("quick", 0.0, DeviceQueue())})
     with served(app) as url, browser(chromium) as chrome:
         tab = chrome.new_page(viewport={"width": 1280, "height": 900}, locale="en-US")
-        tab.set_default_timeout(120_000)
+        tab.set_default_timeout(45_000)
         tab.goto(url)
         tab.wait_for_selector("#examples .shot")
         tab.studio = app.state.studio

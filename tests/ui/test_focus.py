@@ -13,7 +13,7 @@ from tests.ui.serving import browser, served
 from ui.app import build_app
 from ui.studio import StudioSettings
 
-SECONDS = 120_000
+SECONDS = 45_000
 CHANGED_PIXELS = 100         # by more than 40 levels: a ring of two pixels around the smallest button has twice as many
 MARGIN = 8
 PLACE = """() => { const e = document.activeElement; if (!e || e === document.body) return null;

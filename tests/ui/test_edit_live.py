@@ -1,0 +1,234 @@
+"""Edits under way: progress, stop, the viewer, scores that edit at once, sweeps and two models side by side."""
+
+import re
+import time
+
+import pytest
+from playwright.sync_api import expect
+
+from mre.imaging import open_image
+from mre.recipes import read_recipe
+from tests.ui.edit_page import SECONDS, choose, download, fill, run, tool
+
+
+def test_progress_comes_step_by_step_with_a_preview_and_stop_frees_the_device(page, photo, studio):
+    editor = studio.state.studio.editors["slow"]
+    choose(page, "slow")
+    fill(page, photo)
+    page.locator("#steps input").fill("200")             # long enough for a busy machine to look at it
+    page.click("#run")
+    page.wait_for_selector(r"#progress >> text=/Step [1-9]\d* of 200 · about [\d.]+ s left/")
+    page.wait_for_selector("#progress .progress img")
+    page.click("#stop")
+    page.wait_for_selector("#progress >> text=Stopped")
+    begun = editor.fake.steps_begun
+    page.wait_for_timeout(400)                           # a step takes 250
+    assert editor.fake.steps_begun == begun
+    assert len(editor.queue) == 0
+    assert page.locator("#look .mre-viewer").count() == 0
+
+
+def test_closing_the_tab_stops_the_work_and_deletes_the_pictures(chrome, address, photo, studio):
+    shelf, editor = studio.state.studio.shelf, studio.state.studio.editors["slow"]
+    others = set(studio.state.page.state_holder.session_data)
+    context = chrome.new_context(viewport={"width": 1280, "height": 900}, locale="en-US")
+    page = context.new_page()
+    page.set_default_timeout(SECONDS)
+    page.goto(address)
+    page.wait_for_selector("#examples .shot")
+    before = len(shelf._pictures)
+    fill(page, photo)
+    run(page)
+    assert len(shelf._pictures) > before
+    choose(page, "slow")
+    page.locator("#steps input").fill("200")
+    page.click("#run")
+    page.wait_for_selector("#progress .progress img")
+    page.close()
+    context.close()
+    for _ in range(300):
+        if len(editor.queue) == 0 and len(shelf._pictures) <= before and set(studio.state.page.state_holder.session_data) <= others:
+            break
+        time.sleep(0.1)
+    assert len(editor.queue) == 0
+    assert len(shelf._pictures) <= before
+    assert set(studio.state.page.state_holder.session_data) <= others
+
+
+def test_the_viewer_slides_flips_compares_and_shows_the_difference(page, photo):
+    choose(page, "quick")
+    fill(page, photo)
+    run(page)
+    viewer = page.locator("#look .mre-viewer")
+    cut = viewer.locator(".cut")
+    cut.focus()
+    for _ in range(10):
+        cut.press("ArrowLeft")
+    assert viewer.evaluate("v => v.style.getPropertyValue('--cut')") == "45%"
+    viewer.locator("[data-mode=flip]").click()
+    hidden = "v => getComputedStyle(v.querySelector('.pane.one .before')).visibility"
+    assert viewer.evaluate(hidden) == "hidden"
+    box = viewer.locator(".pane.one").bounding_box()
+    page.mouse.move(box["x"] + 50, box["y"] + 50)
+    page.mouse.down()
+    assert viewer.evaluate(hidden) == "visible"
+    page.mouse.up()
+    assert viewer.evaluate(hidden) == "hidden"
+    viewer.locator("[data-mode=side]").click()
+    viewer.locator(".pane.two").hover()
+    page.mouse.wheel(0, 40)
+    page.keyboard.down("Control")
+    page.mouse.wheel(0, -400)
+    page.keyboard.up("Control")
+    page.wait_for_function("Number(document.querySelector('#look .mre-viewer')?.style.getPropertyValue('--zoom')) > 2")
+    zooms = viewer.locator(".pane:visible img:visible").evaluate_all("list => list.map(i => getComputedStyle(i).transform)")
+    assert len(zooms) == 2
+    assert len(set(zooms)) == 1, "both pictures are zoomed alike"
+    viewer.locator("[data-mode=difference]").click()
+    assert viewer.locator(".difference").is_visible()
+    assert viewer.locator(".scale").is_visible()
+    assert re.match(r"100\.0 % of pixels changed", viewer.locator(".changed").inner_text())
+
+
+def test_the_viewer_says_what_it_shows_and_goes_on_as_it_was_with_the_next_edit(page, photo):
+    choose(page, "quick")
+    fill(page, photo)
+    run(page)
+    viewer = page.locator("#look .mre-viewer")
+    assert viewer.locator(".caption").inner_text() == "#1 · make it look like sunset · 5 / 5 / 5 · quick · seed 42"
+    viewer.locator(".pane.one").hover(position={"x": 200, "y": 10})          # once it is in sight and stands still
+    box = viewer.locator(".pane.one").bounding_box()
+    page.mouse.move(box["x"] + 0.9 * box["width"], box["y"] + 10)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.25 * box["width"], box["y"] + 60, steps=3)
+    page.mouse.up()
+    assert viewer.evaluate("v => parseFloat(v.style.getPropertyValue('--cut'))") == pytest.approx(25, abs=1), "wherever it is taken"
+    scrolled = page.evaluate("scrollY")
+    page.mouse.wheel(0, 120)
+    page.wait_for_function("before => scrollY > before", arg=scrolled)
+    assert viewer.evaluate("v => v.style.getPropertyValue('--zoom')") == "1", "the wheel scrolls the page"
+    viewer.locator(".pane.one").focus()
+    page.keyboard.press("+")
+    page.keyboard.press("+")
+    page.keyboard.press("ArrowRight")
+    zoomed = viewer.evaluate("v => [v.style.getPropertyValue('--zoom'), v.style.getPropertyValue('--x')]")
+    assert zoomed[0] == "2.25"
+    page.fill("#seed input", "7")
+    run(page)
+    assert "#2" in viewer.locator(".caption").inner_text()
+    assert viewer.evaluate("v => [v.style.getPropertyValue('--zoom'), v.style.getPropertyValue('--x')]") == zoomed
+    viewer.locator("[data-mode=side]").click()
+    page.locator("#history .shot >> nth=1").click()
+    page.wait_for_selector("#look .caption >> text=#1")
+    assert viewer.get_attribute("data-mode") == "side"
+    expect(viewer).to_be_in_viewport(ratio=0.3)
+
+
+def test_a_score_that_moves_edits_at_once_where_that_is_quick_and_the_newest_value_is_shown(page, photo, studio):
+    choose(page, "quick")
+    fill(page, photo)
+    run(page)
+    handle = page.locator("#score-quality input[type=range]")
+    for _ in range(5):
+        handle.press("ArrowLeft")
+    page.wait_for_selector("#look .caption >> text=5 / 5 / 0")
+    page.click("#preset-3")
+    page.wait_for_selector("#look .caption >> text=#2 · make it look like sunset · 3 / 3 / 3")
+    assert page.locator("#history .shot").count() == 2, "one card of all that was tried on the way"
+    page.wait_for_selector("#download[download*='reward3-3-3']")
+    assert read_recipe(download(page, "#download")).reward.scores == (3, 3, 3)
+    quick, slow = (studio.state.studio.editors[name].fake for name in ("quick", "slow"))
+    begun = quick.steps_begun
+    page.click("#at-once input")
+    page.click("#preset-0")
+    choose(page, "slow")
+    page.click("#at-once input")
+    run(page)
+    slow_steps = slow.steps_begun
+    with page.expect_response("**/gradio_api/run/**"):                     # to the score that moved
+        page.click("#preset-5")
+    assert (quick.steps_begun, slow.steps_begun) == (begun, slow_steps), "switched off; not quick"
+    assert "0 / 0 / 0" in page.inner_text("#look .caption")
+
+
+def test_a_sweep_is_forecast_made_cell_by_cell_and_can_be_taken_away(page, photo):
+    choose(page, "quick")
+    fill(page, photo)
+    tool(page, "Sweep")
+    page.click("#sweep-035")
+    page.wait_for_selector("#sweep-grid .shot")
+    page.wait_for_selector("#sweep-sheet")
+    assert page.locator("#sweep-grid .shot").count() == 3
+    assert page.locator("#sweep-grid thead th").all_inner_texts() == ["0 / 0 / 0", "3 / 3 / 3", "5 / 5 / 5"]
+    table = download(page, "#sweep-csv").decode().splitlines()
+    assert len(table) == 4
+    assert open_image(download(page, "#sweep-sheet")).width > 600
+    page.click("#sweep-grid .shot >> nth=0")
+    page.wait_for_selector("#look .mre-viewer")
+    assert read_recipe(download(page, "#download")).reward.scores == (0, 0, 0)
+    page.click("#sweep-27")
+    page.wait_for_selector("#sweep-forecast >> text=27 cells, 108 steps, about")
+    page.wait_for_function("document.querySelectorAll('#sweep-grid .shot').length === 27")
+    assert page.locator("#sweep-grid table").count() == 3
+
+
+def test_stop_keeps_the_cells_and_ten_thousand_are_refused(page, photo):
+    choose(page, "slow")
+    fill(page, photo)
+    tool(page, "Sweep")
+    page.click("#axis-y input")
+    page.click("[role=option] >> text=seed")
+    page.fill("#axis-y-values textarea", "0-19")
+    page.wait_for_selector("#sweep-forecast >> text=60 cells")
+    page.click("#sweep-run")
+    page.wait_for_selector("#sweep-grid .shot")
+    page.click("#sweep-stop")
+    page.wait_for_selector("#sweep-progress >> text=of 60 cells are kept")
+    assert 1 <= page.locator("#sweep-grid .shot").count() < 60
+    assert page.locator("#sweep-sheet").is_visible()
+    page.fill("#axis-x-values textarea", "0-5")
+    page.fill("#axis-y-values textarea", "0-39")
+    page.wait_for_selector("#sweep-forecast >> text=240 cells; at most 100")
+    page.click("#sweep-run")
+    page.wait_for_selector("#sweep-progress >> text=at most 100")
+
+
+def test_run_waits_for_the_photo_that_is_still_on_its_way(page, photo):
+    held = []
+    page.route("**/gradio_api/upload?*", lambda route: held.append(route))
+    choose(page, "quick")
+    page.fill("#instruction textarea", "make it darker")
+    with page.expect_request("**/gradio_api/upload?*"):
+        page.set_input_files("#photo input[type=file]", photo, no_wait_after=True)
+    page.wait_for_selector("#photo .uploading")
+    assert page.is_disabled("#run")
+    page.press("#instruction textarea", "Enter")
+    held.pop().continue_()
+    page.click("#run")
+    page.wait_for_selector("#progress >> text=Done in")
+
+
+def test_a_preset_counts_for_a_run_that_is_started_at_once_whatever_the_network_does(page):
+    """An answer from the server would come after Run had sent the old scores. Calls are held, not refused: Gradio opens the page anew
+    when one is refused."""
+    held = []
+    page.route("**/gradio_api/run/**", lambda route: held.append(route))
+    page.route("**/gradio_api/queue/join**", lambda route: held.append(route))
+    page.click("#preset-0")
+    for name in ("following", "preserving", "quality"):
+        expect(page.locator(f"#score-{name} input[type=number]")).to_have_value("0", timeout=20_000)      # drawn after the presets
+
+
+def test_two_models_side_by_side_start_from_the_same_noise_and_can_be_kept_for_a_study(page, photo, studio):
+    fill(page, photo)
+    tool(page, "Two models")
+    page.click("#pair-first input")
+    page.click("[role=option] >> text=slow")
+    page.click("#pair-run")
+    page.wait_for_selector("#pair-look .mre-viewer")
+    assert "Same starting noise (seed 42)" in page.inner_text("#pair-progress")
+    assert page.locator("#pair-look .tag:visible").all_inner_texts() == ["slow", "quick"]
+    page.click("#pair-keep")
+    page.wait_for_selector("#pair-kept >> text=study create")
+    folder = studio.state.studio.settings.data / "pairs" / "quick--slow"
+    assert len((folder / "edits.csv").read_text().splitlines()) == 3
