@@ -107,7 +107,7 @@ class Run:
         prepare_models(self.pipeline, config, self.device)
         self.objective = open_objective(config.objective, self.pipeline.scheduler, config)
         self.pipeline.scheduler = self.objective.sampler(self.pipeline.scheduler)
-        if not config.cache_latents and hasattr(self.pipeline, "load_readers"):     # else all that its encoders need is there
+        if not config.cache_latents:
             self.pipeline.load_readers()
         instructions, reward_texts = self.pipeline.instruction_encoder, self.pipeline.reward_text_encoder
         if config.cache_latents:

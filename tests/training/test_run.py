@@ -86,7 +86,7 @@ def golden_run(request, shared, monkeypatch, train, tmp_path):
     scheduler = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
     pipeline = SimpleNamespace(unet=unet, vae=vae, text_encoder=torch.nn.Module(), tokenizer=None, scheduler=scheduler, vae_scale_factor=8,
                                instruction_encoder=batch, reward_text_encoder=batch, trainable_parts=lambda _: {"unet": unet},
-                               components={"unet": unet, "vae": vae})
+                               components={"unet": unet, "vae": vae}, load_readers=lambda: None)
     monkeypatch.setattr(loop, "starting_pipeline", lambda *args: pipeline)
     monkeypatch.setattr(loop, "open_examples", lambda config: batch)
     monkeypatch.setattr(loop.Draws, "of", classmethod(lambda *args: batch.draws()))
