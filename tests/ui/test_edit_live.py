@@ -2,13 +2,21 @@
 
 import re
 import time
+from types import SimpleNamespace
 
+import gradio as gr
 import pytest
 from playwright.sync_api import expect
 
 from mre.imaging import open_image
 from mre.recipes import read_recipe
+from tests.fake_editing import fake_editor
 from tests.ui.edit_page import SECONDS, choose, download, fill, run, tool
+from ui.edit.form import settings_of
+from ui.edit.run import run_edit, run_live
+from ui.edit.tab import on_live
+from ui.edit.visit import EditVisit
+from ui.studio import Studio, StudioSettings
 
 
 def test_progress_comes_step_by_step_with_a_preview_and_stop_frees_the_device(page, photo, studio):
@@ -232,3 +240,38 @@ def test_two_models_side_by_side_start_from_the_same_noise_and_can_be_kept_for_a
     page.wait_for_selector("#pair-kept >> text=study create")
     folder = studio.state.studio.settings.data / "pairs" / "quick--slow"
     assert len((folder / "edits.csv").read_text().splitlines()) == 3
+
+
+ASKED = {"instruction": "make it blue", "preserving": 5, "quality": 5}
+
+
+@pytest.fixture
+def visit(photo):
+    """A visit with one edit, without a page."""
+    studio = Studio(StudioSettings(), {"quick": fake_editor("quick")})
+    visit = EditVisit(studio.shelf)
+    visit.studio = studio
+    for _ in run_edit(studio, visit, "en", str(photo), "quick", settings_of(**ASKED, following=5), previews=False):
+        pass
+    return visit
+
+
+def test_links_to_an_edit_that_made_room_go_on_until_the_one_after(visit, photo):
+    live = [run_live(visit.studio, visit, str(photo), "quick", settings_of(**ASKED, following=score)) for score in (1, 2, 3)]
+    assert visit.entries[1:] == live[2:]
+    kept = [visit.shelf.get(entry.picture.token) is not None for entry in live]
+    assert kept == [False, True, True]
+    assert visit.shelf.get(live[0].photo.token), "the photo is that of all of them"
+
+
+def test_an_edit_that_follows_a_score_is_not_shown_over_the_run_that_waited_for_it(visit, photo, monkeypatch):
+    def overtaken(*asked):
+        entry = run_live(*asked)
+        for _ in run_edit(visit.studio, visit, "en", str(photo), "quick", settings_of(**ASKED, following=0), previews=False):
+            pass
+        return entry
+    monkeypatch.setattr("ui.edit.tab.run_live", overtaken)
+    live = on_live(visit.studio, SimpleNamespace(progress="progress"))
+    assert live(None, visit, str(photo), "quick", True, **ASKED, following=3) == {"progress": gr.skip()}
+    assert visit.shown is visit.entries[-1]
+    assert [entry.recipe.reward.scores for entry in visit.entries] == [(5, 5, 5), (0, 5, 5)]

@@ -78,16 +78,19 @@ class EditVisit:
     pair: tuple[Entry, Entry] | None = None                     # the last two models side by side, for a study
     busy: threading.Lock = field(default_factory=threading.Lock)
     stop: threading.Event = field(default_factory=threading.Event)
+    replaced: set[str] = field(default_factory=set)             # files of the edit that made room last: its links may still be on the page
     following: bool = False                                     # what is busy follows a score
     closed: bool = False
 
     def add(self, entry: Entry) -> Entry:
         """Keep an edit; one that was made while a score moved makes room for what comes of it, and the oldest for all."""
+        replaced = set()
         if self.entries and self.entries[-1].live and self.entries[-1].source == entry.source:
-            gone = self.entries.pop()
-            self.forget(gone.tokens - entry.tokens)
+            replaced = self.entries.pop().tokens
         self.entries.append(entry)
         self.shown = entry
+        self.forget(self.replaced - replaced)
+        self.replaced = replaced
         while len(self.entries) > MOST_ENTRIES:
             gone = self.entries.pop(0)
             self.forget(gone.tokens)
