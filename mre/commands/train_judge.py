@@ -125,7 +125,7 @@ def fit_scale(args: argparse.Namespace, config: JudgeTraining, store: Any) -> in
     """Score the labelled edits of DATA with EditReward and fit the line that makes scores of its means; some originals are held out."""
     from tqdm import tqdm
 
-    from mre.judge.editreward import BATCH, EditRewardJudge, write_scale
+    from mre.judge.editreward import EditRewardJudge, write_scale
     from mre.judge.editreward import fit_scale as fit
     from mre.judge.verdicts import Ask
     from mre.training.judges.groups import share_of
@@ -143,8 +143,8 @@ def fit_scale(args: argparse.Namespace, config: JudgeTraining, store: Any) -> in
                     scores.append([edit.scores[PERSPECTIVES.index(name)] for name in judge.perspectives])
                     held.append(share_of(group.source, "held out") < max(config.held_out, 0.3))
     answers: list = []
-    for start in tqdm(range(0, len(asks), BATCH), desc=args.fit_scale, unit="batch", disable=None):
-        answers += judge.raw(asks[start:start + BATCH])
+    for start in tqdm(range(0, len(asks), judge.batch), desc=args.fit_scale, unit="batch", disable=None):
+        answers += judge.raw(asks[start:start + judge.batch])
     read = [number for number, answer in enumerate(answers) if not isinstance(answer, str)]
     scale = fit([[head[0] for head in answers[number]] for number in read], [scores[number] for number in read],
                 [held[number] for number in read])

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mre.editors.load_options import LoadOptions
 from mre.errors import ModelError
+from mre.machine import free_memory
 
 WEIGHTS = re.compile(r"(model|diffusion_pytorch_model)(-\d+-of-\d+)?\.safetensors")
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -100,18 +101,3 @@ def needed(parts: dict[str, Part], device: str, dtype: str, offload: str, quanti
     if offload == "none" or device == "cpu":
         return {device: sum(sizes)}
     return {"cpu": sum(sizes), device: max(sizes) if offload == "model" else max(sizes) // 20}
-
-
-def free_memory(device: str) -> int | None:
-    """In bytes; none where it cannot be told."""
-    import torch
-
-    if device.startswith("cuda"):
-        return torch.cuda.mem_get_info(device)[0]
-    if device != "cpu":
-        return None
-    try:
-        found = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
-    except OSError:
-        return None
-    return int(found[1]) * 1024 if found else None

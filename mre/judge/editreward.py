@@ -10,16 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import threading
-from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mre.errors import DataError, ImageError, JudgeError
+from mre.errors import DataError, JudgeError
 from mre.files import read_json, write_whole
-from mre.judge.pictures import JudgePicture
-from mre.judge.verdicts import Ask, Tally, Verdict, Verdicts, checked_task
+from mre.judge.local import ACCEPTED_FROM, LocalJudge, Numbers
+from mre.judge.verdicts import Verdict
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -29,8 +27,6 @@ SCALE = "scale.json"
 BASES = {"TIGER-Lab/EditReward-Qwen2.5-VL-7B": "Qwen/Qwen2.5-VL-7B-Instruct",
          "TIGER-Lab/EditReward-MiMo-VL-7B-SFT-2508": "XiaomiMiMo/MiMo-VL-7B-SFT-2508"}
 HEADS = ("following", "quality")
-ACCEPTED_FROM = 4.0
-BATCH = 8
 LEAST_LABELS = 20           # of a head, to fit a line to
 WEIGHTS = ("*.safetensors", "*.pth", "*.json", "tokenizer/*")
 TOKENIZERS = ("tokenizer_config.json", "tokenizer/tokenizer_config.json")
@@ -68,67 +64,41 @@ def _folder(name: str, patterns: Sequence[str]) -> Path:
         raise JudgeError(f"{PREFIX}{name} is not on this machine and cannot be had from the hub ({type(error).__name__})") from error
 
 
-class EditRewardJudge:
+class EditRewardJudge(LocalJudge):
     """Scores following and quality by the two heads; it has none for preserving, which its prompt on following is partly about.
 
     `raw` of each verdict names what the network said: mean and log_deviation of the head, and of the released mean of both.
     """
 
     perspectives = HEADS
+    batch = 8
 
     def __init__(self, name: str) -> None:
         """name: `editreward:WEIGHTS` or `editreward:WEIGHTS+BASE`. Raises JudgeError where they cannot be found."""
         self.weights, self.base = find_weights(name)
-        self.name = name
         self.scale = read_scale(self.weights)
-        self.version = f"editreward-{_digest(self.weights)}"
-        self._lock = threading.Lock()
-        self._network: Any = None
+        super().__init__(name, f"editreward-{_digest(self.weights)}")
 
-    @property
-    def network(self) -> Any:
-        """Loaded when it is first used. Raises JudgeError for weights that are not EditReward's."""
-        with self._lock:
-            if self._network is None:
-                from mre.judge.reward_models.editreward import load_editreward
-                self._network = load_editreward(self.weights, self.base)
-            return self._network
+    def load(self) -> Any:
+        """Raises JudgeError for weights that are not EditReward's."""
+        from mre.judge.reward_models.editreward import load_editreward
+        return load_editreward(self.weights, self.base)
 
-    def score_all(self, asks: Iterable[Ask], task: str, on_verdicts: Callable[[Ask, Verdicts], None]) -> Tally:
-        """In batches and in order; both tasks give the same numbers. A picture that cannot be read fails its edit, and the rest goes on."""
-        checked_task(task)
-        tally, waiting = Tally(), iter(asks)
-        while batch := list(islice(waiting, BATCH)):
-            for ask, answer in zip(batch, self.raw(batch), strict=True):
-                verdicts = tuple(self._verdict(number, answer) for number in range(len(HEADS)))
-                tally.edits += 1
-                tally.failed += sum(verdict.error is not None for verdict in verdicts)
-                tally.builds[self.version] += sum(verdict.error is None for verdict in verdicts)
-                on_verdicts(ask, Verdicts(self.name, task, verdicts))
-        return tally
-
-    def raw(self, asks: Sequence[Ask]) -> list[list[tuple[float, float]] | str]:
-        """Per edit (mean, log deviation) of each head, or why its pictures could not be read."""
+    def seen(self, picture: Image.Image, item: str) -> Image.Image:
         from mre.judge.reward_models.editreward import resized
+        return resized(picture, item)
 
-        answers: list[list[tuple[float, float]] | str | None] = []
-        read: list[tuple[Image.Image, Image.Image, str]] = []
-        for ask in asks:
-            try:
-                original, edited = (resized(JudgePicture(picture, ask.item).decoded(), ask.item) for picture in (ask.original, ask.edited))
-                read.append((original, edited, ask.instruction))
-                answers.append(None)
-            except ImageError as error:
-                answers.append(str(error) if ask.item in str(error) else f"{ask.item}: {error}")
-        found = iter(self.network(*map(list, zip(*read, strict=True))).tolist() if read else [])
-        return [[(mean, log_deviation) for mean, log_deviation in next(found)] if answer is None else answer for answer in answers]
+    def numbers(self, originals: list, editeds: list, instructions: list[str]) -> list[Numbers]:
+        """(Mean, log deviation) of each head."""
+        return [[(mean, log_deviation) for mean, log_deviation in edit] for edit in self.network(originals, editeds, instructions).tolist()]
 
-    def _verdict(self, number: int, answer: list[tuple[float, float]] | str) -> Verdict:
+    def verdicts(self, numbers: Numbers, seconds: float) -> Iterator[Verdict]:
+        return (self._verdict(number, numbers, seconds) for number in range(len(HEADS)))
+
+    def _verdict(self, number: int, numbers: Numbers, seconds: float) -> Verdict:
         name = HEADS[number]
-        if isinstance(answer, str):
-            return Verdict(name, None, judge_version=self.version, error=answer)
-        mean, log_deviation = answer[number]
-        said = {"mean": mean, "log_deviation": log_deviation, "fused_mean": sum(head[0] for head in answer) / len(answer)}
+        mean, log_deviation = numbers[number]
+        said = {"mean": mean, "log_deviation": log_deviation, "fused_mean": sum(head[0] for head in numbers) / len(numbers)}
         raw = json.dumps({key: round(value, 5) for key, value in said.items()})
         if not all(map(math.isfinite, said.values())):
             return Verdict(name, None, raw=raw, judge_version=self.version, error="the network's answer is no number")
@@ -137,7 +107,8 @@ class EditRewardJudge:
                            f"with `train-judge DATA --fit-scale {self.name}`")
         slope, intercept, deviation = self.scale[name]
         score = round(min(max(intercept + slope * mean, 0.0), 5.0), 4)
-        return Verdict(name, score, score >= ACCEPTED_FROM, deviation=deviation, raw=raw, judge_version=self.version, cost_usd=0.0)
+        return Verdict(name, score, score >= ACCEPTED_FROM, deviation=deviation, raw=raw, judge_version=self.version, seconds=seconds,
+                       cost_usd=0.0)
 
 
 # -- the map to scores ----------------------------------------------------------------------------------------------------------------

@@ -18,10 +18,10 @@ from mre.__main__ import main
 from mre.editors.diffusers_kind import DiffusersEditor
 from mre.editors.forms import AREA, FORMS, capabilities_of, form_of
 from mre.editors.kinds import make_editor
-from mre.editors.memory import free_memory
 from mre.editors.repository import about_licence
 from mre.editors.settings import EditSettings
 from mre.errors import EditRefused, EditStopped, ModelError
+from mre.machine import free_memory
 from mre.masks import Mask
 from mre.recipes import read_recipe
 from tests.editors import tiny_diffusers

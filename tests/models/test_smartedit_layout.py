@@ -264,6 +264,6 @@ def test_too_little_memory_is_said_before_anything_is_read_with_what_would_fit(s
              for name in ("language_model", "projector", "connector", "vision_tower")}
     others = sum(sizes.values()) - sizes["language_model"]
     for share, message in ((0.4, "quantize nf4 of a converted folder .* would fit"), (0.1, "nothing of it would fit")):
-        monkeypatch.setattr(assembly, "available_memory", lambda share=share: round(others + share * sizes["language_model"]))
+        monkeypatch.setattr(assembly, "free_memory", lambda share=share: round(others + share * sizes["language_model"]))
         with pytest.raises(ModelError, match=f"GB of memory, and .* GB are free; {message}"):
             load_pipeline(str(smartedit_converted), "cpu")

@@ -15,6 +15,7 @@ from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from mre.errors import ModelError
 from mre.families import layout_of
+from mre.machine import free_memory
 from mre.models.folders import fill, report_names
 from mre.models.known import KNOWN
 from mre.models.quiet import quiet_libraries
@@ -178,7 +179,7 @@ class ReadersSource:
         share = 0.3 if self.quantize == "nf4" else 0.5 if self.quantize == "int8" else 1
         sizes = {path: path.stat().st_size for path in self._files()}
         language = sum(size for path, size in sizes.items() if path.parent.name.startswith(("LLM-", "language_model")))
-        others, free = sum(sizes.values()) - language, available_memory()
+        others, free = sum(sizes.values()) - language, free_memory()
         if free is None or language * share + others <= free:
             return
         smaller = " or ".join(f"quantize {kind} of a converted folder ({(language * part + others) / 1e9:.0f} GB)"
@@ -201,15 +202,6 @@ class ReadersSource:
                 file.seek(max(0, size - (1 << 20)))
                 digest.update(file.read(1 << 20))
         return digest.hexdigest()
-
-
-def available_memory() -> int | None:
-    """Bytes that programs may take without anything being moved to disk; none where the system does not say."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, ValueError, StopIteration):
-        return None
 
 
 def find_readers(folder: Path, readers_from: str | None, dtype: torch.dtype | None = None, quantize: str | None = None) -> ReadersSource:
