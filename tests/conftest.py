@@ -75,6 +75,17 @@ def smartedit_converted(smartedit_released: Path, tmp_path_factory: pytest.TempP
     return out
 
 
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many pictures SmartEdit's language model read in each of its calls."""
+    from transformers import LlamaModel
+
+    read, forward = [], LlamaModel.forward
+    monkeypatch.setattr(LlamaModel, "forward", lambda self, *args, inputs_embeds, **kwargs: (
+        read.append(len(inputs_embeds)), forward(self, *args, inputs_embeds=inputs_embeds, **kwargs))[1])
+    return read
+
+
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """Path of the system's Chromium, for browser tests."""

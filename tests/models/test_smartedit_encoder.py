@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import LlamaModel
 
 from mre.editors.kinds import make_editor
 from mre.editors.settings import EditSettings
@@ -25,15 +24,6 @@ def pipeline(smartedit_released):
 @pytest.fixture(scope="module")
 def encoder(pipeline):
     return pipeline.instruction_encoder.encoder
-
-
-@pytest.fixture
-def calls(monkeypatch):
-    """How many pictures each call of the language model read."""
-    read, forward = [], LlamaModel.forward
-    monkeypatch.setattr(LlamaModel, "forward", lambda self, *args, inputs_embeds, **kwargs: (
-        read.append(len(inputs_embeds)), forward(self, *args, inputs_embeds=inputs_embeds, **kwargs))[1])
-    return read
 
 
 def photo(seed=0, size=(40, 24)):

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import LlamaModel
 
 from mre.errors import SettingsError
 from mre.models.smartedit.settings import PRESETS
@@ -31,15 +30,6 @@ def smart(tree, start, tmp_path):
            "batch_size": 2, "accumulation": 1, "max_steps": 2, "learning_rate": 1e-3, "log_every": 1, "checkpoint_every": 2,
            "validation_every": 2, "validation_samples": 2, "cache_latents": str(tmp_path / "cache")}
     return TrainConfig(**(PRESETS["reward-smartedit"] | few))
-
-
-@pytest.fixture
-def calls(monkeypatch):
-    """Pictures that the language model read, a number for each call."""
-    read, forward = [], LlamaModel.forward
-    monkeypatch.setattr(LlamaModel, "forward", lambda self, *args, inputs_embeds, **kwargs: (
-        read.append(len(inputs_embeds)), forward(self, *args, inputs_embeds=inputs_embeds, **kwargs))[1])
-    return read
 
 
 def losses(out):

@@ -44,7 +44,8 @@ def open_groups(text: str, *, edits: Sequence[Path] = (), triplets: str | None =
         return study_groups(store, text.removeprefix(STUDY))
     path = Path(text)
     if not path.is_file():
-        raise DataError(f"{text}: there is no such file, and it is neither {SCENES}N nor {STUDY}NAME")
+        raise DataError(f"{text}: is a folder; name a file in it" if path.is_dir() else
+                        f"{text}: there is no such file, and it is neither {SCENES}N nor {STUDY}NAME")
     if path.suffix == ".parquet" or (path.suffix == ".json" and is_pair_json(path)):
         return preference_groups(path)
     if path.suffix == ".csv" or (path.suffix == ".jsonl" and _is_export(path)):
