@@ -1,6 +1,7 @@
 """How the embedded editor reads the hand-written test instructions, which nothing was trained on, and what that does to photographs.
 
   python -m tests.bench.reading                                    # the reader alone: seconds
+  python -m tests.bench.reading --split development --wrong        # the instructions that a reader may be tuned by, and what it mistakes
   python -m tests.bench.reading --photos PHOTO ... [--model tiny] [--as-typed]   # and edits: looks missing, change by what asks for nothing
 
 "right": operation and every slot that it names. "taken for nothing": a real request after which the photo is left alone. "left alone": a
@@ -16,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mre.data.scenes.instructions import Instruction, instructions
+from mre.data.scenes.instructions import FILES, Instruction, instructions
 from mre.data.scenes.looks import LOOKS
 from mre.editors.kinds import make_editor
 from mre.editors.settings import EditSettings
@@ -108,17 +109,18 @@ def on_photos(model: str, paths: Sequence[Path], as_typed: bool = False) -> dict
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--reader", type=Path, default=SHIPPED, help="folder of the reader (default: the one that ships)")
+    parser.add_argument("--split", choices=FILES, default="test")
     parser.add_argument("--photos", nargs="+", type=Path, default=[], metavar="PHOTO")
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--as-typed", action="store_true", help="edit with the words as they are typed, without the reader")
     parser.add_argument("--wrong", action="store_true", help="list what is read wrongly")
     args = parser.parse_args()
     reader = load_reader(args.reader)
-    figures = table_of(reader, instructions()) | (on_photos(args.model, args.photos, args.as_typed) if args.photos else {})
+    figures = table_of(reader, instructions(args.split)) | (on_photos(args.model, args.photos, args.as_typed) if args.photos else {})
     for name, value in figures.items():
         print(f"{name:52}{value:8.0f}" if value == int(value) and value > 1 else f"{name:52}{value:8.3f}")
     if args.wrong:
-        for one, request, acted in reads(reader, instructions()):
+        for one, request, acted in reads(reader, instructions(args.split)):
             if (one.group in ASK_NOTHING and acted) or (one.group not in ASK_NOTHING and not (acted and is_right(one, request))):
                 print(f"{one.group:12} {one.text[:70]!r}: {'|'.join(one.operations)} read as {request if acted else 'nothing'}")
 

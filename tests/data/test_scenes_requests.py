@@ -85,6 +85,19 @@ def test_a_request_for_nothing_and_one_for_an_absent_thing():
         assert draw_absent(rng, Asked("remove", "ball"), ["ball", "tree"]).asked.kind not in ("ball", "tree")
 
 
+def test_the_instructions_for_development_are_others_than_those_of_the_test():
+    rows = instructions("development")
+    assert len({comparable(one.text) for one in rows}) == len(rows) >= 200
+    assert Counter(one.group for one in rows).keys() == set(GROUPS) - {"absent"}
+    in_both = {comparable(one.text) for one in rows} & {comparable(one.text) for one in instructions()}
+    assert not in_both
+    assert {comparable(one.text) for one in rows} <= reserved()
+    for one in rows:
+        for operation in one.operations:
+            for colour in one.colours:
+                Asked(operation, one.kind, colour, one.of_colour, one.place, one.beside, one.count)
+
+
 def test_the_test_instructions_are_many_of_every_kind_and_each_asks_for_something_that_there_is():
     rows = instructions()
     assert len(rows) >= 400

@@ -1,4 +1,5 @@
-"""The test instructions, written by hand as people write and never trained on: instructions.csv, with what each asks for.
+"""Instructions written by hand as people write, never trained on, with what each asks for: those of the test, in instructions.csv, and
+those of development, in development.csv, by which a reader may be tuned.
 
 Columns: text; operations (one or, where a request may be read in several ways, several with "|" between; "none": the right answer is the
 untouched picture); the slots of `concepts.Asked`; group, which is "known", "unknown" (what no scene has), "meaningless", "other" (other
@@ -13,13 +14,13 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-FILE = Path(__file__).with_name("instructions.csv")
+FILES = {"test": Path(__file__).with_name("instructions.csv"), "development": Path(__file__).with_name("development.csv")}
 GROUPS = ("known", "unknown", "meaningless", "other", "absent", "several")
 
 
 @dataclass(frozen=True)
 class Instruction:
-    """One test instruction. `colours`: any of them is right, as of operations; "" where it does not say."""
+    """One hand-written instruction. `colours`: any of them is right, as of operations; "" where it does not say."""
 
     text: str
     operations: tuple[str, ...]
@@ -34,9 +35,9 @@ class Instruction:
 
 
 @cache
-def instructions() -> tuple[Instruction, ...]:
-    """All of them, in the order of the file."""
-    with FILE.open(encoding="utf-8", newline="") as lines:
+def instructions(split: str = "test") -> tuple[Instruction, ...]:
+    """All of a split ("test" or "development"), in the order of its file."""
+    with FILES[split].open(encoding="utf-8", newline="") as lines:
         return tuple(Instruction(row["text"], tuple(row["operations"].split("|")), row["kind"], tuple(row["colours"].split("|")),
                                  row["of_colour"], row["place"], row["beside"], int(row["count"]), row["group"], row["language"])
                      for row in csv.DictReader(lines))
@@ -50,5 +51,5 @@ def comparable(text: str) -> str:
 
 @cache
 def reserved() -> frozenset[str]:
-    """The test instructions as `comparable` has them: no training draw may be one of these."""
-    return frozenset(comparable(one.text) for one in instructions())
+    """The instructions of both splits as `comparable` has them: no training draw may be one of these."""
+    return frozenset(comparable(one.text) for split in FILES for one in instructions(split))
