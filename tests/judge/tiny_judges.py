@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -28,9 +29,10 @@ def small_network(perspectives: tuple[str, ...] = PERSPECTIVES, seed: int = 0) -
         return network
 
 
-def write_judge(folder: Path, perspectives: tuple[str, ...] = PERSPECTIVES, calibration: Calibration | None = None, seed: int = 0) -> Path:
-    """The folder of such a judge, as `train-judge` writes it."""
-    network = small_network(perspectives, seed)
+def write_judge(folder: Path, perspectives: tuple[str, ...] = PERSPECTIVES, calibration: Calibration | None = None, seed: int = 0,
+                network: Any = None) -> Path:
+    """The folder of such a judge, or of another `network`, as `train-judge` writes it."""
+    network = network or small_network(perspectives, seed)
     calibrations = dict.fromkeys(perspectives, calibration or Calibration())
-    save_judge(folder, network, JudgeFacts("tiny", sizes_of(network), perspectives, calibrations))
+    save_judge(folder, network, JudgeFacts(network.kind, sizes_of(network), perspectives, calibrations))
     return folder

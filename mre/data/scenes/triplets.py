@@ -103,17 +103,25 @@ def draw_triplet(seed: int, index: int, split: str = "train", size: int = 128, p
 def spoil(edit: Edit, spoiling: Spoiling, before: Array, after: Array, wrong: Array, mask: Array, photo: Array | None,
           rng: np.random.Generator) -> Array:
     """The edit as far as it was followed, then what was not preserved, then what lowers the quality."""
+    return spoil_followed(spoiling, followed(edit, spoiling, before, after, wrong, photo), mask, rng)
+
+
+def followed(edit: Edit, spoiling: Spoiling, before: Array, after: Array, wrong: Array, photo: Array | None) -> Array:
+    """The edit as far as it was followed, with another thing recoloured or removed if that is what was not preserved."""
     size = len(before)
-    (following, preserving, quality), (how, damage, artefact) = spoiling.scores, spoiling.kinds
     if spoiling.other is not None:
         before, after, wrong = (render(damaged(scene, spoiling), size, photo) for scene in (edit.before, edit.after, edit.wrong))
-    if how == "half":
+    if spoiling.kinds[0] == "half":
         assert edit.half is not None, "drawn where there is one"
-        picture = render(damaged(edit.half, spoiling), size, photo)
-    elif how == "wrong":
-        picture = wrong
-    else:
-        picture = before + (after - before) * np.float32(amounts_of(edit.edit_type)[following])
+        return render(damaged(edit.half, spoiling), size, photo)
+    if spoiling.kinds[0] == "wrong":
+        return wrong
+    return before + (after - before) * np.float32(amounts_of(edit.edit_type)[spoiling.scores[0]])
+
+
+def spoil_followed(spoiling: Spoiling, picture: Array, mask: Array, rng: np.random.Generator) -> Array:
+    """What `followed` made, with what was not preserved around the mask, and with what lowers the quality."""
+    (_, preserving, quality), (_, damage, artefact) = spoiling.scores, spoiling.kinds
     if damage in PHOTOMETRIC:
         picture = spoil_outside(picture, damage, 5 - preserving, outside_of(mask), spoiling.forms[1])
     elif damage in GEOMETRIC:

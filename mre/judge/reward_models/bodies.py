@@ -17,11 +17,18 @@ if TYPE_CHECKING:
 
     from mre.judge.reward_models.heads import RewardHeads, Scores
 
-BODIES = {"tiny": "tiny", "vlm": "vlm"}           # kind -> module of this folder, whose `build(sizes, perspectives)` makes one
+# kind -> module of this folder, whose `build(sizes, perspectives)` makes one
+BODIES = {"target": "target", "tiny": "tiny", "vlm": "vlm"}
+READER = Path(__file__).resolve().parents[2] / "assets" / "tiny-reader"
+RESTS_ON = {"target": READER}                     # kind -> folder of another network that its answers depend on
 
 
 class Body(Protocol):
-    """What training and scoring need of a network. It is an nn.Module with a dataclass `config`, from which it can be built again."""
+    """What training and scoring need of a network. It is an nn.Module with a dataclass `config`, from which it can be built again.
+
+    One that can be taught more of drawn edits than their scores also has `drawn(truths)`, which makes tensors of DrawnEdits, and
+    `taught(inputs, drawn)`, which gives scores and a loss.
+    """
 
     kind: str
     heads: RewardHeads

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mre.errors import DataError, JudgeError
 from mre.files import read_json, write_whole, written_whole
-from mre.judge.reward_models.bodies import build
+from mre.judge.reward_models.bodies import RESTS_ON, build
 from mre.rewards import PERSPECTIVES
 
 if TYPE_CHECKING:
@@ -82,14 +82,15 @@ def read_facts(folder: Path) -> JudgeFacts:
 
 
 def judge_version(folder: Path) -> str:
-    """A digest of what the answers depend on."""
+    """A digest of what the answers depend on: the folder, and the reader of a judge that has its requests read."""
     digest = hashlib.sha256()
-    for name in (FACTS, WEIGHTS):
+    other = RESTS_ON.get(read_facts(folder).kind)
+    for path in (folder / FACTS, folder / WEIGHTS, *(sorted(other.glob("reader.*")) if other else ())):
         try:
-            with (folder / name).open("rb") as file:
+            with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
         except OSError as error:
-            raise JudgeError(f"{folder}: {name} cannot be read ({error.strerror})") from error
+            raise JudgeError(f"{path.parent}: {path.name} cannot be read ({error.strerror})") from error
     return digest.hexdigest()[:12]
 
 

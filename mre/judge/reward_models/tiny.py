@@ -124,24 +124,34 @@ class TinyJudge(nn.Module):
     def inputs(self, originals: Sequence[np.ndarray], editeds: Sequence[np.ndarray], instructions: Sequence[str]) -> dict[str, Tensor]:
         """Pictures (size, size, 3) uint8 and instructions as `forward` takes them, on the network's device."""
         device = self.place.device
-        numbers = [word_numbers(text, self.config.word_buckets) for text in instructions]
-        words = torch.zeros(len(numbers), max(map(len, numbers)), dtype=torch.long)
-        for row, found in zip(words, numbers, strict=True):
-            row[:len(found)] = torch.tensor(found)
-        return {"original": to_tensor(originals).to(device), "edited": to_tensor(editeds).to(device), "words": words.to(device)}
+        return {"original": to_tensor(originals).to(device), "edited": to_tensor(editeds).to(device),
+                "words": words_tensor(instructions, self.config.word_buckets).to(device)}
 
     def seen(self, picture: Image.Image) -> np.ndarray:
         """A picture at the size at which it is compared, (size, size, 3) uint8. Its aspect is lost, which both pictures share."""
-        side = self.config.size
-        picture = picture.convert("RGB")
-        if picture.size == (side, side):
-            return np.asarray(picture)
-        return np.asarray(picture.resize((side, side), Image.Resampling.BILINEAR, reducing_gap=3.0))
+        return seen_square(picture, self.config.size)
 
 
 def build(sizes: dict[str, Any], perspectives: tuple[str, ...]) -> TinyJudge:
     """A network of these sizes. Raises TypeError for a size that there is not."""
     return TinyJudge(TinyConfig(**sizes, perspectives=perspectives))
+
+
+def seen_square(picture: Image.Image, side: int) -> np.ndarray:
+    """A picture at (side, side, 3) uint8."""
+    picture = picture.convert("RGB")
+    if picture.size == (side, side):
+        return np.asarray(picture)
+    return np.asarray(picture.resize((side, side), Image.Resampling.BILINEAR, reducing_gap=3.0))
+
+
+def words_tensor(instructions: Sequence[str], buckets: int) -> Tensor:
+    """(B, T) numbers of words, 0 where there is none."""
+    numbers = [word_numbers(text, buckets) for text in instructions]
+    words = torch.zeros(len(numbers), max(map(len, numbers)), dtype=torch.long)
+    for row, found in zip(words, numbers, strict=True):
+        row[:len(found)] = torch.tensor(found)
+    return words
 
 
 def spread(x: Tensor) -> Tensor:

@@ -20,6 +20,8 @@ class JudgeTraining(Settings):
     weight_decay: float = setting(0.02, "of weight matrices", low=0)
     ema: float = setting(0.998, "decay of the average of weights that is judged and saved", low=0, high=1)
     pair_share: float = setting(0.3, "how much one preference counts beside one score", low=0)
+    drawn_share: float = setting(0.5, "how much the clean edit and the kinds of defects, where scenes are drawn, count beside the scores",
+                                 low=0)
     pairs: str = setting("probit", "likelihood of a preference; all but probit are EditReward's, and know no ties", choices=PAIR_LOSSES)
     annotator_prior: float = setting(0.5, "standard deviation of how much annotators differ from each other, in points", low=0.01)
     validate_every: int = setting(250, "steps between two looks at the held-out sources; a checkpoint is written at each", low=1)

@@ -11,9 +11,25 @@ from typing import TYPE_CHECKING, Protocol
 from mre.rewards import PERSPECTIVES
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from mre.judge.verdicts import PictureSource
 
 Preferred = tuple[float | None, ...]            # per perspective and for the whole: 1 first better, 0 tie, -1 second better, None not said
+
+
+@dataclass(frozen=True)
+class DrawnEdit:
+    """What is known of an edit that was drawn. Pictures (H, W, 3) uint8, mask (H, W) bool.
+
+    target: the clean edit; followed: the edit before anything was spoiled; mask: where target and original differ
+    kinds: of the defect in each perspective, "" for none
+    """
+
+    target: np.ndarray
+    followed: np.ndarray
+    mask: np.ndarray
+    kinds: tuple[str, str, str]
 
 
 @dataclass(frozen=True)
@@ -29,6 +45,7 @@ class LabelledEdit:
     edit_type: str = ""
     item: str = ""
     method: str = ""
+    drawn: DrawnEdit | None = None
 
 
 @dataclass(frozen=True)

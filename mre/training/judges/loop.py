@@ -25,6 +25,7 @@ from mre.training.judges.measure import held_out_groups, predict
 from mre.training.optimizer import load_optimizer_tensors, optimizer_tensors
 
 if TYPE_CHECKING:
+    from mre.judge.reward_models.heads import Scores
     from mre.training.judges.config import JudgeTraining
     from mre.training.judges.groups import GroupSource, LabelledGroup
 
@@ -104,10 +105,10 @@ class JudgeRun:
         inputs, labels = collate(self.network, groups, self.annotators)
         labels = type(labels)(*(value.to(self.offsets.offsets.device) for value in labels))
         with torch.autocast(self.offsets.offsets.device.type, torch.bfloat16, enabled=config.mixed_precision == "bf16"):
-            scores = self.network(**inputs)
+            scores, taught = self._scores(inputs, groups)
         total, amount = label_loss(scores, labels, self.network.heads.log_half_width.exp(), self.offsets(labels.annotator),
                                    config.pair_share, PAIR_LOSSES[config.pairs])
-        loss = total / amount.clamp(min=1e-6) + self.offsets.prior_loss() / max(self.labels, 1)
+        loss = total / amount.clamp(min=1e-6) + self.offsets.prior_loss() / max(self.labels, 1) + config.drawn_share * taught
         self.optimizer.zero_grad(set_to_none=False)
         loss.backward()
         if self.world > 1:
@@ -119,6 +120,14 @@ class JudgeRun:
             for name, value in self._state().items():
                 self.average[name].lerp_(value, 1 - decay)
         return loss.item()
+
+    def _scores(self, inputs: dict[str, Tensor], groups: list[LabelledGroup]) -> tuple[Scores, Tensor | float]:
+        """Scores, and the loss of what a body can be taught of drawn edits beside them."""
+        if hasattr(self.network, "taught"):
+            drawn = self.network.drawn([edit.drawn for group in groups for edit in group.edits])
+            if drawn is not None:
+                return self.network.taught(inputs, drawn)
+        return self.network(**inputs), 0.0
 
     def _set_rate(self) -> None:
         done = self.progress.step / self.config.steps

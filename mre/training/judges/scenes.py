@@ -10,11 +10,11 @@ from urllib.parse import parse_qs
 import numpy as np
 from PIL import Image
 
-from mre.data.scenes.defects import draw_spoiling
+from mre.data.scenes.defects import Spoiling, draw_spoiling
 from mre.data.scenes.photos import read_photos
-from mre.data.scenes.triplets import SceneTriplet, draw_triplet, spoil, to_bytes
+from mre.data.scenes.triplets import SceneTriplet, draw_triplet, followed, spoil_followed, to_bytes
 from mre.errors import DataError
-from mre.training.judges.groups import GroupSource, LabelledEdit, LabelledGroup
+from mre.training.judges.groups import DrawnEdit, GroupSource, LabelledEdit, LabelledGroup
 
 SCENES = "scenes:"
 VARIANTS = 4            # edits of one scene
@@ -68,21 +68,30 @@ class SceneGroups:
 def spoiled_group(triplet: SceneTriplet, rng: np.random.Generator, variants: int = VARIANTS, first_as_drawn: bool = True) -> LabelledGroup:
     """A scene's edits: as it was drawn, then spoiled anew, now and then the untouched original or the clean edit."""
     before, after, wrong = (picture.astype(np.float32) / 255 for picture in (triplet.original, triplet.target, triplet.wrong))
-    made: list[tuple[np.ndarray, Sequence[float]]] = [(triplet.edited, triplet.reward.scores)] if first_as_drawn else []
+    made: list[tuple[np.ndarray, Sequence[float], DrawnEdit]] = []
+
+    def add(picture: np.ndarray, scores: Sequence[float], done: np.ndarray, kinds: tuple[str, str, str]) -> None:
+        made.append((picture, scores, DrawnEdit(triplet.target, done, triplet.target_mask, kinds)))
+
+    def done_by(spoiling: Spoiling) -> np.ndarray:
+        return followed(triplet.edit, spoiling, before, after, wrong, triplet.photo)
+    if first_as_drawn:
+        add(triplet.edited, triplet.reward.scores, to_bytes(done_by(triplet.spoiling)), triplet.kinds)
     while len(made) < variants:
         chance = rng.random()
         if chance < UNTOUCHED:
-            made.append((triplet.original, (0.0, 5.0, 5.0)))
+            add(triplet.original, (0.0, 5.0, 5.0), triplet.original, ("missing", "", ""))
         elif chance < UNTOUCHED + PERFECT:
-            made.append((triplet.target, (5.0, 5.0, 5.0)))
+            add(triplet.target, (5.0, 5.0, 5.0), triplet.target, ("", "", ""))
         else:
             spoiling = draw_spoiling((rng, rng, rng), triplet.edit, triplet.split)
-            picture = spoil(triplet.edit, spoiling, before, after, wrong, triplet.target_mask, triplet.photo, rng)
-            made.append((to_bytes(picture), [float(score) for score in spoiling.scores]))
+            done = done_by(spoiling)
+            picture = spoil_followed(spoiling, done, triplet.target_mask, rng)
+            add(to_bytes(picture), [float(score) for score in spoiling.scores], to_bytes(done), spoiling.kinds)
     original = Image.fromarray(triplet.original)
     return LabelledGroup(triplet.id, tuple(
         LabelledEdit(triplet.instruction, original, Image.fromarray(picture), tuple(scores), edit_type=triplet.edit_type, item=triplet.id,
-                     method=f"spoiling {place}") for place, (picture, scores) in enumerate(made)))
+                     method=f"spoiling {place}", drawn=drawn) for place, (picture, scores, drawn) in enumerate(made)))
 
 
 @lru_cache(maxsize=4)
