@@ -19,6 +19,7 @@ from ui.research import files as research_files
 from ui.research import tab as research_tab
 from ui.site import gate
 from ui.site.door import Page
+from ui.site.preferences import FirstScript, switches_html
 from ui.site.sites import Sites, add_site_checks
 from ui.site.uploads import MOST_BYTES, own_folder
 from ui.studio import Studio, StudioSettings
@@ -60,6 +61,7 @@ def build_app(settings: StudioSettings | None = None, editors: dict[str, Editor]
             gr.HTML("<h1><b>MRE</b> Studio</h1>")
             gr.Markdown(texts.t("tagline"), elem_classes="tagline")
             access.show_account(page)
+            gr.HTML(switches_html(), elem_id="preferences")
         shown = {}
         with gr.Tabs():
             for tab in TABS:
@@ -73,6 +75,7 @@ def build_app(settings: StudioSettings | None = None, editors: dict[str, Editor]
     app.state.studio, app.state.page = studio, page
     gate.add_routes(app, studio)
     access.add_routes(app)
+    app.add_middleware(FirstScript, script=theme.first_script())
     add_site_checks(app, sites)
     for tab in TABS:
         if tab.add_routes:

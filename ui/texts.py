@@ -1,17 +1,19 @@
 """What the page says, in English and Chinese. A tab adds its own texts as `TEXTS = {key: (English, Chinese)}`.
 
 Labels that never change go to the browser as keys (`t`), which shows them in the visitor's language. Sentences that a handler makes
-are chosen on the server by what the browser says it prefers (`say`).
+are chosen on the server by what was switched to, or what the browser says it prefers (`say`).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import gradio as gr
 from gradio.i18n import I18nData
 
 LANGUAGES = ("en", "zh")
+CHOSEN = re.compile(r"(?:^|;\s*)mre_language=(en|zh)(?=;|$)")      # the cookie that the page's switch sets
 _known: dict[str, tuple[str, str]] = {}
 
 
@@ -35,7 +37,9 @@ def say(key: str, language: str = "en", **values: object) -> str:
 
 
 def language_of(request: gr.Request | None) -> str:
-    """`zh` when the browser prefers Chinese to English, else `en`."""
+    """The one that was switched to at the top of the page; else `zh` when the browser prefers Chinese to English, else `en`."""
+    if chosen := CHOSEN.search(request.headers.get("cookie", "") if request else ""):
+        return chosen[1]
     wanted = (request.headers.get("accept-language", "") if request else "").lower()
     for part in wanted.split(","):
         if part.strip().startswith(LANGUAGES):

@@ -65,3 +65,8 @@ def head() -> str:
     """Scripts of the application, in the page's head: no file of another host."""
     scripts = "\n".join(path.read_text(encoding="utf-8") for path in sorted(ASSETS.glob("*.js")))
     return f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<script>\n{scripts}\n</script>'
+
+
+def first_script() -> str:
+    """What runs before Gradio's own scripts."""
+    return "\n".join(path.read_text(encoding="utf-8") for path in sorted((ASSETS / "first").glob("*.js")))

@@ -224,3 +224,18 @@ def test_a_chinese_browser_gets_chinese(chrome, address):
     page.wait_for_selector("#examples >> text=试试这些例子", timeout=SECONDS)
     assert page.inner_text("#run") == "运行"
     context.close()
+
+
+def test_language_and_theme_are_switched_at_the_top_everywhere_and_stay(page):
+    is_dark = "document.body.classList.contains('dark')"
+    assert not page.evaluate(is_dark)
+    page.get_by_role("button", name="Dark", exact=True).click()
+    assert page.evaluate(is_dark), "at once"
+    page.get_by_role("button", name="中文").click()
+    page.wait_for_selector("#examples >> text=试试这些例子")
+    expect(page.locator("#run")).to_have_text("运行")
+    assert page.evaluate(f"{is_dark} && document.documentElement.lang").startswith("zh")
+    expect(page.get_by_role("button", name="深色", exact=True)).to_have_attribute("aria-pressed", "true")
+    page.get_by_role("button", name="跟随系统", exact=True).click()
+    assert not page.evaluate(is_dark), "the browser's own again"
+    assert page.evaluate("document.cookie") == "mre_language=zh"
