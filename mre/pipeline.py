@@ -65,6 +65,11 @@ class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
         return bool(getattr(self.unet, "conditioned", False))
 
     @property
+    def knows_no_wish(self) -> bool:
+        """Whether rewards may leave out perspectives."""
+        return bool(getattr(self.unet.config, "knows_no_wish", False))
+
+    @property
     def instruction_encoder(self) -> InstructionEncoder:
         """What the instructions are read by."""
         return CLIPInstructionEncoder(self.tokenizer, self.text_encoder, self._execution_device)
@@ -204,8 +209,11 @@ class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
 
     @torch.no_grad()
     def encode_rewards(self, rewards: Sequence[Reward]) -> dict[str, Tensor]:
-        """The inputs of the U-Net for B rewards: scores (B, 3), and the reward text, pooled (B, D) or in tokens (B, T, D) with its mask."""
+        """The inputs of the U-Net for B rewards: scores (B, 3), NaN for no wish, and the reward text, pooled (B, D) or in tokens (B, T, D)
+        with its mask. Raises RewardError for a reward without a wish where the model was always told one."""
         device, config = self._execution_device, self.unet.config
+        if not self.knows_no_wish and (missing := [name for one in rewards for name in one.without_wish]):
+            raise RewardError(f"this model needs a score of {missing[0]}: it was not trained to be asked without one")
         condition = {"reward_scores": torch.tensor([one.scores for one in rewards], dtype=torch.float32, device=device)}
         if config.use_text:
             condition |= self.reward_text_encoder.encode(rewards, "max_length")

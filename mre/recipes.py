@@ -157,14 +157,14 @@ def _find_chunk(file: BinaryIO, name: str) -> str:
 
 
 def _reward_out(reward: Reward) -> dict[str, Any]:
-    return {name: reward.scores[place] for place, name in enumerate(PERSPECTIVES)} | {"texts": list(reward.texts)}
+    return {name: reward.wishes[place] for place, name in enumerate(PERSPECTIVES)} | {"texts": list(reward.texts)}
 
 
 def _reward_in(value: Any, name: str) -> Reward:
-    if not isinstance(value, dict) or not isinstance(value.get("texts"), list):
+    if not isinstance(value, dict) or not isinstance(value.get("texts"), list) or not value.keys() >= {*PERSPECTIVES}:
         raise RecipeError(f"recipe field {name} must hold three scores and three texts")
     try:
-        return Reward.of((value.get(perspective) for perspective in PERSPECTIVES), value["texts"])
+        return Reward.of((value[perspective] for perspective in PERSPECTIVES), value["texts"])      # null: no wish
     except MreError as error:
         raise RecipeError(f"recipe field {name}: {error}") from error
 

@@ -9,8 +9,10 @@ NAMES = {"following": "following the instruction", "preserving": "preserving the
 
 
 def with_scores(instruction: str, reward: Reward) -> str:
-    """The instruction and after it each score, such as `make it red, ..., image quality is five out of five`. Reward texts are not said."""
-    said = (f"{NAMES[name]} is {_number(score)} out of five" for name, score in zip(PERSPECTIVES, reward.scores, strict=True))
+    """The instruction and after it each score, such as `make it red, ..., image quality is five out of five`. Reward texts are not said,
+    nor is a perspective without a wish."""
+    said = (f"{NAMES[name]} is {_number(score)} out of five" for name, score in zip(PERSPECTIVES, reward.wishes, strict=True)
+            if score is not None)
     return ", ".join((instruction.rstrip(" .!?,;"), *said))
 
 

@@ -14,7 +14,7 @@ from mre.editors.capabilities import AXES as CONTROLS
 from mre.editors.capabilities import Capabilities, can_vary, limited, why
 from mre.errors import MreError, SettingsError
 from mre.files import csv_text
-from mre.rewards import NOTHING_WRONG, PERSPECTIVES, Reward
+from mre.rewards import NO_WISH, NOTHING_WRONG, PERSPECTIVES, Reward
 
 if TYPE_CHECKING:
     from mre.editors.editor import Editor, EditResult
@@ -72,7 +72,7 @@ class Axis:
             if len(texts) != len(PERSPECTIVES):
                 raise SweepError(f"reward text: {value[:60]!r} must be three texts with ; between ({'; '.join(PERSPECTIVES)}), "
                                  "such as: None; None; the picture is blurry")
-            return replace(settings, reward=Reward.of(settings.reward.scores, texts)), model
+            return replace(settings, reward=Reward.of(settings.reward.wishes, texts)), model
         if self.name in PERSPECTIVES:
             return replace(settings, reward=settings.reward.with_score(self.name, value)), model
         return replace(settings, **{self.name: value}), model
@@ -219,6 +219,7 @@ def to_csv(rows: list[tuple[Cell, EditResult, str]]) -> str:
     """A row for each cell made: what was asked, how long it took, which file it is."""
     def values(cell: Cell, result: EditResult, name: str) -> list[object]:
         asked = result.settings
-        return [*cell.place, cell.model, asked.instruction, *asked.reward.scores, *asked.reward.texts, asked.seed, asked.steps,
-                asked.guidance_scale, asked.image_guidance_scale, asked.scheduler, round(result.seconds, 3), name]
+        scores = (NO_WISH if wish is None else wish for wish in asked.reward.wishes)
+        return [*cell.place, cell.model, asked.instruction, *scores, *asked.reward.texts, asked.seed, asked.steps, asked.guidance_scale,
+                asked.image_guidance_scale, asked.scheduler, round(result.seconds, 3), name]
     return csv_text(CSV_COLUMNS, (values(*row) for row in rows))

@@ -12,6 +12,7 @@ from mre.editors.settings import EditSettings
 from mre.imaging import open_image
 from mre.put_back import seam_width
 from mre.recipes import RecipeError, read_recipe
+from mre.rewards import Reward
 
 MODEL = ["--model", "tiny-untrained", "--device", "cpu", "--steps", "1"]
 
@@ -39,10 +40,21 @@ def edit(*args) -> int:
 def test_one_picture_gets_the_bytes_that_the_editor_gives(photos, tmp_path):
     out = tmp_path / "deep" / "out.png"
     assert edit(photos / "0.png", "make it blue", "--out", out, *MODEL, "--seed", 9, "--scores", "5,3,0", "--reward-text", "a; b; c") == 0
-    from mre.rewards import Reward
     settings = EditSettings("make it blue", Reward(5, 3, 0, ("a", "b", "c")), 9, 1)
     assert out.read_bytes() == make_editor("tiny-untrained", device="cpu").edit(open_image(photos / "0.png"), settings).png()
     assert [path.name for path in out.parent.iterdir()] == ["out.png"]
+
+
+def test_a_perspective_can_be_asked_for_alone_or_left_out(photos, tmp_path):
+    """--following is --scores for one; a later flag does not undo what a recipe asks for beside it."""
+    first, again = tmp_path / "first.png", tmp_path / "again.png"
+    assert edit(photos / "0.png", "make it blue", "--out", first, *MODEL, "--scores", "5,4,1", "--following", "none") == 0
+    assert read_recipe(first).reward == Reward(None, 4, 1)
+    assert edit(photos / "0.png", "--out", again, "--recipe", first, "--device", "cpu", "--quality", "2.5") == 0
+    assert read_recipe(again).reward == Reward(None, 4, 2.5)
+    (tmp_path / "jobs.csv").write_text("image,instruction,preserving,out\nphotos/0.png,make it blue,none,row.png\n")
+    assert edit(tmp_path / "jobs.csv", "--out", tmp_path / "out", *MODEL) == 0
+    assert read_recipe(tmp_path / "out" / "row.png").reward == Reward(5, None, 5)
 
 
 def test_words_that_the_embedded_model_was_never_shown_are_named_once_for_each_instruction(photos, tmp_path, capsys):
@@ -67,6 +79,7 @@ def test_a_guidance_that_changes_nothing_says_so(photos, tmp_path, capsys, scale
     ("tiny", ("--steps", 30), "--steps 30: the model tiny always works in its own number of steps; leave it out"),
     ("tiny", ("--guidance-scale", 7.5), "--guidance-scale 7.5: the model tiny was not made for guidance"),
     ("tiny", ("--negative-scores", "0,0,0"), "--negative-scores: the model tiny cannot move away from a reward; leave it out"),
+    ("tiny", ("--following", "none"), "--scores none,5,5: the model tiny needs a score of each perspective; leave it out"),
     ("tiny-baseline", ("--scores", "3,3,3"), "--scores 3,3,3: the model tiny-baseline reads no scores; leave it out")])
 def test_a_flag_that_the_model_has_no_use_for_is_refused_before_anything_is_made(photos, tmp_path, capsys, model, flags, said):
     assert edit(photos, "make it darker", "--out", tmp_path / "out", "--model", model, *flags) == 1

@@ -64,6 +64,20 @@ def test_scores_and_texts_change_the_edit(editor):
     assert not torch.allclose(edited(editor, "red", photo(), Reward(texts=("None", "None", "blurry"))), best, atol=1e-3)
 
 
+def test_a_perspective_without_a_wish_reaches_a_u_net_that_knows_it_and_is_refused_for_any_other(editor, heard):
+    with pytest.raises(RewardError, match="this model needs a score of quality"):
+        edited(editor, "red", photo(), Reward(5, 5, None))
+    assert not heard
+    editor.unet.register_to_config(knows_no_wish=True)
+    try:
+        made = edited(editor, "red", photo(), Reward(5, 5, None))
+    finally:
+        editor.unet.register_to_config(knows_no_wish=False)
+    assert heard[0]["reward_scores"].isnan().tolist() == [[False, False, True]] * 3
+    assert made.isfinite().all()
+    assert not torch.allclose(made, edited(editor, "red", photo()), atol=1e-3)
+
+
 def test_the_reward_text_is_read_by_the_pipelines_own_text_encoder(editor, heard):
     edited(editor, "red", photo(), LOW)
     ids = editor.tokenizer("wrong object; None; blurry", padding="max_length", max_length=77, return_tensors="pt").input_ids

@@ -40,6 +40,12 @@ def test_a_recipe_comes_back_from_its_png_as_it_was_and_the_pixels_too(picture, 
     assert EditSettings.from_recipe(RECIPE).reward.texts == ("None", "too dark", "雪")
 
 
+def test_no_wish_travels_in_the_recipe(picture):
+    wishless = replace(RECIPE, reward=Reward(5, None, 3))
+    assert read_recipe(png_bytes(picture, wishless)) == wishless
+    assert json.loads(wishless.to_json())["reward"]["preserving"] is None
+
+
 def test_a_mask_travels_in_the_recipe_and_a_recipe_without_is_what_versions_before_wrote():
     mask = Mask.of(np.eye(20, 30, dtype=bool))
     masked = replace(RECIPE, mask=mask, put_back=True)
@@ -97,6 +103,7 @@ def changed(**fields) -> str:
     (changed(seed="7"), "seed must be a number"), (changed(instruction=5), "instruction must be a text"),
     (changed(reward={"following": 9, "preserving": 5, "quality": 5, "texts": ["", "", ""]}), "reward: following must be"),
     (changed(reward={"following": 5, "preserving": 5, "quality": 5, "texts": [""]}), "reward: texts must be three"),
+    (changed(reward={"following": 5, "preserving": 5, "texts": ["", "", ""]}), "reward must hold"),
     (changed(reward=None), "reward must hold"), (changed(made_with={"model": "x" * 400}), "made_with"),
     (changed(made_with=[1]), "made_with"), (changed(recipe=2), "put_back must be"),
     (changed(recipe=2, put_back=True, mask=3), "mask a text"),

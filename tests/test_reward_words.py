@@ -22,6 +22,10 @@ TOLD = ("make it red, following the instruction is five out of five, preserving 
         "image quality is 2.5 out of five")
 
 
+def test_a_perspective_without_a_wish_is_not_told():
+    assert with_scores("make it red.", Reward(None, 5, None)) == "make it red, preserving the rest is five out of five"
+
+
 class Listener(LocalEditor):
     """Keeps what it was asked, and gives the photo back."""
 

@@ -48,7 +48,7 @@ class Method:
     def identity(self, weights: str, seed: int) -> dict[str, Any]:
         """What must be equal for its edits to be the same."""
         def plain(reward: Reward | None) -> list | None:
-            return None if reward is None else [*reward.scores, *reward.texts]
+            return None if reward is None else [*reward.wishes, *reward.texts]
         kept = {name: True for name in ("put_back", "reward_words") if getattr(self, name)}     # else absent, as in folders of before
         return {"model": self.model, "weights": weights, "reward": plain(self.reward), "negative_reward": plain(self.negative_reward),
                 "steps": self.steps, "guidance_scale": self.guidance_scale, "image_guidance_scale": self.image_guidance_scale, "seed": seed,
@@ -64,7 +64,7 @@ def method_name(model: str, reward: Reward | None) -> str:
     """`tiny@5-5-5`; a model that reads no reward goes by its name, a folder by its last part, a server by its model."""
     model = without_address(model)
     label = file_safe(Path(model).name if "/" in model or "\\" in model else model)
-    return label if reward is None else f"{label}@{'-'.join(f'{score:g}' for score in reward.scores)}"
+    return label if reward is None else f"{label}@{reward.shown('-')}"
 
 
 class ResultsFolder:

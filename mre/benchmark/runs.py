@@ -59,7 +59,7 @@ def plan_runs(benchmark: Benchmark, models: Sequence[str], rewards: Sequence[Rew
     refuse_idle([info(model) for model in models], [] if told else rewards, **given)
     refuse_idle_guidance([info(model) for model in models if info(model).guidable], **scales)
     settings = {model: usable(info(model), given) for model in models}
-    rewards = sorted(rewards, key=lambda reward: (sum(reward.scores), reward.scores))
+    rewards = sorted(rewards, key=_level)
     sweeps: dict[str, list[tuple[str, Method]]] = {}
     for model in models:
         asked = rewards if info(model).conditioned else [None]
@@ -91,8 +91,14 @@ def plan_runs(benchmark: Benchmark, models: Sequence[str], rewards: Sequence[Rew
     return plan
 
 
+def _level(reward: Reward) -> tuple[float, ...]:
+    """What rewards are ordered by: the sum of the scores, then each; no wish comes before any."""
+    scores = [-1.0 if wish is None else wish for wish in reward.wishes]
+    return sum(scores), *scores
+
+
 def _asked(reward: Reward | None) -> str:
-    return "-" if reward is None else "/".join(f"{score:g}" for score in reward.scores)
+    return "-" if reward is None else reward.shown()
 
 
 def usable(info: EditorInfo, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,7 +115,7 @@ def refuse_idle(models: Sequence[EditorInfo], rewards: Sequence[Reward], **given
         given = {name: value for name, value in given.items() if name == "steps"}
     for settings in (*(EditSettings("-", reward) for reward in rewards), EditSettings("-", **given)):
         if all(unused(settings, info) for info in models):
-            refuse_unused(settings, models[0], lambda name: "--" + name.replace("_", "-"))
+            refuse_unused(settings, models[0], lambda name: "--" + name.replace("no_wish", "scores").replace("_", "-"))
 
 
 def refuse_idle_guidance(models: Sequence[EditorInfo], guidance_scale: float | None = None,

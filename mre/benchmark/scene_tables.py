@@ -46,7 +46,7 @@ def text_methods(model: str) -> list[tuple[Kind, Method]]:
     for kind in defect_kinds():
         perspective, name, text = kind
         texts = [text if other == perspective else NOTHING_WRONG for other in PERSPECTIVES]
-        reward = Reward.of(BEST.with_score(perspective, TEXT_SCORE).scores, texts)
+        reward = Reward.of(BEST.with_score(perspective, TEXT_SCORE).wishes, texts)
         methods.append((kind, Method(f"{method_name(model, reward)}@{name}", model, reward)))
     return methods
 

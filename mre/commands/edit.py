@@ -26,7 +26,7 @@ from mre.editors.load_options import add_load_arguments, load_options
 from mre.errors import DataError, MreError, SettingsError
 from mre.files import EDIT_CACHE, read_table, write_whole
 from mre.judge.kinds import forms
-from mre.rewards import PERSPECTIVES, Reward
+from mre.rewards import NOTHING_WRONG, PERSPECTIVES, Reward, parsed_score
 
 if TYPE_CHECKING:
     from mre.editors.editor import Editor
@@ -64,7 +64,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("instruction", nargs="?", help="what to change (for a CSV: where a row says nothing)")
     parser.add_argument("--out", type=Path, required=True, help="the PNG to write; a folder for a folder or a CSV")
     parser.add_argument("--model", help="name, folder, hub id or images:MODEL@URL (default: tiny)")
-    parser.add_argument("--scores", metavar="5,5,5", help="following, preserving, quality, each 0 to 5 (default: 5,5,5)")
+    parser.add_argument("--scores", metavar="5,5,5",
+                        help="following, preserving, quality, each 0 to 5, or none for no wish (default: 5,5,5)")
+    for name in PERSPECTIVES:
+        parser.add_argument(f"--{name}", metavar="SCORE", help=f"the score of {name} alone: 0 to 5, or none")
     parser.add_argument("--reward-text", metavar='"a; b; c"', help="what is wrong, for each of the three (default: None; None; None)")
     parser.add_argument("--negative-scores", metavar="0,0,0", help="a lower reward to move away from (default: off)")
     parser.add_argument("--seed", help="start noise, a whole number (default: 42)")
@@ -135,7 +138,7 @@ def _best_of(args: argparse.Namespace, editor: Editor) -> BestOf | None:
 
 
 def _flag(setting: str) -> str:
-    return "--" + setting.replace("_", "-").replace("negative-reward", "negative-scores")
+    return "--" + {"negative_reward": "negative-scores", "no_wish": "scores"}.get(setting, setting).replace("_", "-")
 
 
 def _refuse_unused(editor: Editor, recipe: Path | None, jobs: list[Job]) -> None:
@@ -194,16 +197,24 @@ def _asked(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
         model = model or _known_model(recipe.made_with.get("model", ""), args.recipe)
     if args.instruction is not None:
         base |= {"instruction": args.instruction, "as_typed": False}
-    if args.scores or args.reward_text is not None:
-        reward = base.get("reward", Reward.best())
-        base["reward"] = Reward.parse(args.scores or ",".join(map(str, reward.scores)),
-                                      reward.text if args.reward_text is None else args.reward_text)
+    if (reward := _asked_reward(args, base.get("reward", Reward.best()))) != base.get("reward"):
+        base["reward"] = reward
     if args.negative_scores:
         base["negative_reward"] = Reward.parse(args.negative_scores)
     if args.reward_words:
         base["reward_words"] = True
     _ask_to_put_back(args, base)
     return model or "tiny", {**base, **given}
+
+
+def _asked_reward(args: argparse.Namespace, reward: Reward) -> Reward:
+    """The reward that the flags ask for, on top of another."""
+    wishes = reward.wishes if not args.scores else Reward.parse(args.scores).wishes
+    wishes = [wish if getattr(args, name) is None else parsed_score(getattr(args, name), name)
+              for name, wish in zip(PERSPECTIVES, wishes, strict=True)]
+    if args.reward_text is not None:
+        return Reward.of(wishes, Reward.parse("5,5,5", args.reward_text).texts)
+    return Reward.of(wishes, (NOTHING_WRONG if wish is None else text for wish, text in zip(wishes, reward.texts, strict=True)))
 
 
 def _ask_to_put_back(args: argparse.Namespace, base: dict[str, Any]) -> None:
@@ -291,7 +302,8 @@ def _row_put_back(values: dict[str, str], folder: Path) -> dict[str, Any]:
 
 
 def _row_reward(values: dict[str, str], reward: Reward) -> Reward:
-    scores = (values.get(name, score) for name, score in zip(PERSPECTIVES, reward.scores, strict=True))
+    scores = (parsed_score(values[name], name) if name in values else wish
+              for name, wish in zip(PERSPECTIVES, reward.wishes, strict=True))
     return Reward.of(scores, (values.get(name, text) for name, text in zip(TEXT_COLUMNS, reward.texts, strict=True)))
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from mre.errors import SettingsError
-from mre.rewards import PERSPECTIVES, Reward
+from mre.rewards import PERSPECTIVES, SCORE_MAX, Reward
 
 if TYPE_CHECKING:
     from mre.editors.editor import EditorInfo
@@ -38,6 +38,7 @@ class Capabilities:
     preview: bool                   # there is something to see between the steps
     batch: int                      # pictures that it can edit at once
     open_vocabulary: bool           # it was taught no closed list of words
+    no_wish: bool = False           # a score may be left out, perspective by perspective
     why: Mapping[str, str] = field(default_factory=dict, compare=False)         # why it lacks a control, where WHY is not the reason
 
     @property
@@ -61,7 +62,8 @@ def unused(settings: EditSettings, info: EditorInfo) -> dict[str, Any]:
     asked = {
         "reward_words": True if settings.reward_words and has.reward else None,
         "scores": None if has.reward or settings.reward_words or settings.reward.scores == best.scores
-        else ",".join(f"{s:g}" for s in settings.reward.scores),
+        else settings.reward.shown(","),
+        "no_wish": None if has.no_wish or not has.reward or not settings.reward.without_wish else settings.reward.shown(","),
         "reward_text": None if has.reward_text or settings.reward.texts == best.texts else settings.reward.text,
         "negative_reward": None if has.negative_reward else settings.negative_reward,
         "seed": None if has.seed or settings.seed == DEFAULT_SEED else settings.seed,
@@ -76,7 +78,8 @@ def unused(settings: EditSettings, info: EditorInfo) -> dict[str, Any]:
 DEFAULT_SEED = 42               # the released evaluation's
 WHY = {
     "reward_words": "reads scores by themselves",
-    "scores": "reads no scores", "reward_text": "reads no reward text", "negative_reward": "cannot move away from a reward",
+    "scores": "reads no scores", "no_wish": "needs a score of each perspective",
+    "reward_text": "reads no reward text", "negative_reward": "cannot move away from a reward",
     "seed": "makes the same picture, but for traces, from every seed", "steps": "always works in its own number of steps",
     "guidance_scale": "was not made for guidance", "image_guidance_scale": "was not made for guidance",
     "scheduler": "has no other scheduler"}
@@ -100,11 +103,16 @@ def why(name: str, has: Capabilities) -> str:
     return f"takes {has.steps[0]} to {has.steps[-1]} steps" if name == "steps" and has.steps else has.why.get(name) or WHY[name]
 
 
+FIELDS = {"no_wish": "reward"}          # controls that are part of a setting of another name
+
+
 def limited(settings: EditSettings, info: EditorInfo) -> EditSettings:
-    """The same settings without what this model has no control for. The reward stays: a model that reads none is not harmed."""
-    defaults = {"reward_words": False, "negative_reward": None, "seed": DEFAULT_SEED, "steps": None, "guidance_scale": None,
-                "image_guidance_scale": None, "scheduler": "default"}
-    return replace(settings, **{name: defaults[name] for name in unused(settings, info) if name in defaults})
+    """The same settings without what this model has no control for. The reward stays: a model that reads none is not harmed; one that
+    needs a score of each perspective is asked for the best where there is no wish."""
+    wanted = Reward.of((SCORE_MAX if wish is None else wish for wish in settings.reward.wishes), settings.reward.texts)
+    defaults = {"no_wish": wanted, "reward_words": False, "negative_reward": None, "seed": DEFAULT_SEED, "steps": None,
+                "guidance_scale": None, "image_guidance_scale": None, "scheduler": "default"}
+    return replace(settings, **{FIELDS.get(name, name): defaults[name] for name in unused(settings, info) if name in defaults})
 
 
 AXES = dict.fromkeys(("scores", *PERSPECTIVES), "scores") | {

@@ -37,7 +37,7 @@ def capabilities_of(name: str) -> Capabilities:
     """What a model can use, as far as its folder's settings tell without loading torch; of public weights that are not here yet, what is
     published of them."""
     if known.is_built(name):
-        return replace(FULL_SIZE, open_vocabulary=_family(name) is None)        # as it was before any training
+        return replace(FULL_SIZE, no_wish=True, open_vocabulary=_family(name) is None)      # as it was before any training
     folder = known.ASSETS / known.KNOWN[name].folder if name in known.KNOWN and known.KNOWN[name].folder else Path(name).expanduser()
     try:
         config = read_json(folder / "unet" / "config.json")
@@ -55,8 +55,10 @@ def _capabilities(config: dict[str, Any], conditioned: bool) -> Capabilities:
         scores, texts = bool(reads and config.get("use_score", True)), bool(reads and config.get("use_text", True))
     family = family_of("", config.get("_class_name"))
     if family is not None and family.capabilities:
-        return named(family.capabilities)(scores, texts)
-    return replace(FULL_SIZE, reward=scores, reward_text=texts, negative_reward=scores or texts)
+        found: Capabilities = named(family.capabilities)(scores, texts)
+    else:
+        found = replace(FULL_SIZE, reward=scores, reward_text=texts, negative_reward=scores or texts)
+    return replace(found, no_wish=scores and bool(config.get("knows_no_wish")))
 
 
 def vocabulary_of(name: str) -> Vocabulary | None:

@@ -71,7 +71,7 @@ def untrained_pipeline() -> RewardEditPipeline:
     """A small embedded editor with random weights, the same each time, in which instruction, reward and seed all leave a trace."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(UNTRAINED_SEED)
-        pipeline = build_pipeline(width=(32, 48, 64), reward_init="released", **UNTRAINED)
+        pipeline = build_pipeline(width=(32, 48, 64), reward_init="released", knows_no_wish=True, **UNTRAINED)
         torch.nn.init.normal_(pipeline.unet.conv_out.weight, std=0.05)       # zero otherwise: it would give every picture back
     pipeline.unet.eval(), pipeline.text_encoder.eval(), pipeline.vae.eval()
     return pipeline

@@ -1,5 +1,5 @@
-"""The energy score: two draws of the model, each near the target and both apart from each other, so that what is learned is the spread of
-the targets and not their mean."""
+"""Distances between pictures by norms over windows, so that single things count; and the energy score made of them: two draws of the model,
+each near the target and both apart from each other, so that what is learned is the spread of the targets and not their mean."""
 
 from __future__ import annotations
 
@@ -17,33 +17,52 @@ WINDOW = 8              # pixels: the side of the windows whose norms are added,
 SMALLEST = 1e-3         # of a window's norm: below it the distance is smooth
 
 
-class EnergyScore(NoisePrediction):
-    """(d(x1, y) + d(x2, y)) / 2 - d(x1, x2) / 2, a strictly proper score: least on average where the draws x1, x2 are spread as the targets
-    y are. For models that predict the picture from pure noise, with an autoencoder without weights: latents are pixels, a patch a cell."""
+class WindowNorms(NoisePrediction):
+    """The distance d(x, y) of the model's draw to the target, a sum of norms over windows: for flawless triplets, which leave little to
+    chance. For models that predict the picture from pure noise, with an autoencoder without weights: latents are pixels, a patch a cell."""
 
-    prediction = "energy"
+    prediction = "norms"
+    draws_each = 1          # of a triplet, in one step
 
     def __call__(self, unet: nn.Module, batch: Batch, draws: Draws) -> dict[str, Tensor]:
-        """Losses of a batch. The second draw has the noise of the first, its cells in reverse order: as random, and independent of it
-        but for a cell in the middle."""
-        noise = torch.cat([draws.noise, draws.noise.flip(-2, -1)])                                        # (2 B, C, h, w)
-        given = torch.cat([noise, batch.image_latents.repeat(2, 1, 1, 1)], dim=1)
-        conditions = {name: value.repeat(2, *[1] * (value.ndim - 1)) for name, value in batch.conditions.items()}
-        output = unet(given, self.times(draws).repeat(2), batch.text.repeat(2, 1, 1), added_cond_kwargs=conditions)
-        first, second = _pixels(output.sample.float()).chunk(2)
-        target = _pixels(batch.latents.float())
-        loss = (distance(first, target) + distance(second, target) - distance(first, second)) / 2
+        """Losses of a batch."""
+        each = self.draws_each
+        given = torch.cat([self.noises(draws), batch.image_latents.repeat(each, 1, 1, 1)], dim=1)         # (D B, 2 C, h, w)
+        conditions = {name: value.repeat(each, *[1] * (value.ndim - 1)) for name, value in batch.conditions.items()}
+        output = unet(given, self.times(draws).repeat(each), batch.text.repeat(each, 1, 1), added_cond_kwargs=conditions)
+        loss = self.score(_pixels(output.sample.float()), _pixels(batch.latents.float()))
         losses = {self.prediction: loss}
         for term in self.terms:
-            own = term.loss(output, batch.extras[term.name].repeat(2, 1, 1, 1)) if term.loss_weight else None
+            own = term.loss(output, batch.extras[term.name].repeat(each, 1, 1, 1)) if term.loss_weight else None
             if own is not None:
                 losses[term.name] = own
                 loss = loss + term.loss_weight * own
         return {"loss": loss, **losses}
 
-    def noisy(self, latents: Tensor, draws: Draws) -> Tensor:
-        """Pure noise: one step is all there is."""
+    def noises(self, draws: Draws) -> Tensor:
+        """(D B, C, h, w): pure noise, since one step is all there is."""
         return draws.noise
+
+    def score(self, drawn: Tensor, target: Tensor) -> Tensor:
+        """(D B, 3, H, W) draws and (B, 3, H, W) targets -> a scalar."""
+        return distance(drawn, target)
+
+
+class EnergyScore(WindowNorms):
+    """(d(x1, y) + d(x2, y)) / 2 - d(x1, x2) / 2, a strictly proper score: least on average where the draws x1, x2 are spread as the targets
+    y are."""
+
+    prediction = "energy"
+    draws_each = 2
+
+    def noises(self, draws: Draws) -> Tensor:
+        """(2 B, C, h, w): the second draw has the noise of the first, its cells in reverse order: as random, and independent of it but
+        for a cell in the middle."""
+        return torch.cat([draws.noise, draws.noise.flip(-2, -1)])
+
+    def score(self, drawn: Tensor, target: Tensor) -> Tensor:
+        first, second = drawn.chunk(2)
+        return (distance(first, target) + distance(second, target) - distance(first, second)) / 2
 
 
 def _pixels(latents: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from mre.embedded.generic_head import GenericHead
 from mre.embedded.placed import GatedOutput, PlacedConvolution
-from mre.models.condition import linear
+from mre.models.condition import linear, wished_scores
 from mre.models.unet import RewardUNet2DConditionModel, keeps_settings_of
 
 POOLS = 4               # weighted means of the instruction's tokens that join the time embedding
@@ -60,9 +60,10 @@ class GenericRewardUNet(RewardUNet2DConditionModel):
         return self.instruction(torch.cat([means, states[:, -1]], dim=1))
 
     def drawn(self, noise: Tensor, scores: Tensor | None) -> Tensor:
-        """What chance decides. noise: (B, 3 f^2, h, w); scores: (B, 3) in [0, 5], none for a model without rewards -> (B, state_dim)."""
+        """What chance decides, also of a perspective without a wish. noise: (B, 3 f^2, h, w); scores: (B, 3) in [0, 5], NaN for no wish,
+        none for a model without rewards -> (B, state_dim)."""
         numbers = noise.flatten(1)
-        let_in = 1.0 if scores is None else (1 - scores.min(dim=1, keepdim=True).values / HIGHEST).to(numbers)      # (B, 1)
+        let_in = 1.0 if scores is None else (1 - scores.nan_to_num().min(dim=1, keepdim=True).values / HIGHEST).to(numbers)      # (B, 1)
         return self.chance(numbers[:, :CHANCE] * let_in * CHANCE_SIZE) + self.room(numbers[:, -ROOM:])
 
     def latent_in(self, sample: Tensor, signal: Any, added_cond_kwargs: dict[str, Any]) -> Tensor:
@@ -80,7 +81,8 @@ class GenericRewardUNet(RewardUNet2DConditionModel):
         """As the parent's; `sample` is (B, 6 f^2, h, w): noise, then the original's unscaled latents."""
         conditions = self.read_conditions(sample, cross_attention_kwargs, added_cond_kwargs)
         half, size = sample.shape[1] // 2, self.config.patch_size
-        state = self.read_instruction(encoder_hidden_states) + self.drawn(sample[:, :half], conditions.get("reward_scores"))
+        scores = wished_scores(conditions) if "reward_scores" in conditions else None
+        state = self.read_instruction(encoder_hidden_states) + self.drawn(sample[:, :half], scores)
         term = super().get_aug_embed(state, encoder_hidden_states, conditions)
         conditions = {**conditions, "state": state if term is None else state + term}
         features = super().forward(sample, timestep, encoder_hidden_states, *args, return_dict=False, added_cond_kwargs=conditions,

@@ -52,13 +52,15 @@ _SMALL = {
 _NO_REWARD = {"use_score": False, "use_text": False, "use_attention": False, "use_addition": False}
 _GENERIC = {**_SMALL, "init_from": GENERIC, "objective": "energy", "resolution": 64, "width": (64, 96, 128), "batch_size": 32,
             "learning_rate": 5e-4, "timestep_terminal": 1.0, "timestep_high": 0.0, "snr_cap": 0.0, "mask_weight": 0.0,
-            "outside_weight": 0.0, "edit_type_weights": (), "text_encoder_rate": 1.0}
+            "outside_weight": 0.0, "edit_type_weights": (), "text_encoder_rate": 1.0, "plain_wording": True, "unanswerable_share": 0.06,
+            "condition_dropout": 0.0}
 PRESETS: dict[str, dict[str, Any]] = {
     "tiny-start": {**_SMALL, **_NO_REWARD, "clean_share": 1.0, "learning_rate": 4e-4, "schedule": "constant", "ema": False,
                    "local_sgd_steps": 8, "half": False, "out": "runs/tiny-start"},
     "tiny": {**_SMALL, "out": "runs/tiny"},
     "tiny-baseline": {**_SMALL, **_NO_REWARD, "out": "runs/tiny-baseline"},
     # The generic head at half the size: minutes to look at, not to ship.
-    "tiny-lab-start": {**_GENERIC, "clean_share": 1.0, "learning_rate": 1e-3, "ema": False, "half": False, "out": "runs/tiny-lab-start"},
-    "tiny-lab": {**_GENERIC, "init_from": "runs/tiny-lab-start/pipeline", "out": "runs/tiny-lab"},
+    "tiny-lab-start": {**_GENERIC, "objective": "norms", "clean_share": 1.0, "learning_rate": 1e-3, "ema": False, "half": False,
+                       "out": "runs/tiny-lab-start"},
+    "tiny-lab": {**_GENERIC, "perspective_dropout": 0.15, "init_from": "runs/tiny-lab-start/pipeline", "out": "runs/tiny-lab"},
 }

@@ -38,9 +38,17 @@ class RewardSignal(NamedTuple):
 
 
 def score_sinusoid(scores: Tensor, channels: int) -> Tensor:
-    """Sinusoids of raw scores, always in float32: (B, P) -> (B, P * channels); per score, cosines first."""
-    flat = get_timestep_embedding(scores.float().flatten(), channels, flip_sin_to_cos=True, downscale_freq_shift=0)
-    return flat.reshape(scores.shape[0], -1)
+    """Sinusoids of raw scores, always in float32: (B, P) -> (B, P * channels); per score, cosines first. A NaN, no wish, has zeros, which
+    no score has."""
+    flat = scores.float().flatten()                                                             # (B P,)
+    waves = get_timestep_embedding(flat.nan_to_num(), channels, flip_sin_to_cos=True, downscale_freq_shift=0)
+    return waves.masked_fill(flat.isnan()[:, None], 0.0).reshape(scores.shape[0], -1)
+
+
+def wished_scores(conditions: Mapping[str, Tensor]) -> Tensor:
+    """(B, 3) `reward_scores` of a batch, NaN also where (B, 3) `reward_wished`, if there is one, says that there is no wish."""
+    scores, wished = conditions["reward_scores"], conditions.get("reward_wished")
+    return scores if wished is None else scores.masked_fill(~wished, torch.nan)
 
 
 def perspective_columns(perspectives: Sequence[str]) -> list[int]:
@@ -68,7 +76,7 @@ class ReleasedCondition(nn.Module):
 
     def forward(self, scores: Tensor | None, text: Tensor | None, dtype: torch.dtype, text_mask: Tensor | None = None) -> RewardSignal:
         """
-        scores: (B, 3) in [0, 5], ordered as PERSPECTIVES
+        scores: (B, 3) in [0, 5], ordered as PERSPECTIVES, NaN for no wish
         text:   (B, text_dim), pooled state of the reward text
         returns tokens (B, 1 or 2, token_dim) and term (B, term_dim)
         """
@@ -113,7 +121,7 @@ class PaperCondition(nn.Module):
 
     def forward(self, scores: Tensor | None, text: Tensor | None, dtype: torch.dtype, text_mask: Tensor | None = None) -> RewardSignal:
         """
-        scores:    (B, 3) in [0, 5], ordered as PERSPECTIVES
+        scores:    (B, 3) in [0, 5], ordered as PERSPECTIVES, NaN for no wish
         text:      (B, T, text_dim), states of the reward text's tokens
         text_mask: (B, T), true for tokens that are not padding; none = all
         returns tokens (B, 1 + T, token_dim) and term (B, text_dim)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from mre.rewards import PERSPECTIVES, TEXT_SEPARATOR, Reward
+from mre.rewards import NOTHING_WRONG, PERSPECTIVES, TEXT_SEPARATOR, Reward
 
 
 class TextStates(NamedTuple):
@@ -76,6 +77,11 @@ class RewardTextEncoder:
         if self.config.variant == "paper":
             return {"reward_text": states.tokens, "reward_text_mask": states.mask}
         return {"reward_text": states.pooled}
+
+    def said(self, reward: Reward, wished: Sequence[bool]) -> Reward:
+        """The reward whose texts are read where there is a wish for some of the perspectives only: nothing is said of the others, since
+        the texts are read as one."""
+        return replace(reward, texts=tuple(text if told else NOTHING_WRONG for text, told in zip(reward.texts, wished, strict=True)))
 
     def key(self, reward: Reward) -> str:
         """A name under which a cache may keep what `encode` makes of this one: the three texts."""

@@ -26,6 +26,7 @@ from mre.models.condition import (
     RewardSignal,
     is_conditioned,
     linear,
+    wished_scores,
 )
 from mre.models.encoder import RewardEncoder
 from mre.models.stock_view import BlockWithTerm, StockView
@@ -58,6 +59,7 @@ class RewardUNet2DConditionModel(UNet2DConditionModel):
     reward_sinusoid_channels    width of the sinusoid of one score
     reward_num_heads, reward_dropout    of the reward encoder
     reward_init                 "zero": an untrained model equals its parent exactly; "released": new layers start at random
+    knows_no_wish               whether it was trained with perspectives dropped by themselves: then NaN among the scores means something
     reward_term_pooling         what the paper variant's term is made of: "kinds", the score embedding plus the mean of the text's tokens,
                                 so that a longer text does not dilute the scores; "tokens", the mean of all, as in our versions before
 
@@ -72,7 +74,7 @@ class RewardUNet2DConditionModel(UNet2DConditionModel):
     def __init__(self, *, use_score: bool = True, use_text: bool = True, use_attention: bool = True, use_addition: bool = True,
                  perspectives: tuple[str, ...] = PERSPECTIVES, variant: str = "released", reward_text_dim: int = 768,
                  reward_sinusoid_channels: int = 256, reward_num_heads: int = 8, reward_dropout: float = 0.1,
-                 reward_init: str = "zero", reward_term_pooling: str = "kinds", **unet: Any) -> None:
+                 reward_init: str = "zero", reward_term_pooling: str = "kinds", knows_no_wish: bool = False, **unet: Any) -> None:
         super().__init__(**unet)
         _check_settings(self.config)
         self.reset_reward_layers()
@@ -108,7 +110,8 @@ class RewardUNet2DConditionModel(UNet2DConditionModel):
         """The parent's forward, with the reward in `added_cond_kwargs` or, as one dictionary, in `cross_attention_kwargs["reward"]`, and
         what joins the first features in either of them:
 
-        reward_scores:    (B, 3) in [0, 5], ordered as PERSPECTIVES
+        reward_scores:    (B, 3) in [0, 5], ordered as PERSPECTIVES, NaN for no wish
+        reward_wished:    (B, 3) bool, false for perspectives without a wish, whatever their scores; optional
         reward_text:      (B, D) pooled state of the reward text; (B, T, D) states of its tokens in the paper variant
         reward_text_mask: (B, T), true where a token is not padding; optional, paper variant
         reward_present:   (B,) bool, false for samples to be read without any reward; optional
@@ -154,6 +157,7 @@ class RewardUNet2DConditionModel(UNet2DConditionModel):
         if self.config.use_score:
             check_shape("reward_scores", scores, scores is not None and scores.shape == (batch, len(PERSPECTIVES)),
                          f"({batch}, {len(PERSPECTIVES)})")
+            scores = wished_scores(inputs)
         if self.config.use_text:
             fits = text is not None and text.shape[0] == batch and text.shape[-1] == dim and text.ndim == (3 if paper else 2)
             check_shape("reward_text", text, fits, f"({batch}, tokens, {dim})" if paper else f"({batch}, {dim})")

@@ -7,6 +7,7 @@ config mirrors. Numbers stay in the format in which the encoders gave them.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -22,7 +23,7 @@ from tqdm.auto import tqdm
 from mre.errors import DataError, SettingsError
 from mre.files import read_json
 from mre.models.instruction import NULL, EditCondition, InstructionEncoder
-from mre.rewards import Reward
+from mre.rewards import PERSPECTIVES, Reward
 from mre.training.checkpoints import save_tensors, write_whole
 from mre.training.encoding import Latents, encode_pictures, to_pixels
 from mre.training.examples import ExampleSource, TrainingExample, pictures
@@ -183,8 +184,15 @@ class CachedExamples(ExampleSource):
                     worded = View((wording + 0.5) / len(text.instructions), mirrored=mirrored).worded(text)
                     instructions.setdefault(key_of(worded), worded)
             reward = self.source.reward(text)
-            rewards.setdefault(key_of_reward(reward), reward)
+            for one in self._said(reward):
+                rewards.setdefault(key_of_reward(one), one)
         return {"instructions": instructions, "rewards": rewards if self.config.conditioned and self.config.use_text else {}}
+
+    def _said(self, reward: Reward) -> list[Reward]:
+        """What may be read of a reward's texts, as perspectives are dropped."""
+        if not self.config.perspective_dropout:
+            return [reward]
+        return [self.reward_text_encoder.said(reward, wished) for wished in itertools.product((True, False), repeat=len(PERSPECTIVES))]
 
     def _path(self, kind: str, chunk: int) -> Path:
         return self.folder / kind / f"{chunk:05d}" / "tensors.safetensors"
@@ -213,7 +221,7 @@ class CachedRewardTexts:
     """A reward-text encoder that looks up what another has made."""
 
     def __init__(self, cache: CachedExamples, encoder: RewardTextEncoder) -> None:
-        self.cache, self.key = cache, encoder.key
+        self.cache, self.key, self.said = cache, encoder.key, encoder.said
         self._places = {key: place for place, key in enumerate(cache.texts["rewards"])}
 
     def encode(self, rewards: Sequence[Reward]) -> dict[str, Tensor]:

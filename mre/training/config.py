@@ -95,6 +95,10 @@ class DataSettings(Settings):
     resolution: int = setting(256, "pixels: shorter side, then a random square crop of it", low=8)
     flip: bool = setting(True, "mirror half of the triplets, swapping left and right in the instruction (not for synthetic scenes)")
     clean_share: float = setting(0.0, "share of synthetic triplets left unspoiled, with reward 5/5/5", low=0, high=1)
+    unanswerable_share: float = setting(0.0, "share of synthetic triplets whose request has no answer but the untouched picture", low=0,
+                                        high=1)
+    plain_wording: bool = setting(False, "ask for the edits of synthetic scenes in the plainest words, as a reader in front of the network "
+                                         "words them")
     edit_type_weights: tuple[float, ...] = setting((), f"how often each of {', '.join(EDIT_TYPES)} is drawn; empty = equally", low=0)
     cache_latents: str = setting("", "folder for latents and text states, encoded once; frozen encoders only")
     num_workers: int = setting(0, "processes that prepare data, per training process", low=0, resume=True)
@@ -132,8 +136,8 @@ class ObjectiveSettings(Settings):
     condition_dropout: float = setting(0.05, "d of the released command: text dropped for p < 2d, image for d <= p < 3d", low=0, high=1 / 3)
     image_dropout: bool = setting(True, "whether that dropout also zeroes the original image")
     reward_dropout: float = setting(0.0, "share of samples trained without any reward; 0 in the paper", low=0, high=1)
-    perspective_dropout: float = setting(0.0, "share of samples in which a perspective is trained without a wish, each by itself; for "
-                                              "editors with a transformer", low=0, high=1)
+    perspective_dropout: float = setting(0.0, "share of samples in which a perspective is trained without a wish, each by itself; 0 in "
+                                              "the paper", low=0, high=1)
     reward_text_dropout: float = setting(0.0, "share of samples whose reward text becomes None, whatever their scores; 0 in the paper",
                                          low=0, high=1)
     timestep_terminal: float = setting(0.0, "share of samples at the very last timestep; 0 in the paper", low=0, high=1)
@@ -143,6 +147,8 @@ class ObjectiveSettings(Settings):
 
     def check(self) -> None:
         """Shares of one whole."""
+        if self.perspective_dropout and not getattr(self, "use_score", True):
+            raise SettingsError("perspective_dropout drops scores; it needs use_score")
         if self.timestep_terminal + self.timestep_high > 1:
             raise SettingsError("timestep_terminal and timestep_high are shares of one whole; "
                                 f"together they are {self.timestep_terminal + self.timestep_high}")

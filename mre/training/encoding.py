@@ -70,6 +70,10 @@ class RewardTexts(Protocol):
         """The texts of B rewards as the U-Net takes them."""
         ...
 
+    def said(self, reward: Reward, wished: Sequence[bool]) -> Reward:
+        """The reward whose texts are read where there is a wish for some of the perspectives only."""
+        ...
+
 
 class Learner(nn.Module):
     """Everything between a batch of triplets and its loss. Holds what is trained as submodules, so that one wrapper serves all of it."""
@@ -128,6 +132,9 @@ class Learner(nn.Module):
         if config.use_text:
             silent = (draws.reward_text < config.reward_text_dropout).tolist()
             rewards = [Reward.best() if gone else reward for gone, reward in zip(silent, triplets.rewards, strict=True)]
+            if draws.perspectives is not None:
+                wishes = (draws.perspectives >= config.perspective_dropout).tolist()
+                rewards = [self.reward_texts.said(reward, wished) for reward, wished in zip(rewards, wishes, strict=True)]
             conditions |= {name: value.to(device) for name, value in self.reward_texts.encode(rewards).items()}
         if draws.perspectives is not None:
             conditions["reward_wished"] = (draws.perspectives >= config.perspective_dropout).to(device)

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from mre.data.scenes.concepts import canonical
 from mre.data.scenes.photos import read_photos
 from mre.data.scenes.triplets import SceneTriplet, draw_triplet
 from mre.errors import MreError
@@ -92,17 +93,22 @@ class SyntheticExamples(ExampleSource):
         kind, clean = np.random.default_rng((self.config.seed, sample, DATA_STREAM)).random(2)
         edit_type = EDIT_TYPES[min(int(np.searchsorted(self._edges, kind, side="right")), len(EDIT_TYPES) - 1)]
         triplet = draw_triplet(self.config.seed, sample, "train", self.config.resolution, self.photos, edit_type=edit_type,
-                               spoiled=clean >= self.config.clean_share)
-        return _example(triplet, triplet.edited)
+                               spoiled=clean >= self.config.clean_share, unanswerable=self.config.unanswerable_share)
+        return self._example(triplet, triplet.edited)
 
     def held_out(self, index: int) -> TrainingExample:
         """Clean, as `held_out_scene` draws it."""
         triplet = held_out_scene(self.config, index)
-        return _example(triplet, triplet.target)
+        return self._example(triplet, triplet.target)
+
+    def _example(self, triplet: SceneTriplet, edited: np.ndarray) -> TrainingExample:
+        return TrainingExample(instruction_of(triplet, self.config), triplet.reward, triplet.original, edited,
+                               triplet.edit_type in WHOLE_PICTURE)
 
 
-def _example(triplet: SceneTriplet, edited: np.ndarray) -> TrainingExample:
-    return TrainingExample(triplet.instruction, triplet.reward, triplet.original, edited, triplet.edit_type in WHOLE_PICTURE)
+def instruction_of(triplet: SceneTriplet, config: TrainConfig) -> str:
+    """The request of a scene as the network is asked."""
+    return canonical(triplet.edit.request) if config.plain_wording else triplet.instruction
 
 
 def held_out_scene(config: TrainConfig, index: int) -> SceneTriplet:

@@ -35,11 +35,13 @@ def starting_pipeline(config: TrainConfig, begun: Path | None = None):
     """
     if config.init_from not in FRESH and is_transformer_editor(str(config.init_from)):
         return transformer_pipeline(str(config.init_from), config)
-    if config.perspective_dropout:
-        raise SettingsError("perspective_dropout needs an editor with a transformer: a U-Net reads all three scores or none")
     if config.init_from in FRESH and begun is None:
-        return build_fresh(config.init_from, config, **switches(config))
-    return load_starting_pipeline(str(begun or config.init_from), **switches(config))
+        pipeline = build_fresh(config.init_from, config, **switches(config))
+    else:
+        pipeline = load_starting_pipeline(str(begun or config.init_from), **switches(config))
+    if config.perspective_dropout:
+        pipeline.unet.register_to_config(knows_no_wish=True)
+    return pipeline
 
 
 def open_examples(config: TrainConfig) -> ExampleSource:

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from mre.data.scenes.oracle import Oracle
 from mre.rewards import PERSPECTIVES, Reward
-from mre.training.examples import ExampleSource, held_out_scene
+from mre.training.examples import ExampleSource, held_out_scene, instruction_of
 
 if TYPE_CHECKING:
     from mre.training.config import TrainConfig
@@ -42,7 +42,7 @@ def sample_sheet(pipeline, source: ExampleSource, config: TrainConfig) -> Image.
 def oracle_scores(pipeline, config: TrainConfig) -> dict[str, float]:
     """Means of the oracle's scores, 0 to 5, over edits of held-out scenes, asked for the best reward."""
     scenes = [held_out_scene(config, index) for index in range(config.scored_scenes)]
-    edited = edits(pipeline, [(scene.instruction, scene.original) for scene in scenes], Reward.best(), config)
+    edited = edits(pipeline, [(instruction_of(scene, config), scene.original) for scene in scenes], Reward.best(), config)
     scores = [Oracle(scene).score(np.asarray(picture)).scores for scene, picture in zip(scenes, edited, strict=True)]
     return dict(zip(PERSPECTIVES, np.mean(scores, axis=0).tolist(), strict=True))
 

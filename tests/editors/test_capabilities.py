@@ -36,6 +36,16 @@ def test_a_control_that_a_model_lacks_is_refused_in_one_line_with_flag_and_model
         assert unused(limited(settings, info), info).keys() <= {"scores", "reward_text"}, "which a model that reads none does not mind"
 
 
+def test_a_model_that_was_always_told_three_scores_refuses_two_and_is_asked_for_the_best_instead():
+    info, wishless = pipeline_info.describe("tiny"), EditSettings("x", Reward(None, 2, 5))
+    with pytest.raises(SettingsError, match="no_wish none,2,5: the model tiny needs a score of each perspective; leave it out"):
+        refuse_unused(wishless, info)
+    assert limited(wishless, info).reward == Reward(5, 2, 5)
+    knows = pipeline_info.describe("tiny-untrained")
+    assert knows.capabilities.as_json()["no_wish"]
+    assert limited(wishless, knows) == wishless
+
+
 def test_the_models_own_values_ask_for_nothing():
     """As in every recipe, which has all of them."""
     info = pipeline_info.describe("tiny")

@@ -2,13 +2,17 @@
 
 import ast
 
+import numpy as np
 import pytest
 import torch
+from diffusers import DDIMScheduler
 
 from mre.embedded.build import build_pipeline
-from mre.embedded.energy import WINDOW, distance
+from mre.embedded.energy import WINDOW, EnergyScore, WindowNorms, distance
 from mre.embedded.generic_unet import CHANCE, GenericRewardUNet
+from mre.embedded.vocabulary import vocabulary
 from mre.training.config import PRESETS, TrainConfig
+from mre.training.examples import SyntheticExamples
 from mre.training.loop import Run
 from tests.bench.structure import Module, imported
 from tests.conftest import ROOT
@@ -118,11 +122,31 @@ def test_draws_spread_as_the_targets_are_score_better_than_their_mean():
     assert spread < fixed
 
 
+def test_one_draw_is_scored_by_its_distance_and_two_by_the_energy_score():
+    """Worked out on flat pictures: draws 0.5 and 0.1 of the range apart from a target at 0.2 differ by 0.4 from each other."""
+    config = TrainConfig(**PRESETS["tiny-lab"])
+    sampler = DDIMScheduler(prediction_type="sample")
+    assert WindowNorms(sampler, config).score(flat(0.5), flat(0.2)).item() == pytest.approx(0.6, abs=1e-2)
+    two = EnergyScore(sampler, config).score(flat(0.5, 0.1), flat(0.2))
+    assert two.item() == pytest.approx((0.6 + 0.2 - 0.8) / 2, abs=1e-2)
+
+
+def test_requests_are_asked_in_the_plainest_words_and_some_have_no_answer_but_the_photo():
+    config = TrainConfig(**PRESETS["tiny-lab-start"] | {"resolution": SIDE})
+    examples = [SyntheticExamples(config).training(sample) for sample in range(60)]
+    untouched = [np.array_equal(*one.pictures) for one in examples]
+    assert 0 < sum(untouched) < 12, "6 % of them"
+    words = set(" ".join(one.instruction for one in examples).split())
+    assert words <= vocabulary()
+    assert not words & {"please", "could", "can", "want"}
+
+
 def test_it_is_trained_by_the_same_trainer_and_goes_on_from_its_folder(tmp_path):
     settings = {**PRESETS["tiny-lab"], "init_from": "embedded-generic", "resolution": SIDE, "width": (32, 32, 32), "batch_size": 2,
                 "validation_every": 0, "log_every": 1, "mixed_precision": "no", "half": False}
     folder = Run(TrainConfig(**settings | {"max_steps": 2, "out": str(tmp_path / "first")})).train()
-    again = Run(TrainConfig(**settings | {"max_steps": 1, "out": str(tmp_path / "second"), "init_from": str(folder)})).train()
+    again = Run(TrainConfig(**settings | {"max_steps": 1, "out": str(tmp_path / "second"), "init_from": str(folder),
+                                       "objective": "norms"})).train()
     assert (again / "unet" / "diffusion_pytorch_model.safetensors").is_file()
     header, *rows = (tmp_path / "first" / "log.csv").read_text().splitlines()
     assert "energy" in header

@@ -98,6 +98,20 @@ def test_exactly_what_is_switched_on_has_an_effect(parent, variant, use_score, u
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
+def test_no_wish_is_another_reading_than_any_score_and_the_same_whatever_score_stands_there(variant):
+    unet, inputs, rewards = reward_unet(variant=variant, reward_init="released"), unet_inputs(), reward_inputs(variant)
+    wished = torch.tensor([[True, False, True], [True] * 3])
+    dropped = predict(unet, inputs, {**rewards, "reward_wished": wished})
+    assert torch.equal(predict(unet, inputs, {**changed(rewards, "reward_scores", 1), "reward_wished": wished})[0], dropped[0])
+    asked = {**rewards, "reward_scores": rewards["reward_scores"].masked_fill(~wished, torch.nan)}
+    assert torch.equal(predict(unet, inputs, asked), dropped)
+    assert torch.equal(dropped[1], predict(unet, inputs, rewards)[1]), "the other sample has all its wishes"
+    for score in (0.0, 2.5, 5.0):
+        asked["reward_scores"][0, 1] = score
+        assert not torch.allclose(predict(unet, inputs, asked)[0], dropped[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("perspectives", [("following",), ("quality", "preserving"), ("following", "preserving", "quality")])
 def test_only_the_chosen_perspectives_have_an_effect(variant, perspectives):
     """Table 10. The order in which they are listed does not matter."""

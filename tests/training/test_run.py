@@ -32,7 +32,7 @@ from mre.training.checkpoints import checkpoints as whole_checkpoints
 from mre.training.config import TrainConfig
 from mre.training.draws import Draws
 from mre.training.encoding import Latents
-from mre.training.examples import TrainingExample, held_out_scene
+from mre.training.examples import TrainingExample, batches, held_out_scene
 from mre.training.validation import oracle_scores
 from tests import tiny_models
 from tests.conftest import ROOT
@@ -337,7 +337,28 @@ def test_the_scores_are_the_oracles_of_the_models_own_edits_at_the_best_reward(d
 
 # ----------------------------------------------------------------------------------------------------------- the same numbers
 
-def test_cached_latents_and_texts_give_the_same_losses(config, train, tmp_path, monkeypatch):
+def test_an_editor_trained_with_perspectives_dropped_knows_no_wish(config, train):
+    run = train(config, perspective_dropout=0.5, max_steps=1)
+    made = load_pipeline(str(Path(run.config.out) / "pipeline"))
+    assert made.knows_no_wish
+    picture = Image.fromarray(np.zeros((16, 16, 3), np.uint8))
+    assert made("red", picture, reward=Reward(5, None, 5), num_inference_steps=1, output_type="np").images.shape == (1, 16, 16, 3)
+
+
+def test_of_a_dropped_perspective_the_text_is_not_read_either(config, train):
+    """Batches in which every perspective is dropped by chance are read alike, whatever scores and texts stand there."""
+    run = train(config, perspective_dropout=1.0, max_steps=1)
+    draws, batch = Draws.of(run.config, range(2), run.latent_shape), next(batches(run.triplets, run.config, 0, 0, 1))
+    others = dataclasses.replace(batch, rewards=(Reward(0, 1, 2, ("a tint", "b", "c")), Reward.best()))
+    one, other = (run.learner.conditions(each, draws) for each in (batch, others))
+    assert not one["reward_wished"].any()
+    assert torch.equal(one["reward_text"], other["reward_text"])
+    assert torch.equal(one["reward_text"][0], one["reward_text"][1])
+
+
+@pytest.mark.parametrize("perspective_dropout", [0.0, 0.5])
+def test_cached_latents_and_texts_give_the_same_losses(config, train, tmp_path, monkeypatch, perspective_dropout):
+    config = dataclasses.replace(config, perspective_dropout=perspective_dropout)
     plain = train(config, flip=False, max_steps=3, out=f"{config.out}-plain")
     train(config, flip=False, max_steps=3, cache_latents=tmp_path / "cache")
     for row, other in zip(log_of(config.out), log_of(plain.out), strict=True):

@@ -125,7 +125,7 @@ class Form:
         something, as recipes of before do: what is seen is what counts."""
         has, idle, reward = info.capabilities, unused(settings, info), settings.reward
         updates = {**self._show_reward(has.reward or "scores" in idle, has.reward_text or "reward_text" in idle),
-                   self.instruction: settings.instruction, **dict(zip(self.scores, reward.scores, strict=True)),
+                   self.instruction: settings.instruction, **dict(zip(self.scores, reward.wishes, strict=True)),
                    **{box: "" if text == NOTHING_WRONG else text for box, text in zip(self.texts, reward.texts, strict=True)},
                    self.random_seed: gr.update(visible=has.seed, value=False),
                    self.best: gr.update(visible=has.seed and self.judged, value=False), self.previews: gr.update(visible=has.preview),
@@ -136,7 +136,7 @@ class Form:
         for box, shown, nothing, name in self._optional(has):
             value = getattr(settings, name)
             if name == "negative_reward":
-                value = None if worst is None else ",".join(f"{score:g}" for score in worst.scores)
+                value = None if worst is None else worst.shown(",")
             shown = shown or name in idle
             updates[box] = gr.update(visible=shown, value=nothing if value is None or not shown else value) | defaults.get(box, {})
         updates[self.scheduler]["choices"] = [(name, name) for name in dict.fromkeys(("default", *has.schedulers, settings.scheduler))]

@@ -122,11 +122,11 @@ def table_html(entry: Entry, verdicts: Any, language: str) -> str:
     rows = ""
     known = {verdict.perspective: verdict for verdict in verdicts}
     says_why = any(verdict.text or verdict.error for verdict in verdicts)
-    for name, asked in zip(PERSPECTIVES, entry.recipe.reward.scores, strict=True):
+    for name, asked in zip(PERSPECTIVES, entry.recipe.reward.shown(",").split(","), strict=True):
         if (verdict := known.get(name)) is None:             # a judge may know some of them only
             continue
         why = f"<td>{html.escape(verdict.text or verdict.error or '')}</td>" if says_why else ""
-        rows += f"<tr><th scope='row'>{perspective_names(language)[name]}</th><td>{asked:g}</td><td>{given_text(verdict)}</td>{why}</tr>"
+        rows += f"<tr><th scope='row'>{perspective_names(language)[name]}</th><td>{asked}</td><td>{given_text(verdict)}</td>{why}</tr>"
     columns = ("judge_perspective", "judge_asked", "judge_given", *(["judge_wrong"] * says_why))
     head = "".join(f"<th scope='col'>{say(key, language)}</th>" for key in columns)
     version = verdicts.judge_version
@@ -195,8 +195,8 @@ def on_sweep(studio: Studio) -> Callable:
                 except JudgeUsedUpError as limit:       # what was answered is shown all the same
                     over = used_up(limit, language) + note(say("judge_part", language, done=number - 1, total=len(entries)))
                     break
-                for name, asked, given in zip(PERSPECTIVES, entry.recipe.reward.scores, last.scores, strict=True):
-                    if given is not None:
+                for name, asked, given in zip(PERSPECTIVES, entry.recipe.reward.wishes, last.scores, strict=True):
+                    if given is not None and asked is not None:
                         points[name].setdefault(asked, []).append(given)
             means = {name: sorted((asked, sum(given) / len(given)) for asked, given in found.items()) for name, found in points.items()}
             by = note(say("judge_by", language, judge=last.judge, seconds=last.seconds)) if last is not None else ""

@@ -93,7 +93,7 @@ def edit_endpoint(studio: Studio, page: Page) -> Callable:
                                     image_guidance_scale, scheduler or "default", negative, way_back or None,
                                     Mask.read(mask, "the mask") if mask else None, bool(put_back))
             editor = studio.editor(model or None)
-            refuse_unused(settings, editor.info, lambda name: "following, preserving, quality" if name == "scores" else name)
+            refuse_unused(settings, editor.info, lambda name: "following, preserving, quality" if name in ("scores", "no_wish") else name)
             result = editor.edit(photo_of(image), settings, should_stop=studio.closing.is_set)
             token = studio.shelf.put(result.png(bool(recipe_inside)), "edited.png", OWNER, KEPT_SECONDS)
             asking = request.request

@@ -211,7 +211,7 @@ def shelve(visit: EditVisit, photo: Image.Image, kept: Kept, result: EditResult,
     """Put a result on the visitor's shelf, beside its photo that is kept there already."""
     rewarded, recipe = made.has.reward or made.has.reward_text, result.recipe
     name, file = file_name(result, rewarded), io.BytesIO()
-    scores = f"scores {'/'.join(f'{score:g}' for score in recipe.reward.scores)}, " if rewarded else ""
+    scores = f"scores {recipe.reward.shown()}, " if rewarded else ""
     about = f"{recipe.instruction} ({scores}seed {recipe.seed}, {made.model})"
     reduced(result.image, 2 * THUMB).save(file, "JPEG", quality=85)
     entry = Entry(photo=kept, picture=keep_edit(visit.shelf, result.image, result.png(), name, visit.id, about),

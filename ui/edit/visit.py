@@ -46,7 +46,7 @@ class Entry:
     @property
     def scores(self) -> str:
         """The scores that were asked for; empty where the model reads none."""
-        return " / ".join(f"{score:g}" for score in self.recipe.reward.scores) if self.rewarded else ""
+        return self.recipe.reward.shown(" / ") if self.rewarded else ""
 
     @property
     def tokens(self) -> set[str]:
@@ -139,5 +139,5 @@ def visit_of(studio: Studio, visit: EditVisit | None, request: gr.Request) -> Ed
 def file_name(result: EditResult, rewarded: bool) -> str:
     """A name that says when and how: date, seed, and scores where the model reads them."""
     from datetime import datetime
-    scores = "-".join(f"{score:g}" for score in result.settings.reward.scores)
+    scores = result.settings.reward.shown("-")
     return f"{datetime.now():%Y%m%d-%H%M%S}-seed{result.settings.seed}" + (f"-reward{scores}" if rewarded else "") + ".png"

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mre.errors import ModelError
+from mre.models.condition import wished_scores
 from mre.models.instruction import InstructionEncoder
 from mre.models.transformer.layouts import LAYOUTS, PATCH, Gaussian, Layout
 from mre.models.transformer.models import NEGATIVE, REWARD, with_condition
@@ -147,7 +148,7 @@ class TransformerPipeline:
         if self.unet.config.use_text:
             texts = self.reward_text_encoder.encode([reward])
             given |= {"reward_text": texts["reward_text"].to(dtype), "reward_text_mask": texts["reward_text_mask"]}
-        return given
+        return read_reward(given)
 
     @torch.no_grad()
     def __call__(self, prompt: str, image: Any, *, reward: Reward | None = None, negative_reward: Reward | None = None,
@@ -180,8 +181,8 @@ def read_reward(conditions: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     if "reward_scores" not in conditions:
         return {}
-    scores = conditions["reward_scores"]
-    wished = conditions.get("reward_wished", torch.ones_like(scores, dtype=torch.bool))          # (B, 3)
+    scores = wished_scores(conditions)
+    wished = ~scores.isnan()                                                                     # (B, 3)
     if "reward_present" in conditions:
         wished = wished & conditions["reward_present"][:, None]
     reward = {"reward_scores": scores.masked_fill(~wished, torch.nan)}

@@ -35,6 +35,10 @@ class PerspectiveTexts:
         places = torch.tensor([[rows[text] for text in reward.texts] for reward in rewards], device=device)       # (B, 3)
         return {"reward_text": states[places], "reward_text_mask": mask[places]}
 
+    def said(self, reward: Reward, wished: Sequence[bool]) -> Reward:
+        """The reward itself: the network's mask leaves out the texts of perspectives without a wish."""
+        return reward
+
     def key(self, reward: Reward) -> str:
         """A name under which a cache may keep what `encode` makes of this one: the three texts."""
         return json.dumps(reward.texts, ensure_ascii=False)

@@ -152,11 +152,6 @@ def test_settings_of_u_nets_are_refused(changes, says, editors, scored, tmp_path
         train(squares.config(scored, editors[KLEIN], tmp_path / "run", **changes))
 
 
-def test_a_u_net_has_no_single_wishes(config, train):
-    with pytest.raises(SettingsError, match="perspective_dropout needs an editor with a transformer"):
-        train(config, perspective_dropout=0.1)
-
-
 def test_named_layers_without_adapters_are_refused(scored, editors, tmp_path):
     with pytest.raises(SettingsError, match="it needs lora_rank"):
         squares.config(scored, editors[KLEIN], tmp_path, lora_layers=("to_q",))
