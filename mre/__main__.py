@@ -21,6 +21,7 @@ COMMANDS = {
     "serve-rewards": "serve a judge's scores to training frameworks",
     "bench": "edit, judge and tabulate a benchmark",
     "bench judges": "measure judges by public sets of what people chose",
+    "bench loop": "ratings to judge to data to editor, measured at laboratory size",
     "study": "create, run and export human-evaluation studies",
     "compare": "compare a judge's scores with people's",
     "convert": "write released SmartEdit files anew as safetensors",

@@ -24,9 +24,8 @@ import sys
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from mre.errors import DataError, SettingsError
-from mre.judge.reward_models.bodies import BODIES, build, sizes_of
-from mre.judge.reward_models.folder import JudgeFacts, load_network, read_facts, save_judge
+from mre.errors import SettingsError
+from mre.judge.reward_models.bodies import BODIES
 from mre.rewards import PERSPECTIVES
 from mre.settings import shown
 from mre.training.judges.config import JudgeTraining
@@ -75,44 +74,24 @@ def run(args: argparse.Namespace) -> int:
 
 def train(args: argparse.Namespace, config: JudgeTraining, store: Any) -> int:
     """Open the data, train, calibrate, save, report."""
-    import torch
-
-    from mre.training.judges.batches import WeightedSource
-    from mre.training.judges.groups import split
-    from mre.training.judges.loop import JudgeRun
-    from mre.training.judges.measure import calibrate, held_out_groups, predict
-    from mre.training.judges.report import report_rows, summary, write_report
+    from mre.training.judges.making import calibrate_and_save, split_sources, starting_network, train_network
+    from mre.training.judges.report import summary
     from mre.training.judges.sources import open_groups, weighted
-    from mre.training.memory import keep_freed_memory
 
     def opened(text: str):
         return open_groups(text, edits=args.edits, triplets=args.triplets, store=store)
-    keep_freed_memory()
-    torch.manual_seed(config.seed)
     named = [weighted(text) for text in args.sources]
-    parts = [split(opened(text), config.held_out, config.most_held_out, config.seed) for text, _ in named]
-    held = [apart for _, apart in parts]
-    if not sum(map(len, held)):
-        raise DataError("nothing is left to hold out: there are too few original pictures; give more data, or raise --held-out")
-    tests = [opened(text) for text in args.test] or held
-    network, trained = _starting_network(args, config.seed)
+    sources = [(opened(text), weight) for text, weight in named]
+    network, trained = starting_network(args.body, args.out if args.report_only else args.init_from, args.network,
+                                        args.perspectives.split(","), config.seed)
+    held = split_sources(sources, config)[1]
     if not args.report_only:
-        annotators = sorted({edit.annotator for source, _ in parts if not source.name.startswith("scenes:") for number in range(len(source))
-                             for edit in source.group(number).edits} - {""})
-        sources = [WeightedSource(source, weight) for (source, _), (_, weight) in zip(parts, named, strict=True)]
-        run = JudgeRun(network, sources, held, annotators, config, args.out, args.sources)
-        progress = run.train()
-        if run.rank:
+        made = train_network(network, sources, config, args.out, args.sources)
+        if made is None:
             return 0
-        trained = {"data": args.sources, "settings": dataclasses.asdict(config), "steps": progress.step, "best_step": progress.best_step,
-                   "held_out_loss": progress.best, "annotators": len(annotators)}
-    found = predict(network, held_out_groups(tests, config.most_held_out))
-    calibration = calibrate(found)
-    rows = report_rows(found, calibration)
-    trained["report"] = {name: values for kind, name, values in rows if kind == "all"}
-    save_judge(args.out, network, JudgeFacts(network.kind, sizes_of(network), network.heads.perspectives, calibration, trained))
-    about = f"# {args.out.name}\n\nTrained on {', '.join(args.sources)}; reported on {', '.join(test.name for test in tests)}."
-    paths = write_report(args.out, found, calibration, about)
+        trained = made
+    tests = [opened(text) for text in args.test] or held
+    found, rows, paths = calibrate_and_save(network, tests, config, args.out, trained, args.sources)
     print(summary(rows))
     for path in (args.out / "judge.json", *paths):
         print(f"  {path}")
@@ -154,39 +133,3 @@ def fit_scale(args: argparse.Namespace, config: JudgeTraining, store: Any) -> in
               f"on {row['held_out']} held out")
     print(f"  {path}")
     return 1 if len(read) < len(answers) else 0
-
-
-def _starting_network(args: argparse.Namespace, seed: int) -> tuple[Any, dict[str, Any]]:
-    """A network drawn at random, or that of a judge. Raises SettingsError for sizes or perspectives that do not go together."""
-    import torch
-
-    perspectives = tuple(name for name in PERSPECTIVES if name in args.perspectives.split(","))
-    if unknown := set(args.perspectives.split(",")) - set(PERSPECTIVES):
-        raise SettingsError(f"perspectives must be some of {', '.join(PERSPECTIVES)}, got {', '.join(sorted(unknown))}")
-    start = str(args.out) if args.report_only else args.init_from
-    if start:
-        from mre.judge.trained import EMBEDDED
-        folder = EMBEDDED if start == "tiny-judge" else Path(start)
-        facts = read_facts(folder)
-        if args.network or facts.perspectives != perspectives:
-            raise SettingsError(f"{start} has its own sizes and scores {', '.join(facts.perspectives)}; only a fresh judge takes others")
-        return _fast(load_network(folder, facts)), dict(facts.trained)
-    sizes: dict[str, Any] = {}
-    for text in args.network:
-        name, _, value = text.partition("=")
-        if not name or not value:
-            raise SettingsError(f"--network {text}: must look like size=64 or widths=16,48,64,96 or base=FOLDER")
-        parts = value.split(",")
-        if all(part.strip().isdigit() for part in parts):
-            sizes[name] = [int(part) for part in parts] if len(parts) > 1 else int(value)
-        else:
-            sizes[name] = value
-    torch.manual_seed(seed)
-    return _fast(build(args.body, sizes, perspectives, Path("--network"))), {}
-
-
-def _fast(network: Any) -> Any:
-    import torch
-
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return network.to(device, memory_format=torch.channels_last)

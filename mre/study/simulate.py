@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from mre.study.records import Study
     from mre.study.store import Store
 
+Truth = Mapping[tuple[str, str], Sequence[float]]         # (item, method) -> true scores, in the order of PERSPECTIVES
 BATCH = 40              # screens in one transaction
 SECONDS_PER_SCREEN = 25.0
 
@@ -70,16 +71,18 @@ class _Time:
         return self.now
 
 
-def simulate(store: Store, name: str, crowd: Crowd, on_screen: Callable[[int], object] | None = None, by: str = "researcher"
-             ) -> tuple[Study, int]:
+def simulate(store: Store, name: str, crowd: Crowd, on_screen: Callable[[int], object] | None = None, by: str = "researcher",
+             truth: Truth | None = None) -> tuple[Study, int]:
     """Let simulated annotators score a copy of a study, until nothing is left for them. Returns the copy and the screens answered.
 
     The study itself stays as it is, whatever its state. The copy is marked as simulated, no person can join it, and it is closed when
     this returns or fails.
+
+    truth: true scores by item and method, where they are known; without it they are drawn as the crowd says
     """
     copy = simulated_copy(store, name, by)
     try:
-        screens = _Simulation(store.sibling(_Time(store.clock())), copy, crowd).run(on_screen)
+        screens = _Simulation(store.sibling(_Time(store.clock())), copy, crowd, truth).run(on_screen)
     finally:
         copy = close(store, copy.name, by)
     return copy, screens
@@ -88,10 +91,10 @@ def simulate(store: Store, name: str, crowd: Crowd, on_screen: Callable[[int], o
 class _Simulation:
     """Annotators who work side by side: each looks at a screen for a while, answers it, and is given the next."""
 
-    def __init__(self, store: Store, study: Study, crowd: Crowd) -> None:
+    def __init__(self, store: Store, study: Study, crowd: Crowd, truth: Truth | None = None) -> None:
         self.store, self.study, self.crowd = store, study, crowd
         self.rng = np.random.default_rng(crowd.seed)
-        self.truth = self._draw_truth()
+        self.truth = self._draw_truth() if truth is None else self._known_truth(truth)
         self.careless = self.rng.permutation(crowd.annotators) < round(crowd.careless * crowd.annotators)
         self.biases = self.rng.normal(0, crowd.bias, (crowd.annotators, len(PERSPECTIVES)))
         self.held: dict[int, tuple[sa.Row, float]] = {}         # by annotator's number: the screen, and seconds looked at it
@@ -110,6 +113,20 @@ class _Simulation:
             for method, step in zip(method_ids, steps, strict=True):
                 truth[item, method] = (np.array(self.crowd.level) + step * np.array(self.crowd.gap) + own
                                        + self.rng.normal(0, self.crowd.edit_spread, 3))
+        return truth
+
+    def _known_truth(self, known: Truth) -> dict[tuple[int, int | None], np.ndarray]:
+        """The same, from true scores by name. Raises StudyError for an edit that has none."""
+        with self.store.read() as connection:
+            item_names, method_names = (dict(connection.execute(sa.select(table.c.id, table.c.name).where(
+                table.c.study_id == self.study.id)).all()) for table in (items, methods))
+        truth: dict[tuple[int, int | None], np.ndarray] = {}
+        for item, item_name in item_names.items():
+            truth[item, None] = np.array([0.0, 5.0, 5.0])
+            for method, method_name in method_names.items():
+                if (item_name, method_name) not in known:
+                    raise StudyError(f"there is no true score of {method_name} of {item_name}")
+                truth[item, method] = np.array(known[item_name, method_name], dtype=float)
         return truth
 
     def run(self, on_screen: Callable[[int], object] | None) -> int:

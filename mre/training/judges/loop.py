@@ -80,8 +80,9 @@ class JudgeRun:
         if (self.out / CHECKPOINT).is_dir():
             self._load()
 
-    def train(self) -> Progress:
-        """Train until the steps are done or held-out labels grow less likely; the network then holds the best average."""
+    def train(self, on_step: Callable[[int], object] | None = None) -> Progress:
+        """Train until the steps are done or held-out labels grow less likely; the network then holds the best average. `on_step` is told
+        each step; what it raises ends the training."""
         config, progress = self.config, self.progress
         stream = chosen_groups(self.train_sources, config.seed, self.rank, self.world, progress.step * config.groups)
         bar = tqdm(total=config.steps, initial=progress.step, unit="step", disable=None if self.rank == 0 else True, bar_format=BAR)
@@ -95,6 +96,8 @@ class JudgeRun:
                 bar.set_postfix(loss=f"{loss:.3f}", held_out=f"{progress.losses[-1][1]:.3f}" if progress.losses else "-")
                 if progress.step % config.validate_every == 0 or progress.step == config.steps:
                     self._look()
+                if on_step:
+                    on_step(progress.step)
         self._fill(self.best)
         return progress
 

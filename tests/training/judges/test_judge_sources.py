@@ -15,7 +15,8 @@ from mre.study.design import StudyDesign
 from mre.study.export import export_file
 from mre.study.simulate import Crowd, simulate
 from mre.study.store import Store
-from mre.training.judges.groups import LabelledGroup
+from mre.training.judges.groups import GroupList, LabelledEdit, LabelledGroup, Preference
+from mre.training.judges.making import check_ratings
 from mre.training.judges.preferences import WHOLE, preference_groups
 from mre.training.judges.scenes import SceneGroups
 from mre.training.judges.sources import open_groups, weighted
@@ -171,3 +172,15 @@ def test_what_cannot_be_trained_is_said_in_one_line_and_nothing_is_written(tmp_p
         assert "\n" not in error
         assert said in error
     assert not (tmp_path / "a").exists()
+
+
+def test_ratings_that_are_all_the_same_teach_nothing_and_are_refused(tmp_path):
+    source = GroupList("study:flat", [LabelledGroup(f"{n}", (LabelledEdit("e", f"{n}.png", "b.png", (3.0, 3.0, 3.0), annotator="a"),
+                                                             LabelledEdit("e", f"{n}.png", "c.png", (3.0, 3.0, 3.0), annotator="b")))
+                                      for n in range(4)])
+    with pytest.raises(DataError, match="study:flat: every score is 3: there is nothing to tell good edits from bad ones by"):
+        check_ratings(source)
+    voted = GroupList("pairs", [LabelledGroup("s", source.group(0).edits, (Preference(0, 1, (None, None, None, 1.0)),))])
+    check_ratings(voted)                        # equal scores beside votes that differ say something
+    with pytest.raises(DataError, match="one annotator's; at least 2"):
+        check_ratings(GroupList("one", [LabelledGroup("s", source.group(0).edits[:1])]), fewest_annotators=2)
