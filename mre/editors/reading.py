@@ -40,4 +40,5 @@ FAULTS = {
     "unknown": "did not understand '{text}'",
     "several": "several requests in one: '{text}'; ask for one at a time",
     "wordless": "no words in '{text}'",
+    "script": "cannot read '{text}': it reads English and Chinese",
 }

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,17 @@ from torch import Tensor, nn
 
 from mre.editors.reading import Reading
 from mre.embedded.request import ALLOWED, NEEDED, NONE, OTHER, SEVERAL, SLOTS, Request, Wordings, all_values
-from mre.embedded.words import BUCKETS, FIRST_WORD, MOST_WORDS, PAD, numbered, words_of
+from mre.embedded.words import BUCKETS, FIRST_WORD, MOST_WORDS, PAD, Spelling, in_another_script, numbered, words_of
 from mre.files import write_whole
 
 WEIGHTS, WORDS, SETTINGS = "reader.safetensors", "words.txt", "reader.json"
 SHIPPED = Path(__file__).resolve().parent.parent / "assets" / "tiny-reader"
 MOST_NEAREST = 3
+SCALE = "vectors_scale"
 LIKELY = 0.02           # probability of an operation that is worth offering
-JOINTS = re.compile(r"\s+(?:and then|and|then|but|also|plus)\s+|[,.;，。；、]|然后|并且", re.IGNORECASE)       # between clauses
+JOINTS = re.compile(r"\s+(?:and then|and|then|but|also|plus)\s+|[,.;!?，。；、！？\n]|然后|并且", re.IGNORECASE)       # between clauses
 MOST_CLAUSES = 12
+OLD_TEXTS = 32          # words that readers read which do not say how many
 FEWEST_WORDS = 3        # of a clause that is a request by itself
 CERTAIN = 0.7           # confidence in each of several requests
 LEAST = 0.5             # confidence: below it nothing is understood
@@ -39,10 +41,11 @@ class ReaderSize:
     """Widths of a reader."""
 
     word: int = 50          # of a word's public vector
-    piece: int = 32
+    piece: int = 48
     width: int = 96
     heads: int = 4
     layers: int = 2
+    texts: int = MOST_WORDS     # words of a text that are read
 
 
 class RequestReader(nn.Module):
@@ -57,7 +60,7 @@ class RequestReader(nn.Module):
         self.unknown = nn.Parameter(torch.zeros(size.word))
         self.pieces = nn.Embedding(BUCKETS, size.piece, padding_idx=0)
         self.inward = nn.Linear(size.word + size.piece, size.width)
-        self.places = nn.Parameter(torch.randn(MOST_WORDS, size.width) * 0.02)
+        self.places = nn.Parameter(torch.randn(size.texts, size.width) * 0.02)
         layer = nn.TransformerEncoderLayer(size.width, size.heads, 2 * size.width, dropout=0.1, batch_first=True, norm_first=True)
         self.layers = nn.TransformerEncoder(layer, size.layers, enable_nested_tensor=False)
         self.norm = nn.LayerNorm(size.width)
@@ -102,18 +105,28 @@ class Reader:
     wordings: Wordings
     size: ReaderSize
     least: float            # confidence below which nothing is understood
+    asked_with: tuple[str, ...] = ()        # words of its training's requests, the commonest first: slips are mended to them
 
-    @property
+    @cached_property
     def index(self) -> dict[str, int]:
-        return _index(self.words)
+        """The number of each word."""
+        return {word: place for place, word in enumerate(self.words, FIRST_WORD)}
+
+    @cached_property
+    def spelling(self) -> Spelling:
+        return Spelling(self.asked_with, self.index)
+
+    def numbered(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """(B, T) and (B, T, P) numbers of words and pieces, as the network takes them."""
+        words, pieces = (torch.from_numpy(part) for part in numbered(list(texts), self.index, self.spelling))
+        return words[:, :self.size.texts], pieces[:, :self.size.texts]
 
     @torch.inference_mode()
     def probabilities(self, texts: Sequence[str]) -> list[dict[str, dict[str, float]]]:
         """For each text: slot -> value -> probability."""
         if not texts:
             return []
-        words, pieces = (torch.from_numpy(part) for part in numbered(list(texts), self.index))
-        scores = {slot: each.softmax(dim=-1).tolist() for slot, each in self.network(words, pieces).items()}
+        scores = {slot: each.softmax(dim=-1).tolist() for slot, each in self.network(*self.numbered(texts)).items()}
         return [{slot: dict(zip(self.network.values[slot], scores[slot][row], strict=True)) for slot in SLOTS} for row in range(len(texts))]
 
     def requests(self, texts: Sequence[str]) -> list[tuple[Request, float]]:
@@ -124,22 +137,34 @@ class Reader:
         """What this instruction asks for."""
         if not any(sign.isalnum() for sign in text):
             return Reading(text, fault="wordless", nearest=())
+        if in_another_script(text):
+            return Reading(text, fault="script", nearest=())
         [found] = self.probabilities([text])
         request, confidence = likeliest(found)
-        parts = self._parts(text)
+        parts, rest_is_silent = self._parts(text)
         if len(parts) > 1 or (request.operation == SEVERAL and confidence >= self.least):
-            return Reading(text, fault="several", nearest=parts[:MOST_NEAREST], confidence=confidence)
+            return Reading(text, fault="several", nearest=tuple(parts)[:MOST_NEAREST], confidence=confidence)
         if request.is_whole and confidence >= self.least:
             return Reading(text, self.wordings.of(request), confidence=confidence)
+        if len(parts) == 1 and rest_is_silent:          # a letter, of which one sentence asks for something
+            [(alone, its_confidence)] = parts.items()
+            return Reading(text, alone, confidence=its_confidence)
         return Reading(text, fault="unknown", nearest=self._nearest(found), confidence=confidence)
 
-    def _parts(self, text: str) -> tuple[str, ...]:
-        """Different requests that a text's clauses make, each a certain one by itself; none where it has no clauses."""
-        clauses = [clause for clause in JOINTS.split(text)[:MOST_CLAUSES] if len(words_of(clause)) >= FEWEST_WORDS]
+    def _parts(self, text: str) -> tuple[dict[str, float], bool]:
+        """Different requests that a text's clauses make, each a certain one by itself, with their confidence, and whether all other
+        clauses ask for nothing; none where it has no clauses."""
+        clauses = [clause for clause in JOINTS.split(text)[:MOST_CLAUSES] if words_of(clause)]
         if len(clauses) < 2:
-            return ()
-        asked = [request for request, confidence in self.requests(clauses) if request.is_whole and confidence >= CERTAIN]
-        return tuple(dict.fromkeys(map(self.wordings.of, asked)))
+            return {}, False
+        parts: dict[str, float] = {}
+        rest_is_silent = True
+        for clause, (request, confidence) in zip(clauses, self.requests(clauses), strict=True):
+            if request.is_whole and confidence >= CERTAIN and len(words_of(clause)) >= FEWEST_WORDS:
+                parts.setdefault(self.wordings.of(request), confidence)
+            elif request.operation != NONE:
+                rest_is_silent = False
+        return parts, rest_is_silent
 
     def _nearest(self, found: Mapping[str, Mapping[str, float]]) -> tuple[str, ...]:
         """The likeliest requests that can be done, the unknown in them replaced by the likeliest that is known."""
@@ -148,12 +173,14 @@ class Reader:
         return tuple(dict.fromkeys(self.wordings.of(with_operation(found, value, known_only=True)) for value in likely[:MOST_NEAREST]))
 
     def save(self, folder: Path) -> None:
-        """Weights in half precision, words and settings."""
+        """Weights in half precision, words' vectors in bytes, words and settings."""
         folder.mkdir(parents=True, exist_ok=True)
-        save_file({name: value.half().contiguous() for name, value in self.network.state_dict().items()}, folder / WEIGHTS)
+        weights = {name: value.half().contiguous() for name, value in self.network.state_dict().items()}
+        weights |= _in_bytes(self.network.vectors)
+        save_file(weights, folder / WEIGHTS)
         write_whole(folder / WORDS, "".join(f"{word}\n" for word in self.words))
         settings = {"size": asdict(self.size), "least": self.least, "wordings": asdict(self.wordings),
-                    "values": {slot: list(values) for slot, values in self.network.values.items()}}
+                    "asked_with": " ".join(self.asked_with), "values": {slot: list(values) for slot, values in self.network.values.items()}}
         write_whole(folder / SETTINGS, json.dumps(settings, indent=1, ensure_ascii=False) + "\n")
 
 
@@ -179,18 +206,27 @@ def with_operation(found: Mapping[str, Mapping[str, float]], operation: str, kno
     return Request(operation, **said)
 
 
-@lru_cache(maxsize=4)
-def _index(words: tuple[str, ...]) -> dict[str, int]:
-    return {word: place for place, word in enumerate(words, FIRST_WORD)}
+def _in_bytes(vectors: Tensor) -> dict[str, Tensor]:
+    """Vectors (W, D) as whole numbers of 8 bits, and what each row is to be multiplied by."""
+    scale = vectors.abs().amax(dim=1, keepdim=True).clamp(min=1e-6) / 127
+    return {"vectors": (vectors / scale).round().to(torch.int8), SCALE: scale.half()}
+
+
+def _from_file(path: Path) -> dict[str, Tensor]:
+    """Weights in full precision. Files of before have no vectors in bytes."""
+    weights = {name: value.float() for name, value in load_file(path).items()}
+    if SCALE in weights:
+        weights["vectors"] = weights["vectors"] * weights.pop(SCALE)
+    return weights
 
 
 def fresh_reader(words: Sequence[str], vectors: Tensor, values: Mapping[str, Sequence[str]], wordings: Wordings,
-                 size: ReaderSize | None = None, least: float = LEAST) -> Reader:
+                 size: ReaderSize | None = None, least: float = LEAST, asked_with: Sequence[str] = ()) -> Reader:
     """An untrained reader. vectors: (words, size.word), public vectors of the words, brought to a mean length of 1."""
     size = size or ReaderSize(word=vectors.shape[1])
     network = RequestReader(len(words), all_values(values), size)
     network.vectors[FIRST_WORD:] = vectors
-    return Reader(network, tuple(words), wordings, size, least)
+    return Reader(network, tuple(words), wordings, size, least, tuple(asked_with))
 
 
 @lru_cache(maxsize=2)
@@ -198,7 +234,8 @@ def load_reader(folder: Path) -> Reader:
     """The reader in a folder. Raises OSError, ValueError, KeyError for one that is not whole."""
     settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
     words = tuple((folder / WORDS).read_text(encoding="utf-8").split("\n")[:-1])
-    size = ReaderSize(**settings["size"])
+    size = ReaderSize(**({"texts": OLD_TEXTS} | settings["size"]))
     network = RequestReader(len(words), settings["values"], size)
-    network.load_state_dict({name: value.float() for name, value in load_file(folder / WEIGHTS).items()})
-    return Reader(network.eval(), words, Wordings(**settings["wordings"]), size, settings["least"])
+    network.load_state_dict(_from_file(folder / WEIGHTS))
+    asked_with = tuple(settings.get("asked_with", "").split())
+    return Reader(network.eval(), words, Wordings(**settings["wordings"]), size, settings["least"], asked_with)

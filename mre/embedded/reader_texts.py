@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 
@@ -19,8 +20,9 @@ from mre.embedded.request import NONE, OTHER, SEVERAL, Request, Wordings
 VALUES = {"operation": ("recolour", "remove", "add", "texture", "background", *LOOKS), "kind": KINDS, "colour": COLOUR_NAMES,
           "texture": TEXTURES, "scene": BACKDROPS, "count": ("two",), "which": COLOUR_NAMES, "where": tuple(SLOTS), "anchor": KINDS}
 # How often each sort of text is drawn.
-SHARES = {"asked": 0.66, "unknown": 0.11, "nothing": 0.11, "refused": 0.03, "several": 0.09}
-CHINESE = 0.15              # share of texts in Chinese
+SHARES = {"asked": 0.61, "unknown": 0.11, "nothing": 0.16, "refused": 0.03, "several": 0.09}
+LISTED = 0.4                # share of unknown things that are those of the table, as people ask for them
+CHINESE = 0.2              # share of texts in Chinese
 # The highest cosine of a word that is far from every word that a concept of a section ends in. A synonym that the table lacks lies nearer.
 FAR = {"kinds": 0.70, "colours": 0.62, "textures": 0.62, "backgrounds": 0.65, "looks": 0.62}
 # The least cosine of a word that may stand for a word of a concept, where topic is meaning.
@@ -29,6 +31,7 @@ MANY_SENSES = 2000          # the commonest words are near to many others
 SWAPPED = 0.3               # share of requests with such a word
 RARE = 2.0                  # 1: rare words of the list are drawn as often as common ones
 GRAMMAR_WORDS = 150         # the commonest words, which belong to no concept
+ENUMERATED = 0.35           # share of several requests in one that share a verb
 USUAL_COLOURS = {"tree": "green", "moon": "yellow", "cloud": "white", "star": "yellow"}
 JOINTS = (" and ", " and then ", ", ", " then ", ". ", " also ", "; ", " but ", ", and ", " and ", " plus ", ". then ")
 JOINTS_ZH = ("，", "，然后", "，再", "、", "和", "。", "并且")
@@ -62,7 +65,8 @@ class Texts:
 
     def __init__(self, words: Sequence[str], vectors: np.ndarray) -> None:
         """words and their vectors (W, D): the common words of the language, commonest first."""
-        known = {word for text in requests.all_phrases(held_out=False) for word in re.findall(r"[a-z]+", text)}
+        held_out = {word for text in requests.all_phrases(held_out=True) for word in re.findall(r"[a-z]+", text)}
+        known = {word for text in requests.all_phrases(held_out=False) for word in re.findall(r"[a-z]+", text)} | held_out
         directions = vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-6)
         places = {word: place for place, word in enumerate(words)}
         self.far: dict[str, list[str]] = {}
@@ -132,7 +136,9 @@ class Texts:
         return requests.typed(rng, requests.smoothed(carrier.format(**gaps))), request
 
     def _strange(self, rng: np.random.Generator, section: str) -> str:
-        """A word far from a section's concepts; common ones are drawn more often."""
+        """A word far from a section's concepts; common ones are drawn more often. Of things also those of the table."""
+        if section == "kinds" and rng.random() < LISTED:
+            return pick(rng, phrases("nothing", "things"))
         words = self.far[section]
         return words[int(len(words) * rng.random() ** RARE)]
 
@@ -140,6 +146,8 @@ class Texts:
         return pick(rng, self.common) if rng.random() < 0.45 else self._strange(rng, "all")
 
     def _several(self, rng: np.random.Generator, split: str) -> tuple[str, Request]:
+        if rng.random() < ENUMERATED:
+            return requests.typed(rng, _enumerated(rng)), Request(SEVERAL)
         count = 2 if rng.random() < 0.6 else int(rng.integers(3, 7))
         chinese = float(rng.random() < CHINESE)
         parts: list[requests.Request] = []
@@ -151,15 +159,58 @@ class Texts:
 
     def _nothing(self, rng: np.random.Generator, split: str) -> tuple[str, Request]:
         draw = rng.random()
-        if draw < 0.45:
+        if draw < 0.50:
             return requests.draw_nothing(rng, split, chinese=CHINESE).text, Request()
-        if draw < 0.55:
+        if draw < 0.56:
             return requests.typed(rng, pick(rng, CHATTER)), Request()
-        if draw < 0.62:      # one thing, colour or place alone says nothing of what to do
+        if draw < 0.63:
+            return requests.typed(rng, pick(rng, phrases("nothing", "foreign"))), Request()
+        if draw < 0.71:
+            return requests.typed(rng, _prompt(rng)), Request()
+        if draw < 0.77:      # what stands around a request in letters
+            alone = pick(rng, phrases("manner", pick(rng, ("context", "clauses", "after", "opening"))))
+            return requests.typed(rng, re.sub(r"^\W+|[\s,:]+$", "", alone) or "please"), Request()
+        if draw < 0.82:      # one thing, colour or place alone says nothing of what to do
             alone = pick(rng, (*COLOUR_NAMES, *(f"the {kind}" for kind in KINDS), *map(plural, KINDS)))
             return requests.typed(rng, alone), Request()
         count = int(rng.integers(1, 9))
         return requests.typed(rng, " ".join(self._word(rng) for _ in range(count))), Request()
+
+
+def _prompt(rng: np.random.Generator) -> str:
+    """A description of a whole picture, as it is written for a text-to-image model: subject and tags."""
+    subjects = phrases("nothing", "prompt_subjects")
+    subject = pick(rng, subjects) if rng.random() < 0.7 else pick(rng, phrases("nothing", "things"))
+    where = pick(rng, phrases("backgrounds", pick(rng, BACKDROPS), "where")) if rng.random() < 0.3 else ""
+    tags = [pick(rng, phrases("nothing", "prompt_tags")) for _ in range(int(rng.integers(1, 6)))]
+    return ", ".join([" ".join(part for part in (with_article(subject), where) if part), *tags])
+
+
+def _enumerated(rng: np.random.Generator) -> str:
+    """Two or three things asked for in one sentence without a second verb: "remove the tree and the car", "make it darker and foggy"."""
+    count = 2 if rng.random() < 0.7 else 3
+    kinds, colours, looks = ([pick(rng, known) for _ in range(count)] for known in (KINDS, COLOUR_NAMES, tuple(GLOBAL_LOOKS)))
+    if min(len(set(kinds)), len(set(colours)), len(set(looks))) < count:
+        return _enumerated(rng)
+    things, new = [f"the {kind}" for kind in kinds], [with_article(f"{colour} {kind}") for colour, kind in zip(colours, kinds, strict=True)]
+    adjectives = [pick(rng, phrases("looks", look, "adj")[:4]) for look in looks]
+    effects = [pick(rng, phrases("looks", look, "effect")[:4]) for look in looks]
+    whole, listed = pick(rng, (("remove {}", things), ("get rid of {}", things), ("{} should go", things), ("add {}", new),
+                               ("put {} in", new), ("make {} " + colours[0], things), (f"make the {kinds[0]} {{}}", colours),
+                               ("make it {}", adjectives), ("{}", adjectives), ("i want it {}", adjectives), ("add {}", effects)))
+    joint = pick(rng, (" and ", ", ", " but also ", " plus ", " and also "))
+    return whole.format(", ".join(listed[:-1]) + joint + listed[-1])
+
+
+@cache
+def training_words() -> frozenset[str]:
+    """The English words that requests of the train split are made of: of the concepts' phrases, and of what is said around them."""
+    around = [text for section in ("carriers", "manner") for name in table()[section] for text in phrases(section, name)]
+    places = [text for place in table()["places"] for name in ("en", "it") for text in phrases("places", place, name)]
+    texts = [re.sub(r"\{\w*\}", " ", text) for text in (*around, *places)] + [*requests.all_phrases(held_out=False)]
+    singular = {word for text in texts for word in re.findall(r"[a-z]+", f"{text} {requests.american(text)}".lower())}
+    kinds = {text.split()[-1] for kind in KINDS for text in phrases("kinds", kind, "en")}
+    return frozenset(singular | {plural(kind) for kind in kinds})
 
 
 def last_words(section: str) -> set[str]:

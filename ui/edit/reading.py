@@ -16,6 +16,7 @@ TEXTS = {
     "reading_unknown": ("Did not understand “{text}”: the photo stays as it is.", "没有理解 “{text}”：照片保持不变。"),
     "reading_several": ("Several requests in one: ask for one at a time. The photo stays as it is.", "一次只能提一个请求，照片保持不变。"),
     "reading_wordless": ("The instruction contains no words: the photo stays as it is.", "指令中没有文字，照片保持不变。"),
+    "reading_script": ("It reads English and Chinese: the photo stays as it is.", "只能读懂中文和英文，照片保持不变。"),
     "nearest": ("Nearest that it knows", "最接近的请求"),
 }
 add_texts(TEXTS)

@@ -26,13 +26,17 @@ from mre.data.scenes.concepts import (
 from mre.data.scenes.instructions import comparable, reserved
 from mre.data.scenes.world import COLOUR_NAMES, GROUND_KINDS, GROUND_SLOTS, KINDS, SKY_KINDS, SKY_SLOTS, pick
 
-TYPO, NO_ARTICLES, BEFORE, AFTER, CLAUSE = 0.07, 0.07, 0.22, 0.14, 0.08     # how often a request has each
+TYPO, TYPOS, NO_ARTICLES, SIZE = 0.12, 0.06, 0.10, 0.06                           # how often a request has each; TYPOS: in many words
+OPENING, CONTEXT, BEFORE, AFTER, CLAUSE = 0.10, 0.06, 0.22, 0.16, 0.08
+MISTYPED = 0.4                # share of words of a text with many slips
 PLAIN, UNSEEN = 0.4, 0.5      # how often a word is the plainest one; how often a held-out request takes each phrase from the held-out ones
 MEASURES = {"tree": "棵", "car": "辆", "house": "座", "flower": "朵", "cloud": "朵", "star": "颗", "heart": "颗"}
 TWO = ("two {}", "2 {}", "a pair of {}", "two new {}")
 BOTH = ("both {}", "both {}", "all the {}", "the two {}", "all {}", "both of the {}")
 BESIDE = (" to the {} of the {kind}", " {} of the {kind}", " beside the {kind}, on the {}", " next to the {kind} on the {}")
-NOT_AFTER_PLEASE = ("i ", "it ", "the ", "there ", "no ", "with", "as ", "at ", "in ", "we ", "how ", "let's ", "like ", "this ", "more ")
+SIZES = ("big", "small", "little", "tiny", "huge", "cute", "nice", "pretty", "lovely", "beautiful", "large", "silly", "stupid", "new")
+NOT_AFTER_PLEASE = ("i ", "i'", "it ", "it'", "the ", "there ", "no ", "with", "as ", "at ", "in ", "on ", "we ", "how ", "let", "like ",
+                    "this ", "that ", "more ", "can ", "could ", "what ", "why ", "who ", "want ", "need", "my ")
 VERB_WEIGHTS = {"recolour": 5.0, "remove": 5.0, "add": 5.0, "texture": 6.0, "background": 5.0, "global": 6.0, "style": 6.0}
 
 
@@ -167,6 +171,8 @@ def _thing(words: _Words, asked: Asked, colour: str) -> str:
     """The kind with a colour before it: "red ball", "orbs"."""
     kind = words.any_of("kinds", asked.kind, "en", plain=1.3 * PLAIN)
     kind = plural(kind) if asked.count == 2 else kind
+    if words.chance(SIZE):
+        kind = f"{pick(words.rng, SIZES)} {kind}"
     return f"{words.any_of('colours', colour, 'en', plain=1.7 * PLAIN)} {kind}" if colour else kind
 
 
@@ -197,25 +203,33 @@ def _place(words: _Words, asked: Asked) -> str:
 
 
 def smoothed(text: str) -> str:
-    """Mend what filling "look like winter" into "it should be ..." or "make it look ..." leaves."""
+    """Mend what filling "look like winter" into "it should be ..." or "make it look ..." leaves, and a place first that is not said."""
+    text = re.sub(r"^[ ,]+", "", text)
     text = re.sub(r"\b(?:be|to|look|render it|turn it|is) look\b", "look", text)
     return re.sub(r"\bi (want|need) it look\b", r"i \1 it to look", text)
 
 
 def _manner(words: _Words, text: str) -> str:
-    """Politeness, a clause, a slip of the keyboard, articles left out, capitals, a stop, American spelling."""
+    """Politeness, what letters say around a request, slips of the keyboard, articles left out, capitals, a stop, American spelling."""
     rng = words.rng
     if words.chance(NO_ARTICLES):
         text = re.sub(r"\b(the|a|an) ", "", text)
     if words.chance(BEFORE):
         before = words.any_of("manner", "before")
         text = text if text.startswith(NOT_AFTER_PLEASE) else before + text
+    if words.chance(CONTEXT):
+        text = f"{words.any_of('manner', 'context')} {text}"
+    if words.chance(OPENING):
+        text = words.any_of("manner", "opening") + text
     if words.chance(CLAUSE):
         text += words.any_of("manner", "clauses")
-    elif words.chance(AFTER):
+    if words.chance(AFTER):
         text += words.any_of("manner", "after")
-    if words.chance(TYPO):
+    draw = rng.random()
+    if draw < TYPO:
         text = mistyped(rng, text)
+    elif draw < TYPO + TYPOS:
+        text = " ".join(mistyped(rng, word) if words.chance(MISTYPED) else word for word in text.split(" "))
     if words.chance(0.5):
         text = american(text)
     return typed(rng, text)
@@ -233,8 +247,8 @@ def typed(rng: np.random.Generator, text: str) -> str:
 
 
 def mistyped(rng: np.random.Generator, text: str) -> str:
-    """One word of at least four letters with two letters swapped, or one left out, doubled or wrong."""
-    places = [match.span() for match in re.finditer(r"[a-z]{4,}", text)]
+    """One word of at least three letters with two letters swapped, or one left out, doubled or wrong."""
+    places = [match.span() for match in re.finditer(r"[a-z]{3,}", text)]
     if not places:
         return text
     start, end = pick(rng, places)
