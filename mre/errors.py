@@ -33,6 +33,10 @@ class EditStopped(MreError):
     """An edit that was stopped on request: before it began, or within one step."""
 
 
+class TrainingStopped(MreError):
+    """A training that was stopped on request."""
+
+
 class ServiceError(MreError):
     """A paid service, a judge or an editor on a server, that is not configured or does not answer; or a file of its answers."""
 

@@ -36,7 +36,7 @@ def test_a_job_keeps_its_upload_when_the_page_closes_and_leaves_nothing_behind(t
     assert jobs.latest() is job
     go_on.set()
     wait_for(job)
-    assert (job.study, job.error, job.stage, job.done, job.total) == ("made", None, "reading", 1, 2)
+    assert (job.made, job.error, job.stage, job.done, job.total) == ("made", None, "reading", 1, 2)
     assert seen[0][1:] == ("s.csv", "hello")
     while seen[0][0].parent.exists():
         time.sleep(0.01)
@@ -65,7 +65,7 @@ def test_jobs_run_one_after_the_other_and_a_failed_one_holds_up_none():
     for job in started:
         wait_for(job)
     assert sorted(order) == [0, 1, 2, 3]
-    assert [job.study for job in started] == ["study-0", None, None, "study-3"]
+    assert [job.made for job in started] == ["study-0", None, None, "study-3"]
     assert str(started[1].error) == "row 3: faulty"
     assert isinstance(started[2].error, ZeroDivisionError)
 

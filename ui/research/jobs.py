@@ -26,20 +26,21 @@ MOST_KEPT = 100
 
 @dataclass
 class Job:
-    """One import or new study. `stage` is a word that `research_words` knows as `res_stage_...`."""
+    """One import, new study or training. `stage` is a word that `research_words` knows as `res_stage_...`."""
 
-    kind: str                           # import or create
-    name: str                           # of the study that is to be
+    kind: str                           # import, create or judge
+    name: str                           # of the study that is to be, or is trained on
     id: str = field(default_factory=lambda: secrets.token_urlsafe(12))
     stage: str = "waiting"
     done: int = 0
     total: int = 0                      # 0: not known
-    study: str | None = None            # its name, once it is there
+    made: str | None = None             # the name of the study or judge, once it is there
+    stop: threading.Event = field(default_factory=threading.Event)      # set when somebody cancels it
     error: Exception | None = None
 
     @property
     def ended(self) -> bool:
-        return self.study is not None or self.error is not None
+        return self.made is not None or self.error is not None
 
     def on_progress(self, stage: str, done: int, total: int) -> None:
         self.stage, self.done, self.total = stage, done, total
@@ -52,7 +53,7 @@ class Jobs:
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._turn, self._lock = threading.Lock(), threading.Lock()
 
-    def start(self, kind: str, name: str, make: Callable[[Job, Path | None], Study], upload: Path | None = None) -> Job:
+    def start(self, kind: str, name: str, make: Callable[[Job, Path | None], Study | Path], upload: Path | None = None) -> Job:
         """Begin a job, or have it wait for those before it. An `upload` is the job's own from now on: the page may close and its uploads
         go. Raises StudyError when too many wait, or the upload is gone."""
         if sum(not known.ended for known in list(self._jobs.values())) >= MOST_WAITING:
@@ -65,11 +66,11 @@ class Jobs:
         threading.Thread(target=self._run, args=(job, make, own), name=f"{kind} {name}", daemon=True).start()
         return job
 
-    def _run(self, job: Job, make: Callable[[Job, Path | None], Study], upload: Path | None) -> None:
+    def _run(self, job: Job, make: Callable[[Job, Path | None], Study | Path], upload: Path | None) -> None:
         with self._turn:
             job.stage = "starting"
             try:
-                job.study = make(job, upload).name
+                job.made = make(job, upload).name
             except MreError as error:
                 job.error = error
             except Exception as error:      # told on the page and in the log, like any other fault of ours

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from ui.notices import note
+from ui.notices import bar, note
 from ui.texts import say
+
+if TYPE_CHECKING:
+    from ui.research.jobs import Job
 
 
 def escaped(value: object) -> str:
@@ -34,3 +38,9 @@ def table_of(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     head = "".join(f'<th scope="col">{escaped(name)}</th>' for name in heads)
     return (f'<div class="table-scroll"><table class="plain-table stacking-table"><thead><tr>{head}</tr></thead>'
             f"<tbody>{body}</tbody></table></div>")
+
+
+def job_bar(job: Job, language: str) -> str:
+    """How far a job in the background is."""
+    words = say(f"res_stage_{job.stage}", language, name=job.name, share=f"{job.done / job.total:.0%}" if job.total else "")
+    return bar(words, job.done / job.total if job.total else None)

@@ -25,9 +25,11 @@ from mre.study.simulate import Crowd, simulate
 from mre.study.table import study_table
 from ui.events import AFTER_UPLOAD, QUIET
 from ui.notices import note
+from ui.research import judge as judge_tab
 from ui.research import people as people_view
 from ui.research import view
 from ui.research.jobs import Job, Jobs
+from ui.research.markup import job_bar
 from ui.research.words import TEXTS
 from ui.site.door import this_page
 from ui.texts import add_texts, language_of, say, t
@@ -83,6 +85,8 @@ def build(studio) -> None:
                 gr.Markdown(t("res_agreement_about"), elem_classes="muted small")
                 compute = gr.Button(t("res_agreement_go"), elem_id="agreement-go", size="sm")
                 agreement = gr.HTML(elem_id="study-agreement")
+            with gr.Tab(t("res_tab_judge")):
+                judge_tab.build(studio, chosen)
             with gr.Tab(t("res_tab_results")):
                 downloads = gr.HTML(elem_id="study-downloads")
                 make_table = gr.Button(t("res_table_go"), elem_id="table-go", size="sm")
@@ -351,22 +355,22 @@ class ResearchHandlers:
         """The job's id, how far it is, and looks at it from now on."""
         self._tried(lambda: checked_name(name))
         job = self._tried(lambda: self.jobs.start(kind, name, make, Path(upload) if upload else None))
-        return [job.id, view.job(job, language), gr.Timer(active=True)]
+        return [job.id, job_bar(job, language), gr.Timer(active=True)]
 
     def running(self, request: gr.Request) -> list:
         """What goes on when a page is opened."""
         job = self.jobs.latest()
-        return [job.id, view.job(job, language_of(request)), gr.Timer(active=True)] if job else [gr.skip()] * 3
+        return [job.id, job_bar(job, language_of(request)), gr.Timer(active=True)] if job else [gr.skip()] * 3
 
     def look(self, job_id: str | None, chosen: str | None, request: gr.Request) -> list:
         """How far the page's job is; once it has ended, what came of it, and the choice of studies anew."""
         language, job = language_of(request), self.jobs.get(job_id)
         if job is not None and not job.ended:
-            return [gr.skip(), view.job(job, language), *[gr.skip()] * (9 + len(MOVES))]
+            return [gr.skip(), job_bar(job, language), *[gr.skip()] * (9 + len(MOVES))]
         told, lists = gr.skip(), [gr.skip()] * (8 + len(MOVES))
-        if job is not None and job.study:
-            told = note(say({"import": "res_imported", "create": "res_created"}[job.kind], language, name=job.study))
-            lists = self.lists(job.study, request)
+        if job is not None and job.made:
+            told = note(say({"import": "res_imported", "create": "res_created"}[job.kind], language, name=job.made))
+            lists = self.lists(job.made, request)
         elif job is not None:
             told = (view.faults(job.error.faults, language) if isinstance(job.error, StudyFaults) else
                     note(self.studio.trouble(job.error), "bad", role="alert"))

@@ -12,7 +12,7 @@ from mre.study.cells import SIMULATED_LABEL
 from mre.study.power import power
 from mre.study.table import FORMS as TABLE_FORMS
 from ui.names import perspective_names
-from ui.notices import bar, without_paths
+from ui.notices import without_paths
 from ui.research.markup import escaped, nothing, number, table, table_of
 from ui.research.words import TEXTS
 from ui.texts import add_texts, say
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from mre.study import figures
     from mre.study.coverage import Coverage
     from mre.study.records import Study
-    from ui.research.jobs import Job
 
 add_texts(TEXTS)
 
@@ -151,12 +150,6 @@ def faults(found: list[str], language: str) -> str:
     shown = "".join(f"<li>{escaped(without_paths(fault))}</li>" for fault in found[:MOST_FAULTS])
     return (f'<div class="notice bad" role="alert"><p>{escaped(say("res_faults", language, count=len(found)))}</p>'
             f'<ol class="study-faults">{shown}</ol></div>')
-
-
-def job(job: Job, language: str) -> str:
-    """How far a job in the background is."""
-    words = say(f"res_stage_{job.stage}", language, name=job.name, share=f"{job.done / job.total:.0%}" if job.total else "")
-    return bar(words, job.done / job.total if job.total else None)
 
 
 def nothing_yet(language: str) -> str:

@@ -110,6 +110,32 @@ TEXTS = {
                             "均附按照片重采样得到的 95 % 区间。不含被排除的标注者。"),
     "res_agreement_go": ("Compute agreement now", "立即计算一致性"), "res_alpha": ("Krippendorff's alpha", "Krippendorff α"),
     "res_kappa": ("Weighted kappa", "加权 κ"), "res_icc": ("ICC(2,1)", "ICC(2,1)"),
+    # judge
+    "res_tab_judge": ("Judge", "评判模型"),
+    "res_judge_about": ("A judge learns from this study's ratings: tiny-judge is trained on with them, for minutes, on this server. A "
+                        "fifth of the originals is held out and reported. It needs ratings by two or more annotators. The result, "
+                        "`judges/…` in the data folder, is what `--judge` and `python -m mre score` take.",
+                        "用本研究的评分训练评判模型：在本服务器上以 tiny-judge 为起点继续训练几分钟。五分之一的原图留出用于报告。"
+                        "需要至少两名标注者的评分。结果是数据文件夹中的 `judges/…`，可用于 `--judge` 和 `python -m mre score`。"),
+    "res_judge_train": ("Train a judge from this study", "用本研究训练评判模型"), "res_judge_cancel": ("Cancel", "取消"),
+    "res_stage_training": ("{name}: training a judge … {share}", "{name}：正在训练评判模型…… {share}"),
+    "res_stage_reporting": ("{name}: calibrating and reporting …", "{name}：正在校准并生成报告……"),
+    "res_judge_made": ("The judge {name} is trained; it is in the list below.", "评判模型 {name} 已训练完成，见下方列表。"),
+    "res_judge_stopped": ("The training was cancelled; nothing was kept.", "训练已取消，没有保留任何结果。"),
+    "res_judge_busy": ("A judge is being trained already; wait for it or cancel it.", "已有一个评判模型正在训练；请等待或取消。"),
+    "res_judge_choice": ("Judge", "评判模型"), "res_judge_compare": ("Compare with people now", "立即与人的评分比较"),
+    "res_judge_against": ("{judge} beside people on {screens} rated screens (at most the latest 500).",
+                          "{judge} 与人的评分对照，共 {screens} 个已评屏（最多取最近 500 个）。"),
+    "res_judge_held": ("It was trained on this study: only originals that it never saw are counted.",
+                       "它用本研究训练过：只计它从未见过的原图。"),
+    "res_judge_n": ("Scores", "分数数"), "res_judge_error": ("Mean error", "平均误差"), "res_judge_rank": ("Rank correlation", "秩相关"),
+    "res_judge_within": ("Within one deviation", "一个标准差内"), "res_judge_pairs": ("Pairs", "图片对"),
+    "res_judge_order": ("Right order", "顺序正确"), "res_judge_ties": ("Right with ties", "含平局正确"),
+    "res_judge_legend": ("Mean error: points between its score and each annotator's. Within one deviation: 68 % is right. Right order: "
+                         "of pairs that an annotator did not score equally. Right with ties: of all pairs, win, tie or loss as said. "
+                         "The table follows new ratings while this page is open.",
+                         "平均误差：其分数与每位标注者分数之差（分）。一个标准差内：68 % 为正确。顺序正确：只计标注者给分不同的图片对。"
+                         "含平局正确：所有图片对中，胜、平、负里最可能的一个。页面打开时，表格随新的评分更新。"),
     # results
     "res_csv_long": ("CSV, one row per score", "CSV，每行一个分数"), "res_csv_wide": ("CSV, one row per shown image", "CSV，每行一张图"),
     "res_csv_bom": ("CSV for spreadsheets (byte-order mark)", "供电子表格使用的 CSV（带 BOM）"),

@@ -57,6 +57,11 @@ def is_judge(folder: Path) -> bool:
     return (folder / FACTS).is_file()
 
 
+def judges_in(folder: Path) -> dict[str, Path]:
+    """Judges that were trained into a folder, by name."""
+    return {path.name: path for path in sorted(folder.iterdir()) if is_judge(path)} if folder.is_dir() else {}
+
+
 def read_facts(folder: Path) -> JudgeFacts:
     """Raises JudgeError for a folder that is no judge, or of a form that this program does not know."""
     if not is_judge(folder):
