@@ -45,9 +45,27 @@ class DiffusersEditor(LocalEditor):
     """A pipeline of diffusers that edits a picture by an instruction."""
 
     @property
+    def stock(self) -> str:
+        """Folder or hub id of what diffusers reads."""
+        return self.name
+
+    @property
+    def about_rewards(self) -> tuple[str, str]:
+        """What it makes of rewards, in English and Chinese."""
+        return "it knows no rewards", "它不读取评分"
+
+    def completed(self, pipeline: Any) -> Any:
+        """The pipeline as it was read, with what is not diffusers' own; not on its device yet. Raises ModelError."""
+        return pipeline
+
+    def more_arguments(self, pipeline: Any, settings: EditSettings) -> dict[str, Any]:
+        """Arguments of a call that its form does not say."""
+        return {}
+
+    @property
     def form(self) -> Form:
         """How it is called. Raises ModelError."""
-        kind = index_of(self.name).get("_class_name")
+        kind = index_of(self.stock).get("_class_name")
         if not isinstance(kind, str):
             raise ModelError(f"{self._shown} holds no pipeline of diffusers")
         return form_of(kind, self._shown)
@@ -57,15 +75,15 @@ class DiffusersEditor(LocalEditor):
         return Path(self.name).name if Path(self.name).is_absolute() else self.name
 
     def describe(self) -> EditorInfo:
-        index, form = index_of(self.name), self.form
+        index, form, rewards = index_of(self.stock), self.form, self.about_rewards
         native = index.get("native_size", form.native)
         if not isinstance(native, int) or isinstance(native, bool) or not 16 <= native <= 4096:
             raise ModelError(f"{self._shown}/{INDEX}: native_size must be a whole number between 16 and 4096")
-        licence = licence_of(self.name)
-        limits = f"{index['_class_name']} of diffusers; it knows no rewards. {about_licence(licence)}".strip()
+        licence = licence_of(self.stock)
+        limits = f"{index['_class_name']} of diffusers; {rewards[0]}. {about_licence(licence)}".strip()
         return EditorInfo(
             name=Path(self.name).name, title=Path(self.name).name, limits=limits,
-            limits_zh=f"diffusers 的 {index['_class_name']}；它不读取评分。{about_licence_zh(licence)}",
+            limits_zh=f"diffusers 的 {index['_class_name']}；{rewards[1]}。{about_licence_zh(licence)}",
             loading=self.loading.shown, licence=licence,
             native_size=native, size_rule=f"area-{form.multiple}", steps=form.steps, guidance_scale=form.scale,
             image_guidance_scale=form.image_scale, guidable=bool(form.guidance), capabilities=capabilities_of(form), digest=self._digest())
@@ -82,10 +100,10 @@ class DiffusersEditor(LocalEditor):
         """Of a folder the digest of its weights, of a repository its revision; none while it is not on this machine."""
         from mre.models.known import weight_digest
 
-        folder = Path(self.name).expanduser()
+        folder = Path(self.stock).expanduser()
         if folder.is_dir():
             return weight_digest(folder)
-        return f"revision {index_from_hub(self.name).parent.name}"
+        return f"revision {index_from_hub(self.stock).parent.name}"
 
     def load(self) -> Any:
         from mre.models.quiet import quiet_libraries
@@ -93,29 +111,30 @@ class DiffusersEditor(LocalEditor):
         with quiet_libraries():
             import diffusers
 
-            index, options = index_of(self.name), self.loading
+            index, options = index_of(self.stock), self.loading
             check_index(index, self._shown)
             form_of(str(index.get("_class_name")), self._shown)         # raises ModelError for a class that does not edit
             device = self._device
             weights.check_offload(options, device)
             dtype = weights.dtype_of(options, device, own_dtype(device))
-            folder = Path(self.name).expanduser()
-            place = str(folder) if folder.is_dir() else self.name
-            check_memory(folder_of(self.name), device, dtype, options, self._shown, weights.computed_dtypes(device))
+            folder = Path(self.stock).expanduser()
+            place = str(folder) if folder.is_dir() else self.stock
+            check_memory(folder_of(self.stock), device, dtype, options, self._shown, weights.computed_dtypes(device))
             try:
                 pipeline = getattr(diffusers, index["_class_name"]).from_pretrained(
                     place, use_safetensors=True, low_cpu_mem_usage=True, torch_dtype=weights.torch_dtype(dtype),
                     **processors_without_video(index, place), **weights.quantised(options, index, dtype),
-                    **weights.gguf_part(options, index, folder_of(self.name), dtype))
+                    **weights.gguf_part(options, index, folder_of(self.stock), dtype))
             except (OSError, ValueError, ImportError, TypeError, AttributeError, NameError) as error:   # the last: of an absent package
                 if isinstance(error, MreError):
                     raise
-                said = _without_folder(first_line(error), folder_of(self.name))
-                if not folder.is_dir() and (missing := missing_of(self.name, index)):
+                said = _without_folder(first_line(error), folder_of(self.stock))
+                if not folder.is_dir() and (missing := missing_of(self.stock, index)):
                     said = f"it is not whole on this machine ({', '.join(missing)} is missing), and could not be fetched: {said}"
                 raise ModelError(f"the model {self._shown} cannot be loaded: {said}") from error
-            say_if_not_commercial(self._shown, licence_of(self.name))
+            say_if_not_commercial(self._shown, licence_of(self.stock))
             pipeline.set_progress_bar_config(disable=True)
+            pipeline = self.completed(pipeline)
             weights.add_loras(pipeline, options.loras)
             return weights.put(pipeline, device, options.offload)
 
@@ -154,6 +173,7 @@ class DiffusersEditor(LocalEditor):
         if form.sized:
             arguments |= {"width": seen.width, "height": seen.height}
         arguments |= {name: seen.width * seen.height if value is AREA else value for name, value in form.extra.items()}
+        arguments |= self.more_arguments(pipeline, settings)
         try:
             with torch.inference_mode(), nullcontext() if "callback_on_step_end" in takes else steps.counted(pipeline.scheduler):
                 result = pipeline(**arguments, **({"callback_on_step_end": steps.after} if "callback_on_step_end" in takes else {}))

@@ -12,6 +12,7 @@ from mre.editors.repository import is_diffusers
 from mre.errors import ModelError
 from mre.families import later
 from mre.models import known
+from mre.models.transformer.about import has_condition
 
 if TYPE_CHECKING:
     from mre.editors.editor import Editor
@@ -33,6 +34,8 @@ KINDS = [
                OURS, by_recipe=True),
     EditorKind("images:MODEL@URL of a server that speaks OpenAI's images API, or images:MODEL of OpenAI's own", is_images,
                later("mre.editors.images_kind:ImagesEditor")),
+    EditorKind("a folder of one of those that was trained with a reward condition", has_condition,
+               later("mre.editors.reward_diffusers_kind:RewardDiffusersEditor")),
     EditorKind("a folder or hub id of an editing pipeline of diffusers", is_diffusers,
                later("mre.editors.diffusers_kind:DiffusersEditor")),
     EditorKind("a folder or a hub id", lambda name: True, OURS),

@@ -170,6 +170,7 @@ def add_loras(pipeline: Any, loras: tuple[Lora, ...]) -> None:
     kind = type(pipeline).__name__
     if not hasattr(pipeline, "load_lora_weights"):
         raise ModelError(f"--lora {loras[0].shown}: a {kind} takes no LoRA")
+    own = pipeline.get_active_adapters()            # of an editor that was trained as adapters
     names = []
     for number, lora in enumerate(loras):
         file, name = lora_file(lora.source), f"lora{number}"
@@ -186,7 +187,7 @@ def add_loras(pipeline: Any, loras: tuple[Lora, ...]) -> None:
         if loaded < layers:
             log.warning("--lora %s: %d of its %d layers fit this model; the others are left out", lora.shown, loaded, layers)
         names.append(name)
-    pipeline.set_adapters(names, [lora.scale for lora in loras])
+    pipeline.set_adapters([*own, *names], [1.0] * len(own) + [lora.scale for lora in loras])
 
 
 def lora_file(source: str) -> Path:

@@ -6,6 +6,7 @@ Nothing is fetched here, and no torch is loaded.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
@@ -64,16 +65,20 @@ def shipped_folder(name: str) -> Path:
 
 def weight_digest(folder: Path) -> str:
     """SHA-256 of all safetensors files of a model folder (of one that has none, of its pickles), in the order of their names."""
-    files = sorted(folder.glob("*/*.safetensors")) or sorted(folder.glob("*/*.bin"))
-    return _digest(tuple((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files))
+    return files_digest(folder, sorted(folder.glob("*/*.safetensors")) or sorted(folder.glob("*/*.bin")))
+
+
+def files_digest(folder: Path, files: Iterable[Path]) -> str:
+    """SHA-256 of these files in a folder: of their names, sizes and contents."""
+    return _digest(folder, tuple((file.relative_to(folder), file.stat().st_mtime_ns, file.stat().st_size) for file in files))
 
 
 @lru_cache(maxsize=32)
-def _digest(files: tuple[tuple[str, int, int], ...]) -> str:
+def _digest(folder: Path, files: tuple[tuple[Path, int, int], ...]) -> str:
     digest = hashlib.sha256()
     for path, _, size in files:
-        digest.update(f"{Path(path).parent.name}/{Path(path).name} {size}\n".encode())
-        with open(path, "rb") as file:
+        digest.update(f"{path.as_posix()} {size}\n".encode())
+        with open(folder / path, "rb") as file:
             while block := file.read(1 << 22):
                 digest.update(block)
     return digest.hexdigest()

@@ -272,10 +272,16 @@ class TrainConfig(*GROUPS.values()):
 
 NO_REWARD = {"use_score": False, "use_text": False, "use_attention": False, "use_addition": False}
 _FULL_SIZE = {"data": "pix2pix", "mixed_precision": "fp16", "gradient_checkpointing": True, "num_workers": 4}
+# Adapters on an editor with a transformer; its licence is Apache-2.0. 512 pixels is the size of InstructPix2Pix's pictures.
+_TRANSFORMER = {"data": "pix2pix", "objective": "flow", "variant": "paper", "resolution": 512, "mixed_precision": "bf16",
+                "gradient_checkpointing": True, "num_workers": 4, "batch_size": 1, "accumulation": 16, "learning_rate": 1e-4,
+                "lora_rank": 64, "perspective_dropout": 0.1, "reward_dropout": 0.05}
 PRESETS: dict[str, dict[str, Any]] = {
     **training_presets(),
     "insp2p": {**_FULL_SIZE, **NO_REWARD, "init_from": "stable-diffusion-v1-5/stable-diffusion-v1-5", "out": "runs/insp2p"},
     "reward-insp2p": {**_FULL_SIZE, "init_from": "runs/insp2p/pipeline", "out": "runs/reward-insp2p"},
+    "reward-klein": {**_TRANSFORMER, "init_from": "black-forest-labs/FLUX.2-klein-base-4B", "out": "runs/reward-klein"},
+    "reward-qwen-edit": {**_TRANSFORMER, "init_from": "Qwen/Qwen-Image-Edit-2511", "out": "runs/reward-qwen-edit"},
 }
 
 

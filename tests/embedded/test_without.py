@@ -52,7 +52,7 @@ def test_the_core_imports_and_says_what_it_does_not_have(copy):
     found = run(copy, IMPORT)
     assert Path(found["file"]).is_relative_to(copy)
     assert found["families"] == ["smartedit"]
-    assert found["presets"] == ["reward-smartedit", "insp2p", "reward-insp2p"]
+    assert found["presets"] == ["reward-smartedit", "insp2p", "reward-insp2p", "reward-klein", "reward-qwen-edit"]
     assert found["start"] == "insp2p"
     assert "GatedRewardUNet" in found["says"]
     assert not found["torch"]

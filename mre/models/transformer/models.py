@@ -202,7 +202,7 @@ def with_condition(stock: nn.Module, **settings: Any) -> RewardTransformer:
     for name, part in stock.named_children():           # whole modules: with buffers, adapters, hooks and number formats
         setattr(made, name, part)
     made.build_reward_layers()
-    weight = next(stock.parameters())
+    weight = next(weight for weight in stock.parameters() if weight.is_floating_point())      # others are quantised
     for layers in (made.reward_condition, made.reward_reader):
         if layers is not None:
             layers.to(weight.device, weight.dtype)

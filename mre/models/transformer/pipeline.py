@@ -142,13 +142,8 @@ class TransformerPipeline:
         self.stock.set_progress_bar_config(**settings)
 
     def encode_rewards(self, reward: Reward) -> dict[str, Tensor]:
-        """What the transformer reads of one reward: scores (1, 3), and the texts (1, 3, T, D) with their mask (1, 3, T)."""
-        device, dtype = self.stock._execution_device, self.unet.dtype
-        given = {"reward_scores": torch.tensor([reward.scores], dtype=torch.float32, device=device)}
-        if self.unet.config.use_text:
-            texts = self.reward_text_encoder.encode([reward])
-            given |= {"reward_text": texts["reward_text"].to(dtype), "reward_text_mask": texts["reward_text_mask"]}
-        return read_reward(given)
+        """What the transformer reads of one reward, see `encoded_reward`."""
+        return encoded_reward(self.stock, reward)
 
     @torch.no_grad()
     def __call__(self, prompt: str, image: Any, *, reward: Reward | None = None, negative_reward: Reward | None = None,
@@ -159,13 +154,29 @@ class TransformerPipeline:
         negative_reward  what the guidance branch without the instruction reads; none means no wish
         settings         of the stock pipeline
         """
-        extra = {}
-        if self.conditioned:
-            extra = {REWARD: self.encode_rewards(Reward.best() if reward is None else reward)}
-            if negative_reward is not None:
-                extra[NEGATIVE] = self.encode_rewards(negative_reward)
         arguments = {"width": image.width, "height": image.height, **self.layout.guided, **settings}
-        return self.stock(prompt=prompt, image=self.layout.pictures(image), attention_kwargs=extra, **arguments)
+        return self.stock(prompt=prompt, image=self.layout.pictures(image),
+                          **reward_arguments(self.stock, Reward.best() if reward is None else reward, negative_reward), **arguments)
+
+
+def reward_arguments(stock: Any, reward: Reward, negative: Reward | None = None) -> dict[str, Any]:
+    """What a call of a stock pipeline whose transformer has a reward condition is given for this reward.
+
+    negative: what the guidance branch without the instruction reads; none means no wish
+    """
+    if not stock.transformer.conditioned:
+        return {}
+    read = {REWARD: encoded_reward(stock, reward)}
+    return {"attention_kwargs": read if negative is None else {**read, NEGATIVE: encoded_reward(stock, negative)}}
+
+
+def encoded_reward(stock: Any, reward: Reward) -> dict[str, Tensor]:
+    """What the transformer reads of one reward: scores (1, 3), NaN for no wish, and the texts (1, 3, T, D) with their mask (1, 3, T)."""
+    given = {"reward_scores": torch.tensor([reward.scores], device=stock._execution_device)}
+    if stock.transformer.config.use_text:
+        texts = PerspectiveTexts(stock).encode([reward])
+        given |= {"reward_text": texts["reward_text"].to(stock.transformer.dtype), "reward_text_mask": texts["reward_text_mask"]}
+    return read_reward(given)
 
 
 def packed(latents: Tensor) -> Tensor:

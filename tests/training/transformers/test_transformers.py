@@ -11,10 +11,11 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from mre.errors import SettingsError
+from mre.errors import ModelError, SettingsError
 from mre.models.transformer.files import add_condition
 from mre.models.transformer.pipeline import TransformerPipeline, read_reward
 from mre.rewards import Reward
+from mre.training.config import TrainConfig
 from mre.training.draws import Draws
 from mre.training.encoding import encode_pictures, to_pixels
 from mre.training.transformers import load_stock
@@ -150,6 +151,15 @@ def test_what_is_dropped_is_no_wish_in_score_and_text():
 def test_settings_of_u_nets_are_refused(changes, says, editors, scored, tmp_path, train):
     with pytest.raises(SettingsError, match=says):
         train(squares.config(scored, editors[KLEIN], tmp_path / "run", **changes))
+
+
+@pytest.mark.parametrize("preset", ["reward-klein", "reward-qwen-edit"])
+def test_a_preset_whose_base_is_not_here_is_refused_in_one_line(preset, scored, tmp_path, train):
+    config = TrainConfig.from_flags(["--preset", preset, "--data-dir", str(scored), "--rewards", str(scored / "rewards.json"),
+                                     "--out", str(tmp_path / "run"), "--mixed-precision", "no"])
+    with pytest.raises(ModelError, match=f"^{config.init_from} is not on this machine, and HF_HUB_OFFLINE forbids asking the hub$"):
+        train(config)
+    assert not list(tmp_path.rglob("*.safetensors"))
 
 
 def test_named_layers_without_adapters_are_refused(scored, editors, tmp_path):
