@@ -69,7 +69,7 @@ def real(shared, tmp_path_factory):
     """The command on the real data, scheme viescore."""
     out = tmp_path_factory.mktemp("real")
     folder = shared / "human_vs_gpt4o"
-    assert run(folder / "human_ratings.csv", folder / "judge_scores.csv", "--out", out, "--scheme", "viescore", "--bootstrap", 200) == 0
+    assert run(folder / "human_ratings.csv", folder / "judge_scores.csv", "--out", out, "--scheme", "viescore", "--bootstrap", 40) == 0
     return out, json.loads((folder / "golden.json").read_text(encoding="utf-8"))["golden"]
 
 

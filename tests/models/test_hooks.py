@@ -2,7 +2,9 @@
 
 import copy
 import functools
+import itertools
 import pickle
+from collections.abc import Iterable
 from functools import partial
 
 import peft
@@ -77,6 +79,12 @@ def unet(request) -> nn.Module:
     return build(request.param)
 
 
+def in_turn(kinds: Iterable[str], ways: Iterable[object], each: int) -> list[tuple[str, object]]:
+    """Every kind with `each` of the ways, taken in turn: every way meets several kinds, at a part of the cost of all with all."""
+    turn = itertools.cycle(ways)
+    return [(kind, next(turn)) for kind in kinds for _ in range(each)]
+
+
 # ------------------------------------------------------------------------------------------------------------- the rule
 
 def test_every_module_with_weights_is_called(unet):
@@ -144,23 +152,23 @@ def assert_same(output: torch.Tensor, expected: torch.Tensor, placement: str) ->
         assert torch.equal(output, expected)
 
 
-@pytest.mark.parametrize("placement", PLACEMENTS)
-def test_offloaded_it_predicts_the_same(unet, placement, tmp_path):
+@pytest.mark.parametrize(("kind", "placement"), in_turn(KINDS, PLACEMENTS, 3))
+def test_offloaded_it_predicts_the_same(kind, placement, tmp_path):
+    unet = build(kind)
     expected = predict(unet)
     PLACEMENTS[placement](unet, tmp_path)
     for _ in range(2):
         assert_same(predict(unet), expected, placement)
 
 
-@pytest.mark.parametrize("placement", PLACEMENTS)
-@pytest.mark.parametrize("switches", [{}, {"variant": "paper"}, OFF], ids=["released", "paper", "off"])
-def test_offloaded_without_effect_of_the_reward_it_equals_the_offloaded_stock_unet(placement, switches, tmp_path):
+@pytest.mark.parametrize(("placement", "kind"), in_turn(PLACEMENTS, ("released", "paper", "off"), 1))
+def test_offloaded_without_effect_of_the_reward_it_equals_the_offloaded_stock_unet(placement, kind, tmp_path):
     parent = plain_unet()
-    unet, inputs = reward_unet(parent, **switches), unet_inputs()
+    unet, inputs = reward_unet(parent, **SWITCHES[kind]), unet_inputs()
     for number, one in enumerate((parent, unet)):
         (tmp_path / str(number)).mkdir()
         PLACEMENTS[placement](one, tmp_path / str(number))
-    rewards = reward_inputs(switches.get("variant", "released"))
+    rewards = reward_inputs(SWITCHES[kind].get("variant", "released"))
     with torch.no_grad():
         assert_same(unet(**inputs, added_cond_kwargs=rewards).sample, parent(**inputs).sample, placement)
 
@@ -236,8 +244,9 @@ def adapted(unet: nn.Module, targets: list[str] | str, seed: int = 11) -> nn.Mod
     return unet.eval()
 
 
-@pytest.mark.parametrize("targets", [["conv_in"], EVERYWHERE], ids=["conv_in", "everywhere"])
-def test_a_lora_takes_effect_fused_and_unfused(unet, targets):
+@pytest.mark.parametrize(("kind", "targets"), [*((kind, EVERYWHERE) for kind in KINDS), ("paper", ["conv_in"]), ("embedded", ["conv_in"])])
+def test_a_lora_takes_effect_fused_and_unfused(kind, targets):
+    unet = build(kind)
     plain = predict(unet)
     adapted(unet, targets)
     assert isinstance(unet.conv_in, peft.tuners.lora.Conv2d)
@@ -251,18 +260,17 @@ def test_a_lora_takes_effect_fused_and_unfused(unet, targets):
     torch.testing.assert_close(predict(unet), plain, atol=1e-3, rtol=1e-3)
 
 
-@pytest.mark.parametrize("scale", [None, 0.5, 0.0])
-@pytest.mark.parametrize("switches", [{}, {"variant": "paper"}, OFF], ids=["released", "paper", "off"])
-def test_a_stock_lora_changes_the_prediction_as_it_changes_the_stock_units(switches, scale, tmp_path):
+@pytest.mark.parametrize(("kind", "scale"), [("released", None), ("paper", None), ("off", None), ("released", 0.5), ("paper", 0.0)])
+def test_a_stock_lora_changes_the_prediction_as_it_changes_the_stock_units(kind, scale, tmp_path):
     """Saved from a stock U-Net, loaded into ours by name, without effect of the reward; scaled for a call as stock U-Nets are."""
     stock = adapted(plain_unet(), ["conv_in", "to_q", "conv1"])
     stock.save_lora_adapter(tmp_path)
-    unet, inputs = reward_unet(plain_unet(), **switches), unet_inputs()
+    unet, inputs = reward_unet(plain_unet(), **SWITCHES[kind]), unet_inputs()
     unet.load_lora_adapter(tmp_path / "pytorch_lora_weights.safetensors", prefix=None)
     scaled = {} if scale is None else {"cross_attention_kwargs": {"scale": scale}}
     with torch.no_grad():
         expected = stock(**inputs, **scaled).sample
-        rewards = reward_inputs(switches.get("variant", "released"))
+        rewards = reward_inputs(SWITCHES[kind].get("variant", "released"))
         assert torch.equal(unet(**inputs, **scaled, added_cond_kwargs=rewards).sample, expected)
         assert torch.equal(expected, plain_unet()(**inputs).sample) == (scale == 0)
 
@@ -289,8 +297,9 @@ def test_an_adapter_saved_by_our_pipeline_is_loaded_by_it(tmp_path):
     assert not torch.allclose(expected, plain, atol=1e-3)
 
 
-@pytest.mark.parametrize("placement", ["cpu_offload", "groups of leaves"])
-def test_an_adapted_model_can_be_offloaded(unet, placement, tmp_path):
+@pytest.mark.parametrize(("kind", "placement"), in_turn(KINDS, ("cpu_offload", "groups of leaves", "cpu_offload"), 1))
+def test_an_adapted_model_can_be_offloaded(kind, placement, tmp_path):
+    unet = build(kind)
     expected = predict(adapted(unet, EVERYWHERE))
     PLACEMENTS[placement](unet, tmp_path)
     assert torch.equal(predict(unet), expected)
@@ -298,8 +307,9 @@ def test_an_adapted_model_can_be_offloaded(unet, placement, tmp_path):
 
 # ------------------------------------------------------------------------------------------- copies, training, compilers
 
-@pytest.mark.parametrize("copied", [copy.deepcopy, lambda unet: pickle.loads(pickle.dumps(unet))], ids=["deepcopy", "pickle"])
-def test_a_copy_predicts_the_same_and_is_another_model(unet, copied):
+@pytest.mark.parametrize(("kind", "copied"), in_turn(KINDS, (copy.deepcopy, lambda unet: pickle.loads(pickle.dumps(unet))), 1))
+def test_a_copy_predicts_the_same_and_is_another_model(kind, copied):
+    unet = build(kind)
     expected, other = predict(unet), copied(unet)
     assert torch.equal(predict(other), expected)
     for parameter in other.parameters():

@@ -40,7 +40,7 @@ def test_every_setting_of_a_study_has_a_flag(tmp_path):
 
 
 def test_from_edits_to_a_table_without_a_page(tmp_path, capsys):
-    study(tmp_path, "create", "s", "--edits", str(draw_edits(tmp_path / "e", 10)), "--per-pair", "3")
+    study(tmp_path, "create", "s", "--edits", str(draw_edits(tmp_path / "e", 4)), "--per-pair", "3")
     study(tmp_path, "simulate", "s", "--annotators", "3")
     assert "s-simulated: 3 simulated annotators answered" in capsys.readouterr().out
     study(tmp_path, "list")

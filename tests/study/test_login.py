@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -24,12 +25,14 @@ HEADER = {"X-Study": "1"}
 
 
 @pytest.fixture
-def studio_app(tmp_path):
-    from ui.app import build_app
+def studio_app(tmp_path, monkeypatch):
+    """The whole application with empty tabs, which take the most time to draw: these are tests of its door."""
+    from ui import app as application
     from ui.studio import StudioSettings
+    monkeypatch.setattr(application, "TABS", tuple(replace(tab, build=lambda studio: None) for tab in application.TABS))
     for name, (role, password) in PASSWORDS.items():
         write_account(tmp_path / "accounts.json", name, role, password)
-    app = build_app(StudioSettings(data=tmp_path / "data", auth=tmp_path / "accounts.json", trusted_proxies=("192.0.2.1",)))
+    app = application.build_app(StudioSettings(data=tmp_path / "data", auth=tmp_path / "accounts.json", trusted_proxies=("192.0.2.1",)))
     store = app.state.studio.store
     studies.create_from_edits(store, "s", [draw_edits(tmp_path / "e", 3)], StudyDesign(per_pair=2))
     app.state.study = studies.start(store, "s").public_id

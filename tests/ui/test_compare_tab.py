@@ -107,7 +107,9 @@ def page(data, chromium, tmp_path_factory):
     """The whole studio in a browser, opened by a link that names a judge run, a scheme and a filter."""
     studio_data = tmp_path_factory.mktemp("studio")
     (studio_data / "bench-1").symlink_to(data / "bench-1")
-    with served(build_app(StudioSettings(data=studio_data))) as address, browser(chromium) as chrome:
+    app = build_app(StudioSettings(data=studio_data))
+    with pytest.MonkeyPatch.context() as patch, served(app) as address, browser(chromium) as chrome:
+        patch.setattr(compare_tab, "DRAWS", 50)         # of a thousand: their number takes the time and is not what is tested
         page = chrome.new_page(viewport={"width": 1280, "height": 900}, locale="en-US")
         page.set_default_timeout(45_000)                        # a busy machine takes its time
         page.dialogs = []

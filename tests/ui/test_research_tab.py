@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import html
 import re
+from functools import partial
 
 import pytest
 from fastapi.testclient import TestClient
 
 from mre.errors import StudyError
-from mre.study import records, studies
+from mre.study import figures, records, studies
 from mre.study.design import StudyDesign
 from mre.study.export import export_file
 from mre.study.simulate import Crowd, simulate
@@ -71,8 +72,9 @@ def inner_tab(page, place: int) -> None:
     page.locator("#research-tabs [role=tab]").nth(place).click()
 
 
-def test_agreement_answers_at_a_click_and_the_table_too(page):
+def test_agreement_answers_at_a_click_and_the_table_too(page, monkeypatch):
     assert page.input_value("#study-choice input") == "scored-simulated"
+    monkeypatch.setattr(figures, "agreement", partial(figures.agreement, draws=40))         # the page draws 500, which takes seconds
     inner_tab(page, 3)
     page.click("#agreement-go")
     page.wait_for_selector("#study-agreement tbody tr")
