@@ -8,7 +8,6 @@ ICC(2,1) and ICC(2,k) to the last digit.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,6 +27,7 @@ NEGLIGIBLE = 1e-9               # a variance this small against the residual's i
 MOST_ANNOTATORS = 60            # of whom intervals are drawn
 LARGEST = 2000                  # annotators, or edits where they are fewer, that the model is fitted for: a matrix of this size is inverted
 MOST_NUMBERS = 8_000_000        # kept for a fit (64 MB); where it would take more, sparse products are made again and again
+MOST_STEPS = 30                 # of Newton's method; from an estimate of the whole it takes five or six
 NAMES = ("icc_2_1", "icc_2_k")
 
 
@@ -80,77 +80,130 @@ def icc_of_ratings(ratings: pd.DataFrame | np.ndarray) -> dict[str, Figure]:
             "icc_2_k": Figure(components.mean_of(k), n, note=f"{model}; k = {k:.3g}")}
 
 
-def estimate(matrix: np.ndarray, near: Components | None = None) -> Components:
-    """REML estimate of the three variances of (edits, annotators) ratings, NaN where missing. `near`: where to search, to a thousandth."""
+def estimate(matrix: np.ndarray) -> Components:
+    """REML estimate of the three variances of (edits, annotators) ratings, NaN where missing."""
     if not np.isnan(matrix).any():
         n, k = matrix.shape
         rows, columns, residual, _ = mean_squares(matrix)
         if rows >= residual and columns >= residual:            # then REML is what the mean squares say
             return Components((rows - residual) / k, (columns - residual) / n, residual)
     if matrix.shape[1] > len(matrix):           # the model knows no difference between the two: fewer columns, smaller matrices
-        turned = estimate(matrix.T, near and Components(near.annotator, near.edit, near.residual))
+        turned = estimate(matrix.T)
         return Components(turned.annotator, turned.edit, turned.residual)
-    return _Likelihood(matrix).maximum(near)
+    return _Likelihood(matrix).maximum()
 
 
 class _Likelihood:
-    """The restricted likelihood of the ratios edit / residual and annotator / residual; effects of edits are absorbed, which leaves
-    matrices as large as there are annotators."""
+    """The restricted likelihood of the ratios edit / residual and annotator / residual, of D samples of the edits at once; effects of
+    edits are absorbed, which leaves matrices as large as there are annotators. D samples, A annotators, C different numbers of ratings
+    of an edit."""
 
-    def __init__(self, matrix: np.ndarray) -> None:
+    def __init__(self, matrix: np.ndarray, weights: np.ndarray | None = None) -> None:
+        """`weights`: (D, edits), how often each edit occurs in each sample; without them there is one sample, of every edit once."""
+        whole = weights is None
+        weights = np.ones((1, len(matrix))) if weights is None else weights.astype(float)
         present = ~np.isnan(matrix)
         scores = np.where(present, matrix - np.nanmean(matrix), 0.0)
         rated = present.astype(float)
-        self.n = present.sum()
         per_edit = present.sum(axis=1)
         self.counts = np.unique(per_edit)
         groups = [per_edit == count for count in self.counts]
-        self.edits = np.array([group.sum() for group in groups])
-        totals = scores.sum(axis=1)
+        totals, own = scores.sum(axis=1), [weights[:, group] for group in groups]
         self.rated, self.group = csr_array(rated), np.searchsorted(self.counts, per_edit)
-        self.ones = np.stack([rated[group].sum(axis=0) for group in groups])                        # (counts, A) edits of that count
-        fits = len(groups) * rated.shape[1] ** 2 <= MOST_NUMBERS
-        self.together = np.stack([rated[group].T @ rated[group] for group in groups]) if fits else None     # (counts, A, A)
-        self.score_sums = np.stack([rated[group].T @ totals[group] for group in groups])            # (counts, A)
-        self.total_sums = np.array([totals[group].sum() for group in groups])
-        self.total_squares = np.array([(totals[group] ** 2).sum() for group in groups])
-        self.per_annotator, self.scores, self.squares = rated.sum(axis=0), scores.sum(axis=0), (scores**2).sum()
 
-    def maximum(self, near: Components | None = None) -> Components:
-        """Where the likelihood is largest, searched from two places, or from a known one with less precision."""
-        starts, precision = ((0.0, -1.0), (-4.0, -4.0)), 1e-7
-        if near is not None and near.residual > 0:
-            known = np.maximum([near.edit / near.residual, near.annotator / near.residual], 1e-4)
-            starts, precision = (tuple(np.log(known)),), 1e-3
-        best = min((optimize.minimize(lambda logs: self._terms(*np.exp(logs))[0], start, method="Nelder-Mead", bounds=[(-25, 20)] * 2,
-                                      options={"initial_simplex": np.add(start, [(0, 0), (0.5, 0), (0, 0.5)]), "xatol": precision,
-                                               "fatol": precision**2, "maxiter": 2000})
-                    for start in starts), key=lambda found: found.fun)
-        ratios = [ratio if ratio > NEGLIGIBLE else 0.0 for ratio in np.exp(best.x)]
-        residual = self._terms(*np.maximum(ratios, 1e-300))[1]
-        return Components(ratios[0] * residual, ratios[1] * residual, residual)
+        def summed(columns: np.ndarray) -> np.ndarray:          # (edits, ...) -> (D, C, ...)
+            return np.stack([weight @ columns[group] for weight, group in zip(own, groups, strict=True)], axis=1)
+        self.n = weights @ per_edit                                                                 # (D,)
+        self.edits, self.ones = summed(np.ones(len(matrix))), summed(rated)                         # (D, C), (D, C, A): edits of that count
+        self.score_sums, self.total_sums, self.total_squares = summed(rated * totals[:, None]), summed(totals), summed(totals**2)
+        fits = not whole or len(groups) * rated.shape[1] ** 2 <= MOST_NUMBERS
+        self.together = np.stack([(rated[group].T * weight[:, None]) @ rated[group]
+                                  for weight, group in zip(own, groups, strict=True)], axis=1) if fits else None   # (D, C, A, A)
+        self.per_annotator, self.scores, self.squares = weights @ rated, weights @ scores, weights @ (scores**2).sum(axis=1)
 
-    def _terms(self, edit: float, annotator: float) -> tuple[float, float]:
-        """Minus twice the restricted log-likelihood, up to a constant, and the residual variance at which it is reached."""
-        shrunk = edit / (1 + edit * self.counts)                                                    # (counts,)
-        absorbed = np.diag(self.per_annotator) - self._shared(shrunk)                               # (A, A)
-        of_scores = self.scores - shrunk @ self.score_sums                                          # (A,)
-        of_ones = self.per_annotator - (shrunk * self.counts) @ self.ones
-        yy = self.squares - shrunk @ self.total_squares
-        y1 = self.scores.sum() - (shrunk * self.counts) @ self.total_sums
-        ones = self.n - (shrunk * self.counts**2) @ self.edits
-        factor = linalg.cho_factor(np.eye(len(absorbed)) + annotator * absorbed, lower=True)
-        solved = annotator * linalg.cho_solve(factor, np.stack([of_scores, of_ones], axis=1))       # (A, 2)
-        yy, y1, ones = yy - of_scores @ solved[:, 0], y1 - of_scores @ solved[:, 1], ones - of_ones @ solved[:, 1]
-        squares = max(yy - y1**2 / ones, 1e-300)
-        logs = self.edits @ np.log1p(edit * self.counts) + 2 * np.log(np.diag(factor[0])).sum()
-        return float((self.n - 1) * math.log(squares) + logs + math.log(ones)), float(squares / (self.n - 1))
+    def maximum(self) -> Components:
+        """Of the one sample: where the likelihood is largest, searched from two places."""
+        best = min((optimize.minimize(lambda logs: self._terms(*np.exp(logs)[:, None])[0].item(), start, method="Nelder-Mead",
+                                      bounds=[(-25, 20)] * 2, options={"initial_simplex": np.add(start, [(0, 0), (0.5, 0), (0, 0.5)]),
+                                                                       "xatol": 1e-7, "fatol": 1e-14, "maxiter": 2000})
+                    for start in ((0.0, -1.0), (-4.0, -4.0))), key=lambda found: found.fun)
+        return self._components(best.x[None])[0]
+
+    def maxima(self, near: Components) -> list[Components]:
+        """Of every sample: where the likelihood is largest, by Newton's method from a place in its neighbourhood, to a thousandth."""
+        start = np.log(np.maximum([near.edit, near.annotator], 1e-4 * near.residual) / near.residual)
+        logs = np.tile(start, (len(self.n), 1))                                                     # (D, 2)
+        value = self._value(logs)
+        for _ in range(MOST_STEPS):
+            step = self._newton_step(logs, value)
+            for _ in range(6):                                  # halved where it does not lead down
+                there = np.clip(logs + step, -25, 20)
+                found = self._value(there)
+                step = np.where((found <= value)[:, None], step, step / 2)
+                if (found <= value).all():
+                    break
+            better = found < value
+            change = np.where(better, value - found, 0.0).max()
+            logs, value = np.where(better[:, None], there, logs), np.where(better, found, value)
+            if change < 1e-7:
+                break
+        return self._components(logs)
+
+    def _newton_step(self, logs: np.ndarray, value: np.ndarray) -> np.ndarray:
+        """(D, 2): against the slope, by the curvature, each at most 2 long; slope and curvature from differences."""
+        width = 1e-3
+        x, y = np.array([width, 0.0]), np.array([0.0, width])
+        right, left, up, down = (self._value(logs + move) for move in (x, -x, y, -y))
+        corner = self._value(logs + x + y)
+        slope = np.stack([right - left, up - down], axis=1) / (2 * width)
+        curvature = np.empty((len(logs), 2, 2))
+        curvature[:, 0, 0], curvature[:, 1, 1] = (right - 2 * value + left) / width**2, (up - 2 * value + down) / width**2
+        curvature[:, 0, 1] = curvature[:, 1, 0] = (corner - right - up + value) / width**2
+        sizes, ways = np.linalg.eigh(curvature)
+        along = np.einsum("dij,di->dj", ways, slope) / np.maximum(np.abs(sizes), 1e-6)
+        step = -np.einsum("dij,dj->di", ways, along)
+        return step * np.minimum(1, 2 / np.maximum(np.linalg.norm(step, axis=1), 1e-9))[:, None]
+
+    def _value(self, logs: np.ndarray) -> np.ndarray:
+        return self._terms(*np.exp(logs).T)[0]
+
+    def _components(self, logs: np.ndarray) -> list[Components]:
+        ratios = np.where(np.exp(logs) > NEGLIGIBLE, np.exp(logs), 0.0)
+        residual = self._terms(*np.maximum(ratios, 1e-300).T)[1]
+        return [Components(*(float(value) for value in row)) for row in np.column_stack([ratios * residual[:, None], residual])]
+
+    def _terms(self, edit: np.ndarray, annotator: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(D,) minus twice the restricted log-likelihood, up to a constant, and (D,) the residual variance at which it is reached."""
+        shrunk = edit[:, None] / (1 + edit[:, None] * self.counts)                                  # (D, C)
+        weighed = shrunk * self.counts
+        absorbed = -self._shared(shrunk)                                                            # (D, A, A)
+        places = np.arange(absorbed.shape[1])
+        absorbed[:, places, places] += self.per_annotator
+        of_scores = self.scores - np.einsum("dc,dca->da", shrunk, self.score_sums)                  # (D, A)
+        of_ones = self.per_annotator - np.einsum("dc,dca->da", weighed, self.ones)
+        yy = self.squares - (shrunk * self.total_squares).sum(axis=1)
+        y1 = self.scores.sum(axis=1) - (weighed * self.total_sums).sum(axis=1)
+        ones = self.n - (weighed * self.counts * self.edits).sum(axis=1)
+        factor = np.linalg.cholesky(np.eye(len(places)) + annotator[:, None, None] * absorbed)
+        left = _lower_solved(factor, np.stack([of_scores, of_ones], axis=2))                        # (D, A, 2)
+        products = annotator[:, None, None] * (left.mT @ left)
+        yy, y1, ones = yy - products[:, 0, 0], y1 - products[:, 0, 1], ones - products[:, 1, 1]
+        squares = np.maximum(yy - y1**2 / ones, 1e-300)
+        logs = (self.edits * np.log1p(edit[:, None] * self.counts)).sum(axis=1) + 2 * np.log(factor[:, places, places]).sum(axis=1)
+        return (self.n - 1) * np.log(squares) + logs + np.log(ones), squares / (self.n - 1)
 
     def _shared(self, shrunk: np.ndarray) -> np.ndarray:
-        """(A, A): the edits that two annotators both rated, each with the weight of its count."""
+        """(D, A, A): the edits that two annotators both rated, each with the weight of its count."""
         if self.together is not None:
-            return np.einsum("c,cij->ij", shrunk, self.together)
-        return (self.rated.T @ self.rated.multiply(shrunk[self.group][:, None])).toarray()
+            return np.einsum("dc,dcij->dij", shrunk, self.together)
+        return (self.rated.T @ self.rated.multiply(shrunk[0][self.group][:, None])).toarray()[None]
+
+
+def _lower_solved(factor: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """What the lower triangular matrices (D, A, A) make into the columns (D, A, k): one large one, or many small ones at once."""
+    if len(factor) == 1:
+        return linalg.solve_triangular(factor[0], columns[0], lower=True)[None]
+    return np.linalg.solve(factor, columns)
 
 
 def _blocks(present: np.ndarray) -> int:
@@ -170,10 +223,14 @@ def icc_draws(resampler: Resampler, codes: np.ndarray, matrix: np.ndarray) -> di
     rated = ~np.isnan(matrix).all(axis=1)
     matrix, codes = matrix[rated], codes[rated]
     whole = estimate(matrix)
+    if whole.residual <= 0:
+        return {}
     k = len(matrix) / (1 / (~np.isnan(matrix)).sum(axis=1)).sum()
     draws = {name: np.full(resampler.draws, np.nan) for name in NAMES}
-    for draw, weights in enumerate(resampler.weights):
-        components = estimate(np.repeat(matrix, weights[codes], axis=0), near=whole)
-        if components.edit + components.annotator + components.residual > 0:
-            draws["icc_2_1"][draw], draws["icc_2_k"][draw] = components.single(), components.mean_of(k)
+    size = matrix.shape[1] * max(len(matrix), len(np.unique((~np.isnan(matrix)).sum(axis=1))) * matrix.shape[1])
+    for start in range(0, resampler.draws, step := max(1, MOST_NUMBERS // size)):
+        likelihood = _Likelihood(matrix, resampler.weights[start:start + step, codes])
+        for draw, components in enumerate(likelihood.maxima(whole), start):
+            if components.residual > NEGLIGIBLE * whole.residual:                       # else no two ratings of the draw differ
+                draws["icc_2_1"][draw], draws["icc_2_k"][draw] = components.single(), components.mean_of(k)
     return draws
