@@ -26,7 +26,7 @@ from tests.study import guesser
 from tests.study.conftest import NO_RULES
 from ui.study.pages.routes import add_routes
 
-STUDIES, PEOPLE, ITEMS = 16, 2, 10       # so many that a guess that is right in nine of ten visits stands out; it takes its seconds
+STUDIES, PEOPLE, ITEMS = 20, 2, 10       # so many that a guess that is right in nine of ten visits stands out; it takes its seconds
 pytestmark = pytest.mark.timeout(300)
 
 
@@ -56,7 +56,7 @@ def drawn_once(monkeypatch):
 def guessed(store, begun_before: bool) -> tuple[dict[str, list[bool]], dict[str, list[bool]]]:
     """Whether each guess was right: of the side orders, screen by screen, and of which look is the first method's, visit by visit.
 
-    Sixteen studies; in half of them the first method makes smooth pictures, in the others the second. `begun_before`: their order comes
+    Twenty studies; in half of them the first method makes smooth pictures, in the others the second. `begun_before`: their order comes
     from the public seed, as in studies that began before there were secrets.
     """
     rng, app = np.random.default_rng(3), FastAPI()
