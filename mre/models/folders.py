@@ -98,7 +98,8 @@ def read_unet(cls: type, folder: Path, loading: Loading | None = None, *, widen:
               **condition: Any) -> RewardUNet2DConditionModel:
     """A reward U-Net from a folder in our layout, the released one, or that of a plain U-Net.
 
-    condition: settings of the reward condition to give to a U-Net that has none: fine-tuning starts so. None given, it stays plain.
+    condition: settings of the reward condition to give to a U-Net that has none: fine-tuning starts so. None given, it stays plain. With
+               all of it switched off, a U-Net that has one loses it: a blind baseline starts so
     widen:     give a Stable Diffusion U-Net the input channels of an editor, the new ones zero: stage 1 starts so
 
     Raises ModelError for missing, unexpected or misshapen tensors, and for a condition other than the one that the U-Net has.
@@ -123,6 +124,9 @@ def make_unet(cls: type, config: dict[str, Any], tensors: dict[str, Tensor], fol
         config |= dict.fromkeys(SWITCHES[:4], False)
     elif "reward_term_pooling" not in config:                                   # saved before there was a choice
         config["reward_term_pooling"] = "tokens"
+    if is_conditioned(config) and condition and not is_conditioned({**config, **condition}):
+        tensors = {name: value for name, value in tensors.items() if not name.startswith(cls.reward_layers)}
+        config |= dict.fromkeys(SWITCHES[:4], False)
     fresh = not is_conditioned(config) and not any(name.startswith(cls.reward_layers) for name in tensors)
     if fresh:
         text_dim = config.get("cross_attention_dim")

@@ -10,8 +10,10 @@ from mre.data.scenes.render import render, textured
 from mre.data.scenes.world import Backdrop, Scene, standard_thing
 from mre.embedded.build import build_pipeline
 from mre.embedded.edit_head import BLEND, FURTHEST, INK_GAIN, LARGEST_CHANGE, MIX_GAIN, MIXTURE, MOTION, MOVE_GAIN, OVERALL, EditHead
+from mre.embedded.generic_unet import GenericRewardUNet
 from mre.embedded.patch_autoencoder import PatchAutoencoder
 from mre.embedded.tokenizer import word_tokenizer
+from mre.embedded.train_words import learn_words
 
 WORDS = ["make", "the", "red", "ball", "blue", "tree", "trees", "remove"]
 CHANNELS = EditHead(8).channels
@@ -265,3 +267,12 @@ def test_what_is_remembered_depends_on_the_instruction_and_fits_photos_that_are_
     by_states, by_others = (unet.remember(unet.read_instruction(one), (32, 32)) for one in (states, others))
     assert (by_states - by_others).abs().max() > 0.01, "what is remembered depends on the instruction"
     assert unet.remember(unet.read_instruction(states), (32, 24)).shape == (1, 3, 32, 24), "a photo need not be square"
+
+
+def test_a_text_encoder_learns_to_name_what_is_asked():
+    """Of the nine slots of a request, from texts alone: an untrained one guesses."""
+    def after(steps):
+        torch.manual_seed(0)
+        pipeline = build_pipeline(width=(16, 16, 16), native_size=32, patch_size=4, unet_class=GenericRewardUNet)
+        return learn_words(pipeline, steps=steps, batch=16)
+    assert after(40) > after(1) + 0.2

@@ -253,6 +253,15 @@ def test_a_condition_is_trained_on_but_never_exchanged(ours):
         zoo.load_starting_pipeline(str(ours), **switches | {"use_text": False})
 
 
+def test_a_blind_baseline_starts_from_a_model_that_reads_rewards_without_its_condition(ours):
+    off = dict.fromkeys(("use_score", "use_text", "use_attention", "use_addition"), False)
+    blind, told = zoo.load_starting_pipeline(str(ours), **off), RewardEditPipeline.from_pretrained(ours)
+    assert not blind.conditioned
+    kept = {name: value for name, value in told.unet.state_dict().items() if not name.startswith("reward_")}
+    assert kept.keys() == blind.unet.state_dict().keys() < told.unet.state_dict().keys()
+    assert all(torch.equal(value, kept[name]) for name, value in blind.unet.state_dict().items())
+
+
 def test_a_text_to_image_model_is_where_training_starts_but_no_editor(text_to_image):
     with pytest.raises(ModelError, match="StableDiffusionPipeline is not an editor"):
         zoo.load_pipeline(str(text_to_image))
