@@ -105,7 +105,7 @@ class Reader:
     wordings: Wordings
     size: ReaderSize
     least: float            # confidence below which nothing is understood
-    asked_with: tuple[str, ...] = ()        # words of its training's requests, the commonest first: slips are mended to them
+    asked_with: tuple[str, ...] = ()        # words of its training's requests, of concepts first: slips are mended to them
 
     @cached_property
     def index(self) -> dict[str, int]:

@@ -203,6 +203,15 @@ def _enumerated(rng: np.random.Generator) -> str:
 
 
 @cache
+def concept_words() -> frozenset[str]:
+    """The English words by which concepts go that are one word: colours, things, looks as adjectives, landscapes."""
+    texts = [text for section in ("colours", "kinds", "textures", "backgrounds", "looks") for concept, lists in table()[section].items()
+             for name in lists if name not in ("zh", "whole", "where") for text in phrases(section, concept, name)]
+    short = [text for text in texts if len(text.split()) <= 2]
+    return frozenset(word for text in short for word in re.findall(r"[a-z]+", f"{text} {requests.american(text)}"))
+
+
+@cache
 def training_words() -> frozenset[str]:
     """The English words that requests of the train split are made of: of the concepts' phrases, and of what is said around them."""
     around = [text for section in ("carriers", "manner") for name in table()[section] for text in phrases(section, name)]

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mre.embedded.reader import Reader, fresh_reader
-from mre.embedded.reader_texts import VALUES, Texts, own_wordings, training_words
+from mre.embedded.reader_texts import VALUES, Texts, concept_words, own_wordings, training_words
 from mre.embedded.request import SLOTS, Request
 from mre.embedded.words import words_of
 from mre.training.checkpoints import load_tensors, save_tensors, write_whole
@@ -71,8 +71,8 @@ def train_reader(out: Path, *, seed: int = 0, steps: int = 5000, batch: int = BA
     torch.manual_seed(seed)
     words, vectors = public_vectors(common_words)
     texts = Texts(words, vectors.numpy())
-    place = {word: number for number, word in enumerate(words)}
-    asked_with = sorted(training_words(), key=lambda word: (place.get(word, len(words)), word))
+    place, concepts = {word: number for number, word in enumerate(words)}, concept_words()
+    asked_with = sorted(training_words(), key=lambda word: (word not in concepts, place.get(word, len(words)), word))
     reader = fresh_reader(words, vectors, VALUES, own_wordings(), asked_with=asked_with)
     network = reader.network.train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, betas=(0.9, 0.98), weight_decay=0.02)

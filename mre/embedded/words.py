@@ -26,7 +26,10 @@ TOKENS = re.compile(r"[\u3400-\u9fff\u3040-\u30ff\uac00-\ud7af]|[^\W_\u3400-\u9f
 APOSTROPHES = str.maketrans({"’": "'", "‘": "'", "`": "'"})
 CHINESE = re.compile(r"[\u3400-\u9fff]")
 DRAWN_OUT = re.compile(r"([^\W\d_])\1{2,}")       # "sooo", "foggyyyy"
-SHORTEST_MENDED, LONG = 4, 7                       # letters of a word that is mended by one slip, and by two
+SHORTEST_MENDED, SHORT, LONG = 3, 4, 7             # letters of a word: below SHORT it lacks one at most, from LONG on two slips are mended
+# Slips that are words of the public list, or that lack no letter.
+SLIPS = {"teh": "the", "hte": "the", "adn": "and", "nite": "night", "lite": "light", "dont": "don't", "doesnt": "doesn't", "isnt": "isn't",
+         "cant": "can't", "wont": "won't", "wouldnt": "wouldn't", "shouldnt": "shouldn't"}
 READ_SCRIPTS = ("LATIN", "CJK", "FULLWIDTH LATIN")
 MOST_OF_OTHER_SCRIPTS = 0.25                       # share of a text's letters
 
@@ -54,28 +57,33 @@ class Spelling:
     """Mends slips of the keyboard: an unknown word becomes the word of a list that is nearest, where one is near enough."""
 
     def __init__(self, wanted: Sequence[str], known: Iterable[str] = ()) -> None:
-        """wanted: words that people ask with, which others are mended to, the commonest first; known: words that are left as they are."""
-        self.wanted = tuple(word for word in wanted if len(word) >= SHORTEST_MENDED - 1)
+        """wanted: words that people ask with, which others are mended to, those of concepts first; known: words that are left as they are."""
+        self.wanted = tuple(word for word in wanted if len(word) >= SHORTEST_MENDED)
         self.known = frozenset(known) | frozenset(wanted)
         self._mended: dict[str, str] = {}
 
     def mend(self, word: str) -> str:
         """The word, or the one that it was to be: one letter wrong, missing, doubled or swapped; in a long word two."""
+        if self.wanted and word in SLIPS:
+            return SLIPS[word]
         if word in self.known or len(word) < SHORTEST_MENDED or not (word.isascii() and word.isalpha()):
             return word
         if word not in self._mended:
             if len(self._mended) > MOST_KEPT:
                 self._mended.clear()
             most = 1 if len(word) < LONG else 2
-            found = process.extractOne(word, self.by_length.get(len(word), ()), scorer=OSA.distance, score_cutoff=most)
-            self._mended[word] = found[0] if found else word
+            found = process.extract(word, self.by_length.get(len(word), ()), scorer=OSA.distance, score_cutoff=most, limit=None)
+            # Few people miss the first letter; of two words the one that stands first in the list is meant.
+            self._mended[word] = min(found, key=lambda each: (each[1], each[0][0] != word[0], each[2]))[0] if found else word
         return self._mended[word]
 
     @cached_property
     def by_length(self) -> dict[int, list[str]]:
         """The wanted words that a word of a length may be."""
         lengths = range(SHORTEST_MENDED, max(map(len, self.wanted), default=0) + 3)
-        return {length: [word for word in self.wanted if abs(len(word) - length) <= (1 if length < LONG else 2)] for length in lengths}
+        return {length: [word for word in self.wanted
+                         if (len(word) - length == 1 if length < SHORT else abs(len(word) - length) <= (1 if length < LONG else 2))]
+                for length in lengths}
 
 
 def pieces_of(word: str) -> list[int]:

@@ -43,7 +43,10 @@ def test_slips_of_the_keyboard_are_mended_to_words_that_people_ask_with_and_know
     spelling = Spelling(("snow", "background", "change", "remove", "striped", "house"), known=("show", "horse", "the"))
     mended = {"snwo": "snow", "bakgruond": "background", "chnage": "change", "remvoe": "remove", "strpied": "striped", "hosue": "house"}
     assert {word: spelling.mend(word) for word in mended} == mended
-    for word in ("show", "horse", "the", "hse", "sn0w", "雪", "xylophone", "café"):
+    assert Spelling(("yellow", "white", "below", "what", "left")).mend("yelow") == "yellow", "the first letter is seldom missed"
+    assert Spelling(("white", "what")).mend("whit") == "white", "of two that are as near, the first of the list"
+    assert [spelling.mend(word) for word in ("teh", "dont", "hous")] == ["the", "don't", "house"]
+    for word in ("show", "horse", "the", "hs", "sn0w", "雪", "xylophone", "café"):
         assert spelling.mend(word) == word
 
 
