@@ -135,36 +135,42 @@ class Reader:
 
     def read(self, text: str) -> Reading:
         """What this instruction asks for."""
+        return self.reading(text)[0]
+
+    def reading(self, text: str) -> tuple[Reading, Request]:
+        """What this instruction asks for, in words and as a request: the likeliest, also where it is not understood."""
         if not any(sign.isalnum() for sign in text):
-            return Reading(text, fault="wordless", nearest=())
+            return Reading(text, fault="wordless", nearest=()), Request()
         if in_another_script(text):
-            return Reading(text, fault="script", nearest=())
+            return Reading(text, fault="script", nearest=()), Request()
         [found] = self.probabilities([text])
         request, confidence = likeliest(found)
         parts, rest_is_silent = self._parts(text)
         if len(parts) > 1 or (request.operation == SEVERAL and confidence >= self.least):
-            return Reading(text, fault="several", nearest=tuple(parts)[:MOST_NEAREST], confidence=confidence)
-        if request.is_whole and confidence >= self.least:
-            return Reading(text, self.wordings.of(request), confidence=confidence)
+            each = tuple(map(self.wordings.of, parts))[:MOST_NEAREST]
+            return Reading(text, fault="several", nearest=each, confidence=confidence), request
         if len(parts) == 1 and rest_is_silent:          # a letter, of which one sentence asks for something
             [(alone, its_confidence)] = parts.items()
-            return Reading(text, alone, confidence=its_confidence)
-        return Reading(text, fault="unknown", nearest=self._nearest(found), confidence=confidence)
+            if its_confidence > confidence or not request.is_whole:
+                request, confidence = alone, its_confidence
+        if request.is_whole and confidence >= self.least:
+            return Reading(text, self.wordings.of(request), confidence=confidence), request
+        return Reading(text, fault="unknown", nearest=self._nearest(found), confidence=confidence), request
 
-    def _parts(self, text: str) -> tuple[dict[str, float], bool]:
+    def _parts(self, text: str) -> tuple[dict[Request, float], bool]:
         """Different requests that a text's clauses make, each a certain one by itself, with their confidence, and whether all other
         clauses ask for nothing; none where it has no clauses."""
         clauses = [clause for clause in JOINTS.split(text)[:MOST_CLAUSES] if words_of(clause)]
         if len(clauses) < 2:
             return {}, False
-        parts: dict[str, float] = {}
+        parts: dict[str, tuple[Request, float]] = {}            # by their wording: two requests may be one
         rest_is_silent = True
         for clause, (request, confidence) in zip(clauses, self.requests(clauses), strict=True):
             if request.is_whole and confidence >= CERTAIN and len(words_of(clause)) >= FEWEST_WORDS:
-                parts.setdefault(self.wordings.of(request), confidence)
+                parts.setdefault(self.wordings.of(request), (request, confidence))
             elif request.operation != NONE:
                 rest_is_silent = False
-        return parts, rest_is_silent
+        return dict(parts.values()), rest_is_silent
 
     def _nearest(self, found: Mapping[str, Mapping[str, float]]) -> tuple[str, ...]:
         """The likeliest requests that can be done, the unknown in them replaced by the likeliest that is known."""

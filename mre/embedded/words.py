@@ -57,7 +57,8 @@ class Spelling:
     """Mends slips of the keyboard: an unknown word becomes the word of a list that is nearest, where one is near enough."""
 
     def __init__(self, wanted: Sequence[str], known: Iterable[str] = ()) -> None:
-        """wanted: words that people ask with, which others are mended to, those of concepts first; known: words that are left as they are."""
+        """wanted: words that people ask with, which others are mended to, those of concepts first; known: words that are
+        left as they are."""
         self.wanted = tuple(word for word in wanted if len(word) >= SHORTEST_MENDED)
         self.known = frozenset(known) | frozenset(wanted)
         self._mended: dict[str, str] = {}

@@ -58,9 +58,8 @@ def _slots_right(one: Instruction, request: Request, verb: str, value: str) -> b
 
 def reads(reader: Reader, asked: Sequence[Instruction]) -> list[tuple[Instruction, Request, bool]]:
     """Each instruction, the likeliest request and whether it is acted on."""
-    found = reader.requests([one.text for one in asked])
-    readings = [reader.read(one.text) for one in asked]
-    return [(one, request, bool(reading.understood)) for one, (request, _), reading in zip(asked, found, readings, strict=True)]
+    readings = [reader.reading(one.text) for one in asked]
+    return [(one, request, bool(reading.understood)) for one, (reading, request) in zip(asked, readings, strict=True)]
 
 
 def table_of(reader: Reader, asked: Sequence[Instruction]) -> dict[str, float]:

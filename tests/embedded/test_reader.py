@@ -132,8 +132,24 @@ def test_what_is_asked_of_a_scene_is_the_same_request():
     assert request_of(Asked()) == Request()
 
 
+class Sure:
+    """A reader that is as sure of making it foggy as a text says."""
+
+    def requests(self, drawn):
+        return [(Request("foggy"), float(text)) for text in drawn]
+
+
+def test_the_confidence_below_which_nothing_is_done_leaves_nine_of_ten_texts_alone_that_ask_for_nothing():
+    class Drawn:
+        def draw(self, rng, split):
+            assert split == "heldout"
+            return (str(rng.uniform(0, 0.8)), Request()) if rng.random() < 0.5 else ("0.99", Request("foggy"))
+    assert train_reader.calibrated(Sure(), Drawn(), np.random.default_rng(0)) == pytest.approx(0.72, abs=0.02)
+
+
 def test_a_training_that_was_cut_goes_on_to_the_same_reader(tmp_path, monkeypatch):
     monkeypatch.setattr(train_reader, "SAVED_EVERY", 2)
+    monkeypatch.setattr(train_reader, "CALIBRATED_ON", 40)
     settings = {"seed": 3, "batch": BATCH, "common_words": COMMON}
     whole = train_reader.train_reader(tmp_path / "whole", steps=4, **settings)
 
