@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from mre import families
-from mre.errors import EditStopped, MreError, RewardError
+from mre.errors import EditStopped, MreError, RewardError, SettingsError
 from mre.models.condition import RESIDUAL
 from mre.models.instruction import CLIPInstructionEncoder, InstructionEncoder
 from mre.models.quiet import quiet_libraries
@@ -42,6 +42,7 @@ class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
     """
 
     more_settings: tuple[str, ...] = ()             # of the pipeline's config, beside those of all
+    own_format: tuple[str, ...] = ()                # parts that keep their number format whatever that of the others becomes
     unet_class = RewardUNet2DConditionModel         # what `from_pretrained` makes of a U-Net that is of no other known class
 
     def __init__(self, vae: AutoencoderKL, text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer,
@@ -88,9 +89,11 @@ class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
     def drop_readers(self) -> None:
         """Give the memory of what `load_readers` reads back. What was read before can still be asked for."""
 
-    def trainable_parts(self, text_encoder: bool = False) -> dict[str, torch.nn.Module]:
-        """What a training may change, by name: the U-Net, and the text encoder if so asked. A pipeline of another architecture names its
-        own; all other parts are frozen."""
+    def trainable_parts(self, text_encoder: bool = False, readers: Sequence[str] = ()) -> dict[str, torch.nn.Module]:
+        """What a training may change, by name: the U-Net, the text encoder if so asked, and of what else reads instructions the parts
+        named. A pipeline of another architecture names its own; all other parts are frozen. Raises SettingsError for parts it lacks."""
+        if readers:
+            raise SettingsError(f"train_readers names {', '.join(readers)}, and this model has no such part")
         return {"unet": self.unet, **({"text_encoder": self.text_encoder} if text_encoder else {})}
 
     @property

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import torch
 from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModel, LlamaModel, LlamaTokenizer
 
-from mre.errors import ModelError
-from mre.models.instruction import CLIPInstructionEncoder
+from mre.errors import ModelError, SettingsError
+from mre.models.instruction import CLIPInstructionEncoder, InstructionEncoder
 from mre.models.quiet import quiet_libraries
 from mre.models.smartedit.assembly import ReadersSource, find_readers
 from mre.models.smartedit.connector import SmartEditConnector, VisionProjector
-from mre.models.smartedit.instruction import LlavaInstructionEncoder, Readers
+from mre.models.smartedit.instruction import LAYER, LlavaInstructionEncoder, Readers
 from mre.models.smartedit.kept import KeptConditions
 from mre.models.smartedit.prompt import DEFAULT_TEMPLATE, TEMPLATES
 from mre.models.unet import RewardUNet2DConditionModel
@@ -32,6 +33,7 @@ class SmartEditPipeline(RewardEditPipeline):
     """
 
     more_settings = ("template", "readers_from")
+    own_format = OWN_FORMAT
     model_cpu_offload_seq = "text_encoder->vision_tower->projector->language_model->connector->unet->vae"
     _optional_components: ClassVar = [*RewardEditPipeline._optional_components, *READERS]
 
@@ -66,16 +68,30 @@ class SmartEditPipeline(RewardEditPipeline):
         return None if any(part is None for part in parts) else Readers(*parts)
 
     @property
-    def instruction_encoder(self) -> KeptConditions:
-        """The language model, which is asked for each picture and instruction once."""
+    def instruction_encoder(self) -> InstructionEncoder:
+        """The language model, which is asked for each picture and instruction once; while it is trained, each time."""
         readers = self.readers
+        if readers is not None and readers.are_trained:
+            return self._encoder(readers)
         if readers is not None:
             if self._kept_of is not None and readers != self._kept_of:
                 self._kept = KeptConditions(None, self._kept.template)          # of other weights
             self._kept_of = readers
-            null = CLIPInstructionEncoder(self.tokenizer, self.text_encoder, self._execution_device)
-            self._kept.encoder = LlavaInstructionEncoder(readers, null, self._execution_device, self._kept.template)
+            self._kept.encoder = self._encoder(readers)
         return self._kept
+
+    def _encoder(self, readers: Readers) -> LlavaInstructionEncoder:
+        null = CLIPInstructionEncoder(self.tokenizer, self.text_encoder, self._execution_device)
+        return LlavaInstructionEncoder(readers, null, self._execution_device, self._kept.template)
+
+    def trainable_parts(self, text_encoder: bool = False, readers: Sequence[str] = ()) -> dict[str, torch.nn.Module]:
+        """As the parent's, and these readers. Of the vision tower it is what makes the features: its last layer is not looked at."""
+        parts = super().trainable_parts(text_encoder)
+        for name in readers:
+            if name not in OWN_FORMAT:
+                raise SettingsError(f"train_readers must be some of {', '.join(OWN_FORMAT)}, got {name!r}")
+            parts[name] = looked_at(self.vision_tower) if name == "vision_tower" else getattr(self, name)
+        return parts
 
     def keep_place(self, folder: Path, loading: Any) -> None:
         """The readers are in this folder, or in the model that the folder names."""
@@ -127,3 +143,8 @@ class SmartEditPipeline(RewardEditPipeline):
                     if isinstance(part, torch.nn.Module) and name not in OWN_FORMAT:
                         part.to(dtype)
         return self
+
+
+def looked_at(tower: Any) -> torch.nn.ModuleList:
+    """The layers of a vision tower from which features are taken."""
+    return torch.nn.ModuleList([tower.embeddings, tower.pre_layrnorm, *tower.encoder.layers[:LAYER + 1]])

@@ -41,30 +41,36 @@ def fresh_generic_pipeline(config: Any, **switches: Any) -> RewardEditPipeline:
                           **switches)
 
 
-def build_pipeline(*, width: Sequence[int] = WIDTH, words: Iterable[str] | None = None, native_size: int = NATIVE_SIZE,
-                   patch_size: int = PATCH_SIZE, unet_class: type[GatedRewardUNet | GenericRewardUNet] = GatedRewardUNet,
-                   **switches: Any) -> RewardEditPipeline:
-    """An untrained embedded editor, its weights drawn from torch's default generator. It gives every picture back unchanged.
+def build_pipeline(**settings: Any) -> RewardEditPipeline:
+    """An untrained embedded editor of these settings of `build_parts`. It gives every picture back unchanged."""
+    return RewardEditPipeline(**build_parts(**settings))
 
-    width:    channels of the U-Net's three levels
-    words:    what its tokenizer knows whole; those of drawn scenes when not given
-    switches: settings of the reward condition, as in RewardUNet2DConditionModel
+
+def build_parts(*, width: Sequence[int] = WIDTH, words: Iterable[str] | None = None, native_size: int = NATIVE_SIZE,
+                patch_size: int = PATCH_SIZE, unet_class: type[GatedRewardUNet | GenericRewardUNet] = GatedRewardUNet,
+                text_width: int = TEXT_WIDTH, text_layers: int = TEXT_LAYERS, **switches: Any) -> dict[str, Any]:
+    """The parts of an untrained embedded editor, their weights drawn from torch's default generator, and the pipeline's settings.
+
+    width:       channels of the U-Net's three levels
+    words:       what its tokenizer knows whole; those of drawn scenes when not given
+    text_width, text_layers     of the text encoder
+    switches:    settings of the reward condition, as in RewardUNet2DConditionModel
     """
     tokenizer = word_tokenizer(vocabulary() if words is None else words, TEXT_TOKENS)
     special: dict[str, Any] = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
     text_encoder = CLIPTextModel(CLIPTextConfig(
-        vocab_size=len(tokenizer), hidden_size=TEXT_WIDTH, intermediate_size=3 * TEXT_WIDTH, num_hidden_layers=TEXT_LAYERS,
+        vocab_size=len(tokenizer), hidden_size=text_width, intermediate_size=3 * text_width, num_hidden_layers=text_layers,
         num_attention_heads=HEADS, max_position_embeddings=TEXT_TOKENS, **special))
     unet = unet_class(
         patch_size=patch_size, latent_scale=LATENT_SCALE, sample_size=native_size // patch_size,
         block_out_channels=tuple(width), layers_per_block=1,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"), cross_attention_dim=TEXT_WIDTH, attention_head_dim=HEADS,
-        norm_num_groups=16, reward_text_dim=TEXT_WIDTH, reward_sinusoid_channels=32, reward_num_heads=HEADS, reward_dropout=0.0, **switches)
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"), cross_attention_dim=text_width, attention_head_dim=HEADS,
+        norm_num_groups=16, reward_text_dim=text_width, reward_sinusoid_channels=32, reward_num_heads=HEADS, reward_dropout=0.0, **switches)
     scheduler = DDIMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type="sample", clip_sample=False, set_alpha_to_one=True,
                               timestep_spacing="trailing")      # trailing: the first step sees pure noise, as in training
-    parts: dict[str, Any] = {"vae": PatchAutoencoder(patch_size, LATENT_SCALE), "scheduler": scheduler}     # annotated as other classes
-    return RewardEditPipeline(text_encoder=text_encoder, tokenizer=tokenizer, unet=unet, native_size=native_size, **parts, **SETTINGS)
+    return {"vae": PatchAutoencoder(patch_size, LATENT_SCALE), "scheduler": scheduler, "text_encoder": text_encoder, "tokenizer": tokenizer,
+            "unet": unet, "native_size": native_size, **SETTINGS}
 
 
 def untrained_pipeline() -> RewardEditPipeline:

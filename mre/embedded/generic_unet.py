@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from mre.embedded.generic_head import GenericHead
 from mre.embedded.placed import GatedOutput, PlacedConvolution
-from mre.models.condition import linear, wished_scores
-from mre.models.unet import RewardUNet2DConditionModel, keeps_settings_of
+from mre.models.condition import RESIDUAL, linear, wished_scores
+from mre.models.unet import RewardUNet2DConditionModel, join_residual, keeps_settings_of
 
 POOLS = 4               # weighted means of the instruction's tokens that join the time embedding
 CHANCE = 32             # numbers of the vector of chance that low scores let in
@@ -67,8 +67,9 @@ class GenericRewardUNet(RewardUNet2DConditionModel):
         return self.chance(numbers[:, :CHANCE] * let_in * CHANCE_SIZE) + self.room(numbers[:, -ROOM:])
 
     def latent_in(self, sample: Tensor, signal: Any, added_cond_kwargs: dict[str, Any]) -> Tensor:
-        """(B, 6 f^2, h, w) -> (B, C, h, w): the input convolution over the original's patches, and the reward encoder."""
-        return self.read_reward(self.conv_in(sample[:, sample.shape[1] // 2:]), signal)
+        """(B, 6 f^2, h, w) -> (B, C, h, w): the input convolution over the original's patches, what joins it, and the reward encoder."""
+        features = self.conv_in(sample[:, sample.shape[1] // 2:])
+        return self.read_reward(join_residual(features, added_cond_kwargs.get(RESIDUAL)), signal)
 
     def get_aug_embed(self, emb: Tensor, encoder_hidden_states: Tensor, added_cond_kwargs: dict[str, Any]) -> Tensor:
         """What joins the time embedding: instruction, chance and the reward's term."""

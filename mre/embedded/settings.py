@@ -10,6 +10,8 @@ from mre.settings import Settings, setting
 
 FRESH = "embedded"          # init_from: an untrained small editor, built from the config
 GENERIC = "embedded-generic"        # and one with the generic head
+SMART, PLAIN = "embedded-smart", "embedded-plain"       # a small SmartEdit, and a plain editor of its size
+READERS = ("vision_tower", "projector", "language_model", "connector")
 STEPS = 1                   # more add nothing but mottle: the network predicts the picture itself
 SETTINGS = {"default_steps": STEPS, "default_guidance_scale": 1.0, "default_image_guidance_scale": 1.0, "size_rule": "fit"}
 
@@ -54,6 +56,9 @@ _GENERIC = {**_SMALL, "init_from": GENERIC, "objective": "energy", "resolution":
             "learning_rate": 5e-4, "timestep_terminal": 1.0, "timestep_high": 0.0, "snr_cap": 0.0, "mask_weight": 0.0,
             "outside_weight": 0.0, "edit_type_weights": (), "text_encoder_rate": 1.0, "plain_wording": True, "unanswerable_share": 0.06,
             "condition_dropout": 0.0}
+_LOOKING = {**_GENERIC, "init_from": SMART, "data": "looking", "objective": "noise", "width": (), "train_readers": READERS,
+            "plain_wording": False, "unanswerable_share": 0.0, "batch_size": 16, "mask_weight": 2.0, "outside_weight": 4.0,
+            "mask_loss_weight": 1.0, "mixed_precision": "no"}
 PRESETS: dict[str, dict[str, Any]] = {
     "tiny-start": {**_SMALL, **_NO_REWARD, "clean_share": 1.0, "learning_rate": 4e-4, "schedule": "constant", "ema": False,
                    "local_sgd_steps": 8, "half": False, "out": "runs/tiny-start"},
@@ -66,4 +71,8 @@ PRESETS: dict[str, dict[str, Any]] = {
                        "out": "runs/tiny-lab-start"},
     "tiny-lab": {**_GENERIC, "perspective_dropout": 0.15, "init_from": "runs/tiny-lab-start/pipeline", "out": "runs/tiny-lab"},
     "tiny-lab-baseline": {**_GENERIC, **_NO_REWARD, "init_from": "runs/tiny-lab-start/pipeline", "out": "runs/tiny-lab-baseline"},
+    # Scenes whose instructions need looking: first true edits alone, then triplets with faults and their rewards.
+    "tiny-smart-start": {**_LOOKING, **_NO_REWARD, "clean_share": 1.0, "learning_rate": 1e-3, "ema": False, "half": False,
+                         "out": "runs/tiny-smart-start"},
+    "tiny-smart": {**_LOOKING, "init_from": "runs/tiny-smart-start/pipeline", "out": "runs/tiny-smart"},
 }

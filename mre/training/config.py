@@ -19,6 +19,7 @@ from mre.scoring.keep import KEEP_FORMS, Keep
 from mre.settings import Settings, checked, setting, shown
 from mre.training.objectives import OBJECTIVES
 
+SYNTHETIC = ("scenes", "looking")       # data that are drawn on the fly
 FRESH = tuple(fresh_models())           # what init_from may be beside a folder or a name: an untrained model of a family
 
 
@@ -75,8 +76,9 @@ class ModelSettings(Settings):
 class DataSettings(Settings):
     """Where triplets and rewards come from, and how they are looked at."""
 
-    data: str = setting("scenes", "where triplets come from: synthetic scenes, or an InstructPix2Pix tree or Parquet folder",
-                        choices=("scenes", "pix2pix"))
+    data: str = setting("scenes", "where triplets come from: synthetic scenes, those whose instructions need looking, or an "
+                                  "InstructPix2Pix tree or Parquet folder",
+                        choices=("scenes", "looking", "pix2pix"))
     data_dir: str = setting("", "the InstructPix2Pix tree or Parquet folder")
     rewards: str = setting("", "RewardEdit file (released JSON, or our JSONL) that scores the triplets of data_dir")
     row_map: str = setting("", "JSON object (or CSV: key, row) that says which Parquet row, FILE.parquet#ROW, each key of rewards is")
@@ -111,6 +113,9 @@ class DataSettings(Settings):
             raise SettingsError("data_dir must name the triplet folder when data is pix2pix")
         if self.row_map and not self.rewards:
             raise SettingsError("row_map says which Parquet rows the keys of rewards are; it needs rewards")
+        if self.data != "scenes" and (self.plain_wording or self.unanswerable_share):
+            name = "plain_wording" if self.plain_wording else "unanswerable_share"
+            raise SettingsError(f"{name} is of data scenes, got data {self.data}")
         self._check_scores()
 
     def _check_scores(self) -> None:
@@ -166,6 +171,8 @@ class OptimisationSettings(Settings):
     cosine_from: float = setting(0.5, "share of the run (of steps or minutes, whichever is further) where the cosine begins",
                                  low=0, high=1)
     train_text_encoder: bool = setting(False, "train the text encoder too (that of a fresh model starts empty)")
+    train_readers: tuple[str, ...] = setting((), "of a SmartEdit model, what reads picture and instruction is trained too: some of "
+                                                 "vision_tower, projector, language_model, connector")
     text_encoder_rate: float = setting(1.0, "its learning rate as a multiple of learning_rate", low=0)
     adam_beta1: float = setting(0.9, "of AdamW", low=0, high=1)
     adam_beta2: float = setting(0.999, "of AdamW", low=0, high=1)
@@ -215,14 +222,15 @@ class TrainConfig(*GROUPS.values()):
         if self.recondition and not self.conditioned:
             raise SettingsError("recondition gives rewards to a model that reads none: all of use_score, use_text, use_attention and "
                                 "use_addition are off")
-        if self.cache_latents and (self.train_text_encoder or self.data == "scenes"):
+        learning = [name for name in ("train_text_encoder", "train_readers") if getattr(self, name)]
+        if self.cache_latents and (learning or self.data in SYNTHETIC):
             raise SettingsError("cache_latents needs frozen encoders and stored triplets; it cannot be used with "
-                                + ("train_text_encoder" if self.train_text_encoder else "data scenes"))
+                                + (learning[0] if learning else f"data {self.data}"))
 
     @property
     def scored_scenes(self) -> int:
         """Held-out scenes that the oracle scores at each validation: none where there is no validation, or no synthetic scene."""
-        return self.validation_scored if self.validation_every and self.data == "scenes" else 0
+        return self.validation_scored if self.validation_every and self.data in SYNTHETIC else 0
 
     def as_yaml(self) -> str:
         """The settings as a YAML file that `--config` reads, with what each is for."""

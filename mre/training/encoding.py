@@ -82,7 +82,7 @@ class Learner(nn.Module):
                  config: TrainConfig) -> None:
         super().__init__()
         self.unet: nn.Module
-        for name, part in pipeline.trainable_parts(config.train_text_encoder).items():
+        for name, part in pipeline.trainable_parts(config.train_text_encoder, config.train_readers).items():
             self.add_module(name, part)
         self._frozen = {"vae": pipeline.vae}                # in a dictionary, so that it is no submodule
         self.instruction_encoder, self.reward_texts, self.objective, self.config = instruction_encoder, reward_texts, objective, config

@@ -8,19 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from mre.data.scenes.concepts import canonical
-from mre.data.scenes.photos import read_photos
-from mre.data.scenes.triplets import SceneTriplet, draw_triplet
 from mre.errors import MreError
 from mre.models.instruction import EditCondition
-from mre.rewards import EDIT_TYPES, WHOLE_PICTURE, Reward
+from mre.rewards import Reward
 from mre.training.encoding import Latents, TrainingBatch
 
 if TYPE_CHECKING:
@@ -73,47 +69,6 @@ class ExampleSource(Protocol):
     def held_out(self, index: int) -> TrainingExample:
         """A triplet to look at, which training does not see where the data allow it."""
         ...
-
-
-class SyntheticExamples(ExampleSource):
-    """TrainingBatch drawn on the fly; every sample is a new scene."""
-
-    def __init__(self, config: TrainConfig) -> None:
-        self.config = config
-        self.photos = read_photos(Path(config.photos)) if config.photos else None
-        weights = np.array(config.edit_type_weights or [1.0] * len(EDIT_TYPES))
-        self._edges = np.cumsum(weights / weights.sum())
-
-    def row(self, sample: int) -> int:
-        """A sample's number decides all of it."""
-        return sample
-
-    def example(self, sample: int) -> TrainingExample:
-        """A spoiled triplet with its oracle reward, or, for a `clean_share` of samples, the true edit with the best one."""
-        kind, clean = np.random.default_rng((self.config.seed, sample, DATA_STREAM)).random(2)
-        edit_type = EDIT_TYPES[min(int(np.searchsorted(self._edges, kind, side="right")), len(EDIT_TYPES) - 1)]
-        triplet = draw_triplet(self.config.seed, sample, "train", self.config.resolution, self.photos, edit_type=edit_type,
-                               spoiled=clean >= self.config.clean_share, unanswerable=self.config.unanswerable_share)
-        return self._example(triplet, triplet.edited)
-
-    def held_out(self, index: int) -> TrainingExample:
-        """Clean, as `held_out_scene` draws it."""
-        triplet = held_out_scene(self.config, index)
-        return self._example(triplet, triplet.target)
-
-    def _example(self, triplet: SceneTriplet, edited: np.ndarray) -> TrainingExample:
-        return TrainingExample(instruction_of(triplet, self.config), triplet.reward, triplet.original, edited,
-                               triplet.edit_type in WHOLE_PICTURE)
-
-
-def instruction_of(triplet: SceneTriplet, config: TrainConfig) -> str:
-    """The request of a scene as the network is asked."""
-    return canonical(triplet.edit.request) if config.plain_wording else triplet.instruction
-
-
-def held_out_scene(config: TrainConfig, index: int) -> SceneTriplet:
-    """Unspoiled, of each edit type in turn, with objects, wordings and backgrounds that training never draws."""
-    return draw_triplet(config.seed, index, "heldout", config.resolution, edit_type=EDIT_TYPES[index % len(EDIT_TYPES)], spoiled=False)
 
 
 class Numbers(Sampler[list[int]]):

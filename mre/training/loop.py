@@ -104,6 +104,8 @@ class Run:
         if config.init_from in FRESH and self.main and not previous:
             write_whole(begun, self.pipeline.save_pretrained)
         self.latent_shape = latent_shape(self.pipeline, config)
+        if config.train_readers:
+            self.pipeline.load_readers()                                    # before it is settled what is trained
         prepare_models(self.pipeline, config, self.device)
         self.objective = open_objective(config.objective, self.pipeline.scheduler, config)
         self.pipeline.scheduler = self.objective.sampler(self.pipeline.scheduler)

@@ -15,8 +15,9 @@ from mre.models.quiet import quiet_libraries
 from mre.models.transformer.pipeline import TransformerPipeline
 from mre.models.zoo import load_starting_pipeline
 from mre.training.adapters import add_adapters, has_adapters, merged_adapters, save_adapters
-from mre.training.config import FRESH, TrainConfig
-from mre.training.examples import ExampleSource, SyntheticExamples
+from mre.training.config import FRESH, SYNTHETIC, TrainConfig
+from mre.training.examples import ExampleSource
+from mre.training.scene_examples import SyntheticExamples
 from mre.training.stored_examples import StoredExamples
 
 is_transformer_editor = later("mre.training.transformers:is_transformer_editor")
@@ -46,7 +47,7 @@ def starting_pipeline(config: TrainConfig, begun: Path | None = None):
 
 def open_examples(config: TrainConfig) -> ExampleSource:
     """The training examples that the config names. Raises DataError for data that are not right."""
-    return SyntheticExamples(config) if config.data == "scenes" else StoredExamples(config)
+    return SyntheticExamples(config) if config.data in SYNTHETIC else StoredExamples(config)
 
 
 def switches(config: TrainConfig) -> dict[str, object]:
@@ -58,11 +59,12 @@ def prepare_models(pipeline, config: TrainConfig, device: torch.device) -> None:
     """Place the models; freeze what is not trained, in the number format of the forward pass where that is a GPU's."""
     formats = {"fp16": torch.float16, "bf16": torch.bfloat16} if device.type != "cpu" else {}
     dtype = formats.get(config.mixed_precision, torch.float32)
-    learning = pipeline.trainable_parts(config.train_text_encoder).values()
+    learning = pipeline.trainable_parts(config.train_text_encoder, config.train_readers).values()
     with quiet_libraries():
-        for model in pipeline.components.values():
+        own_format = getattr(pipeline, "own_format", ())
+        for name, model in pipeline.components.items():
             if isinstance(model, torch.nn.Module) and model not in learning:
-                model.requires_grad_(False).eval().to(device, dtype)
+                model.requires_grad_(False).eval().to(device=device, dtype=None if name in own_format else dtype)
         for model in learning:
             model.requires_grad_(True).to(device, torch.float32)
     for model in learning:
@@ -111,11 +113,13 @@ def save_editor(pipeline, folder: Path, config: TrainConfig) -> None:
         save_transformer_editor(pipeline, folder, config)
         return
     with merged_adapters(pipeline):
-        models = [pipeline.unet, pipeline.text_encoder, pipeline.vae]
+        halves = {"unet": torch.float16, "text_encoder": torch.float16, "vae": torch.float16,
+                  **dict.fromkeys(config.train_readers, torch.bfloat16)}        # a language model may overflow in float16
         kept = []
-        for model in models if config.half else ():
+        for part, half in halves.items() if config.half else ():
+            model = getattr(pipeline, part)
             kept.append((model, model.dtype, {name: value.clone() for name, value in model.state_dict().items()}))
-            model.to(torch.float16)
+            model.to(half)
         pipeline.save_pretrained(folder)
         for model, dtype, tensors in kept:
             model.to(dtype).load_state_dict(tensors)

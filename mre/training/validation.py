@@ -11,7 +11,8 @@ from PIL import Image, ImageDraw
 
 from mre.data.scenes.oracle import Oracle
 from mre.rewards import PERSPECTIVES, Reward
-from mre.training.examples import ExampleSource, held_out_scene, instruction_of
+from mre.training.examples import ExampleSource
+from mre.training.scene_examples import held_out_scene, instruction_of
 
 if TYPE_CHECKING:
     from mre.training.config import TrainConfig

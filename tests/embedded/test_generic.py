@@ -12,8 +12,8 @@ from mre.embedded.energy import WINDOW, EnergyScore, WindowNorms, distance
 from mre.embedded.generic_unet import CHANCE, GenericRewardUNet
 from mre.embedded.vocabulary import vocabulary
 from mre.training.config import PRESETS, TrainConfig
-from mre.training.examples import SyntheticExamples
 from mre.training.loop import Run
+from mre.training.scene_examples import SyntheticExamples
 from tests.bench.structure import Module, imported
 from tests.conftest import ROOT
 

@@ -32,7 +32,8 @@ from mre.training.checkpoints import checkpoints as whole_checkpoints
 from mre.training.config import TrainConfig
 from mre.training.draws import Draws
 from mre.training.encoding import Latents
-from mre.training.examples import TrainingExample, batches, held_out_scene
+from mre.training.examples import TrainingExample, batches
+from mre.training.scene_examples import held_out_scene
 from mre.training.validation import oracle_scores
 from tests import tiny_models
 from tests.conftest import ROOT
@@ -85,7 +86,7 @@ def golden_run(request, shared, monkeypatch, train, tmp_path):
     vae.dtype, vae.config = torch.float32, SimpleNamespace(scaling_factor=1.0, latent_channels=4)
     scheduler = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
     pipeline = SimpleNamespace(unet=unet, vae=vae, text_encoder=torch.nn.Module(), tokenizer=None, scheduler=scheduler, vae_scale_factor=8,
-                               instruction_encoder=batch, reward_text_encoder=batch, trainable_parts=lambda _: {"unet": unet},
+                               instruction_encoder=batch, reward_text_encoder=batch, trainable_parts=lambda *_: {"unet": unet},
                                components={"unet": unet, "vae": vae}, load_readers=lambda: None)
     monkeypatch.setattr(loop, "starting_pipeline", lambda *args: pipeline)
     monkeypatch.setattr(loop, "open_examples", lambda config: batch)

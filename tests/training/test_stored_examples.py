@@ -12,7 +12,8 @@ from mre.data.pix2pix import open_pix2pix
 from mre.errors import DataError
 from mre.rewards import EDIT_TYPES
 from mre.training.config import TrainConfig
-from mre.training.examples import Numbers, SyntheticExamples, batches, collate
+from mre.training.examples import Numbers, batches, collate
+from mre.training.scene_examples import SyntheticExamples
 from mre.training.stored_examples import StoredExamples, View, square, swap_sides
 
 

@@ -73,14 +73,9 @@ def draw_triplet(seed: int, index: int, split: str = "train", size: int = 128, p
     chinese: share of the requests in Chinese
     Raises DataError for a split, size, edit type, seed or index that cannot be.
     """
-    if split not in SPLITS:
-        raise DataError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+    check_draw(seed, index, split, size)
     if edit_type is not None and edit_type not in EDIT_TYPES:
         raise DataError(f"edit type must be one of {', '.join(EDIT_TYPES)}, got {edit_type!r}")
-    if not 32 <= size <= 1024:
-        raise DataError(f"size must be between 32 and 1024, got {size}")
-    if min(seed, index) < 0:
-        raise DataError(f"seed and index must not be negative, got {seed} and {index}")
     streams = [np.random.default_rng([seed, index, SPLITS.index(split), number]) for number in range(5)]
     rng = streams[0]
     chosen = pick(rng, EDIT_TYPES)
@@ -88,13 +83,29 @@ def draw_triplet(seed: int, index: int, split: str = "train", size: int = 128, p
     photo = piece_of(pick(rng, photos), rng, size) if on_photo else None
     draw = draw_unanswerable if unanswerable and rng.random() < unanswerable else draw_edit
     edit = draw(rng, split, edit_type or chosen, on_photo, chinese)
-    spoiling = draw_spoiling((streams[1], streams[2], streams[3]), edit, split) if spoiled else CLEAN
+    return with_edit(f"{split}-{seed}-{index}", edit, streams[1:], split, size, photo, spoiled)
+
+
+def check_draw(seed: int, index: int, split: str, size: int) -> None:
+    """Raise DataError for what no triplet can be drawn of."""
+    if split not in SPLITS:
+        raise DataError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+    if not 32 <= size <= 1024:
+        raise DataError(f"size must be between 32 and 1024, got {size}")
+    if min(seed, index) < 0:
+        raise DataError(f"seed and index must not be negative, got {seed} and {index}")
+
+
+def with_edit(name: str, edit: Edit, streams: Sequence[np.random.Generator], split: str, size: int, photo: Array | None,
+              spoiled: bool) -> SceneTriplet:
+    """The triplet of an edit: drawn, and spoiled by four streams of chance, one for each perspective and one for noise."""
+    spoiling = draw_spoiling((streams[0], streams[1], streams[2]), edit, split) if spoiled else CLEAN
     before, after, wrong = (render(scene, size, photo) for scene in (edit.before, edit.after, edit.wrong))
     target_mask = differ(before, after)
-    edited = spoil(edit, spoiling, before, after, wrong, target_mask, photo, streams[4])
+    edited = spoil(edit, spoiling, before, after, wrong, target_mask, photo, streams[3])
     pictures = [to_bytes(picture) for picture in (before, after, edited, wrong)]
     return SceneTriplet(
-        id=f"{split}-{seed}-{index}", split=split, instruction=edit.instruction, edit_type=edit.edit_type,
+        id=name, split=split, instruction=edit.instruction, edit_type=edit.edit_type,
         original=pictures[0], target=pictures[1], edited=pictures[2], wrong=pictures[3], target_mask=target_mask,
         edited_mask=differ(before, edited), reward=Reward.of(spoiling.scores, spoiling.texts), kinds=spoiling.kinds,
         edit=edit, spoiling=spoiling, photo=photo)

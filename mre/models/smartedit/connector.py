@@ -30,10 +30,10 @@ class SmartEditConnector(ModelMixin, ConfigMixin):
     @register_to_config
     def __init__(self, *, language_width: int = 4096, vision_width: int = 1024, queries: int = 77, query_width: int = 768,
                  query_heads: int = 12, query_hidden: int = 3072, query_layers: int = 6, unet_channels: int = 320,
-                 interaction_heads: int = 8, interaction_hidden: int = 2048, interaction_depth: int = 2) -> None:
+                 interaction_heads: int = 8, interaction_hidden: int = 2048, interaction_depth: int = 2, dropout: float = 0.1) -> None:
         super().__init__()
         self.qformer = QFormer(queries=queries, width=query_width, heads=query_heads, hidden=query_hidden, layers=query_layers,
-                               source_width=language_width)
+                               source_width=language_width, dropout=dropout)
         self.interaction = BidirectionalInteraction(width=vision_width, query_width=query_width, unet_channels=unet_channels,
                                                     heads=interaction_heads, hidden=interaction_hidden, depth=interaction_depth)
 

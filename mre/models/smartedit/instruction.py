@@ -32,6 +32,12 @@ class Readers:
     llm_tokenizer: Any          # LlamaTokenizer with SmartEdit's tokens
     connector: Any              # SmartEditConnector
 
+    @property
+    def are_trained(self) -> bool:
+        """Whether a training changes any of them."""
+        return any(parameter.requires_grad for part in (self.vision_tower, self.projector, self.language_model, self.connector)
+                   for parameter in part.parameters())
+
 
 class LlavaInstructionEncoder:
     """The picture's patches and the instruction go through the language model, whose states of 32 tokens go through the connector.
@@ -48,13 +54,15 @@ class LlavaInstructionEncoder:
     def encode(self, instructions: Sequence[str], images: Any = None) -> EditCondition:
         """B instructions with their B pictures; residuals are (B, C, g, g) where the vision tower sees g x g patches.
 
-        Raises SettingsError for an instruction that cannot be read, ModelError where numbers are no longer finite.
+        Readers that are being trained are read with gradients. Raises SettingsError for an instruction that cannot be read, ModelError
+        where numbers are no longer finite.
         """
         ids = [encode(text, self.readers.llm_tokenizer, self.template) for text in instructions]
         pictures = as_pictures(images)
         if len(pictures) != len(ids):
             raise ValueError(f"there are {len(ids)} instructions and {len(pictures)} pictures")
-        with torch.inference_mode(False), torch.no_grad():          # what is kept of it may be used in training, too
+        learns = self.readers.are_trained and torch.is_grad_enabled()
+        with torch.inference_mode(False), torch.set_grad_enabled(learns):          # what is kept of it may be used in training, too
             features = self.look(self.pixels(pictures))
             states = self.image_tokens(ids, self.read(ids, features))
             refuse_not_finite(states, "the language model")

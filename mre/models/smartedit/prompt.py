@@ -22,6 +22,7 @@ MOST_TOKENS = 256                   # of question and answer together, as in tra
 SYSTEM = ("A chat between a curious user and an artificial intelligence assistant. The assistant can generate <img>. The assistant needs "
           "to conduct the image to image translation task based on given image and text information. The assistant gives helpful, "
           "detailed, and polite answers to the user's questions.")
+FRAME = SYSTEM + " USER: {} ASSISTANT:"
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Template:
 
     question: str               # {} stands for picture and instruction
     answer: str                 # before the 32 tokens
+    frame: str = FRAME          # around the question: {} stands for it
+    quoted: str = '"<im_start> <img_0> <im_end>{}"'         # picture and instruction: {} stands for the latter
 
 
 TEMPLATES = {                   # by their place among the thirty: those that are known to the letter
@@ -43,7 +46,10 @@ TEMPLATES = {                   # by their place among the thirty: those that ar
     28: Template("Please generate a visual that represents the former picture and message {}.",
                  "Certainly, I can generate the visual you're looking for"),
     29: Template("I need a visual that embodies the former picture and message {}. Can you design it?",
-                 "Of course, I have designed the visual that embodies the former picture and message")}
+                 "Of course, I have designed the visual that embodies the former picture and message"),
+    # not of the thirty: for small models that are trained from nothing, to which polite words say nothing
+    100: Template("{}", "", frame="{}", quoted="<im_start> <img_0> <im_end>{}")}
+BARE_TEMPLATE = 100
 DEFAULT_TEMPLATE = 28           # the one that the 7B model is known to answer as it should
 
 # Ids of the default question with the original vocabulary, as a user of the 7B model has published them, before and after an instruction.
@@ -56,8 +62,8 @@ KNOWN_ANSWER = (315, 13946, 368, 29892, 306, 508, 5706, 278, 7604, 366, 29915, 2
 
 def question(instruction: str, template: int = DEFAULT_TEMPLATE) -> str:
     """The conversation up to where the answer begins."""
-    asked = TEMPLATES[template].question.format(f'"<im_start> {PICTURE} <im_end>{instruction}"')
-    return f"{SYSTEM} USER: {asked} ASSISTANT:"
+    one = TEMPLATES[template]
+    return one.frame.format(one.question.format(one.quoted.format(instruction)))
 
 
 def conversation(instruction: str, template: int = DEFAULT_TEMPLATE) -> str:

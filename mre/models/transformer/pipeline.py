@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -132,8 +132,11 @@ class TransformerPipeline:
     def drop_readers(self) -> None:
         """Nothing is given back: edits need all of it."""
 
-    def trainable_parts(self, text_encoder: bool = False) -> dict[str, nn.Module]:
-        """What a training may change, by name. The text encoder is a language model, and frozen: asking for it raises ModelError."""
+    def trainable_parts(self, text_encoder: bool = False, readers: Sequence[str] = ()) -> dict[str, nn.Module]:
+        """What a training may change, by name. The text encoder is a language model, and frozen: asking for it, or for other readers,
+        raises ModelError."""
+        if readers:
+            raise ModelError(f"train_readers names {', '.join(readers)}, and a transformer editor has no such part")
         if text_encoder:
             raise ModelError("the text encoder of a transformer editor is not trained; leave out train_text_encoder")
         return {"unet": self.denoiser}
