@@ -39,7 +39,7 @@ def test_a_preset_for_drawn_scenes_takes_other_data_too_of_which_nothing_is_scor
 def test_every_preset_is_a_config_and_the_baseline_differs_in_rewards_alone(name):
     values = PRESETS[name] | ({"data_dir": "x", "rewards": "y"} if PRESETS[name]["data"] == "pix2pix" else {})
     config = TrainConfig(**values)
-    assert config.conditioned == (name not in ("tiny-start", "tiny-baseline", "tiny-lab-baseline", "insp2p"))
+    assert config.conditioned == (name not in ("tiny-start", "tiny-baseline", "tiny-lab-baseline", "tiny-smart-start", "insp2p"))
     differ = {one.name for one in dataclasses.fields(TrainConfig)
               if getattr(TrainConfig(**PRESETS["tiny"]), one.name) != getattr(TrainConfig(**PRESETS["tiny-baseline"]), one.name)}
     assert differ == {"use_score", "use_text", "use_attention", "use_addition", "out"}
