@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 METHODS = ("first", "second")           # of the study: two edits of each item, each spoiled in its own way
 STUDY = "rated"
 BAR, MOST_DOUBT = 3.0, 1.0              # as train.py has them: keep_above and recondition_doubt
+SIZES = (32, 64, 128, 256)              # pixels a side, of which the laboratory's editor can be
 CHOSEN_OF = (1, 2, 4, 8, 16, 32)        # N of best-of-N
 KINDS = "truth", "judge"
 
@@ -61,6 +62,8 @@ class LoopSize:
             if not (0 < value <= 1 if name == "keep" else value >= 1):
                 rule = "above 0 and at most 1" if name == "keep" else "1 or more"
                 raise SettingsError(f"{name.replace('_', '-')} must be {rule}, got {value}")
+        if self.size not in SIZES:
+            raise SettingsError(f"size must be one of {', '.join(map(str, SIZES))}, got {self.size}")
 
 
 @dataclass(frozen=True)

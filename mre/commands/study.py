@@ -41,7 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     verb("list", "show all studies", study=False)
     status = verb("status", "show coverage, annotators and agreement")
     status.add_argument("--json", action="store_true", help="as JSON")
-    verb("start", "open a study to annotators; from then on it is frozen")
+    start = verb("start", "open a study to annotators; from then on it is frozen")
+    for opens in (create, start):
+        opens.add_argument("--serving-judge", default="tiny-judge", metavar="JUDGE",
+                           help="whom the pairs that are served first are to teach, where the study's --serving is not random: tiny-judge, "
+                                "or a folder that train-judge wrote (default: %(default)s)")
     verb("pause", "hand out nothing new for now")
     verb("close", "end a study for good")
 
@@ -116,6 +120,9 @@ def _add_design(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--" + name.replace("_", "-"), type=kind, help=f"{text} (default: {shown})" if shown != "" else text)
     for name, text in (("allow_flip", "pictures may be shown in each other's place"), ("allow_phone", "phones may be used")):
         parser.add_argument("--" + name.replace("_", "-"), action=argparse.BooleanOptionalAction, help=f"{text} (default: yes)")
+    parser.add_argument("--serving", metavar="random|informative|mixed",
+                        help="which pairs come first: drawn; those whose ratings teach a judge most; or these for half of the annotators, "
+                             "drawn for the others (default: random)")
     parser.add_argument("--keep-recruiting-id", action=argparse.BooleanOptionalAction,
                         help="keep the id that a recruiting service gave an annotator, encrypted, to pay them (default: no)")
     parser.add_argument("--pairs", help="method pairs to compare, such as a:b,a:c (default: all)")
@@ -176,8 +183,18 @@ def _create(store, args) -> None:
             bar.update(number - bar.n)
         study = studies.create_from_edits(store, args.name, args.edits, design, methods=methods, fit=args.fit, on_item=on_item)
     if args.start:
-        study = studies.start(store, args.name)
+        study = _started(store, args)
     _say(study)
+
+
+def _started(store, args):
+    from mre.families import named
+    from mre.study import studies
+    from mre.study.records import find_study
+
+    if find_study(store, args.name).awaits_judge:
+        return named("mre.training.judges.serving:start_serving")(store, args.name, args.serving_judge)
+    return studies.start(store, args.name)
 
 
 def _say(study) -> None:
@@ -197,8 +214,7 @@ def _change(store, args) -> None:
 
 
 def _start(store, args) -> None:
-    from mre.study import studies
-    _say(studies.start(store, args.name))
+    _say(_started(store, args))
 
 
 def _pause(store, args) -> None:

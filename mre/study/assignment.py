@@ -118,6 +118,11 @@ class Order:
         """The annotator's own item order: pairs sorted by shuffle key times this, modulo SHUFFLE_PRIME (plain enough for SQL)."""
         return 1 + self.number("items", annotator) % (SHUFFLE_PRIME - 1)
 
+    def serves_informative(self, annotator: str, serving: str) -> bool:
+        """Whether this annotator is given the pairs first that teach a judge most: in a `mixed` study half of them are, the others are the
+        control."""
+        return serving == "informative" or (serving == "mixed" and self.number("serving", annotator) % 2 == 1)
+
     def due(self, annotator: str, what: str, per_cent: float, pairs_seen: int, given: int, finished: bool = False) -> bool:
         """Whether the next extra screen (`what`: "repeat" or "check") is due after `pairs_seen` pairs, `given` extras already shown.
 

@@ -13,6 +13,7 @@ from mre.errors import StudyError
 from mre.text import fault_of_text, storable
 
 LANGUAGES = ("en", "zh")
+SERVINGS = ("random", "informative", "mixed")
 MAX_INSTRUCTION_CHARS = 4000
 ORIGINAL = "original"               # what exports call the original when an attention check shows it as an edit
 MAX_URL_CHARS = 500
@@ -49,6 +50,7 @@ class StudyDesign:
     min_median_seconds: float = 3.0         # of an annotator's latest scored screens; less ends the visit; 0: never
     allow_flip: bool = True
     allow_phone: bool = True
+    serving: str = "random"                 # informative: pairs first whose ratings teach a judge most; mixed: to half of the annotators
 
     def __post_init__(self) -> None:
         for name, low, high in (("per_pair", 1, 1000), ("repeats", 0, 100), ("repeat_gap", 1, 10_000), ("checks", 0, 100),
@@ -67,6 +69,8 @@ class StudyDesign:
             raise StudyError(f"title must have 1 to 200 characters, got {len(self.title)}")
         if not self.languages or not set(self.languages) <= set(LANGUAGES):
             raise StudyError(f"languages must be some of {', '.join(LANGUAGES)}, got {', '.join(self.languages) or 'none'}")
+        if self.serving not in SERVINGS:
+            raise StudyError(f"serving must be one of {', '.join(SERVINGS)}, got {self.serving!r}")
         for pair in self.pairs:
             if len(pair) != 2 or pair[0] == pair[1]:
                 raise StudyError(f"pairs must be of two different methods, got {' and '.join(pair)}")

@@ -171,11 +171,12 @@ def _new_home(connection: Connection, study: Study, annotator_id: int, free: dic
 def _lease_open(connection: Connection, study: Study, annotator_id: int, label: str, slot: int, order: int, seen: dict[str, int],
                 now: int) -> int:
     rank = _own_order(study, label)
+    first = [pairs.c.priority.desc()] if study.order.serves_informative(label, study.design.serving) else []
     candidates = connection.execute(
         sa.select(assignments.c.id, items.c.original)
         .join(pairs, pairs.c.id == assignments.c.pair_id).join(items, items.c.id == pairs.c.item_id)
         .where(_open_to(study, annotator_id), assignments.c.slot == slot, assignments.c.side_order == order)
-        .order_by(rank, assignments.c.id).limit(CANDIDATES)).all()
+        .order_by(*first, rank, assignments.c.id).limit(CANDIDATES)).all()
     before = connection.execute(
         sa.select(items.c.original).join(pairs, pairs.c.item_id == items.c.id).join(assignments, assignments.c.pair_id == pairs.c.id)
         .where(assignments.c.annotator_id == annotator_id, assignments.c.screen == seen["last"])).scalar()

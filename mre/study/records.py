@@ -47,6 +47,11 @@ class Study:
         return assignment.Order(self.order_secret, self.design.seed)
 
     @property
+    def awaits_judge(self) -> bool:
+        """Whether its first start needs a judge, which says of what pairs it would learn most."""
+        return self.state == "draft" and self.design.serving != "random"
+
+    @property
     def order_words(self) -> str:
         """Where the order comes from, and what may be known of it now."""
         if self.simulated:

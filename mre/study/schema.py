@@ -15,6 +15,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     Connection,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -115,6 +116,7 @@ pairs = Table(
     "pairs", metadata, _id(), _ref("study_id", "studies"), _ref("item_id", "items"),
     _ref("first_method", "methods"), _ref("second_method", "methods"),
     Column("set_aside_at", BigInteger),                          # offered no more since then, because too many have skipped it
+    Column("priority", Float, nullable=False, server_default="0"),   # how much its ratings teach a judge, in nats; 0: not known
     UniqueConstraint("item_id", "first_method", "second_method"),
     CheckConstraint("first_method <> second_method", name="two_methods"))
 Index("ix_pairs_set_aside", pairs.c.study_id, sqlite_where=text("set_aside_at is not null"),

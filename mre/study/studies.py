@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +21,8 @@ from mre.study.schema import annotators, assignments, edits, exclusions, images,
 
 if TYPE_CHECKING:
     from mre.study.store import Store
+
+Priorities = Mapping[tuple[str, str, str], float]       # (item, first method, second method) -> nats
 
 # -------------------------------------------------------------------------------------------------------------- creating
 
@@ -152,27 +154,35 @@ def _insert_methods(connection: Connection, study_id: int, names: list[str]) -> 
 
 # --------------------------------------------------------------------------------------------------------------- running
 
-def start(store: Store, name: str, by: str = "researcher") -> Study:
-    """Open a draft or paused study to annotators. The first start lays out its pairs and freezes it."""
+def start(store: Store, name: str, by: str = "researcher", *, priorities: Priorities | None = None, judge: str = "") -> Study:
+    """Open a draft or paused study to annotators. The first start lays out its pairs and freezes it.
+
+    priorities: by (item, first method, second method) how much a pair's ratings would teach `judge`; a study whose `serving` is not random
+    needs them at its first start. Raises StudyError without.
+    """
     with store.write() as connection:
         study = _locked(store, connection, name)
         if study.state == "running":
             return study
         if study.state == "closed":
             raise StudyError(f"study {name} is closed; `study revise {name}` makes a new version of it")
-        _begin(connection, study, store.clock(), by)
+        if study.awaits_judge and priorities is None:
+            raise StudyError(f"study {name} serves first what teaches a judge most; name the judge with `study start {name} "
+                             "--serving-judge JUDGE`")
+        _begin(connection, study, store.clock(), by, priorities, judge)
         return find(connection, name)
 
 
-def _begin(connection: Connection, study: Study, now: int, by: str) -> None:
+def _begin(connection: Connection, study: Study, now: int, by: str, priorities: Priorities | None = None, judge: str = "") -> None:
     """Let a draft or paused study run. A draft's order is drawn: from a secret made now, or from the design's seed when simulated."""
     values: dict[str, object] = {"state": "running"}
+    told = {"serving_judge": judge} if judge and study.state == "draft" else {}
     if study.state == "draft":
         study = replace(study, order_secret=None if study.simulated else assignment.new_secret())
-        values |= {"started_at": now, "order_secret": study.order_secret, "digest": _lay_out(connection, study)}
+        values |= {"started_at": now, "order_secret": study.order_secret, "digest": _lay_out(connection, study, priorities or {})}
     connection.execute(studies.update().where(studies.c.id == study.id).values(**values))
     events.record(connection, study.id, now, by, "start", {"digest": values.get("digest", study.digest),
-                                                           "order_seed": study.order.cell(closed=False)})
+                                                           "order_seed": study.order.cell(closed=False)} | told)
 
 
 def pause(store: Store, name: str, by: str = "researcher") -> Study:
@@ -221,7 +231,7 @@ def _method_names(connection: Connection, study_id: int) -> list[str]:
     return list(connection.execute(sa.select(methods.c.name).where(methods.c.study_id == study_id).order_by(methods.c.position)).scalars())
 
 
-def _lay_out(connection: Connection, study: Study) -> str:
+def _lay_out(connection: Connection, study: Study, priorities: Priorities) -> str:
     """Make the pairs and their slots. Returns the digest of all that annotators will see."""
     method_ids = dict(connection.execute(sa.select(methods.c.name, methods.c.id).where(methods.c.study_id == study.id)).all())
     chosen = assignment.method_pairs(_method_names(connection, study.id), study.design.pairs)
@@ -231,7 +241,8 @@ def _lay_out(connection: Connection, study: Study) -> str:
     if not shown:
         raise StudyError(f"study {study.name} came from a CSV without pictures; it cannot be shown to annotators")
     connection.execute(pairs.insert(), [
-        {"study_id": study.id, "item_id": item.id, "first_method": method_ids[first], "second_method": method_ids[second]}
+        {"study_id": study.id, "item_id": item.id, "first_method": method_ids[first], "second_method": method_ids[second],
+         "priority": priorities.get((item.name, first, second), 0.0)}
         for item in found for first, second in chosen])
     pair_ids = connection.execute(sa.select(pairs.c.id).where(pairs.c.study_id == study.id).order_by(pairs.c.id)).scalars().all()
     rows = [{"study_id": study.id, "pair_id": pair_ids[pair], "kind": "main", "slot": slot, "side_order": order, "shuffle_key": key,

@@ -72,3 +72,5 @@ def test_a_loop_of_another_size_or_none_is_refused(loop):
         Loop(loop.out, LoopSize(), no_training)
     with pytest.raises(SettingsError, match="keep must be above 0"):
         LoopSize(keep=0)
+    with pytest.raises(SettingsError, match="size must be one of 32, 64"):
+        LoopSize(size=48)                       # which the editor could not be built for, after the study and the judge were made

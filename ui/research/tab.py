@@ -14,10 +14,11 @@ from typing import Any
 import gradio as gr
 
 from mre.errors import MreError, StudyError
+from mre.families import named
 from mre.study import figures, records, studies
 from mre.study.accounts import invite
 from mre.study.coverage import coverage, skipped_pairs
-from mre.study.design import StudyDesign, checked_name
+from mre.study.design import SERVINGS, StudyDesign, checked_name
 from mre.study.importer import import_file
 from mre.study.intake import StudyFaults, unpacked
 from mre.study.participants import forget_ids, participants
@@ -150,6 +151,8 @@ def _new_study_form() -> tuple[dict[str, Any], gr.Button, gr.File]:
                                     min_width=140)
         new["repeats"] = gr.Number(default.repeats, label=t("res_repeats"), minimum=0, maximum=100, min_width=140)
         new["checks"] = gr.Number(default.checks, label=t("res_check_share"), minimum=0, maximum=100, min_width=140)
+        new["serving"] = gr.Dropdown([(t(f"res_serving_{name}"), name) for name in SERVINGS], value=default.serving,
+                                     label=t("res_serving"), min_width=200, elem_id="new-serving")
         new["max_screens"] = gr.Number(default.max_screens, label=t("res_limit"), precision=0, minimum=0, min_width=140)
     with gr.Accordion(t("res_more"), open=False):
         with gr.Row():
@@ -272,10 +275,15 @@ class ResearchHandlers:
         """The handler of one of MOVES."""
         def move_study(name: str | None, request: gr.Request) -> list:
             language = language_of(request)
-            study = self._tried(lambda: getattr(studies, move)(self.store, self._chosen(name, language), by=self._by(request)))
+            study = self._tried(lambda: self._moved(move, self._chosen(name, language), self._by(request)))
             told = say("res_state_said", language, name=study.name, state=say(f"res_{study.state}", language))
             return [note(told), *self.show(name, request)]
         return move_study
+
+    def _moved(self, move: str, name: str, by: str) -> records.Study:
+        if move == "start" and records.find_study(self.store, name).awaits_judge:
+            return named("mre.training.judges.serving:start_serving")(self.store, name, by=by)
+        return getattr(studies, move)(self.store, name, by=by)
 
     def exclude(self, name: str | None, who: str | None, reason: str | None, request: gr.Request) -> list:
         language = language_of(request)
@@ -306,14 +314,15 @@ class ResearchHandlers:
     def pay_links(self, name: str | None, request: gr.Request, *, amount: float | None, per_screen: float | None, reject: bool) -> str:
         return people_view.pay_links(name, amount or 0, per_screen or 0, reject, language_of(request)) if name else ""
 
-    def create(self, request: gr.Request, *, name, title, folder, methods, archive, per_pair, repeats, checks, max_screens,
+    def create(self, request: gr.Request, *, name, title, folder, methods, archive, per_pair, repeats, checks, serving, max_screens,
                min_seconds, lease_minutes, break_every, allow_phone, allow_flip, fit, consent, instructions,
                max_skip_share, max_failed_checks, min_median_seconds, rules_after, max_pair_skips, completion_share, completion_code,
                completion_url, keep_recruiting_id) -> list:
         """Make a draft in the background; every fault of the edits is listed with its row."""
         language, name, by = language_of(request), (name or "").strip(), self._by(request)
         design = self._tried(lambda: StudyDesign(
-            title=title or "", per_pair=int(per_pair or 0), repeats=float(repeats or 0), checks=float(checks or 0),
+            title=title or "", serving=serving or "random", per_pair=int(per_pair or 0),
+            repeats=float(repeats or 0), checks=float(checks or 0),
             max_screens=int(max_screens or 0), min_seconds=float(min_seconds or 0), lease_minutes=float(lease_minutes or 0),
             break_every=int(break_every or 0), completion_code=(completion_code or "").strip(), allow_phone=bool(allow_phone),
             allow_flip=bool(allow_flip), consent=consent or "", instructions=instructions or "",

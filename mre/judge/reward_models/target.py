@@ -107,7 +107,7 @@ class TargetJudge(nn.Module):
         self.maps = nn.Conv2d(w2, MAPS, 1)
         self.ask = nn.Linear(c.told, c.queries * w3)
         self.key = nn.Conv2d(w3, w3, 1)
-        pooled = 2 * w1 + 4 * w2 + 2 * w3 + 2 * w4 + c.queries * w3 + c.told + DISTANCES
+        pooled = 2 * w1 + 4 * w2 + 2 * w3 + 2 * w4 + c.queries * w3 + c.told + DISTANCES + TEXTURES
         self.join = nn.Sequential(nn.Linear(pooled, c.features), nn.SiLU())
         self.heads = RewardHeads(c.features, c.perspectives, c.hidden)
         self.defects = nn.Linear(c.features, len(c.defects))
@@ -138,7 +138,7 @@ class TargetJudge(nn.Module):
         y2 = self.block_up2(x2 + self.up2(functional.interpolate(y3, scale_factor=2)), told)
         prediction = predicted(self.maps(functional.silu(y2)).float(), small, small_edited)
         pooled = [spread(x1), spread(x2), mean_and_most(y3), mean_and_most(x4), inside_and_outside(y2.float(), prediction.mask.sigmoid()),
-                  self.looked_at(x3, told), told, distances(prediction, small, small_edited)]
+                  self.looked_at(x3, told), told, distances(prediction, small, small_edited), textures(original, edited)]
         return self.join(torch.cat([part.float() for part in pooled], dim=-1)), prediction
 
     def told(self, words: Tensor, read: Tensor) -> Tensor:
@@ -255,7 +255,25 @@ def distances(found: Prediction, original: Tensor, edited: Tensor) -> Tensor:
     return torch.cat([amounts, 4 * absolutes, more.clamp(-4, 4)], dim=-1)
 
 
-DISTANCES = 24          # of `distances`
+def textures(original: Tensor, edited: Tensor) -> Tensor:
+    """(B, TEXTURES): how fine and how flat both pictures and their difference are: slopes to the right and downwards at three scales, as
+    logarithms of their mean and of their root mean square; how much is quite flat; mean and deviation of the colours."""
+    found = []
+    pictures = [original, edited, edited - original]
+    for scale in range(3):
+        for number, picture in enumerate(pictures):
+            for slope in (picture[..., 1:] - picture[..., :-1], picture[..., 1:, :] - picture[..., :-1, :]):
+                size = slope.abs()
+                found += [torch.log(size.mean((1, 2, 3)) + 1e-3) + 4, torch.log(size.square().mean((1, 2, 3)).sqrt() + 1e-3) + 4]
+                if scale == 0 and number < 2:
+                    found.append((size < FLAT).float().mean((1, 2, 3)))
+        pictures = [functional.avg_pool2d(picture, 2) for picture in pictures]
+    colours = [part for picture in (original, edited) for part in (picture.mean((2, 3)), picture.flatten(2).std(-1))]       # (B, 3) each
+    return torch.cat([torch.stack(found, dim=-1), *colours], dim=-1)
+
+
+FLAT = 1 / 255          # half a level of 255
+DISTANCES, TEXTURES = 24, 52    # of `distances` and of `textures`
 
 
 def _shrunk(picture: Tensor, side: int) -> Tensor:

@@ -15,6 +15,8 @@ from mre.rewards import PERSPECTIVES
 from mre.training.judges.groups import GroupList, LabelledEdit, LabelledGroup
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from mre.study.store import Store
 
 ORIGINAL = "original"           # what a study calls the original when it stands in for an edit
@@ -58,11 +60,12 @@ def study_groups(store: Store, name: str) -> GroupList:
 
     def picture(item: str, method: str) -> tuple[str, Callable]:
         digest = originals[item] if method == ORIGINAL else digests[item, method]
-        return digest or "", partial(_stored_picture, store, digest or "")
+        return digest or "", partial(stored_picture, store, digest or "")
     return _grouped(f"{STUDY}{name}", shown, picture)
 
 
-def _stored_picture(store: Store, digest: str):
+def stored_picture(store: Store, digest: str) -> Image.Image:
+    """A picture of a study by its digest. Raises DataError."""
     from mre.imaging import open_image
     from mre.study.schema import images
 
