@@ -266,6 +266,22 @@ class Loop:
         return Table("judge", "The judge on the pool, against the truth", ["perspective", "mean error", "rank correlation",
                                                                            "within one deviation"], rows)
 
+    def data_table(self, arms: Sequence[str] = tuple(ARMS)) -> Table:
+        """What each arm's data are truly worth before any editor is trained on them."""
+        rows: list[list[Any]] = []
+        for name in arms:
+            examples = self.examples(ARMS[name], 0)
+            weights = np.array([examples.weights[str(number)] for number in examples.numbers])
+            truth = np.array([list(self.opinions["truth"][str(number)].means.values()) for number in examples.numbers])       # (N, 3)
+            means = np.average(truth, axis=0, weights=weights)
+            good = np.average(truth.min(1) > BAR, weights=weights)
+            told = np.mean([examples.reads_reward(number) for number in examples.numbers]) if ARMS[name].use == "condition" else None
+            rows.append([name, str(len(truth)), *(f"{value:.3f}" for value in means), f"{good:.1%}",
+                         "-" if told is None else f"{told:.1%}"])
+        return Table("data", "What editors are trained on, by the truth", ["data", "triplets", *PERSPECTIVES, f"all above {BAR:g}",
+                                                                          "reward is read"], rows,
+                     ["Mean true scores, weighted as the loss is; of the first training."])
+
     # -- best of N
 
     def best_of(self, other: Any, name: str = "oracle conditioned") -> list[dict[str, Any]]:
@@ -320,8 +336,12 @@ class LoopExamples:
         triplet = self.pool.triplet(row)
         opinion = self.opinions.get(str(row))
         return TrainingExample(asked(triplet, None), opinion.reward() if opinion else triplet.reward, triplet.original, triplet.edited,
-                               triplet.edit_type in WHOLE_PICTURE, weight=self.weights[str(row)],
-                               has_reward=opinion is None or opinion.doubt <= MOST_DOUBT)
+                               triplet.edit_type in WHOLE_PICTURE, weight=self.weights[str(row)], has_reward=self.reads_reward(row))
+
+    def reads_reward(self, row: int) -> bool:
+        """Whether the triplet's reward is sure enough to be read."""
+        opinion = self.opinions.get(str(row))
+        return opinion is None or opinion.doubt <= MOST_DOUBT
 
     def training(self, sample: int) -> TrainingExample:
         return self.example(self.row(sample))

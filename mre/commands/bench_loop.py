@@ -49,7 +49,11 @@ def run(args: argparse.Namespace) -> int:
     def say(text: str) -> None:
         print(f"{time.perf_counter() - began:6.0f} s  {text}", flush=True)
     loop = Loop(args.out, size, lambda config, examples: Run(config, examples).train(), say)
-    tables = [loop.judge_table(), loop.table(arms)]
+    tables = [loop.judge_table(), loop.data_table(arms)]
+    for table in tables:                        # before hours of trainings
+        table.write(args.out / "tables")
+        print(table.markdown(), flush=True)
+    tables = [loop.table(arms)]
     rows = loop.best_of(embedded_judge())
     plot_best_of(rows, args.out / "best-of-n.png")
     for table in tables:

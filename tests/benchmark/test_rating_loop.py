@@ -38,6 +38,15 @@ def test_filters_keep_equally_many_and_the_oracles_are_the_best(loop):
     assert np.mean(list(weights.values())) == pytest.approx(1)
 
 
+def test_a_table_says_what_the_data_of_each_editor_are_truly_worth(loop):
+    rows = {row[0]: row for row in loop.data_table().rows}
+    scores = np.array([loop.pool.triplet(number).reward.scores for number in range(SIZE.pool)])
+    assert rows["all"][1:5] == ["24", *(f"{value:.3f}" for value in scores.mean(0))]
+    assert rows["all"][5] == f"{(scores.min(1) > 3).mean():.1%}"
+    assert float(rows["oracle filtered"][2]) > float(rows["all"][2])
+    assert rows["all"][6] == "-" != rows["oracle conditioned"][6] == "100.0%"
+
+
 def test_conditioned_editors_read_the_scores_of_whom_they_are_named_after(loop):
     for name, kind in (("reconditioned", "judge"), ("oracle conditioned", "truth")):
         examples = loop.examples(ARMS[name], 0)
