@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,8 +18,10 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from mre import families
 from mre.errors import EditStopped, MreError, RewardError, SettingsError
+from mre.models.branches import BRANCHES, without_idle_branches
 from mre.models.condition import RESIDUAL
-from mre.models.instruction import CLIPInstructionEncoder, InstructionEncoder
+from mre.models.instruction import CLIPInstructionEncoder, EditCondition, InstructionEncoder
+from mre.models.kept_readings import KeptReadings, tensor_key
 from mre.models.quiet import quiet_libraries
 from mre.models.reward_text import RewardTextEncoder
 from mre.models.unet import RewardUNet2DConditionModel, refuse_pickle
@@ -28,7 +31,6 @@ with quiet_libraries():         # importing the stock pipeline warns four times 
     from diffusers import AutoencoderKL, StableDiffusionInstructPix2PixPipeline, UNet2DConditionModel
 
 Rewards = Reward | Sequence[Reward]
-BRANCHES = 3        # of the guided prediction: instruction and image; image alone; neither
 
 
 class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
@@ -143,19 +145,25 @@ class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
             callback_on_step_end_tensor_inputs = callback_on_step_end.tensor_inputs
         self._interrupt = False
         try:
-            return super().__call__(
-                cast(Any, prompt), image, steps, self._guidance_scale, self._image_guidance_scale, negative_prompt=negative_prompt,
-                num_images_per_prompt=num_images_per_prompt, eta=eta, generator=generator, latents=latents, prompt_embeds=prompt_embeds,
-                negative_prompt_embeds=negative_prompt_embeds, ip_adapter_image=ip_adapter_image,
-                ip_adapter_image_embeds=ip_adapter_image_embeds, output_type=output_type, return_dict=return_dict,
-                callback_on_step_end=self._interruptible(callback_on_step_end),
-                callback_on_step_end_tensor_inputs=list(callback_on_step_end_tensor_inputs),
-                cross_attention_kwargs=to_unet, **older)
+            with self._branches_that_count():
+                return super().__call__(
+                    cast(Any, prompt), image, steps, self._guidance_scale, self._image_guidance_scale, negative_prompt=negative_prompt,
+                    num_images_per_prompt=num_images_per_prompt, eta=eta, generator=generator, latents=latents, prompt_embeds=prompt_embeds,
+                    negative_prompt_embeds=negative_prompt_embeds, ip_adapter_image=ip_adapter_image,
+                    ip_adapter_image_embeds=ip_adapter_image_embeds, output_type=output_type, return_dict=return_dict,
+                    callback_on_step_end=self._interruptible(callback_on_step_end),
+                    callback_on_step_end_tensor_inputs=list(callback_on_step_end_tensor_inputs),
+                    cross_attention_kwargs=to_unet, **older)
         except MreError:                        # raised by a callback: whatever was placed for the call goes back
             self.maybe_free_model_hooks()
             raise
         finally:
             self._images, self._to_unet = None, {}
+
+    def _branches_that_count(self) -> AbstractContextManager[None]:
+        if not self.do_classifier_free_guidance:
+            return nullcontext()
+        return without_idle_branches(self.unet, lambda: (self.guidance_scale, self.image_guidance_scale))
 
     def _paired(self, prompt: Any, image: Any, prompt_embeds: Tensor | None, copies: int) -> tuple[Any, Any, int]:
         """One instruction for each picture and one picture for each result, so that nothing is paired by accident; and how many pairs."""
@@ -176,7 +184,7 @@ class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
             prompts = self.maybe_convert_prompt([prompt] if isinstance(prompt, str) else prompt, self.tokenizer)
             images = self._images
             assert images is not None, "those of the call"
-            condition = self.instruction_encoder.encode(prompts, images[::num_images_per_prompt])
+            condition = self._read_instructions(prompts, images[::num_images_per_prompt])
             prompt_embeds = condition.context
             if condition.residual is not None:
                 branches = BRANCHES if do_classifier_free_guidance else 1                   # it is in all of them, as in training
@@ -186,6 +194,31 @@ class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
                 negative_prompt_embeds = condition.null_context.expand_as(prompt_embeds)
         return super()._encode_prompt(prompt, device, num_images_per_prompt, do_classifier_free_guidance, negative_prompt, prompt_embeds,
                                       negative_prompt_embeds)
+
+    def keep_readings(self) -> None:
+        """From now on, an edit reads no instruction, reward text or picture again that one of the last edits had. For a pipeline whose
+        weights stay as they are."""
+        self._readings = KeptReadings()
+
+    def _read_once(self, rows: int, key: Callable[[], Hashable], make: Callable[[], Any]) -> Any:
+        """What `make` gives, or gave for this key where readings are kept: those of one picture, for batches are large and come once."""
+        readings: KeptReadings | None = getattr(self, "_readings", None)
+        if readings is None or rows > BRANCHES:
+            return make()
+        return readings.of((str(self._execution_device), self.unet.dtype, key()), make)
+
+    def _read_instructions(self, prompts: Sequence[str], images: Any) -> EditCondition:
+        encoder = self.instruction_encoder
+        return self._read_once(len(prompts), lambda: ("instructions", *map(encoder.key, prompts, images)),
+                          lambda: encoder.encode(prompts, images))
+
+    def prepare_image_latents(self, image: Any, batch_size: int, num_images_per_prompt: int, dtype: torch.dtype, device: Any,
+                              do_classifier_free_guidance: bool, generator: Any = None) -> Tensor:
+        """As the stock pipeline's: (B, C, h, w) of B pictures, three times with guidance. A picture is encoded to the mode, which no
+        generator changes."""
+        others = batch_size, num_images_per_prompt, dtype, device, do_classifier_free_guidance
+        make = super().prepare_image_latents
+        return self._read_once(len(image), lambda: ("pictures", tensor_key(image), *others), lambda: make(image, *others, generator))
 
     def _encode_reward(self, reward: Rewards | None, negative: Rewards | None, batch: int, copies: int) -> dict[str, Tensor]:
         """What the U-Net reads, for each guidance branch in the stock order."""
@@ -219,7 +252,9 @@ class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
             raise RewardError(f"this model needs a score of {missing[0]}: it was not trained to be asked without one")
         condition = {"reward_scores": torch.tensor([one.scores for one in rewards], dtype=torch.float32, device=device)}
         if config.use_text:
-            condition |= self.reward_text_encoder.encode(rewards, "max_length")
+            encoder = self.reward_text_encoder
+            condition |= self._read_once(len(rewards), lambda: ("reward texts", *map(encoder.key, rewards)),
+                                    lambda: encoder.encode(rewards, "max_length"))
         return condition
 
     def _interruptible(self, callback: Callable | None) -> Callable:

@@ -40,6 +40,9 @@ class FakePipeline:
     def set_progress_bar_config(self, **_: object) -> None:
         pass
 
+    def keep_readings(self) -> None:
+        """It reads nothing."""
+
     def __call__(self, prompt, image, reward, negative_reward, num_inference_steps, guidance_scale, image_guidance_scale, generator,
                  callback_on_step_end):
         self.running += 1

@@ -12,6 +12,7 @@ from PIL import Image
 from mre import Reward
 from mre.errors import EditStopped, RewardError
 from mre.models import zoo
+from mre.models.kept_readings import MOST, KeptReadings
 from mre.pipeline import RewardEditPipeline
 from tests.tiny_models import pipeline, plain_unet, reward_unet
 
@@ -166,6 +167,61 @@ def test_without_guidance_each_picture_is_read_once(editor, heard, scales):
 
 
 # ---------------------------------------------------------------------------------------------------- equal to the parent
+
+@pytest.mark.parametrize(("scales", "computed"), [((7.5, 1), 2), ((1.5, 1.5), 2), ((7.5, 1.5), 3)])
+def test_a_branch_of_guidance_that_cancels_is_not_computed_and_the_edit_is_that_of_all_three(scales, computed):
+    ours, rows = pipeline(), []
+    stock = StableDiffusionInstructPix2PixPipeline(**pipeline().components, requires_safety_checker=False)
+    best = {name: value.repeat(3, *[1] * (value.ndim - 1)) for name, value in ours.encode_rewards([Reward.best()]).items()}
+    given = {"guidance_scale": scales[0], "image_guidance_scale": scales[1], "num_inference_steps": 3, "latents": latents(),
+             "output_type": "latent"}
+    all_three = stock("red", photo(), **given, cross_attention_kwargs={"reward": best}).images
+    ours.unet.conv_in.register_forward_pre_hook(lambda module, args: rows.append(len(args[0])))
+    torch.testing.assert_close(ours("red", photo(), **given).images, all_three, atol=2e-5, rtol=1e-4)
+    assert rows == [computed] * 3
+    rows.clear()
+    ours("red", photo(), **STEPS)
+    assert rows == [3] * 2, "the next call has its own scales"
+
+
+def test_scales_that_a_callback_changes_count_from_the_next_step_on():
+    ours, rows = pipeline(), []
+    ours.unet.conv_in.register_forward_pre_hook(lambda module, args: rows.append(len(args[0])))
+
+    def lower(pipe, step, timestep, values):
+        pipe._image_guidance_scale = 1.0
+        return {}
+    ours("red", photo(), num_inference_steps=3, callback_on_step_end=lower)
+    assert rows == [3, 2, 2]
+
+
+def test_where_readings_are_kept_a_second_edit_runs_no_encoder_and_changes_nothing():
+    fresh, ours, runs = pipeline(), pipeline(), []
+    ours.keep_readings()
+    ours.text_encoder.register_forward_hook(lambda *_: runs.append("text"))
+    ours.vae.encoder.register_forward_hook(lambda *_: runs.append("picture"))
+
+    def same(*said, **more):
+        runs.clear()
+        assert torch.equal(edited(ours, *said, **more), edited(fresh, *said, **more))
+        return sorted(runs)
+    assert same("red", photo(), LOW) == ["picture", "text", "text"]
+    assert same("red", photo(), LOW) == []
+    assert same("red", photo(), Reward(1, 2, 3, LOW.texts), guidance_scale=3.0, num_inference_steps=1) == [], "scores are no text"
+    assert same("red", photo(1), LOW) == ["picture"]
+    assert same("blue", photo(1), LOW) == ["text"]
+    assert same("blue", photo(1), Reward()) == ["text"]
+    assert same("blue", photo(1), Reward(), guidance_scale=1.0) == ["picture", "text"], "without guidance it asks for other things"
+    assert same(["red"] * 4, [photo()] * 4, LOW, latents=latents(4)) == ["picture", "text", "text"], "batches are not kept"
+    assert same("red", photo(), LOW) == [], "and drive nothing out"
+
+
+def test_the_oldest_reading_goes_first():
+    kept, made = KeptReadings(), []
+    for key in (*range(MOST), 0, MOST, 0, 1):
+        assert kept.of(key, lambda key=key: made.append(key) or key) == key
+    assert made == [*range(MOST + 1), 1]
+
 
 def test_an_untrained_reward_pipeline_edits_exactly_as_the_stock_pipeline():
     parent = plain_unet()

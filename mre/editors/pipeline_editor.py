@@ -54,6 +54,7 @@ class PipelineEditor(LocalEditor):
         if options == OWN_WAY:
             pipeline = self._load(self.name, self.device)
             pipeline.set_progress_bar_config(disable=True)
+            pipeline.keep_readings()
             return pipeline
         if flag := "--quantise" if options.quantise else "--gguf" if options.gguf else "":
             raise SettingsError(f"{flag} is for other people's pipelines, and the model {self.info.name} is read as one of ours")
@@ -63,6 +64,7 @@ class PipelineEditor(LocalEditor):
         pipeline = self._load(self.name, device if options.offload == "none" else "cpu", dtype)
         pipeline.set_progress_bar_config(disable=True)
         weights.add_loras(pipeline, options.loras)
+        pipeline.keep_readings()
         return weights.put(pipeline, device, options.offload)
 
     def loaded_with(self) -> dict[str, str]:

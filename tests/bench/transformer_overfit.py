@@ -26,10 +26,12 @@ from mre.training.encoding import encode_pictures, to_pixels
 from mre.training.loop import Run
 from tests.editors.tiny_diffusers import save
 from tests.training.transformers import squares
+from tests.training.transformers.autoencoder import settle
 
 KINDS = {"klein": "Flux2KleinPipeline", "qwen": "QwenImageEditPipeline"}
 PHOTOS = 8
 TOKENS = 32             # of the instruction, where its padding would be most of the work
+SEEN = 56               # pixels of the photo's side that Qwen's text encoder looks at, which would be most of the work too
 
 
 @torch.no_grad()
@@ -71,6 +73,7 @@ def main(argv: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as place, quiet_libraries():
         folder = Path(place)
         tree, editor = squares.write(folder / "tree", PHOTOS), save(KINDS[args.kind], folder / "editor")
+        settle(editor, [squares.edited(*triplet) for triplet in squares.triplets(PHOTOS)])
         config = squares.config(tree, editor, folder / "out", batch_size=16, max_steps=args.steps, learning_rate=3e-3, warmup_steps=20,
                                 schedule="cosine", log_every=50, checkpoint_every=args.steps, ema=False, condition_dropout=0.0,
                                 perspective_dropout=0.1, reward_text_dropout=0.2, lora_rank=args.lora)
@@ -78,6 +81,8 @@ def main(argv: list[str] | None = None) -> int:
         run = Run(config)
         if args.kind == "klein":
             run.pipeline.instruction_encoder.length = TOKENS
+        else:
+            run.pipeline.instruction_encoder.seen = SEEN
         run.train()
         seconds = time.monotonic() - started
         run.learner.eval()
