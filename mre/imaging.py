@@ -29,7 +29,7 @@ MAX_PIXELS = 50_000_000      # a 50-megapixel phone photo passes
 MIN_SIDE = 16
 MAX_ASPECT = 8
 
-SIZE_RULES = ("released", "fit", "square", "own", "area-MULTIPLE")
+SIZE_RULES = ("released", "fit", "square", "own", "area-MULTIPLE", "one-of-WIDTHxHEIGHT,...")
 WAYS_BACK = ("guided", "replace")
 Size = tuple[int, int]       # width, height, as Pillow has it
 
@@ -161,6 +161,7 @@ class Fit:
     photo: Size
     seen: Size                                   # what the model works on
     box: tuple[float, float, float, float]       # left, top, right, bottom of the part seen, in the photo's pixels
+    inner: tuple[int, int, int, int] | None = None       # where in `seen` the photo lies, if it does not fill it; around it, it is mirrored
 
     @property
     def is_cropped(self) -> bool:
@@ -169,6 +170,11 @@ class Fit:
 
     def apply(self, image: Image.Image) -> Image.Image:
         """The photo as the model sees it."""
+        if self.inner is not None:
+            left, top, right, bottom = self.inner
+            inside = np.asarray(image.convert("RGB").resize((right - left, bottom - top), Image.Resampling.LANCZOS))
+            around = (top, self.seen[1] - bottom), (left, self.seen[0] - right), (0, 0)
+            return Image.fromarray(np.pad(inside, around, mode="symmetric"))
         return image if self.seen == image.size and not self.is_cropped else image.resize(self.seen, Image.Resampling.LANCZOS, box=self.box)
 
 
@@ -181,6 +187,8 @@ def fit_size(photo: Size, rule: str, native: int, multiple: int = 8) -> Fit:
     "square": the whole photo, squeezed into a square of side `native`.
     "own": the photo's own size, whatever it is.
     "area-16": the whole photo, its area near `native` squared, both sides at the nearest multiple of 16 (or another number).
+    "one-of-1024x1024,640x1408": the whole photo in the middle of that of these sizes whose aspect is nearest; what it leaves free is
+    filled with its mirror image, which the way back cuts off.
     """
     width, height = photo
     if rule == "released":
@@ -197,6 +205,14 @@ def fit_size(photo: Size, rule: str, native: int, multiple: int = 8) -> Fit:
         scale = native / math.sqrt(width * height)
         wide, high = (max(multiple, round(side * scale / multiple) * multiple) for side in photo)
         return Fit(photo, (wide, high), (0.0, 0.0, float(width), float(height)))
+    if rule.startswith("one-of-"):
+        sizes = [(int(wide), int(high)) for wide, high in (size.split("x") for size in rule.removeprefix("one-of-").split(","))]
+        seen = min(sizes, key=lambda size: abs(math.log(size[0] / size[1] * height / width)))
+        scale = min(seen[0] / width, seen[1] / height)
+        wide, high = (max(1, round(side * scale)) for side in photo)
+        left, top = (seen[0] - wide) // 2, (seen[1] - high) // 2
+        inner = None if (wide, high) == seen else (left, top, left + wide, top + high)
+        return Fit(photo, seen, (0.0, 0.0, float(width), float(height)), inner)
     if rule == "square":
         return Fit(photo, (native, native), (0.0, 0.0, float(width), float(height)))
     if rule == "own":
@@ -232,10 +248,14 @@ def map_back(photo: Image.Image, output: Image.Image, fit: Fit, way: str = "guid
     pixels stay as they are; where it is darker, tinted or negated so is the detail; where something else stands there (an added
     object, a removed one, a sketch, pixel art) the details are unrelated, A vanishes, and nothing of the old texture shines through.
 
-    Outside a crop the model saw nothing: there the colour change at the crop's edge is continued over the photo's own pixels.
+    What was added around a photo is cut off first. Outside a crop the model saw nothing: there the colour change at the crop's edge is
+    continued over the photo's own pixels.
     """
     if way not in WAYS_BACK:
         raise ValueError(f"way back must be one of {', '.join(WAYS_BACK)}, got {way!r}")
+    if fit.inner is not None:
+        output = (output if output.size == fit.seen else output.resize(fit.seen, Image.Resampling.LANCZOS)).crop(fit.inner)
+        fit = Fit(fit.photo, output.size, fit.box)
     left, top, right, bottom = (round(side) for side in fit.box)
     part = photo.crop((left, top, right, bottom)) if (left, top, right, bottom) != (0, 0, *photo.size) else photo
     seen = np.asarray(fit.apply(photo), np.float32)                          # (h, w, 3)

@@ -257,3 +257,23 @@ def test_the_way_back_ends_when_it_is_told_to(photo):
     fit = fit_size(photo.size, "fit", 128)
     with pytest.raises(KeyboardInterrupt):
         map_back(photo, ImageOps.invert(fit.apply(photo)), fit, "guided", stop)
+
+
+def test_a_photo_is_laid_whole_into_the_nearest_of_the_sizes_that_a_model_makes_and_comes_back_unsqueezed():
+    sizes = "one-of-128x128,80x176,176x80,160x96"
+    assert fit_size((600, 850), sizes, 128).seen == (128, 128), "80 x 176 is 2.2 times as high as wide: further from 1.42 than 1 is"
+    assert fit_size((320, 192), sizes, 128).inner is None, "it fills the size"
+    disc = Image.new("RGB", (180, 120), "white")
+    ImageDraw.Draw(disc).ellipse((70, 40, 110, 80), fill="black")
+    fit = fit_size(disc.size, sizes, 128)
+    assert (fit.seen, fit.inner) == ((160, 96), (8, 0, 152, 96)), "96 / 120 times 180 x 120 in the middle"
+    assert not fit.is_cropped
+    seen = fit.apply(disc)
+    black = np.argwhere(np.asarray(seen.convert("L")) < 128)
+    assert np.ptp(black, axis=0).tolist() == pytest.approx([32, 32], abs=1), "a disc stays round"
+    edge = np.asarray(disc.resize((144, 96), Image.Resampling.LANCZOS))
+    assert np.array_equal(np.asarray(seen)[:, :8], edge[:, :8][:, ::-1]), "mirrored at its edge"
+    back = np.asarray(map_back(disc, seen, fit, "replace"), float)
+    assert back.shape == (120, 180, 3)
+    assert np.abs(back - np.asarray(disc, float)).mean() < 2
+    assert np.array_equal(np.asarray(map_back(disc, seen, fit, "guided")), np.asarray(disc))

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -16,10 +17,11 @@ from PIL import Image
 
 from mre.editors import weights
 from mre.editors.capabilities import NOTHING, Capabilities
+from mre.editors.download import check_download
 from mre.editors.editor import EditorInfo, Step
-from mre.editors.forms import AREA, Form, capabilities_of, form_of
+from mre.editors.forms import Form, capabilities_of, form_of
 from mre.editors.local_editor import LocalEditor, mask_at
-from mre.editors.memory import check_memory
+from mre.editors.memory import check_memory, parts_of
 from mre.editors.repository import (
     INDEX,
     about_licence,
@@ -39,6 +41,9 @@ if TYPE_CHECKING:
     import torch
 
     from mre.editors.settings import EditSettings
+
+
+RESULTS = ("images", "image", "frames", "video")       # what classes call what they give
 
 
 class DiffusersEditor(LocalEditor):
@@ -85,7 +90,7 @@ class DiffusersEditor(LocalEditor):
             name=Path(self.name).name, title=Path(self.name).name, limits=limits,
             limits_zh=f"diffusers 的 {index['_class_name']}；{rewards[1]}。{about_licence_zh(licence)}",
             loading=self.loading.shown, licence=licence,
-            native_size=native, size_rule=f"area-{form.multiple}", steps=form.steps, guidance_scale=form.scale,
+            native_size=native, size_rule=form.size_rule, steps=form.steps, guidance_scale=form.scale,
             image_guidance_scale=form.image_scale, guidable=bool(form.guidance), capabilities=capabilities_of(form), digest=self._digest())
 
     @property
@@ -113,17 +118,20 @@ class DiffusersEditor(LocalEditor):
 
             index, options = index_of(self.stock), self.loading
             check_index(index, self._shown)
-            form_of(str(index.get("_class_name")), self._shown)         # raises ModelError for a class that does not edit
+            form = form_of(str(index.get("_class_name")), self._shown)         # raises ModelError for a class that does not edit
             device = self._device
             weights.check_offload(options, device)
             dtype = weights.dtype_of(options, device, own_dtype(device))
             folder = Path(self.stock).expanduser()
             place = str(folder) if folder.is_dir() else self.stock
-            check_memory(folder_of(self.stock), device, dtype, options, self._shown, weights.computed_dtypes(device))
+            parts = parts_of(folder) if folder.is_dir() else check_download(self.stock, index)
+            say_if_not_commercial(self._shown, licence_of(self.stock))
+            check_memory(parts, device, dtype, options, self._shown, weights.computed_dtypes(device))
             try:
+                texts_alone = tokenizers_for_processors(index, place)
                 pipeline = getattr(diffusers, index["_class_name"]).from_pretrained(
                     place, use_safetensors=True, low_cpu_mem_usage=True, torch_dtype=weights.torch_dtype(dtype),
-                    **processors_without_video(index, place), **weights.quantised(options, index, dtype),
+                    **dict.fromkeys(texts_alone), **processors_without_video(index, place), **weights.quantised(options, index, dtype),
                     **weights.gguf_part(options, index, folder_of(self.stock), dtype))
             except (OSError, ValueError, ImportError, TypeError, AttributeError, NameError) as error:   # the last: of an absent package
                 if isinstance(error, MreError):
@@ -132,8 +140,10 @@ class DiffusersEditor(LocalEditor):
                 if not folder.is_dir() and (missing := missing_of(self.stock, index)):
                     said = f"it is not whole on this machine ({', '.join(missing)} is missing), and could not be fetched: {said}"
                 raise ModelError(f"the model {self._shown} cannot be loaded: {said}") from error
-            say_if_not_commercial(self._shown, licence_of(self.stock))
             pipeline.set_progress_bar_config(disable=True)
+            pipeline.register_modules(**texts_alone)
+            if form.vae_dtype:
+                pipeline.vae.to(dtype=weights.torch_dtype(form.vae_dtype))
             pipeline = self.completed(pipeline)
             weights.add_loras(pipeline, options.loras)
             return weights.put(pipeline, device, options.offload)
@@ -158,7 +168,8 @@ class DiffusersEditor(LocalEditor):
         steps = Steps(total - int(total - total * form.strength), on_step, should_stop)
         takes = inspect.signature(pipeline.__call__).parameters
         arguments: dict[str, Any] = {
-            "prompt": settings.instruction, form.image: [seen] if form.is_list else seen, "num_inference_steps": total,
+            "prompt": json.dumps({"edit_instruction": settings.instruction}) if form.json else settings.instruction,
+            form.image: [seen] if form.is_list else seen, "num_inference_steps": total,
             "generator": torch.Generator("cpu").manual_seed(settings.seed)}
         if form.guidance:
             arguments[form.guidance] = guidance_scale
@@ -172,8 +183,7 @@ class DiffusersEditor(LocalEditor):
             raise EditRefused(f"the model {self._shown} paints inside a mask only; say with a mask what may change")
         if form.sized:
             arguments |= {"width": seen.width, "height": seen.height}
-        arguments |= {name: seen.width * seen.height if value is AREA else value for name, value in form.extra.items()}
-        arguments |= self.more_arguments(pipeline, settings)
+        arguments |= form.told(*seen.size) | self.more_arguments(pipeline, settings)
         try:
             with torch.inference_mode(), nullcontext() if "callback_on_step_end" in takes else steps.counted(pipeline.scheduler):
                 result = pipeline(**arguments, **({"callback_on_step_end": steps.after} if "callback_on_step_end" in takes else {}))
@@ -183,7 +193,7 @@ class DiffusersEditor(LocalEditor):
             if isinstance(error, MreError):
                 raise
             raise ModelError(f"the model {self._shown}: {first_line(error)}") from error
-        made = last_picture(result.frames if form.frames else result.images)
+        made = last_picture(next((found for name in RESULTS if (found := getattr(result, name, None)) is not None), None))
         return made if made.size == seen.size else made.resize(seen.size, Image.Resampling.LANCZOS)
 
 
@@ -242,9 +252,8 @@ def processors_without_video(index: Mapping[str, Any], place: str) -> dict[str, 
     import transformers
 
     found = {}
-    for part, (library, kind) in ((part, value) for part, value in index.items() if isinstance(value, list)):
-        cls = getattr(transformers, kind, None) if library == "transformers" and str(kind).endswith("Processor") else None
-        if cls is None or transformers.utils.is_torchvision_available() or "video_processor" not in inspect.signature(cls).parameters:
+    for part, cls in _processors(index):
+        if "video_processor" not in inspect.signature(cls).parameters:
             continue
 
         class PictureProcessor(cls):
@@ -253,8 +262,39 @@ def processors_without_video(index: Mapping[str, Any], place: str) -> dict[str, 
             def check_argument_for_proper_class(self, name: str, argument: Any) -> Any:
                 return None if name == "video_processor" else super().check_argument_for_proper_class(name, argument)
         found[part] = PictureProcessor(image_processor=transformers.AutoImageProcessor.from_pretrained(place, subfolder=part),
-                                       tokenizer=transformers.AutoTokenizer.from_pretrained(place, subfolder=part))
+                                       tokenizer=transformers.AutoTokenizer.from_pretrained(place, subfolder=part),
+                                       chat_template=_chats(place, part))
     return found
+
+
+def tokenizers_for_processors(index: Mapping[str, Any], place: str) -> dict[str, Any]:
+    """Tokenizers in the place of processors that cannot be had without torchvision, such as Pixtral's: FLUX.2 hands it texts alone."""
+    import transformers
+
+    found = {}
+    for part, cls in _processors(index):
+        if "torchvision" in getattr(cls, "_backends", ()):
+            found[part] = transformers.AutoTokenizer.from_pretrained(place, subfolder=part)
+            found[part].chat_template = _chats(place, part) or found[part].chat_template
+    return found
+
+
+def _processors(index: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The parts that are processors of transformers, with their classes; none where there is torchvision."""
+    import transformers
+
+    for part, value in index.items():
+        if isinstance(value, list) and value[0] == "transformers" and str(value[1]).endswith("Processor"):
+            cls = getattr(transformers, value[1], None)
+            if cls is not None and not transformers.utils.is_torchvision_available():
+                yield part, cls
+
+
+def _chats(place: str, part: str) -> Any:
+    """The template of a processor's chats, where there is one beside it."""
+    import transformers
+
+    return transformers.ProcessorMixin.get_processor_dict(place, subfolder=part)[0].get("chat_template")
 
 
 def _without_folder(text: str, folder: Path) -> str:

@@ -7,12 +7,14 @@ Importing this loads no torch.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mre.editors.capabilities import MAX_STEPS, NOTHING, Capabilities
 from mre.errors import ModelError
+from mre.imaging import Size
 
 
 @dataclass(frozen=True)
@@ -28,16 +30,34 @@ class Form:
     image_scale: float = 1.0
     blank: str | None = None            # a negative prompt, without which guidance does nothing
     sized: bool = True                  # takes height and width
-    frames: bool = False                # gives frames, of which the last is the edit
+    sizes: tuple[Size, ...] = ()        # the only sizes that it makes, where it does not make all
+    json: bool = False                  # the instruction goes into a JSON object, as its `edit_instruction`
+    vae_dtype: str = ""                 # the number format that its autoencoder must have, whatever the others have
     native: int = 1024                  # the root of the area that it was trained at, in pixels
     multiple: int = 16                  # of the sides
     mask: str = ""                      # what takes a mask, white where it paints
     unmasked: str = ""                  # what it is given where there is none: nothing, a `white` one, or it must have one: `refused`
     strength: float = 1.0               # the share of the steps that are done, where a class has such a share
-    extra: Mapping[str, Any] = field(default_factory=dict)      # what else it must be told; AREA stands for width x height
+    extra: Mapping[str, Any] = field(default_factory=dict)      # what else it must be told; for AREA and SIDE see `told`
+
+    def told(self, width: int, height: int) -> dict[str, Any]:
+        """`extra` for an edit of this size: AREA stands for its pixels, SIDE for their square root."""
+        values = {AREA: width * height, SIDE: round(math.sqrt(width * height))}
+        return {name: values.get(value, value) for name, value in self.extra.items()}
+
+    @property
+    def size_rule(self) -> str:
+        """See mre.imaging.fit_size."""
+        return "one-of-" + ",".join(f"{width}x{height}" for width, height in self.sizes) if self.sizes else f"area-{self.multiple}"
 
 
-AREA = object()
+AREA, SIDE = object(), object()
+# What JoyImage crops a picture to where it is given another size.
+JOY_SIZES = tuple((wide, high) for short, longs in {
+    512: (1792, 1856, 1920, 1984, 2048), 576: (1600, 1664, 1728, 1792), 640: (1472, 1536, 1600), 704: (1344, 1408, 1472),
+    768: (1216, 1280, 1344), 832: (1152, 1216), 896: (1088, 1152), 960: (1024, 1088), 1024: (1024,)}.items()
+    for long in longs for wide, high in dict.fromkeys([(short, long), (long, short)]))
+KANDINSKY_SIZES = (1024, 1024), (640, 1408), (1408, 640), (768, 1280), (1280, 768), (896, 1152), (1152, 896)
 FORMS = {
     "StableDiffusionXLInstructPix2PixPipeline": Form(steps=100, scale=5.0, image_guidance="image_guidance_scale", image_scale=1.5,
                                                      native=768, multiple=8),
@@ -53,19 +73,20 @@ FORMS = {
     "QwenImageEditInpaintPipeline": Form(guidance="true_cfg_scale", scale=4.0, blank=" ", multiple=32, mask="mask_image",
                                          unmasked="white", strength=0.6),
     "QwenImageEditPlusPipeline": Form(is_list=True, guidance="true_cfg_scale", scale=4.0, blank=" ", multiple=32),
-    "QwenImage21Pipeline": Form(is_list=True, steps=40, guidance="true_cfg_scale", scale=1.0, blank=" ", multiple=32),
+    "QwenImage21Pipeline": Form(is_list=True, steps=40, guidance="true_cfg_scale", scale=1.0, blank=" ", multiple=32,
+                                extra={"output_resolution": SIDE}),
     "LongCatImageEditPipeline": Form(scale=4.5, sized=False),
-    "JoyImageEditPipeline": Form(steps=40, scale=4.0),
-    "JoyImageEditPlusPipeline": Form("images", is_list=True, steps=30, scale=4.0),
+    "JoyImageEditPipeline": Form(steps=40, scale=4.0, sizes=JOY_SIZES),
+    "JoyImageEditPlusPipeline": Form("images", is_list=True, steps=30, scale=4.0, sizes=JOY_SIZES),
     "DreamLitePipeline": Form(steps=30, scale=3.5, image_guidance="image_guidance_scale", image_scale=1.5, multiple=32),
     "DreamLiteMobilePipeline": Form(steps=4, guidance="", multiple=32),
     "OmniGenPipeline": Form("input_images", is_list=True, scale=2.5, image_guidance="img_guidance_scale", image_scale=1.6),
-    "BriaFiboEditPipeline": Form(steps=30, scale=5.0, mask="mask", extra={"_auto_resize": False}),
-    "Kandinsky5I2IPipeline": Form(scale=3.5),
-    "GlmImagePipeline": Form(scale=1.5, multiple=32),
-    "ZImageOmniPipeline": Form(scale=5.0),
-    "ChronoEditPipeline": Form(scale=5.0, frames=True, native=624, extra={"num_frames": 5, "output_type": "pil"}),
-    "Cosmos3OmniPipeline": Form(steps=35, scale=6.0, frames=True, extra={"num_frames": 1}),
+    "BriaFiboEditPipeline": Form(steps=30, scale=5.0, multiple=32, json=True, mask="mask", extra={"_auto_resize": False}),
+    "Kandinsky5I2IPipeline": Form(scale=3.5, sizes=KANDINSKY_SIZES),
+    "GlmImagePipeline": Form(is_list=True, scale=1.5, multiple=32),
+    "ZImageOmniPipeline": Form(scale=5.0, vae_dtype="bfloat16"),
+    "ChronoEditPipeline": Form(scale=5.0, native=624, extra={"num_frames": 5, "output_type": "pil"}),
+    "Cosmos3OmniPipeline": Form(steps=35, scale=6.0, extra={"num_frames": 5}),     # with one frame it does not look at the picture
 }
 # What a class that is not in the table may call things.
 IMAGES = ("image", "images", "input_images", "input_image")
@@ -101,7 +122,7 @@ def form_of(kind: str, name: str) -> Form:
                 scale=float(takes[guidance].default) if guidance else 1.0, image_guidance=image_guidance,
                 image_scale=float(takes[image_guidance].default) if image_guidance else 1.0,
                 blank=" " if guidance == "true_cfg_scale" and "negative_prompt" in takes else None,
-                sized="height" in takes and "width" in takes, frames="num_frames" in takes, mask=mask, unmasked="refused",
+                sized="height" in takes and "width" in takes, mask=mask, unmasked="refused",
                 strength=float(takes["strength"].default) if mask and "strength" in takes else 1.0)
 
 

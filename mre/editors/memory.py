@@ -6,6 +6,7 @@ import json
 import re
 import struct
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,15 +33,18 @@ class Part:
         return round(self.numbers * per_number) + self.kept_bytes
 
 
-def parts_of(folder: Path, without: str | None = None) -> dict[str, Part]:
-    """The models in a pipeline's folder, but for `without`, by name. Files that cannot be read are left to whoever loads them."""
+def parts_of(folder: Path) -> dict[str, Part]:
+    """The models in a pipeline's folder, by name. Files that cannot be read are left to whoever loads them."""
+    return parts_from((file.parent.name, stored_in(file)) for file in sorted(folder.glob("*/*.safetensors"))
+                      if WEIGHTS.fullmatch(file.name))
+
+
+def parts_from(files: Iterable[tuple[str, Counter[str]]]) -> dict[str, Part]:
+    """The models of a pipeline from what is stored in their files (see `stored_in`), each with the name of its model."""
     found: dict[str, Part] = {}
-    for file in sorted(folder.glob("*/*.safetensors")):
-        if WEIGHTS.fullmatch(file.name) and file.parent.name != without:
-            stored = stored_in(file)
-            numbers, kept = sum(stored[kind] for kind in FLOATS), stored["kept"]
-            before = found.get(file.parent.name, Part(0, 0))
-            found[file.parent.name] = Part(before.numbers + numbers, before.kept_bytes + kept)
+    for name, stored in files:
+        before = found.get(name, Part(0, 0))
+        found[name] = Part(before.numbers + sum(stored[kind] for kind in FLOATS), before.kept_bytes + stored["kept"])
     return found
 
 
@@ -62,14 +66,13 @@ def stored_in(file: Path) -> Counter[str]:
     return counted
 
 
-def check_memory(folder: Path, device: str, dtype: str, options: LoadOptions, name: str, computed: tuple[str, ...]) -> None:
+def check_memory(parts: dict[str, Part], device: str, dtype: str, options: LoadOptions, name: str, computed: tuple[str, ...]) -> None:
     """Raises ModelError, before anything is read, for weights that are larger than the memory that is free, with what would fit.
 
     computed: the number formats that the device computes, the fastest first
     """
-    parts = parts_of(folder, without="transformer" if options.gguf else None)
     if options.gguf:
-        parts["transformer"] = Part(0, options.gguf.stat().st_size)
+        parts = parts | {"transformer": Part(0, options.gguf.stat().st_size)}
     if not parts:
         return
     free = {"cpu": free_memory("cpu"), device: free_memory(device)}

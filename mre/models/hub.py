@@ -75,7 +75,7 @@ def find_files(name: str, patterns: Sequence[str], *, local_files_only: bool = F
         HfApi().model_info(name)                # fails at once where there is no network
         return Path(snapshot_download(name, allow_patterns=list(patterns)))
     except Exception as error:      # what the hub's library and those below it raise has no common class
-        raise ModelError(_answer(error, name, here, None)) from error
+        raise ModelError(answer(error, name, here, None)) from error
 
 
 def _from_hub(name: str, subfolder: str | None, variant: str | None, parts: Sequence[str], settings: dict[str, Any], local_only: bool,
@@ -103,7 +103,7 @@ def _from_hub(name: str, subfolder: str | None, variant: str | None, parts: Sequ
     except ModelError:
         raise
     except Exception as error:      # what the hub's library and those below it raise has no common class
-        raise ModelError(_answer(error, name, here, settings["revision"])) from error
+        raise ModelError(answer(error, name, here, settings["revision"])) from error
 
 
 def _wanted(files: Collection[str], subfolder: str | None, variant: str | None, parts: Sequence[str], name: str) -> list[str]:
@@ -151,7 +151,7 @@ def _within(files: Collection[str], prefix: str) -> list[str]:
     return [rest for file in files if file.startswith(prefix) and "/" not in (rest := file.removeprefix(prefix))]
 
 
-def _answer(error: Exception, name: str, here: str, revision: str | None) -> str:
+def answer(error: Exception, name: str, here: str, revision: str | None) -> str:
     """What the hub said, or why it could not be asked."""
     status = getattr(getattr(error, "response", None), "status_code", None)
     if isinstance(error, GatedRepoError):

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 from mre.editors.diffusers_kind import DiffusersEditor
-from mre.editors.forms import AREA, FORMS
+from mre.editors.forms import FORMS
 from mre.editors.local_editor import EditorOptions
 from mre.editors.settings import EditSettings
 from tests.editors import tiny_diffusers
@@ -28,12 +28,11 @@ from tests.editors import tiny_diffusers
 def by_hand(pipeline, kind: str, photo: Image.Image, steps: int, seed: int) -> Image.Image:
     """The same edit with the class's own arguments, on a photo of the model's size."""
     form = FORMS[kind]
-    extra = {name: photo.width * photo.height if value is AREA else value for name, value in form.extra.items()}
     with torch.inference_mode():
         return pipeline(prompt="make it red", num_inference_steps=steps, generator=torch.Generator().manual_seed(seed),
                         **{form.image: [photo] if form.is_list else photo, form.guidance: form.scale},
                         **({"width": photo.width, "height": photo.height} if form.sized else {}),
-                        **({"negative_prompt": form.blank} if form.blank else {}), **extra).images[0]
+                        **({"negative_prompt": form.blank} if form.blank else {}), **form.told(*photo.size)).images[0]
 
 
 def main() -> None:

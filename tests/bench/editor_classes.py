@@ -15,21 +15,22 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from mre.editors.forms import FORMS
 from mre.editors.kinds import make_editor
 from mre.editors.settings import EditSettings
 from mre.masks import Mask
 from tests.editors import tiny_diffusers
+from tests.editors.tiny_diffusers_more import MORE
 
-BUILT = {*tiny_diffusers.BUILDERS, *tiny_diffusers.MASKED, "ChronoEditPipeline"}
+BUILT = tiny_diffusers.BUILDERS | tiny_diffusers.MASKED | MORE
 
 
 def can_do(kind: str, place: Path) -> str:
     """One edit of a photo, and what else moves the picture."""
     torch.manual_seed(0)
-    folder = tiny_diffusers.save(kind, place / kind, native=128)
+    folder = tiny_diffusers.save(kind, place / kind, native=128, build=BUILT[kind])
     editor = make_editor(str(folder), device="cpu")
     photo = Image.fromarray(np.random.default_rng(0).integers(0, 255, (48, 72, 3), dtype=np.uint8))
     inside = np.broadcast_to(np.arange(72) < 36, (48, 72))
@@ -44,8 +45,9 @@ def can_do(kind: str, place: Path) -> str:
     asked |= {"image guidance": {"image_guidance_scale": 4.0}} if has.image_guidance_scale else {}
     asked |= {"mask": {"mask": Mask.of(~inside if needs else inside)}} if has.mask else {}
     made = {name: editor.edit(photo, EditSettings(**base | other)).made for name, other in asked.items()}
+    made["photo"] = editor.edit(ImageOps.invert(photo), EditSettings(**base)).made
     moves = [name for name, other in made.items() if other.tobytes() != first.made.tobytes()]
-    still = [name for name in asked if name not in moves]
+    still = [name for name in made if name not in moves]
     return f"edits ({seconds:.1f} s); moved by {', '.join(moves)}" + (f"; NOT moved by {', '.join(still)}" if still else "")
 
 

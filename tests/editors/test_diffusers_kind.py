@@ -5,18 +5,20 @@ import inspect
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import diffusers
 import httpx
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from safetensors.torch import load_file
 
 from mre.__main__ import main
+from mre.editors import repository
 from mre.editors.diffusers_kind import DiffusersEditor
-from mre.editors.forms import AREA, FORMS, capabilities_of, form_of
+from mre.editors.forms import FORMS, capabilities_of, form_of
 from mre.editors.kinds import make_editor
 from mre.editors.repository import about_licence
 from mre.editors.settings import EditSettings
@@ -25,11 +27,16 @@ from mre.machine import free_memory
 from mre.masks import Mask
 from mre.recipes import read_recipe
 from tests.editors import tiny_diffusers
+from tests.editors.tiny_diffusers_more import MORE, chrono_edit
+from tests.models.fake_hub import hub_for
 from tests.ui.serving import served
 from tests.ui.test_edit_api import call, edit, fetched
 from ui.app import build_app
 from ui.studio import StudioSettings
 
+# Classes that differ from all others: whose chats lie beside their processor, whose processor cannot be had, whose instruction is JSON,
+# whose autoencoder has a number format of its own, and which looks at the photo only where it makes frames.
+ALONE = ["QwenImage21Pipeline", "Flux2Pipeline", "BriaFiboEditPipeline", "ZImageOmniPipeline", "Cosmos3OmniPipeline"]
 QWEN = "diffusers.pipelines.qwenimage.pipeline_qwenimage_edit"
 
 
@@ -97,6 +104,20 @@ def test_a_class_that_takes_masks_is_given_the_mask_and_works_inside_it(kind, fo
         assert editor.edit(photo, EditSettings(**asked)).image.size == photo.size
 
 
+@pytest.mark.parametrize("kind", ALONE)
+def test_a_class_with_needs_of_its_own_edits_by_the_command_and_looks_at_photo_and_instruction(kind, photo, tmp_path, capsys):
+    folder = tiny_diffusers.save(kind, tmp_path / kind, native=96, build=MORE[kind])
+    photo.save(tmp_path / "photo.png")
+    ImageOps.invert(photo).save(tmp_path / "other.png")
+    (tmp_path / "jobs.csv").write_text("image,instruction,out\nphoto.png,make it red,a.png\nother.png,make it red,b.png\n"
+                                       "photo.png,a blue cat,c.png\n")
+    command = ["edit", str(tmp_path / "jobs.csv"), "--model", str(folder), "--device", "cpu", "--steps", "1"]
+    assert main([*command, "--out", str(tmp_path / "out")]) == 0, capsys.readouterr().err
+    made = [Image.open(tmp_path / "out" / name) for name in ("a.png", "b.png", "c.png")]
+    assert {each.size for each in made} == {photo.size}
+    assert len({each.tobytes() for each in made}) == 3
+
+
 def test_the_pixels_are_those_of_calling_the_pipeline_oneself(kontext, photo):
     result = make_editor(kontext, device="cpu").edit(photo, EditSettings("make it red", steps=2, seed=5))
     pipeline = diffusers.FluxKontextPipeline.from_pretrained(kontext)
@@ -151,11 +172,10 @@ def test_the_table_says_what_the_installed_diffusers_takes(kind):
         assert not name or takes[name].default == value, name
     assert form.blank is None or "negative_prompt" in takes
     assert form.sized == ({"height", "width"} <= takes.keys())
-    assert form.frames == ("num_frames" in takes)
     assert form.mask in ("", "mask", "mask_image")
     assert bool(form.mask) == bool({"mask", "mask_image"} & takes.keys())
     assert form.strength == 1 or takes["strength"].default == form.strength
-    assert all(value is AREA or value is not None for value in form.extra.values())
+    assert None not in form.extra.values()
 
 
 def test_a_class_that_is_not_in_the_table_is_asked_for_its_signature(monkeypatch):
@@ -205,6 +225,60 @@ def test_weights_larger_than_the_memory_are_refused_before_they_are_read(kontext
         make_editor(kontext, device="cpu").edit(photo, EditSettings("make it red", steps=1))
 
 
+@pytest.fixture
+def hub(kontext, tmp_path, monkeypatch):
+    """A hub with a pipeline whose licence forbids commerce, and the cache of this machine, which is empty."""
+    there = shutil.copytree(kontext, tmp_path / "there")
+    (there / "README.md").write_text("---\nlicense: other\nlicense_name: flux-1-dev-non-commercial-license\n---\n")
+    (there / "transformer" / "diffusion_pytorch_model.bin").write_bytes(b"pickle")
+    repository.index_from_hub.cache_clear()
+    with hub_for(monkeypatch, tmp_path / "cache") as hub:
+        hub.repositories["someone/kontext"] = there
+        yield hub
+    repository.index_from_hub.cache_clear()
+
+
+def weights_in(folder) -> list[str]:
+    return sorted(path.name for path in folder.rglob("*") if path.suffix in (".safetensors", ".bin"))
+
+
+def test_a_pipeline_of_the_hub_is_fetched_and_its_licence_and_size_are_said_before(hub, photo, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("mre.editors.download.ENOUGH", 1000)
+    editor = make_editor("someone/kontext", device="cpu")
+    size = sum(path.stat().st_size for path in (tmp_path / "there").glob("*/*.safetensors"))
+    real = diffusers.FluxKontextPipeline.from_pretrained
+    said = []
+    monkeypatch.setattr(diffusers.FluxKontextPipeline, "from_pretrained", lambda *args, **more: (
+        said.extend(record.getMessage() for record in caplog.records), real(*args, **more))[1])
+    assert editor.edit(photo, EditSettings("make it red", steps=1)).image.size == photo.size
+    assert said == [f"someone/kontext: {size / 1e9:.3g} GB of weights are fetched from the hub, once",
+                    "the weights of someone/kontext may not be used commercially: their licence is flux-1-dev-non-commercial-license"]
+    assert weights_in(tmp_path / "cache") == weights_in(Path(hub.repositories["someone/kontext"]))[1:], "all but the pickle"
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (lambda hub, patch: patch.setattr("mre.editors.memory.free_memory", lambda device: 50_000),
+     r"^the model someone/kontext has [\d.e-]+ billion weights, .* 5e-05 GB of memory are free on cpu; nothing makes it fit here"),
+    (lambda hub, patch: patch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=1000)),
+     r"^the model someone/kontext is not fetched: [\d.e-]+ GB of weights are to come, and 1e-06 GB are free on the disk"),
+    (lambda hub, patch: (hub.repositories["someone/kontext"] / "vae" / "diffusion_pytorch_model.safetensors").rename(
+        hub.repositories["someone/kontext"] / "vae" / "diffusion_pytorch_model.bin"),
+     r"^the model someone/kontext is not fetched: vae has no safetensors weights, and others may hold code$"),
+    (lambda hub, patch: (hub.repositories["someone/kontext"] / "vae" / "diffusion_pytorch_model.safetensors").write_bytes(b"x" * 99),
+     r"^the model someone/kontext is not fetched: its weights are damaged on the hub$"),
+    (lambda hub, patch: hub.repositories.update({"someone/kontext": "gated"}),
+     r"^someone/kontext is gated: accept its terms at http://127.0.0.1:\d+/someone/kontext, then log in"),
+    (lambda hub, patch: hub.repositories.update({"someone/kontext": "broken"}),
+     r"^someone/kontext is not whole on this machine, and the hub answered 500$")])
+def test_what_cannot_be_used_is_told_before_any_weights_are_fetched(hub, photo, tmp_path, monkeypatch, change, message):
+    editor = make_editor("someone/kontext", device="cpu")       # reads the index
+    change(hub, monkeypatch)
+    with pytest.raises(ModelError, match=message) as caught:
+        editor.edit(photo, EditSettings("make it red", steps=1))
+    assert "\n" not in str(caught.value)
+    assert weights_in(tmp_path / "cache") == []
+
+
 def test_where_the_hub_cannot_be_asked_a_hub_id_is_taken_for_one_of_ours_and_loading_says_why(monkeypatch):
     def unreachable(*_, **__):
         raise httpx.ConnectError("no route")
@@ -221,7 +295,7 @@ def test_free_memory_is_told_in_bytes():
 
 @pytest.mark.skipif(importlib.util.find_spec("ftfy") is not None, reason="ftfy is installed: it edits")
 def test_a_class_that_wants_a_package_which_is_not_installed_says_so(tmp_path, photo):
-    folder = tiny_diffusers.save("ChronoEditPipeline", tmp_path / "mine")
+    folder = tiny_diffusers.save("ChronoEditPipeline", tmp_path / "mine", build=chrono_edit)
     with pytest.raises(ModelError, match=r"^the model mine needs the package ftfy, which is not installed$"):
         make_editor(str(folder), device="cpu").edit(photo, EditSettings("make it red", steps=1))
 

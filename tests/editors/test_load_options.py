@@ -237,7 +237,7 @@ def test_weights_that_do_not_fit_are_refused_with_what_would(tmp_path, monkeypat
         (tmp_path / part / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header)     # the header alone: nothing is read
     monkeypatch.setattr(memory, "free_memory", lambda place: int(free[place]))
     with pytest.raises(ModelError) as caught:
-        memory.check_memory(tmp_path, device, "float32", LoadOptions(), "mine", ("bfloat16", "float32"))
+        memory.check_memory(memory.parts_of(tmp_path), device, "float32", LoadOptions(), "mine", ("bfloat16", "float32"))
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
 

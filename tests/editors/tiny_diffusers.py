@@ -57,7 +57,7 @@ def qwen_vl() -> tuple[Any, Any, Any]:
     return transformers.Qwen2_5_VLForConditionalGeneration(config).eval(), tokenizer, picture_processor(tokenizer)
 
 
-def picture_processor(tokenizer: Any, kind: type = transformers.Qwen2VLProcessor) -> Any:
+def picture_processor(tokenizer: Any, kind: type = transformers.Qwen2VLProcessor, patch: int = 14) -> Any:
     """The processor of pictures and chats; that of videos, which asks for torchvision, is left out."""
     class Pictures(kind):
         def check_argument_for_proper_class(self, name, argument):
@@ -66,8 +66,9 @@ def picture_processor(tokenizer: Any, kind: type = transformers.Qwen2VLProcessor
         def save_pretrained(self, folder, **_):
             self.image_processor.save_pretrained(folder)
             self.tokenizer.save_pretrained(folder)
-    pictures = transformers.Qwen2VLImageProcessorPil(min_pixels=28 * 28, max_pixels=28 * 28 * 16)
-    processor = Pictures(image_processor=pictures, tokenizer=tokenizer)
+            (Path(folder) / "chat_template.jinja").write_text(CHAT)
+    pictures = transformers.Qwen2VLImageProcessorPil(patch_size=patch, min_pixels=(2 * patch) ** 2, max_pixels=(2 * patch) ** 2 * 16)
+    processor = Pictures(image_processor=pictures, tokenizer=tokenizer, chat_template=CHAT)
     processor.__class__ = type(kind.__name__, (Pictures,), {"__module__": kind.__module__})
     return processor
 
@@ -105,16 +106,18 @@ def kontext(kind: str = "FluxKontextPipeline", **channels: int) -> Any:
         transformer=transformer)
 
 
+def flux2_vae() -> Any:
+    return diffusers.AutoencoderKLFlux2(
+        block_out_channels=(8,) * 3, down_block_types=("DownEncoderBlock2D",) * 3, up_block_types=("UpDecoderBlock2D",) * 3,
+        layers_per_block=1, norm_num_groups=4, latent_channels=4, sample_size=32).eval()
+
+
 def klein(kind: str = "Flux2KleinPipeline") -> Any:
     encoder = transformers.Qwen3ForCausalLM(transformers.Qwen3Config(**qwen_text(27), head_dim=8)).eval()
     transformer = diffusers.Flux2Transformer2DModel(
         in_channels=16, num_layers=1, num_single_layers=1, attention_head_dim=16, num_attention_heads=2, joint_attention_dim=48,
         timestep_guidance_channels=32, axes_dims_rope=(4, 4, 4, 4), guidance_embeds=False)
-    vae = diffusers.AutoencoderKLFlux2(
-        block_out_channels=(8,) * 3, down_block_types=("DownEncoderBlock2D",) * 3, up_block_types=("UpDecoderBlock2D",) * 3,
-        layers_per_block=1,
-        norm_num_groups=4, latent_channels=4, sample_size=32)
-    return getattr(diffusers, kind)(scheduler=FlowMatchEulerDiscreteScheduler(), vae=vae.eval(), text_encoder=encoder,
+    return getattr(diffusers, kind)(scheduler=FlowMatchEulerDiscreteScheduler(), vae=flux2_vae(), text_encoder=encoder,
                                         tokenizer=byte_tokenizer(), transformer=transformer)
 
 
@@ -139,22 +142,6 @@ def longcat() -> Any:
                                               tokenizer=tokenizer, text_processor=processor, transformer=transformer)
 
 
-def chrono_edit() -> Any:
-    umt5 = transformers.UMT5Config(vocab_size=WORDS, d_model=32, d_kv=8, d_ff=32, num_layers=1, num_heads=2)
-    vision = transformers.CLIPVisionConfig(hidden_size=4, projection_dim=4, num_hidden_layers=2, num_attention_heads=2, image_size=32,
-                                           intermediate_size=16, patch_size=8)
-    transformer = diffusers.ChronoEditTransformer3DModel(
-        patch_size=(1, 2, 2), num_attention_heads=2, attention_head_dim=12, in_channels=36, out_channels=16, text_dim=32, freq_dim=16,
-        ffn_dim=32, num_layers=1, image_dim=4)
-    vae = diffusers.AutoencoderKLWan(base_dim=3, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1,
-                                     temperal_downsample=[False, True, True])
-    pictures = transformers.CLIPImageProcessorPil(crop_size={"height": 32, "width": 32}, size={"shortest_edge": 32})
-    return diffusers.ChronoEditPipeline(
-        tokenizer=byte_tokenizer(), text_encoder=transformers.UMT5EncoderModel(umt5).eval(), transformer=transformer, vae=vae.eval(),
-        image_encoder=transformers.CLIPVisionModelWithProjection(vision).eval(), image_processor=pictures,
-        scheduler=FlowMatchEulerDiscreteScheduler(shift=7.0))
-
-
 BUILDERS: dict[str, Callable[[], Any]] = {
     "StableDiffusionXLInstructPix2PixPipeline": xl_instruct, "FluxKontextPipeline": kontext, "Flux2KleinPipeline": klein,
     "QwenImageEditPipeline": qwen_edit, "QwenImageEditPlusPipeline": lambda: qwen_edit("QwenImageEditPlusPipeline"),
@@ -165,10 +152,10 @@ MASKED: dict[str, Callable[[], Any]] = {        # built by programs and by the t
     "QwenImageEditInpaintPipeline": lambda: qwen_edit("QwenImageEditInpaintPipeline")}
 
 
-def save(kind: str, folder: Path, native: int = 128) -> Path:
+def save(kind: str, folder: Path, native: int = 128, build: Callable[[], Any] | None = None) -> Path:
     """A folder with a pipeline of this class, whose index says at which size it works."""
     torch.manual_seed(0)
-    (BUILDERS | MASKED).get(kind, chrono_edit)().save_pretrained(folder)
+    (build or (BUILDERS | MASKED)[kind])().save_pretrained(folder)
     index = json.loads((folder / "model_index.json").read_text())
     (folder / "model_index.json").write_text(json.dumps(index | {"native_size": native}))
     return folder

@@ -10,6 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
+
+from huggingface_hub import constants
+from huggingface_hub.hf_api import api
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 REFUSALS = {            # status, headers: as the hub sends them
@@ -20,6 +24,18 @@ REFUSALS = {            # status, headers: as the hub sends them
     "busy": (429, {}),
     "broken": (500, {}),
 }
+
+
+@contextmanager
+def hub_for(monkeypatch: Any, cache: Path) -> Iterator[FakeHub]:
+    """A hub that this process asks, with a cache of its own."""
+    with FakeHub().serving() as hub:
+        monkeypatch.setattr(constants, "ENDPOINT", hub.address)
+        monkeypatch.setattr(api, "endpoint", hub.address)           # of the functions that diffusers calls
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.address + "/{repo_id}/resolve/{revision}/{filename}")
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+        yield hub
 
 
 @dataclass
@@ -69,7 +85,7 @@ class FakeHub:
                 files = sorted(path for path in folder.rglob("*") if path.is_file())
                 if not tree:
                     return {"id": "someone/weights", "sha": COMMIT,
-                            "siblings": [{"rfilename": str(path.relative_to(folder))} for path in files]}
+                            "siblings": [{"rfilename": str(path.relative_to(folder)), "size": path.stat().st_size} for path in files]}
                 return [{"type": "file", "path": str(path.relative_to(folder)), "size": path.stat().st_size,
                          "oid": hashlib.sha1(path.read_bytes()).hexdigest()} for path in files]
 

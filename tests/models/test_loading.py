@@ -14,7 +14,7 @@ from mre.models import zoo
 from mre.models.hub import HUB_SETTINGS
 from mre.models.unet import RewardUNet2DConditionModel
 from mre.pipeline import RewardEditPipeline
-from tests.models.fake_hub import FakeHub
+from tests.models.fake_hub import hub_for
 from tests.models.test_layouts import edited
 from tests.tiny_models import pipeline, reward_unet
 
@@ -215,12 +215,7 @@ def test_a_whole_editor_is_no_unet(ours):
 
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
-    """A hub that this process asks, with an empty cache."""
-    with FakeHub().serving() as hub:
-        monkeypatch.setattr(constants, "ENDPOINT", hub.address)
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.address + "/{repo_id}/resolve/{revision}/{filename}")
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    with hub_for(monkeypatch, tmp_path / "cache") as hub:
         yield hub
 
 
