@@ -88,6 +88,11 @@ class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
     def load_readers(self) -> None:
         """Read what else an instruction encoder needs, where that is not in memory: nothing, for a CLIP text encoder."""
 
+    def quantise_readers(self, way: str) -> None:
+        """Have `load_readers` read a language model in fewer bits. Raises SettingsError: a CLIP text encoder is none."""
+        raise SettingsError(f"--quantise {way} is for other people's pipelines and for the language model of a SmartEdit, and this model "
+                            "is read as one of ours")
+
     def drop_readers(self) -> None:
         """Give the memory of what `load_readers` reads back. What was read before can still be asked for."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -12,11 +13,11 @@ from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModel, LlamaMod
 from mre.errors import ModelError, SettingsError
 from mre.models.instruction import CLIPInstructionEncoder, InstructionEncoder
 from mre.models.quiet import quiet_libraries
-from mre.models.smartedit.assembly import ReadersSource, find_readers
+from mre.models.smartedit.assembly import ReadersSource, find_readers, quantization
 from mre.models.smartedit.connector import SmartEditConnector, VisionProjector
 from mre.models.smartedit.instruction import LAYER, LlavaInstructionEncoder, Readers
 from mre.models.smartedit.kept import KeptConditions
-from mre.models.smartedit.prompt import DEFAULT_TEMPLATE, TEMPLATES
+from mre.models.smartedit.prompt import DEFAULT_TEMPLATE, MOST_TOKENS, TEMPLATES, conversation, encode
 from mre.models.unet import RewardUNet2DConditionModel
 from mre.pipeline import RewardEditPipeline
 
@@ -99,6 +100,22 @@ class SmartEditPipeline(RewardEditPipeline):
             self.readers_source = find_readers(folder, cast(Any, self.config).readers_from, loading.language_model_format())
             self.register_to_config(readers_from=str(self.readers_source.folder.resolve()))
 
+    def quantise_readers(self, way: str) -> None:
+        """Have `load_readers` read the language model in 4 or 8 bits. Raises ModelError for a way that it cannot be read in, or where
+        bitsandbytes is not installed."""
+        if self.readers_source is None:
+            raise ModelError(f"--quantise {way}: this model's readers are in memory already")
+        quantization(way)
+        self.readers_source = replace(self.readers_source, quantise=way)
+
+    def count_tokens(self, text: str) -> tuple[int, int, str]:
+        """Tokens of an instruction, how many there may be beside those of the conversation around it, and the end that is too much."""
+        template = self._kept.template
+        tokenizer, frame = self.llm_tokenizer, len(encode("", self.llm_tokenizer, template))
+        count, most = len(tokenizer.encode(conversation(text, template))) - frame, MOST_TOKENS - frame
+        places = tokenizer(text, return_offsets_mapping=True, add_special_tokens=False, verbose=False)["offset_mapping"]
+        return count, most, text[places[most][0]:] if count > most and most < len(places) else ""
+
     def load_readers(self) -> None:
         """Read the readers, where they are not in memory, on the U-Net's device. Raises ModelError that names the file at fault."""
         if self.readers is None:
@@ -107,7 +124,9 @@ class SmartEditPipeline(RewardEditPipeline):
             readers = self.readers_source.read()
             self.register_modules(**{name: getattr(readers, name) for name in READERS})
             for name in OWN_FORMAT:
-                getattr(self, name).requires_grad_(False).to(self.unet.device)
+                part = getattr(self, name).requires_grad_(False)
+                if getattr(part, "quantization_method", None) is None:          # what bitsandbytes has placed stays there
+                    part.to(self.unet.device)
 
     def readers_fingerprint(self) -> str:
         """What changes when the readers do, whether they are in memory or not."""

@@ -56,12 +56,13 @@ class PipelineEditor(LocalEditor):
             pipeline.set_progress_bar_config(disable=True)
             pipeline.keep_readings()
             return pipeline
-        if flag := "--quantise" if options.quantise else "--gguf" if options.gguf else "":
-            raise SettingsError(f"{flag} is for other people's pipelines, and the model {self.info.name} is read as one of ours")
+        if options.gguf:
+            raise SettingsError(f"--gguf is for other people's pipelines, and the model {self.info.name} is read as one of ours")
         device = self.device or weights.best_device()
         weights.check_offload(options, device)
         dtype = weights.torch_dtype(weights.dtype_of(options, device, OWN_DTYPE))
-        pipeline = self._load(self.name, device if options.offload == "none" else "cpu", dtype)
+        bits: dict[str, str] = {"quantise": options.quantise} if options.quantise else {}
+        pipeline = self._load(self.name, device if options.offload == "none" else "cpu", dtype, **bits)
         pipeline.set_progress_bar_config(disable=True)
         weights.add_loras(pipeline, options.loras)
         pipeline.keep_readings()
@@ -82,7 +83,10 @@ class PipelineEditor(LocalEditor):
 
     def count_tokens(self, text: str) -> tuple[int, int, str]:
         """Tokens of a text with start and end, how many the model reads, and the end of the text that it would not read."""
-        tokenizer = self.pipeline().tokenizer
+        pipeline = self.pipeline()
+        if hasattr(pipeline, "count_tokens"):           # instructions are read by something else than the text encoder
+            return pipeline.count_tokens(text)
+        tokenizer = pipeline.tokenizer
         most = tokenizer.model_max_length
         encoded = tokenizer(text, return_offsets_mapping=True, verbose=False)
         count = len(encoded["input_ids"])

@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from mre.pipeline import RewardEditPipeline
 
 
-def load_pipeline(name: str, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> RewardEditPipeline:
+def load_pipeline(name: str, device: str | torch.device | None = None, dtype: torch.dtype | None = None,
+                  quantise: str | None = None) -> RewardEditPipeline:
     """The model behind a short name, a folder or a hub id, in float32 unless told otherwise, on `device` (a GPU where there is one).
+
+    quantise: bits of the language model of a SmartEdit, as in `mre.editors.load_options.QUANTISED`; SettingsError for other models
 
     Raises ModelError in one line that names what is missing or wrong.
     """
@@ -27,7 +30,10 @@ def load_pipeline(name: str, device: str | torch.device | None = None, dtype: to
     with quiet_libraries():
         import torch
 
-        pipeline = named(KNOWN[name].build)() if is_built(name) else _read(name, dtype)
+        later: dict[str, Any] = {"condition": {}} if quantise else {}           # nothing is read before it is known in how many bits
+        pipeline = named(KNOWN[name].build)() if is_built(name) else _read(name, dtype, **later)
+        if quantise:
+            pipeline.quantise_readers(quantise)
         pipeline.load_readers()
         return pipeline.to(device or ("cuda" if torch.cuda.is_available() else "cpu"), dtype or torch.float32)
 

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,11 +14,12 @@ from transformers import LlamaModel
 
 from mre.__main__ import main
 from mre.editors.kinds import make_editor
-from mre.errors import ModelError
+from mre.editors.load_options import LoadOptions
+from mre.errors import ModelError, SettingsError
 from mre.models.smartedit import assembly
 from mre.models.smartedit.connector import SmartEditConnector, VisionProjector
 from mre.models.smartedit.names import is_computed, our_name
-from mre.models.smartedit.prompt import NEW_TOKENS, check_tokenizer, read_tokenizer
+from mre.models.smartedit.prompt import NEW_TOKENS, check_tokenizer, encode, read_tokenizer
 from mre.models.smartedit.released import LORA, ReleasedFolder, llama_config
 from mre.models.zoo import load_pipeline, load_starting_pipeline
 from mre.rewards import Reward
@@ -252,10 +255,37 @@ def test_a_tokenizer_that_splits_otherwise_is_refused_at_the_first_token_that_di
 
 def test_bitsandbytes_that_is_not_installed_is_named(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ModelError, match="needs the package bitsandbytes"):
-        assembly.quantization("nf4")
-    with pytest.raises(ModelError, match="must be one of int8, nf4"):
-        assembly.quantization("int3")
+    with pytest.raises(ModelError, match="--quantise bitsandbytes-4bit needs the package bitsandbytes, which is not installed"):
+        assembly.quantization("bitsandbytes-4bit")
+    with pytest.raises(ModelError, match=r"--quantise torchao-int8: .* by bitsandbytes-8bit or bitsandbytes-4bit"):
+        assembly.quantization("torchao-int8")
+
+
+def test_bits_of_a_language_model_are_a_flag_that_no_other_model_takes(smartedit_converted, smartedit_released, monkeypatch):
+    asked = []
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    monkeypatch.setattr(assembly, "folder_readers", lambda folder, dtype, quantise: asked.append((folder.name, quantise)) or sys.exit())
+    flag = LoadOptions(quantise="bitsandbytes-4bit")
+    with pytest.raises(SystemExit):
+        make_editor(str(smartedit_converted), device="cpu", loading=flag).prepare()
+    assert asked == [(smartedit_converted.name, "bitsandbytes-4bit")]
+    with pytest.raises(ModelError, match="needs a converted folder: python -m mre convert"):
+        load_pipeline(str(smartedit_released), "cpu", quantise="bitsandbytes-8bit")
+    with pytest.raises(SettingsError, match="is for other people's pipelines and for the language model of a SmartEdit"):
+        load_pipeline("tiny-untrained", "cpu", quantise="bitsandbytes-8bit")
+
+
+def test_tokens_of_an_instruction_are_counted_beside_those_of_the_conversation(smartedit_converted):
+    editor: Any = make_editor(str(smartedit_converted), device="cpu")
+    tokenizer = editor.prepare().llm_tokenizer
+    count, most, rest = editor.count_tokens("make it blue")
+    assert (count, rest) == (len(tokenizer.tokenize("make it blue")), "")
+    text = "blue " * (most + 5)
+    count, _, rest = editor.count_tokens(text)
+    assert count > most
+    assert len(tokenizer.tokenize(text.removesuffix(rest))) == pytest.approx(most, abs=2)
+    with pytest.raises(SettingsError, match=f"this model reads {most}; shorten it"):
+        encode(text, tokenizer)
 
 
 def test_too_little_memory_is_said_before_anything_is_read_with_what_would_fit(smartedit_converted, monkeypatch):
@@ -263,7 +293,7 @@ def test_too_little_memory_is_said_before_anything_is_read_with_what_would_fit(s
     sizes = {name: sum(file.stat().st_size for file in (smartedit_converted / name).glob("*.safetensors"))
              for name in ("language_model", "projector", "connector", "vision_tower")}
     others = sum(sizes.values()) - sizes["language_model"]
-    for share, message in ((0.4, "quantize nf4 of a converted folder .* would fit"), (0.1, "nothing of it would fit")):
+    for share, message in ((0.4, "--quantise bitsandbytes-4bit of a converted folder .* would fit"), (0.1, "nothing of it would fit")):
         monkeypatch.setattr(assembly, "free_memory", lambda share=share: round(others + share * sizes["language_model"]))
         with pytest.raises(ModelError, match=f"GB of memory, and .* GB are free; {message}"):
             load_pipeline(str(smartedit_converted), "cpu")

@@ -27,7 +27,7 @@ from mre.models.weight_files import read_json, read_tensors, weight_files
 
 LANGUAGE_FORMAT = torch.bfloat16        # of a released language model: float16 may overflow in it
 PREFIX = "vision_model."                # of a vision tower's tensors in files of CLIP as a whole
-QUANTIZE = ("int8", "nf4")
+BITS = {"bitsandbytes-8bit": 0.5, "bitsandbytes-4bit": 0.3}        # --quantise -> the language model's size against bfloat16
 READER_PLACES = ("LLM-*/*", "embeddings_qformer/*", "modulate-*/*", "language_model/*", "projector/*", "connector/*", "vision_tower/*")
 
 
@@ -101,11 +101,11 @@ def read_tower(folder: Path) -> CLIPVisionModel:
 
 # ------------------------------------------------------------------------------------------------------- a converted folder
 
-def folder_readers(folder: Path, dtype: torch.dtype | None = None, quantize: str | None = None) -> Readers:
+def folder_readers(folder: Path, dtype: torch.dtype | None = None, quantise: str | None = None) -> Readers:
     """The readers of a folder that `save_pretrained` or the converter wrote, the language model in `dtype` (none = as it is stored), or
     in 8 or 4 bits. Raises ModelError that names the file."""
     tokenizer = read_tokenizer(folder / "llm_tokenizer")
-    language_model = read_llama(folder / "language_model", dtype, quantize)
+    language_model = read_llama(folder / "language_model", dtype, quantise)
     check_vocabulary(language_model.config.vocab_size, tokenizer, folder / "language_model")
     parts: dict[str, Any] = {}
     for name, kind in (("projector", VisionProjector), ("connector", SmartEditConnector)):
@@ -121,9 +121,9 @@ def folder_readers(folder: Path, dtype: torch.dtype | None = None, quantize: str
     return Readers(read_tower(folder / "vision_tower"), parts["projector"], language_model, tokenizer, parts["connector"])
 
 
-def read_llama(folder: Path, dtype: torch.dtype | None = None, quantize: str | None = None) -> LlamaModel:
+def read_llama(folder: Path, dtype: torch.dtype | None = None, quantise: str | None = None) -> LlamaModel:
     """The language model from a folder of safetensors. Raises ModelError."""
-    settings: dict[str, Any] = {"quantization_config": quantization(quantize)} if quantize else {}
+    settings: dict[str, Any] = {"quantization_config": quantization(quantise)} if quantise else {}
     read_json(folder / "config.json")
     for file in weight_files(folder, "model"):
         if not file.is_file():
@@ -145,11 +145,11 @@ def quantization(kind: str) -> Any:
 
     from transformers import BitsAndBytesConfig
 
-    if kind not in QUANTIZE:
-        raise ModelError(f"quantize must be one of {', '.join(QUANTIZE)}, got {kind!r}")
+    if kind not in BITS:
+        raise ModelError(f"--quantise {kind}: a SmartEdit's language model is read in fewer bits by {' or '.join(BITS)}")
     if find_spec("bitsandbytes") is None:
-        raise ModelError(f"quantize {kind} needs the package bitsandbytes: pip install bitsandbytes")
-    if kind == "int8":
+        raise ModelError(f"--quantise {kind} needs the package bitsandbytes, which is not installed: python -m pip install bitsandbytes")
+    if kind == "bitsandbytes-8bit":
         return BitsAndBytesConfig(load_in_8bit=True)
     return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
                               bnb_4bit_compute_dtype=torch.bfloat16)
@@ -161,29 +161,30 @@ class ReadersSource:
 
     folder: Path
     dtype: torch.dtype | None = None            # of the language model; none = as it is stored, or bfloat16 in the released layout
-    quantize: str | None = None                 # int8 or nf4, of a converted folder
+    quantise: str | None = None                 # one of BITS, of a converted folder
 
     def read(self) -> Readers:
         """Raises ModelError that names the file or tensor at fault, or says that memory is short before anything is read."""
         layout = layout_of("", self.folder)
         self.check_memory()
         if layout is None:
-            return folder_readers(self.folder, self.dtype, self.quantize)
-        if self.quantize:
-            raise ModelError(f"{self.folder}: quantize needs a converted folder: python -m mre convert {self.folder} --out NEW")
+            return folder_readers(self.folder, self.dtype, self.quantise)
+        if self.quantise:
+            raise ModelError(f"{self.folder}: --quantise {self.quantise} needs a converted folder: python -m mre convert {self.folder} "
+                             "--out NEW")
         return released_readers(ReleasedFolder(self.folder), layout.find_tower(self.folder), layout.find_tokenizer(self.folder),
                                 self.dtype or LANGUAGE_FORMAT)
 
     def check_memory(self) -> None:
         """Raise ModelError where the readers are larger than the memory that is free, with what would fit."""
-        share = 0.3 if self.quantize == "nf4" else 0.5 if self.quantize == "int8" else 1
+        share = BITS.get(self.quantise or "", 1)
         sizes = {path: path.stat().st_size for path in self._files()}
         language = sum(size for path, size in sizes.items() if path.parent.name.startswith(("LLM-", "language_model")))
         others, free = sum(sizes.values()) - language, free_memory()
         if free is None or language * share + others <= free:
             return
-        smaller = " or ".join(f"quantize {kind} of a converted folder ({(language * part + others) / 1e9:.0f} GB)"
-                              for kind, part in (("int8", 0.5), ("nf4", 0.3)) if language * part + others <= free)
+        smaller = " or ".join(f"--quantise {kind} of a converted folder ({(language * part + others) / 1e9:.0f} GB)"
+                              for kind, part in BITS.items() if language * part + others <= free)
         raise ModelError(f"{self.folder}: what reads instructions needs {(language * share + others) / 1e9:.1f} GB of memory, and "
                          f"{free / 1e9:.1f} GB are free; {smaller or 'nothing of it'} would fit")
 
@@ -204,12 +205,12 @@ class ReadersSource:
         return digest.hexdigest()
 
 
-def find_readers(folder: Path, readers_from: str | None, dtype: torch.dtype | None = None, quantize: str | None = None) -> ReadersSource:
+def find_readers(folder: Path, readers_from: str | None, dtype: torch.dtype | None = None, quantise: str | None = None) -> ReadersSource:
     """The readers of a folder, or, where it was kept without them, of the model that it names. Raises ModelError where that is not here."""
     if readers_from is None or (folder / "language_model").is_dir():
-        return ReadersSource(folder, dtype, quantize)
+        return ReadersSource(folder, dtype, quantise)
     known, layout = KNOWN.get(readers_from), layout_of(readers_from)
     place = layout.find(known.hub_id) if known is not None and layout is not None else Path(readers_from).expanduser()
     if not place.is_dir():
         raise ModelError(f"{folder}: its readers are those of {readers_from}, which is not here")
-    return ReadersSource(place, dtype, quantize)
+    return ReadersSource(place, dtype, quantise)
