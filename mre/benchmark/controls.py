@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from mre.training.examples import TrainingExample
 
 SHARES = {"none": -1.0, "chance": 0.0, "5 %": 0.05, "25 %": 0.25}     # flawless triplets added to those that are so by chance; none: none
-TYPES = ("global", "style", "background", "local")                      # what a training of this size can learn
-POOL, SIZE, STEPS, SCENES = 6000, 64, 200, 60             # triplets, pixels, steps of 32, held-out scenes
+TYPES = ("global", "style", "background")                 # what a training of this size can learn: single things take ten times as long
+POOL, SIZE, STEPS, SCENES = 6000, 64, 130, 60             # triplets, pixels, steps of 32, held-out scenes
+WORD_STEPS = 200                                          # of the text encoder that all arms of a training start with
 HIVE = " with a score of {:g} for following, {:g} for preserving and {:g} for quality"
 MEASURES = (*PERSPECTIVES, "error left")
 BLIND = {"use_score": False, "use_text": False, "use_attention": False, "use_addition": False}
@@ -182,10 +183,34 @@ def cells(only: Sequence[str] | None, trainings: int) -> list[Training]:
 
 def claim(out: Path, steps: int) -> None:
     """Note how long the trainings of a folder are. Raises SettingsError where it holds others."""
-    path, settings = out / "controls.json", {"steps": steps, "pool": POOL, "scenes": SCENES, "drawn": VERSION}
+    path, settings = out / "controls.json", {"steps": steps, "pool": POOL, "scenes": SCENES, "types": list(TYPES), "drawn": VERSION}
     if path.exists() and read_json(path) != settings:
         raise SettingsError(f"{out}: holds trainings of {read_json(path)}, not of {settings}; name another --out")
     write_whole(path, json.dumps(settings) + "\n")
+
+
+def start_of(training: int, out: Path) -> Path:
+    """The untrained editor that all arms of a training start from, in OUT/start-TRAINING: its text encoder can name what is asked."""
+    from mre.embedded.train_words import write_start
+    from mre.training.config import TrainConfig
+
+    folder = out / f"start-{training}"
+    if not folder.is_dir():
+        write_start(TrainConfig(**{**LAB, **BLIND, "seed": training, "out": str(folder)}), folder, WORD_STEPS)
+    return folder
+
+
+def run_apart(cell: Training, out: Path, steps: int) -> list[dict[str, float]]:
+    """`run_cell` in a process of its own, with one thread and nothing said."""
+    import os
+
+    import torch
+
+    os.environ["TQDM_DISABLE"] = "1"            # read where tqdm is imported
+    torch.set_num_threads(1)
+    from mre.training.loop import Run
+
+    return run_cell(cell, out, lambda config, examples: Run(config, examples).train(), steps, init_from=str(start_of(cell.training, out)))
 
 
 def run_cell(cell: Training, out: Path, train: Callable[[TrainConfig, Any], object], steps: int = STEPS, pool_size: int = POOL,

@@ -23,6 +23,7 @@ example:
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -69,6 +70,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     controls = parser.add_argument_group("controls")
     controls.add_argument("--only", nargs="+", metavar="ARM", help="train these alone, such as reward blind filtered (default: all)")
     controls.add_argument("--trainings", type=int, default=3, metavar="N", help="trainings of each (default %(default)s)")
+    controls.add_argument("--processes", type=int, default=os.cpu_count() or 1, metavar="N",
+                          help="trainings at once, one thread each (default: one for each core)")
     servers = parser.add_argument_group("editors on servers (images:MODEL@URL)")
     servers.add_argument("--edit-key-file", type=Path, metavar="FILE", help="file that holds their key (default: OPENAI_API_KEY)")
     servers.add_argument("--edit-cache", type=Path, default=EDIT_CACHE, metavar="FILE",
@@ -117,22 +120,27 @@ def run(args: argparse.Namespace) -> int:
 
 def run_controls(args: argparse.Namespace) -> int:
     """Small trainings that differ in one thing; the table and the plot of what there is grow with each."""
-    for name in ("trainings", "steps"):
+    for name in ("trainings", "steps", "processes"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             raise SettingsError(f"--{name} must be 1 or more, got {getattr(args, name)}")
     if args.model:
         raise SettingsError("controls are trained from nothing; leave out --model")
-    from mre.benchmark.controls import POOL, STEPS, cells, claim, plot_of_controls, run_cell, table_of_controls
-    from mre.training.loop import Run
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    from mre.benchmark.controls import POOL, STEPS, cells, claim, plot_of_controls, run_apart, start_of, table_of_controls
 
     steps, wanted, results = args.steps or STEPS, cells(args.only, args.trainings), {}
     claim(args.out, steps)
-    for number, cell in enumerate(wanted, 1):
-        print(f"{number} of {len(wanted)}: {cell.arm}, {cell.share} flawless, training {cell.training}", flush=True)
-        results[cell] = run_cell(cell, args.out, lambda config, examples: Run(config, examples).train(), steps)
-        table = table_of_controls(results, steps, POOL)
-        table.write(args.out / "tables")
-        plot_of_controls(table, args.out / "controls.png")
+    with ProcessPoolExecutor(args.processes, get_context("spawn")) as workers:        # spawned: torch does not bear a fork
+        list(workers.map(start_of, range(args.trainings), [args.out] * args.trainings))
+        found = workers.map(run_apart, wanted, [args.out] * len(wanted), [steps] * len(wanted))
+        for number, (cell, rows) in enumerate(zip(wanted, found, strict=True), 1):
+            print(f"{number} of {len(wanted)}: {cell.arm}, {cell.share} flawless, training {cell.training}", flush=True)
+            results[cell] = rows
+            table = table_of_controls(results, steps, POOL)
+            table.write(args.out / "tables")
+            plot_of_controls(table, args.out / "controls.png")
     print(table_of_controls(results, steps, POOL).markdown())
     return 0
 

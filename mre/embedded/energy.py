@@ -4,6 +4,7 @@ each near the target and both apart from each other, so that what is learned is 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,7 @@ from mre.training.draws import Draws
 from mre.training.objectives.noise import NoisePrediction
 from mre.training.objectives.objective import Batch
 
+Weighed = Callable[[tuple[int, int]], Tensor | None]
 WINDOW = 8              # pixels: the side of the windows whose norms are added, so that single things count
 SMALLEST = 1e-3         # of a window's norm: below it the distance is smooth
 
@@ -30,7 +32,7 @@ class WindowNorms(NoisePrediction):
         given = torch.cat([self.noises(draws), batch.image_latents.repeat(each, 1, 1, 1)], dim=1)         # (D B, 2 C, h, w)
         conditions = {name: value.repeat(each, *[1] * (value.ndim - 1)) for name, value in batch.conditions.items()}
         output = unet(given, self.times(draws).repeat(each), batch.text.repeat(each, 1, 1), added_cond_kwargs=conditions)
-        loss = self.score(_pixels(output.sample.float()), _pixels(batch.latents.float()))
+        loss = self.score(_pixels(output.sample.float()), _pixels(batch.latents.float()), batch.extras)
         losses = {self.prediction: loss}
         for term in self.terms:
             own = term.loss(output, batch.extras[term.name].repeat(each, 1, 1, 1)) if term.loss_weight else None
@@ -43,14 +45,17 @@ class WindowNorms(NoisePrediction):
         """(D B, C, h, w): pure noise, since one step is all there is."""
         return draws.noise
 
-    def score(self, drawn: Tensor, target: Tensor) -> Tensor:
-        """(D B, 3, H, W) draws and (B, 3, H, W) targets -> a scalar."""
-        return distance(drawn, target)
+    def score(self, drawn: Tensor, target: Tensor, extras: Mapping[str, Tensor]) -> Tensor:
+        """(D B, 3, H, W) draws and (B, 3, H, W) targets -> a scalar. Windows are weighed as the terms weigh pixels."""
+        def weighed(size: tuple[int, int]) -> Tensor | None:
+            found = [more for term in self.terms if (more := term.weight(extras[term.name], size)) is not None]
+            return torch.stack(found).prod(dim=0) if found else None
+        return distance(drawn, target, weighed)
 
 
 class EnergyScore(WindowNorms):
     """(d(x1, y) + d(x2, y)) / 2 - d(x1, x2) / 2, a strictly proper score: least on average where the draws x1, x2 are spread as the targets
-    y are."""
+    y are. Nothing weighs windows: a weight that depends on the drawn target would make it improper."""
 
     prediction = "energy"
     draws_each = 2
@@ -60,7 +65,7 @@ class EnergyScore(WindowNorms):
         for a cell in the middle."""
         return torch.cat([draws.noise, draws.noise.flip(-2, -1)])
 
-    def score(self, drawn: Tensor, target: Tensor) -> Tensor:
+    def score(self, drawn: Tensor, target: Tensor, extras: Mapping[str, Tensor]) -> Tensor:
         first, second = drawn.chunk(2)
         return (distance(first, target) + distance(second, target) - distance(first, second)) / 2
 
@@ -70,14 +75,20 @@ def _pixels(latents: Tensor) -> Tensor:
     return F.pixel_shuffle(latents, math.isqrt(latents.shape[1] // 3))
 
 
-def distance(first: Tensor, second: Tensor) -> Tensor:
-    """The mean norm of the difference over windows, of the pictures, of both at half the size, and of their gradients. A scalar."""
+def distance(first: Tensor, second: Tensor, weighed: Weighed = lambda size: None) -> Tensor:
+    """The mean norm of the difference over windows, of the pictures, of both at half the size, and of their gradients. A scalar.
+
+    weighed: windows (h, w) -> the weight of each, (B, 1, h, w); none for all equal
+    """
     difference = first - second                                                                            # (B, 3, H, W)
     right, down = difference.diff(dim=-1), difference.diff(dim=-2)
-    return window_norms(difference) + window_norms(F.avg_pool2d(difference, 2)) + (window_norms(right) + window_norms(down)) / 2
+    norms = (window_norms(part, weighed) for part in (difference, F.avg_pool2d(difference, 2), right, down))
+    return next(norms) + next(norms) + (next(norms) + next(norms)) / 2
 
 
-def window_norms(difference: Tensor) -> Tensor:
+def window_norms(difference: Tensor, weighed: Weighed) -> Tensor:
     """The mean over windows of WINDOW x WINDOW pixels of the root of the mean square in each."""
     squares = F.avg_pool2d(difference.square().mean(dim=1, keepdim=True), WINDOW, ceil_mode=True, count_include_pad=False)
-    return (squares + SMALLEST**2).sqrt().mean()
+    norms = (squares + SMALLEST**2).sqrt()                                                                 # (B, 1, h, w)
+    weight = weighed((norms.shape[-2], norms.shape[-1]))
+    return norms.mean() if weight is None else (norms * weight).mean()

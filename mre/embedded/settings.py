@@ -65,9 +65,9 @@ PRESETS: dict[str, dict[str, Any]] = {
     "tiny": {**_SMALL, "out": "runs/tiny"},
     "tiny-baseline": {**_SMALL, **_NO_REWARD, "out": "runs/tiny-baseline"},
     # The generic head at half the size. Its text encoder has learned to name what is asked before (`mre.embedded.train_words`): else
-    # colours and places, which move few pixels, are learned last.
-    "tiny-lab-start": {**_GENERIC, "objective": "norms", "clean_share": 1.0, "learning_rate": 1e-3, "ema": False, "half": False,
-                       "local_sgd_steps": 8, "init_from": "runs/tiny-lab-words/pipeline", "train_text_encoder": False,
+    # colours and places, which move few pixels, are learned last. So are single things where nothing weighs their windows.
+    "tiny-lab-start": {**_GENERIC, "objective": "norms", "mask_weight": 2.0, "clean_share": 1.0, "learning_rate": 1e-3, "ema": False,
+                       "half": False, "local_sgd_steps": 8, "init_from": "runs/tiny-lab-words/pipeline", "train_text_encoder": False,
                        "out": "runs/tiny-lab-start"},
     "tiny-lab": {**_GENERIC, "perspective_dropout": 0.15, "init_from": "runs/tiny-lab-start/pipeline", "out": "runs/tiny-lab"},
     "tiny-lab-baseline": {**_GENERIC, **_NO_REWARD, "init_from": "runs/tiny-lab-start/pipeline", "out": "runs/tiny-lab-baseline"},

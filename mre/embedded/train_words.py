@@ -72,6 +72,15 @@ def learn_words(pipeline: Any, *, seed: int = 0, steps: int = STEPS, batch: int 
     return right.float().mean().item()
 
 
+def write_start(config: TrainConfig, folder: Path, steps: int) -> float:
+    """Write the fresh editor of a config, whole, after its text encoder has learned; returns what `learn_words` does."""
+    torch.manual_seed(config.seed)
+    pipeline = starting_pipeline(config)
+    right = learn_words(pipeline, seed=config.seed, steps=steps)
+    write_whole(folder, lambda whole: save_editor(pipeline, whole, config))
+    return right
+
+
 def _named(pipeline: Any, heads: SlotHeads, rng: np.random.Generator, count: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """What is said of the slots of some requests in the plainest words, and what is right."""
     drawn = [requests.draw_asked(rng) for _ in range(count)]
@@ -91,12 +100,9 @@ def main() -> None:
     if (args.out / PIPELINE).is_dir():
         print(f"{args.out / PIPELINE} is there already")
         return
-    config = TrainConfig(**PRESETS[args.preset] | {"init_from": GENERIC, "seed": args.seed, "out": str(args.out)})
-    torch.manual_seed(args.seed)
-    pipeline = starting_pipeline(config)
-    print(f"{learn_words(pipeline, seed=args.seed, steps=args.steps):.3f} of the slots named right")
     args.out.mkdir(parents=True, exist_ok=True)
-    write_whole(args.out / PIPELINE, lambda folder: save_editor(pipeline, folder, config))
+    config = TrainConfig(**PRESETS[args.preset] | {"init_from": GENERIC, "seed": args.seed, "out": str(args.out)})
+    print(f"{write_start(config, args.out / PIPELINE, args.steps):.3f} of the slots named right")
 
 
 if __name__ == "__main__":

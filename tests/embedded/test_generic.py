@@ -124,11 +124,13 @@ def test_draws_spread_as_the_targets_are_score_better_than_their_mean():
 
 def test_one_draw_is_scored_by_its_distance_and_two_by_the_energy_score():
     """Worked out on flat pictures: draws 0.5 and 0.1 of the range apart from a target at 0.2 differ by 0.4 from each other."""
-    config = TrainConfig(**PRESETS["tiny-lab"])
-    sampler = DDIMScheduler(prediction_type="sample")
-    assert WindowNorms(sampler, config).score(flat(0.5), flat(0.2)).item() == pytest.approx(0.6, abs=1e-2)
-    two = EnergyScore(sampler, config).score(flat(0.5, 0.1), flat(0.2))
-    assert two.item() == pytest.approx((0.6 + 0.2 - 0.8) / 2, abs=1e-2)
+    sampler, half = DDIMScheduler(prediction_type="sample"), {"mask": torch.zeros(1, 1, 2 * WINDOW, 2 * WINDOW)}
+    half["mask"][..., WINDOW:] = 1
+    for weight, weighed in ((0.0, 1), (2.0, (1 + 5) / 2)):          # in the changed half 1 + 2 / (1 / 2), in the other 1
+        config = TrainConfig(**PRESETS["tiny-lab"] | {"mask_weight": weight})
+        assert WindowNorms(sampler, config).score(flat(0.5), flat(0.2), half).item() == pytest.approx(0.6 * weighed, abs=2e-2)
+        two = EnergyScore(sampler, config).score(flat(0.5, 0.1), flat(0.2), half)
+        assert two.item() == pytest.approx((0.6 + 0.2 - 0.8) / 2, abs=1e-2), "whose draws nothing weighs"
 
 
 def test_requests_are_asked_in_the_plainest_words_and_some_have_no_answer_but_the_photo():
