@@ -27,12 +27,14 @@ WEIGHTS, WORDS, SETTINGS = "reader.safetensors", "words.txt", "reader.json"
 SHIPPED = Path(__file__).resolve().parent.parent / "assets" / "tiny-reader"
 MOST_NEAREST = 3
 SCALE = "vectors_scale"
-LIKELY = 0.02           # probability of an operation that is worth offering
+LIKELY = 0.06           # probability of an operation that is worth offering
 JOINTS = re.compile(r"\s+(?:and then|and|then|but|also|plus)\s+|[,.;!?，。；、！？\n]|然后|并且", re.IGNORECASE)       # between clauses
 MOST_CLAUSES = 12
 OLD_TEXTS = 32          # words that readers read which do not say how many
 FEWEST_WORDS = 3        # of a clause that is a request by itself
+LETTER = 15             # words of a text that is long enough for one request with much around it
 CERTAIN = 0.7           # confidence in each of several requests
+HEARD = 0.4             # confidence in a request of a clause that is not certain enough to be one of several, and yet asks for something
 LEAST = 0.5             # confidence: below it nothing is understood
 
 
@@ -146,10 +148,11 @@ class Reader:
         [found] = self.probabilities([text])
         request, confidence = likeliest(found)
         parts, rest_is_silent = self._parts(text)
-        if len(parts) > 1 or (request.operation == SEVERAL and confidence >= self.least):
+        is_letter = len(parts) == 1 and rest_is_silent and len(words_of(text)) >= LETTER
+        if len(parts) > 1 or (request.operation == SEVERAL and confidence >= self.least and not is_letter):
             each = tuple(map(self.wordings.of, parts))[:MOST_NEAREST]
             return Reading(text, fault="several", nearest=each, confidence=confidence), request
-        if len(parts) == 1 and rest_is_silent:          # a letter, of which one sentence asks for something
+        if is_letter:          # of which one sentence asks for something
             [(alone, its_confidence)] = parts.items()
             if its_confidence > confidence or not request.is_whole:
                 request, confidence = alone, its_confidence
@@ -166,9 +169,11 @@ class Reader:
         parts: dict[str, tuple[Request, float]] = {}            # by their wording: two requests may be one
         rest_is_silent = True
         for clause, (request, confidence) in zip(clauses, self.requests(clauses), strict=True):
-            if request.is_whole and confidence >= CERTAIN and len(words_of(clause)) >= FEWEST_WORDS:
+            if len(words_of(clause)) < FEWEST_WORDS:
+                continue
+            if request.is_whole and confidence >= CERTAIN:
                 parts.setdefault(self.wordings.of(request), (request, confidence))
-            elif request.operation != NONE:
+            elif request.operation != NONE and confidence >= HEARD:
                 rest_is_silent = False
         return dict(parts.values()), rest_is_silent
 

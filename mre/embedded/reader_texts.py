@@ -206,7 +206,7 @@ def _enumerated(rng: np.random.Generator) -> str:
 def concept_words() -> frozenset[str]:
     """The English words by which concepts go that are one word: colours, things, looks as adjectives, landscapes."""
     texts = [text for section in ("colours", "kinds", "textures", "backgrounds", "looks") for concept, lists in table()[section].items()
-             for name in lists if name not in ("zh", "whole", "where") for text in phrases(section, concept, name)]
+             for name in lists if name not in ("zh", "whole", "where", "wrong_zh") for text in phrases(section, concept, name)]
     short = [text for text in texts if len(text.split()) <= 2]
     return frozenset(word for text in short for word in re.findall(r"[a-z]+", f"{text} {requests.american(text)}"))
 
@@ -224,7 +224,8 @@ def training_words() -> frozenset[str]:
 
 def last_words(section: str) -> set[str]:
     """The words in which the English phrases of a section of the table end: of a noun phrase, what it is."""
-    lists = {concept: [name for name in lists if name not in ("zh", "it", "whole")] for concept, lists in table()[section].items()}
+    aside = ("zh", "it", "whole", "wrong", "wrong_zh")
+    lists = {concept: [name for name in lists if name not in aside] for concept, lists in table()[section].items()}
     return {text.split()[-1] for concept, names in lists.items() for name in names for text in phrases(section, concept, name)}
 
 

@@ -81,6 +81,24 @@ def test_no_held_out_word_is_in_a_training_text(texts):
     assert not {phrase for phrase in chinese if any(phrase in text for text in drawn)}
 
 
+def test_the_reader_reads_a_letter_by_its_one_request_and_leaves_short_texts_with_an_unknown_part_alone():
+    """With the clauses' readings given: what `_parts` makes of them."""
+    said = {"please remove the car": (Request("remove", "car"), 0.9), "remove the dog now": (Request("remove", OTHER), 0.6),
+            "make it very foggy": (Request("foggy"), 0.9)}
+    size = ReaderSize(word=4, piece=8, width=16, heads=2, layers=1)
+    made = fresh_reader(("foggy",), torch.zeros(1, 4), VALUES, own_wordings(), size=size)
+
+    class Given(type(made)):
+        def requests(self, texts):
+            return [said.get(text.strip().lower(), (Request(), 0.9)) for text in texts]
+    given = Given(made.network, made.words, made.wordings, made.size, made.least)
+    letter = "Dear team, I hope that you are well. Please remove the car. Nobody here wants to see it any more, with kind regards"
+    assert given.read(letter).understood == "remove the car"
+    assert given.read("Please remove the car. Make it very foggy").fault == "several"
+    assert given.read(letter + ". Make it very foggy").nearest == ("remove the car", "make it foggy")
+    assert not given.read(letter + ". Remove the dog now").understood
+
+
 def test_texts_without_a_word_still_have_a_place_each():
     words, pieces = numbered(["", "red ball"], {"red": 2, "ball": 3}, Spelling(()))
     assert words.tolist() == [[0, 0], [2, 3]]

@@ -29,6 +29,7 @@ from mre.data.scenes.world import COLOUR_NAMES, GROUND_KINDS, GROUND_SLOTS, KIND
 TYPO, TYPOS, NO_ARTICLES, SIZE = 0.12, 0.06, 0.10, 0.06                           # how often a request has each; TYPOS: in many words
 OPENING, CONTEXT, BEFORE, AFTER, CLAUSE = 0.10, 0.06, 0.22, 0.16, 0.08
 MISTYPED = 0.4                # share of words of a text with many slips
+COMPLAINT = 0.25              # share of requests for a look that say what is wrong instead
 PLAIN, UNSEEN = 0.4, 0.5      # how often a word is the plainest one; how often a held-out request takes each phrase from the held-out ones
 MEASURES = {"tree": "棵", "car": "辆", "house": "座", "flower": "朵", "cloud": "朵", "star": "颗", "heart": "颗"}
 TWO = ("two {}", "2 {}", "a pair of {}", "two new {}")
@@ -138,7 +139,9 @@ class _Words:
 def _english(words: _Words, asked: Asked) -> Request:
     verb, rng = asked.verb, words.rng
     whole = words.chance(0.35) if verb in ("global", "style") else False
-    if whole:
+    if _complains(words, asked):
+        text = _filled(words, words.any_of("carriers", "complaint"), asked)
+    elif whole:
         text = words.any_of("looks", asked.value, "whole")
     elif verb == "texture" and asked.value == "plain" and words.chance(0.3):
         pattern = words.any_of("textures", pick(rng, ("striped", "dotted", "checkered")), "pattern", plain=PLAIN)
@@ -146,6 +149,11 @@ def _english(words: _Words, asked: Asked) -> Request:
     else:
         text = _filled(words, words.any_of("carriers", "look" if verb == "global" else verb), asked)
     return words.request(_manner(words, smoothed(text)), asked, "en")
+
+
+def _complains(words: _Words, asked: Asked) -> bool:
+    """Whether to say what is wrong with the picture ("it is too dark") in place of what is wanted, where the look has words for it."""
+    return asked.verb == "global" and "wrong" in table()["looks"][asked.value] and words.chance(COMPLAINT)
 
 
 def _filled(words: _Words, carrier: str, asked: Asked) -> str:
@@ -266,7 +274,8 @@ def american(text: str) -> str:
 
 def _chinese(words: _Words, asked: Asked) -> Request:
     verb = asked.verb
-    carrier = words.any_of("carriers_zh", "look" if verb in ("global", "style") else verb)
+    complains = _complains(words, asked)
+    carrier = words.any_of("carriers_zh", "complaint" if complains else "look" if verb in ("global", "style") else verb)
     values: dict[str, str] = {}
     for gap in re.findall(r"\{(\w+)\}", carrier):
         if gap in ("it", "a"):
@@ -278,6 +287,8 @@ def _chinese(words: _Words, asked: Asked) -> Request:
             values[gap] = words.any_of("colours", asked.colour, "zh", plain=PLAIN)
         elif gap == "scene":
             values[gap] = words.any_of("backgrounds", asked.value, "zh")
+        elif gap == "wrong":
+            values[gap] = words.any_of("looks", asked.value, "wrong_zh")
         else:
             values[gap] = words.any_of("textures" if verb == "texture" else "looks", asked.value, "zh")
     text = carrier.format(**values).replace("在画", "画").replace("在放", "放").replace("在看到", "看到").replace("在插入", "插入")
@@ -337,6 +348,6 @@ def all_phrases(held_out: bool) -> frozenset[str]:
     for section in ("colours", "kinds", "textures", "backgrounds", "looks"):
         for concept, lists in table()[section].items():
             for name in lists:
-                if name != "zh":
+                if not name.endswith("zh"):
                     found.update(phrases(section, concept, name, held_out=held_out))
     return frozenset(found)
