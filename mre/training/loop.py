@@ -40,7 +40,7 @@ from mre.training.logs import RunLog
 from mre.training.memory import keep_freed_memory
 from mre.training.objectives import open_objective
 from mre.training.optimizer import build_optimizer, load_optimizer_tensors, optimizer_tensors, set_learning_rate
-from mre.training.start import latent_shape, open_examples, prepare_models, save_editor, starting_pipeline
+from mre.training.start import latent_shape, open_examples, prepare_models, refuse_sharding, save_editor, starting_pipeline
 from mre.training.stored_examples import StoredExamples
 from mre.training.validation import oracle_scores, sample_sheet
 
@@ -87,6 +87,7 @@ class Run:
             raise SettingsError("mixed_precision fp16 needs a GPU; without one, take bf16 or no")
         self.accelerator = Accelerator(mixed_precision=config.mixed_precision, gradient_accumulation_steps=config.accumulation,
                                        cpu=not torch.accelerator.is_available())        # lets processes on CPUs find each other too
+        refuse_sharding(self.accelerator.distributed_type)
         self.device = self.accelerator.device
         if self.device.type == "cpu":
             keep_freed_memory()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from accelerate import DistributedType
 from diffusers.models.attention_processor import AttnProcessor
 
 from mre.errors import SettingsError
@@ -24,8 +25,17 @@ is_transformer_editor = later("mre.training.transformers:is_transformer_editor")
 transformer_pipeline = later("mre.training.transformers:transformer_pipeline")
 shrink_frozen = later("mre.training.transformers:shrink_frozen")
 save_transformer_editor = later("mre.training.transformers:save_transformer_editor")
+REPLICATED = [kind for kind in DistributedType if kind is DistributedType.NO or kind.value.startswith("MULTI_")]
 LORA = "lora"               # folder of adapters, inside the finished editor's
 SWITCHES = ("use_score", "use_text", "use_attention", "use_addition", "perspectives", "variant", "reward_init")
+
+
+def refuse_sharding(kind: DistributedType) -> None:
+    """Raises SettingsError where accelerate's config shards the parameters: here each process holds all of them, and clips, averages and
+    saves them as they are."""
+    if kind not in REPLICATED:
+        raise SettingsError(f"accelerate's config asks for {kind.value}, which shards the parameters; this trainer needs all of them in "
+                            "each process: take a config without sharding, and adapters (lora_rank) for a large editor")
 
 
 def starting_pipeline(config: TrainConfig, begun: Path | None = None):

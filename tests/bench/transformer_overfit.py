@@ -14,12 +14,15 @@ import argparse
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 
+from mre.models.instruction import EditCondition
+from mre.models.kept_readings import KeptReadings, tensor_key
 from mre.models.quiet import quiet_libraries
 from mre.rewards import Reward
 from mre.training.encoding import encode_pictures, to_pixels
@@ -32,6 +35,18 @@ KINDS = {"klein": "Flux2KleinPipeline", "qwen": "QwenImageEditPipeline"}
 PHOTOS = 8
 TOKENS = 32             # of the instruction, where its padding would be most of the work
 SEEN = 56               # pixels of the photo's side that Qwen's text encoder looks at, which would be most of the work too
+
+
+class ReadOnce:
+    """An instruction encoder that reads each of a few photos with its instruction once: a frozen one reads the same at every step."""
+
+    def __init__(self, encoder: Any) -> None:
+        self.encoder, self.kept = encoder, KeptReadings()
+
+    def encode(self, instructions: Sequence[str], images: torch.Tensor) -> EditCondition:
+        read = [self.kept.of((text, tensor_key(photo)), lambda text=text, photo=photo: self.encoder.encode([text], photo[None]))
+                for text, photo in zip(instructions, images, strict=True)]
+        return EditCondition(torch.cat([one.context for one in read]), torch.cat([one.null_context for one in read]))
 
 
 @torch.no_grad()
@@ -83,6 +98,7 @@ def main(argv: list[str] | None = None) -> int:
             run.pipeline.instruction_encoder.length = TOKENS
         else:
             run.pipeline.instruction_encoder.seen = SEEN
+            run.learner.instruction_encoder = ReadOnce(run.pipeline.instruction_encoder)
         run.train()
         seconds = time.monotonic() - started
         run.learner.eval()

@@ -18,6 +18,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator, DistributedType
 from diffusers import DDPMScheduler
 from PIL import Image
 from safetensors.torch import load_file
@@ -529,6 +530,14 @@ def test_data_that_are_not_whole_stop_the_run_in_one_line(config, train, tree, t
     train(config, data_dir=broken, several_pairs="first", max_steps=1)
     with pytest.raises(SettingsError, match="resolution must be a multiple of 2"):
         train(config, resolution=17, out=f"{config.out}-17")
+
+
+@pytest.mark.parametrize("kind", ["FSDP", "DEEPSPEED"])
+def test_a_config_of_accelerate_that_shards_is_refused_in_one_line_before_anything_is_read(kind, config, train, monkeypatch):
+    monkeypatch.setattr(Accelerator, "distributed_type", DistributedType(kind))
+    with pytest.raises(SettingsError, match=f"^accelerate's config asks for {kind}, which shards the parameters"):
+        train(config, data_dir="/nowhere", data="pix2pix")
+    assert not Path(config.out).exists()
 
 
 def test_fp16_without_a_gpu_is_refused(config, train):

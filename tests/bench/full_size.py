@@ -1,0 +1,82 @@
+"""What an edit costs at the size of Stable Diffusion 1.5, in float32 and in the number format of `--dtype auto`, with random weights.
+
+    python -m tests.bench.full_size [--sizes 256 512] [--steps 2] [--threads 1]
+
+A row is a size. The seconds are CPU time of one denoising step of three guidance branches, the two formats in turn; the last column is how
+far the decoded pictures of the same few steps are from each other, of 255 levels. Random weights cost what trained ones do; their pictures
+say how rounding spreads, not how a photo looks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, EulerAncestralDiscreteScheduler
+from PIL import Image
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from mre.editors.weights import computed_dtypes, torch_dtype
+from mre.embedded.tokenizer import word_tokenizer
+from mre.machine import free_memory
+from mre.models.quiet import quiet_libraries
+from mre.models.unet import RewardUNet2DConditionModel
+from mre.pipeline import RewardEditPipeline
+from mre.rewards import Reward
+
+BILLIONS = 6.5e9        # bytes: weights in both formats, and a step
+
+
+def full_size_pipeline() -> RewardEditPipeline:
+    """Reward-InstructPix2Pix with random weights, in float32."""
+    torch.manual_seed(0)
+    text = CLIPTextModel(CLIPTextConfig(hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12,
+                                        vocab_size=514, bos_token_id=512, eos_token_id=513, pad_token_id=513))
+    unet = RewardUNet2DConditionModel(in_channels=8, cross_attention_dim=768, sample_size=64, attention_head_dim=8)
+    vae = AutoencoderKL(block_out_channels=(128, 256, 512, 512), down_block_types=("DownEncoderBlock2D",) * 4,
+                        up_block_types=("UpDecoderBlock2D",) * 4, layers_per_block=2, latent_channels=4, sample_size=512)
+    pipeline = RewardEditPipeline(vae.eval(), text.eval(), word_tokenizer([], 77), unet.eval(),
+                                  EulerAncestralDiscreteScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear"))
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+@torch.inference_mode()
+def edit(pipeline: RewardEditPipeline, size: int, steps: int) -> tuple[Image.Image, list[float]]:
+    """The picture, and the CPU seconds of each step of the U-Net."""
+    photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8))
+    seconds: list[float] = []
+    hooks = (pipeline.unet.register_forward_pre_hook(lambda *_: seconds.append(-time.process_time())),
+             pipeline.unet.register_forward_hook(lambda *_: seconds.append(seconds.pop() + time.process_time())))
+    picture = pipeline("red", photo, reward=Reward.best(), num_inference_steps=steps,
+                       generator=torch.Generator().manual_seed(0)).images[0]
+    for hook in hooks:
+        hook.remove()
+    return picture, seconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512], help="pixels of a side")
+    parser.add_argument("--steps", type=int, default=2, help="of an edit")
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    free, auto = free_memory("cpu"), computed_dtypes("cpu")[0]
+    if free is not None and free < BILLIONS:
+        raise SystemExit(f"{BILLIONS / 1e9:g} GB of memory are needed, and {free / 1e9:.3g} are free")
+    with quiet_libraries():
+        whole, half = full_size_pipeline(), full_size_pipeline().to(torch_dtype(auto))
+        print(f"| pixels | float32, s a step | {auto} | times as fast | mean difference, of 255 |\n| --- | --- | --- | --- | --- |")
+        for size in args.sizes:
+            (one, slow), (other, fast) = (edit(pipeline, size, args.steps) for pipeline in (whole, half))
+            slow, fast = statistics.median(slow), statistics.median(fast)
+            away = np.abs(np.asarray(one, float) - np.asarray(other, float)).mean()
+            print(f"| {size} | {slow:.2f} | {fast:.2f} | {slow / fast:.2f} | {away:.2f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
