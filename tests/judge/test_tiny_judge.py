@@ -13,7 +13,8 @@ from mre.rewards import PERSPECTIVES
 from mre.training.judges.scenes import SceneGroups
 
 SCENES = 16
-RIGHT = {"following": 0.70, "preserving": 0.80, "quality": 0.70}      # of decided pairs; its card has what it reaches on many scenes
+# Of decided pairs; its card has what it reaches on many scenes. Of so few, less four standard errors; by chance it is a half.
+RIGHT = {"following": 0.62, "preserving": 0.78, "quality": 0.62}
 
 
 @pytest.fixture(scope="module")

@@ -81,7 +81,7 @@ def test_agreement_answers_at_a_click_and_the_table_too(page, monkeypatch):
     rows = [row.inner_text() for row in page.locator("#study-agreement tbody tr").all()]
     assert [row.split()[0] for row in rows] == ["Following", "Preserving", "Quality"]
     assert all(row.count("…") == 3 for row in rows)                 # three statistics, each with its interval
-    inner_tab(page, 4)
+    inner_tab(page, 5)
     page.click("#table-go")
     page.wait_for_selector("#study-table table")
     assert "tiny-baseline − tiny" in page.inner_text("#study-table")
@@ -113,7 +113,7 @@ def test_on_a_phone_in_chinese_nothing_scrolls_sideways(site):
 
 
 def test_a_new_study_is_refused_with_every_fault_or_made_and_started_and_closed_only_when_sure(site, page):
-    inner_tab(page, 5)
+    inner_tab(page, 6)
     page.fill("#new-name input, #new-name textarea", "fresh")
     page.click("#new-folder input")
     page.get_by_role("option", name="broken").click()
@@ -145,7 +145,7 @@ def test_an_exported_file_is_brought_back_in_the_background_or_refused_with_its_
     export_file(site["store"], "scored-simulated", tmp_path / "s.csv")         # the copy that simulated annotators have scored
     text = (tmp_path / "s.csv").read_text(encoding="utf-8")
     (tmp_path / "bad.csv").write_text(text.replace(",0,5,1,", ",0,5,one,", 2), encoding="utf-8")
-    inner_tab(page, 5)
+    inner_tab(page, 6)
     page.fill("#new-name input, #new-name textarea", "back")
     page.set_input_files("#new-import input[type=file]", str(tmp_path / "bad.csv"))
     page.wait_for_selector("#study-said [role=alert] >> text=revision must be a whole number")

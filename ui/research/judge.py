@@ -39,13 +39,14 @@ def build(studio: Studio, chosen: gr.Dropdown) -> None:
     """Draw the inner tab. `chosen`: which study is looked at."""
     handlers = JudgeHandlers(studio)
     gr.Markdown(t("res_judge_about"), elem_classes="muted small")
-    with gr.Row(elem_classes="toolbar", elem_id="judge-train-row"):
+    with gr.Row(elem_classes="toolbar study-moves", elem_id="judge-train-row"):
         train = gr.Button(t("res_judge_train"), elem_id="judge-train", size="sm", min_width=160)
         cancel = gr.Button(t("res_judge_cancel"), elem_id="judge-cancel", size="sm", min_width=80, interactive=False)
     said = gr.HTML(elem_id="judge-said")
     with gr.Row(equal_height=False):
         judge = gr.Dropdown([EMBEDDED], value=EMBEDDED, label=t("res_judge_choice"), min_width=180, elem_id="judge-choice")
-        compare = gr.Button(t("res_judge_compare"), elem_id="judge-compare", size="sm", min_width=160)
+        with gr.Row(elem_classes="toolbar study-moves"):
+            compare = gr.Button(t("res_judge_compare"), elem_id="judge-compare", size="sm", min_width=160)
     against = gr.HTML(elem_id="judge-against")
     job, following = gr.State(None), gr.State(None)             # the job's id; (study, judge, ratings) of the table that is shown
     look, follow = gr.Timer(LOOK_SECONDS, active=False), gr.Timer(FOLLOW_SECONDS)

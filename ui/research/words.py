@@ -132,8 +132,8 @@ TEXTS = {
     "res_judge_within": ("Within one deviation", "一个标准差内"), "res_judge_pairs": ("Pairs", "图片对"),
     "res_judge_order": ("Right order", "顺序正确"), "res_judge_ties": ("Right with ties", "含平局正确"),
     "res_judge_legend": ("Mean error: points between its score and each annotator's. Within one deviation: 68 % is right. Right order: "
-                         "of pairs that an annotator did not score equally. Right with ties: of all pairs, win, tie or loss as said. "
-                         "The table follows new ratings while this page is open.",
+                         "of pairs that an annotator did not score equally. Right with ties: of all pairs, those whose win, tie or "
+                         "loss it thought likeliest. The table follows new ratings while this page is open.",
                          "平均误差：其分数与每位标注者分数之差（分）。一个标准差内：68 % 为正确。顺序正确：只计标注者给分不同的图片对。"
                          "含平局正确：所有图片对中，胜、平、负里最可能的一个。页面打开时，表格随新的评分更新。"),
     # results
