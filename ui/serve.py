@@ -160,6 +160,7 @@ def serve(app: FastAPI, server: socket.socket) -> int:
 def _keep_tidy(studio: Studio, seconds: float = 60.0) -> None:
     while not studio.closing.wait(seconds):
         studio.uploads.expire()
+        studio.left.expire()
         sweep_strays()
 
 

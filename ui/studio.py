@@ -21,6 +21,7 @@ from mre.editors.load_options import OWN_WAY, LoadOptions
 from mre.editors.names import without_address
 from mre.errors import ModelError, MreError, SettingsError
 from mre.models.known import default_names
+from ui.edit.left import LeftVisits
 from ui.notices import without_paths
 from ui.pictures import PictureShelf
 from ui.site.uploads import Caller, Uploads, visit_of
@@ -71,7 +72,8 @@ class Studio:
         if editors is not None:
             self.editors = editors
             self.queue = self.editor().queue
-        self.visits: weakref.WeakValueDictionary[str, EditVisit] = weakref.WeakValueDictionary()    # only to end them when a tab closes
+        self.visits: weakref.WeakValueDictionary[str, EditVisit] = weakref.WeakValueDictionary()    # of the pages that are open
+        self.left = LeftVisits(self.uploads)
 
     @cached_property
     def models(self) -> tuple[str, ...]:
@@ -155,7 +157,7 @@ class Studio:
     def close(self) -> None:
         """End what visitors run, within a step."""
         self.closing.set()
-        for visit in list(self.visits.values()):
+        for visit in [*self.visits.values(), *self.left]:
             visit.stop.set()
 
     def trouble(self, error: Exception) -> str:

@@ -15,7 +15,7 @@ CONTROLS = ("steps", "guidance-scale", "image-guidance-scale", "seed", "random-s
 
 
 def choose(page, model: str) -> None:
-    if not page.is_visible("#model input"):
+    if not page.is_visible("#reuse"):                    # the other settings
         page.click("#more button.label-wrap, #more > button")
     page.click("#model input")
     page.click(f"[role=option][aria-label='{model}']")

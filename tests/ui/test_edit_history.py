@@ -3,6 +3,7 @@
 import base64
 
 from PIL import Image
+from playwright.sync_api import expect
 
 from mre.editors.settings import EditSettings
 from mre.imaging import open_image
@@ -58,12 +59,47 @@ def test_the_history_shows_compares_undoes_and_lends_settings(page, photo):
     assert page.input_value("#instruction textarea") == "make it look like sunset"
     page.click("#history-compare")
     page.wait_for_selector("#look .tag >> text=#1")
-    page.click("#as-input")
-    page.wait_for_function("!document.querySelector('#undo').disabled")
-    page.click("#undo")
-    page.wait_for_function("document.querySelector('#undo')?.disabled")
     page.click("#reuse")
     page.wait_for_function("document.querySelector('#score-quality input[type=number]')?.value === '0'")
+
+
+def test_undo_and_redo_bring_back_picture_words_scores_and_the_edit_shown_and_so_does_a_reload(page, photo):
+    def form() -> tuple:
+        return (page.input_value("#instruction textarea"), page.input_value("#score-quality input[type=number]"),
+                page.locator("#look .caption").all_inner_texts())
+    choose(page, "quick")
+    page.uncheck("#at-once input")
+    fill(page, photo)
+    run(page)
+    page.wait_for_timeout(1600)                          # what is typed without a rest is one step
+    page.fill("#instruction textarea", "make it winter")
+    page.click("#preset-0")
+    run(page)
+    page.click("#as-input")
+    expect(page.locator("#score-quality input[type=number]")).to_have_value("0")
+    page.wait_for_timeout(1600)
+    last, first = ("make it winter", "0"), ("make it look like sunset", "5")
+    for button, wanted in (("#undo", first), ("#redo", last)):
+        for _ in range(4):                               # photo, scores, words; a slow machine makes no two of them one step
+            page.wait_for_timeout(900)
+            if form()[:2] == wanted:
+                break
+            page.click(button)
+        assert form()[:2] == wanted
+        number = 1 if wanted == first else 2
+        page.wait_for_selector(f"#look .caption >> text=#{number} · {wanted[0]} · " + " / ".join(3 * wanted[1]))
+    before = form()
+    address = page.url
+    page.reload()
+    page.wait_for_selector("#look .caption >> text=#2 · make it winter · 0 / 0 / 0")
+    page.wait_for_selector("#seen >> text=240 × 160")
+    assert form() == before
+    assert page.locator("#history .shot").count() == 2
+    assert page.url == address, "nothing of it is in the address"
+    download(page, "#download")
+    page.evaluate("sessionStorage.clear()")
+    page.reload()
+    page.wait_for_selector("#look .viewer-empty")
 
 
 BRING = """([data, kind, name]) => {
@@ -103,7 +139,7 @@ def test_drawn_examples_are_judged_by_the_oracle_and_other_pictures_by_the_judge
     tool(page, "Judge")
     page.click("#judge-run")
     page.wait_for_selector("#judge-answer >> text=Make an edit first")
-    page.click("#examples .shot >> nth=0")
+    page.click("#examples .shot >> text=make the ball red")
     page.wait_for_selector("#seen >> text=512 × 512")
     tool(page, "History")
     run(page)

@@ -12,6 +12,7 @@ from mre.imaging import open_image
 from mre.recipes import read_recipe
 from tests.fake_editing import fake_editor
 from tests.ui.edit_page import SECONDS, choose, download, fill, run, tool
+from ui.edit import left
 from ui.edit.form import settings_of
 from ui.edit.run import run_edit, run_live
 from ui.edit.tab import on_live
@@ -36,7 +37,21 @@ def test_progress_comes_step_by_step_with_a_preview_and_stop_frees_the_device(pa
     assert page.locator("#look .mre-viewer").count() == 0
 
 
-def test_closing_the_tab_stops_the_work_and_deletes_the_pictures(chrome, address, photo, studio):
+def test_an_edit_that_runs_while_the_page_is_loaded_anew_is_there_after_it(page, photo, studio):
+    choose(page, "slow")
+    fill(page, photo)
+    page.locator("#steps input").fill("12")
+    page.click("#run")
+    page.wait_for_selector("#progress >> text=/Step [1-9]/")
+    page.reload()
+    page.wait_for_selector("#look .caption >> text=#1 · make it look like sunset")
+    page.wait_for_selector("#progress >> text=Done in")
+    page.wait_for_selector("#history .shot")
+
+
+def test_closing_the_tab_stops_the_work_and_deletes_the_pictures(chrome, address, photo, studio, monkeypatch):
+    monkeypatch.setattr(left, "RELOAD_SECONDS", 0.1)
+    monkeypatch.setattr(left, "KEPT_SECONDS", 0.0)
     shelf, editor = studio.state.studio.shelf, studio.state.studio.editors["slow"]
     others = set(studio.state.page.state_holder.session_data)
     context = chrome.new_context(viewport={"width": 1280, "height": 900}, locale="en-US")
@@ -55,6 +70,7 @@ def test_closing_the_tab_stops_the_work_and_deletes_the_pictures(chrome, address
     page.close()
     context.close()
     for _ in range(300):
+        studio.state.studio.left.expire()
         if len(editor.queue) == 0 and len(shelf._pictures) <= before and set(studio.state.page.state_holder.session_data) <= others:
             break
         time.sleep(0.1)
@@ -271,7 +287,7 @@ def test_an_edit_that_follows_a_score_is_not_shown_over_the_run_that_waited_for_
             pass
         return entry
     monkeypatch.setattr("ui.edit.tab.run_live", overtaken)
-    live = on_live(visit.studio, SimpleNamespace(progress="progress"))
+    live = on_live(visit.studio, SimpleNamespace(progress="progress", steps=SimpleNamespace(follow=lambda visit: {})))
     assert live(None, visit, str(photo), "quick", True, **ASKED, following=3) == {"progress": gr.skip()}
     assert visit.shown is visit.entries[-1]
     assert [entry.recipe.reward.scores for entry in visit.entries] == [(5, 5, 5), (0, 5, 5)]

@@ -17,10 +17,10 @@ from tests.ui.edit_page import CONTROLS, SECONDS, choose, controls, download, fi
 
 def test_a_newcomer_edits_an_example_and_takes_the_picture_away(page):
     assert {text.lower() for text in page.locator("#examples .shot b").all_inner_texts()} == set(EDIT_TYPES)
-    page.click("#examples .shot >> nth=0")
+    page.click("#examples .shot >> text=make the ball red")
     page.wait_for_selector("#seen img")
-    assert page.input_value("#instruction textarea, #instruction input")
-    run(page)
+    assert page.input_value("#instruction textarea, #instruction input") == "make the ball red"
+    page.wait_for_selector("#history .shot")             # the click has run it
     data = download(page, "#download")
     recipe = read_recipe(data)
     assert (recipe.made_with["model"], recipe.reward.scores) == ("tiny-untrained", (5, 5, 5))
@@ -37,7 +37,14 @@ def test_a_newcomer_edits_an_example_and_takes_the_picture_away(page):
 def test_the_model_and_what_it_cannot_do_are_said(page):
     assert "Untrained" in page.inner_text("#status")
     assert "edits nothing sensibly" in page.inner_text("#status")
-    assert "deleted when it closes" in page.inner_text("#privacy")
+    page.click("#models button")
+    cards = page.locator("#model-cards .card")
+    assert cards.count() == 5
+    assert "Weights\nrandom, untrained" in cards.nth(0).inner_text()
+    assert "a closed list of requests, scores, reward texts" in cards.nth(1).inner_text()
+    page.click("#models-pair")
+    expect(page.locator("#pair-first input")).to_be_in_viewport()
+    assert "15 minutes after it closes" in page.inner_text("#privacy")
 
 
 def test_sliders_presets_and_seed_reach_the_picture(page, photo):
@@ -88,7 +95,7 @@ def test_suggestions_follow_what_is_loaded_and_the_model(page, photo):
     assert not any(noun in " ".join(offered()) for noun in ("ball", "tree", "cube", "balloon", "beach"))
     page.fill("#instruction textarea, #instruction input", "remove the tree")
     page.wait_for_selector("#words >> text=In photos this model cannot find tree")
-    page.click("#examples .shot >> nth=0")
+    page.click("#examples .shot >> text=make the ball red")
     page.wait_for_selector("#seen >> text=512 × 512")
     page.fill("#instruction textarea, #instruction input", "")
     page.wait_for_selector("#words .chip >> text=make the ball red")

@@ -76,7 +76,7 @@ def test_a_region_is_marked_without_a_mouse_and_goes_with_its_photo(page, photo)
     sent(page)
     run(page)
     assert read_recipe(download(page, "#download")).mask.inside.mean() == pytest.approx(0.9, abs=0.01)
-    page.click("#examples .shot >> nth=0")
+    page.click("#examples .shot >> text=make the ball red")
     page.wait_for_selector("#seen >> text=512 × 512")
     page.wait_for_selector("#region-tools >> text=may change the whole picture")
 

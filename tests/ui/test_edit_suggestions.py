@@ -1,5 +1,6 @@
 """No suggestion fails: each one that the page can offer is run on what it is offered for, and its picture is what it says."""
 
+import io
 from functools import lru_cache
 
 import numpy as np
@@ -15,8 +16,10 @@ from mre.editors.settings import EditSettings
 from mre.embedded.vocabulary import look_instructions
 from mre.imaging import reduced
 from mre.recipes import png_bytes
-from ui.edit.examples import EXAMPLES, PHOTOS, SCENE_SIZE, example_of
+from tests.fake_editing import fake_editor
+from ui.edit.examples import EXAMPLES, PHOTOS, SCENE_SIZE, Results, example_of, thumbnail
 from ui.edit.suggestions import MOST_AT_FIRST, MOST_COMPLETIONS, offered, suggestions
+from ui.studio import Studio, StudioSettings
 
 MODELS = ("tiny", "tiny-baseline")
 DRAWN = [example for example in EXAMPLES if not example.photo]
@@ -78,6 +81,17 @@ def test_photo_examples_say_looks_that_are_done(editors):
         if example.photo:
             look = said[example.instruction]
             assert left_out(editors["tiny"], small(example), look, example.instruction) < 0.5, example
+
+
+def test_results_of_the_examples_are_those_of_the_model_and_none_without_it(editors):
+    editors["tiny"].prepare()
+    studio = Studio(StudioSettings(), {"tiny": editors["tiny"]})
+    number = next(number for number, example in enumerate(EXAMPLES) if example.instruction == "turn day into night")
+    made = Results(studio).of(number)
+    before, after = (np.asarray(Image.open(io.BytesIO(data)).convert("L"), float) for data in (thumbnail(number), made))
+    assert after.shape == before.shape
+    assert after.mean() < 0.6 * before.mean(), "night"
+    assert Results(Studio(StudioSettings(), {"fake": fake_editor()})).of(number) is None
 
 
 def test_things_are_only_suggested_for_the_scene_that_has_them(tmp_path):

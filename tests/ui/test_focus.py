@@ -74,6 +74,6 @@ def test_every_control_that_the_keyboard_reaches_shows_it(chrome, address, schem
             unseen.append(place["name"])
     context.close()
     assert unseen == []
-    for name in ("range slider for Following", "range slider for Preserving", "range slider for Image quality", "Position of the divider",
+    for name in ("range slider for Following", "range slider for Preserving", "range slider for Quality", "Position of the divider",
                  "INPUT number seed", "TEXTAREA textarea instruction", "sweep-run"):
         assert any(name in one for one in reached), f"{name} is not among {reached}"

@@ -15,3 +15,17 @@
   new MutationObserver((changes) => changes.forEach(({ target }) => { if (target.matches?.(SLIDER)) requestAnimationFrame(() => place(target)); }))
     .observe(document.documentElement, { subtree: true, attributes: true, attributeFilter: ["style"] });
 })();
+// A tool below the picture, opened from elsewhere on the page and brought into sight.
+window.mreOpen = (id) => {
+  const tab = document.querySelector(`#${id}-button`);
+  tab?.click();
+  tab?.scrollIntoView({ block: "start", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+};
+// Undo and Redo by the keyboard, but in fields that have their own.
+document.addEventListener("keydown", (event) => {
+  if (!(event.ctrlKey || event.metaKey) || event.altKey || !["z", "y"].includes(event.key.toLowerCase())) return;
+  if (event.target.closest?.("input:not([type=range]):not([type=checkbox]), textarea, [contenteditable]") || !document.querySelector("#edit")?.offsetParent) return;
+  const redo = event.key.toLowerCase() === "y" || event.shiftKey;
+  document.querySelector(redo ? "#redo" : "#undo")?.click();
+  event.preventDefault();
+});

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,7 @@ class Judging:
 
 
 def run_best(judge: Judging, studio: Studio, visit: EditVisit, language: str, photo_path: str | None, model: str, settings: EditSettings, *,
-             previews: bool = True) -> Iterator[tuple[str, Entry | None]]:
+             previews: bool = True) -> Generator[tuple[str, Entry | None], None, None]:
     """As `run_edit`, with COUNT seeds from that of the settings on; ends with the best, or with the last one that was made."""
     entries: list[Entry] = []
     for number, one in enumerate(with_seeds(settings, COUNT), start=1):

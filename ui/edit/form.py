@@ -31,10 +31,10 @@ TEXTS = {
     "instruction_hint": ("What should change? For example: make it look like sunset", "想改什么？例如：make it look like sunset"),
     "run": ("Run", "运行"), "stop": ("Stop", "停止"),
     "reward_title": ("How good should the edit be?", "希望编辑有多好？"),
-    "reward_about": ("5 asks for the best that the model learned from edits scored 0–5; less shows what it learned to avoid.",
+    "reward_about": ("Following: does what was asked. Preserving: leaves the rest alone. Quality: looks real, without blur or artefacts. "
+                     "5 asks for the best that the model learned from edits scored 0–5; less shows what it learned to avoid.",
+                     "遵循指令：做到所要求的。保持原貌：不动其余部分。图像质量：真实自然，没有模糊和瑕疵。"
                      "5 分要求模型从 0–5 分评分的编辑中学到的最好结果；低分可以看到它学会避免的东西。"),
-    "following": ("Following the instruction", "遵循指令"), "preserving": ("Preserving the rest", "保持原貌"),
-    "quality": ("Image quality", "图像质量"),
     "together": ("Move together", "一起移动"), "at_once": ("Edit at once", "立即编辑"), "preset": ("Presets", "预设"),
     "texts_title": ("Defects to ask for (reward texts)", "要求的缺陷（奖励文本）"),
     "texts_about": ("Leave empty for “no defect”.", "无缺陷请留空。"),
@@ -95,6 +95,11 @@ class Form:
                                                           "negative_reward", "way_back", "mask", "put_back")}}
 
     @property
+    def memory(self) -> dict[str, Any]:
+        """Fields that Undo and a reload bring back, by name."""
+        return {"photo": self.photo, "model": self.model, **self.settings}
+
+    @property
     def controls(self) -> list[Any]:
         """Everything that `follow` and `fill` may change."""
         return [*self.settings.values(), self.model, self.random_seed, self.best, self.previews, self.rewards, self.no_rewards,
@@ -114,6 +119,17 @@ class Form:
         updates[self.scheduler]["choices"] = [(name, name) for name in ("default", *has.schedulers)]
         for box, hint in hints(self, info).items():
             updates[box] |= hint
+        return updates
+
+    def restore(self, values: dict[str, Any], has: Capabilities, info: EditorInfo | None) -> dict[Any, Any]:
+        """Updates that show the values of `memory` as they were; what the model cannot use is hidden and asks for nothing."""
+        updates = self.follow(has, info)
+        for name, box in self.memory.items():
+            update = updates.get(box)
+            if not isinstance(update, dict):     # an update would make the field anew, without its own way to read what is sent
+                updates[box] = values[name]
+            elif update.get("visible") is not False:
+                updates[box] = update | {"value": values[name]}
         return updates
 
     def show_rewards(self, *models: Capabilities) -> dict[Any, Any]:
@@ -204,8 +220,8 @@ def build_scores(has: Capabilities) -> dict[str, Any]:
         gr.Markdown(t("reward_title"), elem_classes="heading")
         gr.Markdown(t("reward_about"), elem_classes="muted small")
         with gr.Row(elem_classes="sliders"):
-            sliders = tuple(score_slider(minimum=0, maximum=5, value=5, step=1, label=t(name), elem_id=f"score-{name}", buttons=["reset"],
-                                         interactive=True, min_width=180) for name in PERSPECTIVES)
+            sliders = tuple(score_slider(minimum=0, maximum=5, value=5, step=1, label=perspective_label(name), elem_id=f"score-{name}",
+                                         buttons=["reset"], interactive=True, min_width=180) for name in PERSPECTIVES)
         with gr.Row(elem_classes="presets"):
             presets = tuple(gr.Button(f"{score} / {score} / {score}", size="sm", elem_id=f"preset-{score}", min_width=64)
                             for score in PRESETS)
@@ -237,13 +253,12 @@ def build_texts(has: Capabilities) -> dict[str, Any]:
     return {"reward_texts": accordion, "texts": tuple(boxes), "chips": tuple(chips)}
 
 
-def build_settings(models: list[str], has: Capabilities, judged: bool = False) -> dict[str, Any]:
+def build_settings(has: Capabilities, judged: bool = False) -> dict[str, Any]:
     """Everything that has a good default, of which the first model's controls are shown. Numbers are checked where all settings are."""
     ways = [(t("way_auto"), "auto"), (t("way_guided"), "guided"), (t("way_replace"), "replace")]
     narrow: dict[str, Any] = {"min_width": 150}
     with gr.Row(elem_id="settings"):
         return {
-            "model": gr.Dropdown(models, value=models[0], label=t("model"), elem_id="model", filterable=False, **narrow),
             "steps": gr.Number(0, label=t("steps"), info=t("default_hint"), elem_id="steps", visible=has.steps is not None, **narrow),
             "guidance_scale": gr.Number(0, label=t("guidance"), info=t("default_hint"), step=0.1, elem_id="guidance-scale",
                                         visible=has.guidance_scale, **narrow),

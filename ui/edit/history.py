@@ -1,4 +1,4 @@
-"""The session's edits: look at one again, compare any two, take settings or picture from one. Gone when the tab closes."""
+"""The session's edits: look at one again, compare any two, take settings or picture from one. Gone with the tab."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 TEXTS = {
     "tab_history": ("History", "历史"),
-    "history_empty": ("Edits of this session appear here; they are deleted when the tab closes.",
-                      "本次会话的编辑会显示在这里，关闭页面后即删除。"),
+    "history_empty": ("Edits of this session appear here; they are deleted after the tab closes.",
+                      "本次会话的编辑会显示在这里，关闭页面后会删除。"),
     "history_show": ("Show edit {number}: {instruction}", "显示第 {number} 次编辑：{instruction}"),
     "history_first": ("Compare", "比较"), "history_second": ("with", "与"), "history_compare": ("Compare the two", "比较这两张"),
 }

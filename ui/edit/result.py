@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from mre.errors import MreError
 from ui.edit.viewer import compare_html
-from ui.edit.views import keep_photo, photo_of
 from ui.edit.visit import EditVisit, Entry
 from ui.pictures import FORMS, address
 from ui.site.door import keep_as_input
@@ -24,11 +20,11 @@ if TYPE_CHECKING:
 
 add_texts({
     "caption_cell": ("Cell of the sweep", "扫描中的一格"), "caption_seed": ("seed {seed}", "种子 {seed}"),
-    "input_here": ("Edit this result", "编辑此结果"), "undo": ("Undo", "撤销"),
+    "input_here": ("Edit this result", "编辑此结果"),
     "download": ("Download PNG (recipe inside)", "下载 PNG（含配方）"),
     "download_plain": ("Without recipe and metadata:", "不含配方和元数据："),
-    "privacy": ("Your pictures stay on this server only while this tab is open: they are deleted when it closes.",
-                "图片只在本页面打开期间保存在服务器上，关闭页面后即删除。"),
+    "privacy": ("Your pictures stay on this server only while this tab is open, for a reload, and at most 15 minutes after it closes.",
+                "图片只在本页面打开期间保存在服务器上；为了刷新后还能继续，关闭页面后最多再保留 15 分钟，然后删除。"),
 })
 FORM_NAMES = {"jpeg": "JPEG", "webp": "WebP"}
 
@@ -40,17 +36,14 @@ class ResultPanel:
     look: gr.HTML
     downloads: gr.HTML
     as_input: gr.Button
-    undo: gr.Button
 
     @classmethod
     def build(cls, look: gr.HTML) -> ResultPanel:
         """What stands below the viewer and all that is beside it."""
         downloads = gr.HTML(elem_id="downloads")
-        with gr.Row(elem_classes="toolbar"):
-            as_input = gr.Button(t("input_here"), size="sm", elem_id="as-input", interactive=False)
-            undo = gr.Button(t("undo"), size="sm", elem_id="undo", interactive=False)
+        as_input = gr.Button(t("input_here"), size="sm", elem_id="as-input", interactive=False)
         gr.Markdown(t("privacy"), elem_classes="muted small", elem_id="privacy")
-        return cls(look, downloads, as_input, undo)
+        return cls(look, downloads, as_input)
 
     @property
     def shown(self) -> list[Any]:
@@ -60,6 +53,7 @@ class ResultPanel:
     def show(self, visit: EditVisit, entry: Entry, language: str) -> dict[Any, Any]:
         """Updates that show an edit against its photo."""
         visit.shown = entry
+        visit.steps.show(entry)
         return {self.look: compare_html(visit, entry.photo, entry.picture, language, entry.change, caption=caption(visit, entry, language)),
                 self.downloads: downloads_html(entry, language), self.as_input: gr.update(interactive=True)}
 
@@ -94,24 +88,8 @@ def downloads_html(entry: Entry, language: str) -> str:
 
 
 def on_use_as_input(studio: Studio) -> Callable:
-    """The picture shown becomes the photo; the photo before it can be had back."""
-    def use(request: gr.Request, visit: EditVisit | None, photo: str | None) -> tuple[Any, Any]:
+    """The picture shown becomes the photo; Undo brings back the photo before it."""
+    def use(request: gr.Request, visit: EditVisit | None) -> Any:
         found = visit.shelf.get(visit.shown.picture.token) if visit and visit.shown else None
-        if visit is None or found is None:
-            return gr.skip(), gr.skip()
-        if photo:
-            with suppress(MreError):             # a photo that cannot be read is not worth going back to
-                visit.earlier.append(keep_photo(visit.shelf, photo_of(photo), Path(photo), visit.id).token)
-        return keep_as_input(studio, found.file.read_bytes(), found.name, request), gr.Button(interactive=bool(visit.earlier))
+        return gr.skip() if found is None else keep_as_input(studio, found.file.read_bytes(), found.name, request)
     return use
-
-
-def on_undo(studio: Studio) -> Callable:
-    """Back to the photo before; as many times as there are any."""
-    def undo(request: gr.Request, visit: EditVisit | None) -> tuple[Any, Any]:
-        if visit is None or not visit.earlier:
-            return gr.skip(), gr.Button(interactive=False)
-        found = visit.shelf.get(visit.earlier.pop())
-        photo = keep_as_input(studio, found.file.read_bytes(), found.name, request) if found else gr.skip()
-        return photo, gr.Button(interactive=bool(visit.earlier))
-    return undo

@@ -6,7 +6,7 @@ import io
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -108,7 +108,7 @@ class Follow(Generic[T]):
 
 
 def run_edit(studio: Studio, visit: EditVisit, language: str, photo_path: str | None, model: str, settings: EditSettings, *,
-             previews: bool = True) -> Iterator[tuple[str, Entry | None]]:
+             previews: bool = True) -> Generator[tuple[str, Entry | None], None, None]:
     """Edit the photo. Yields (progress as HTML, entry when it is done). Raises MreError."""
     if not visit.begin():
         raise MreError(say("run_busy", language))

@@ -14,13 +14,14 @@ from fastapi import FastAPI
 from mre.editors.settings import EditSettings
 from mre.errors import EditStopped, MreError
 from ui import pictures
-from ui.edit import examples, history, judge, pair, programs, recipe, region, seen, sweep, views, words
+from ui.edit import examples, history, judge, models, pair, programs, recipe, region, seen, session, sweep, views, words
 from ui.edit.best import Judging, run_best
 from ui.edit.form import Form, build_instruction, build_photo, build_scores, build_settings, build_texts, hints, new_seed, settings_of
-from ui.edit.result import ResultPanel, on_show, on_undo, on_use_as_input
+from ui.edit.job import Job
+from ui.edit.result import ResultPanel, on_show, on_use_as_input
 from ui.edit.run import LIVE_SECONDS, done_text, run_edit, run_live
 from ui.edit.viewer import empty_viewer
-from ui.edit.visit import EditVisit, visit_of
+from ui.edit.visit import EditVisit, enter, leave, visit_of
 from ui.events import AFTER_UPLOAD, QUEUED, QUIET
 from ui.names import limits_of
 from ui.notices import note
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 OPENED_SECONDS = 0.5          # between the page's opening and the loading of the model
 add_texts({
     "tab_edit": ("Edit", "编辑"), "reuse": ("Reuse last run's settings", "使用上次的全部设置"),
-    "ready": ("ready", "就绪"), "loading": ("loading", "加载中"),
-    "cold": ("loads on first use", "首次使用时加载"), "failed": ("failed", "加载失败"),
     "own_mask": ("It is told the region that you mark.", "它会收到你标记的区域。"),
     "need_photo": ("Photo: choose a picture first.", "照片：请先选择图片。"),
     "need_instruction": ("Instruction: say what to change.", "编辑指令：请写下要改什么。"),
@@ -60,6 +59,9 @@ class EditTab:
     result: ResultPanel
     history: history.HistoryPanel
     sweep: sweep.SweepPanel
+    models: gr.HTML             # what each can do
+    steps: session.StepButtons
+    again: gr.Timer             # ticks once where a run goes on when its page is loaded anew
 
 
 def build(studio: Studio) -> None:
@@ -77,17 +79,22 @@ def build(studio: Studio) -> None:
             with gr.Row(elem_classes="go"):
                 run = gr.Button(t("run"), variant="primary", size="lg", elem_id="run", elem_classes=AFTER_UPLOAD, scale=3)
                 stop = gr.Button(t("stop"), size="lg", elem_id="stop", scale=1, min_width=90)
+            with gr.Row(elem_classes="steps"):
+                steps = session.StepButtons.build()
             texts = build_texts(has)
             with gr.Accordion(t("more"), open=False, elem_id="more"):
-                settings = build_settings(list(studio.models), has, bool(studio.settings.judge))
+                settings = build_settings(has, bool(studio.settings.judge))
                 reuse = gr.Button(t("reuse"), size="sm", elem_id="reuse")
         with gr.Column(scale=7, min_width=320):
+            model, beside = models.build_choice(list(studio.models))
             status = gr.HTML(elem_id="status")
+            with gr.Accordion(t("models_about"), open=False, elem_id="models"):
+                cards = gr.HTML(elem_id="model-cards")
             progress = gr.HTML(elem_id="progress")
             look = gr.HTML(empty_viewer("en"), elem_id="look")
             scores = build_scores(has)
             result = ResultPanel.build(look)
-    form = Form(photo=photo, instruction=instruction, mask=marks.mask, put_back=marks.put_back, **texts, **settings, **scores)
+    form = Form(photo=photo, instruction=instruction, mask=marks.mask, put_back=marks.put_back, model=model, **texts, **settings, **scores)
     with gr.Tabs(elem_id="edit-tools"):
         with gr.Tab(t("tab_history"), elem_id="tab-history"):
             history_panel = history.HistoryPanel()
@@ -101,12 +108,21 @@ def build(studio: Studio) -> None:
             recipe_panel = recipe.RecipePanel()
         with gr.Tab(t("tab_programs"), elem_id="tab-programs"):
             programs.build(studio)
-    tab = EditTab(visit, form, strip, below_photo, marks.tools, below_instruction, status, progress, result, history_panel, sweep_panel)
+    again = gr.Timer(0.1, active=False)
+    tab = EditTab(visit, form, strip, below_photo, marks.tools, below_instruction, status, progress, result, history_panel, sweep_panel,
+                  cards, steps, again)
 
     page = this_page()
-    page.load(on_load(studio, tab), [visit, form.model],
-              [visit, status, result.look, strip, marks.tools, below_instruction, history_panel.shots, sweep_panel.forecast, form.model],
-              **QUIET)
+    place = gr.Textbox(visible=False)            # the tab's name, which `assets/first/tab.js` has
+    page.load(on_load(studio, tab), [visit, place], inputs_kwargs=form.memory,
+              outputs=[visit, status, cards, result.look, strip, marks.tools, below_instruction, history_panel.shots, sweep_panel.forecast,
+                       form.model, again],
+              js="async (visit, place, ...rest) => [visit, await window.mreTab.ready, ...rest]", **QUIET)
+    form_and_result = [form.photo, *form.controls, *sweep_panel.controls, *result.shown, *steps.both]
+    back = again.tick(session.on_back(studio, tab), visit, [again, *form_and_result, *history_panel.choices],
+                      inputs_kwargs={**sweep_panel.axes}, **QUIET)
+    back.then(session.on_again(studio, tab), visit, [progress, *result.shown], **QUEUED).then(
+        history_panel.redraw, visit, history_panel.choices, **QUIET)
     page.unload(on_close(studio, page))
     ticks = gr.Timer(1.0)
     gr.on([ticks.tick, form.model.change], on_tick(studio, tab, ticks), form.model,
@@ -118,10 +134,14 @@ def build(studio: Studio) -> None:
           [visit, progress, *result.shown, form.seed, below_photo, below_instruction], inputs_kwargs=form.settings,
           **QUEUED).then(history_panel.redraw, visit, history_panel.choices, **QUIET)
     gr.on([slider.change for slider in form.scores], on_live(studio, tab), [visit, form.photo, form.model, form.at_once],
-          [visit, progress, *result.shown, *history_panel.choices], inputs_kwargs=form.settings, trigger_mode="always_last", **QUIET)
+          [visit, progress, *result.shown, *history_panel.choices, *steps.both], inputs_kwargs=form.settings, trigger_mode="always_last",
+          **QUIET)
+    others = [box.change for box in form.memory.values() if box not in form.scores]
+    gr.on(others, session.on_change(steps), visit, steps.both, inputs_kwargs=form.memory, trigger_mode="always_last", **QUIET)
+    for button, by in ((steps.undo, -1), (steps.redo, 1)):
+        button.click(session.on_step(studio, tab, by), visit, form_and_result, inputs_kwargs={**sweep_panel.axes}, **QUIET)
     gr.on([stop.click, sweep_panel.stop.click], on_stop, visit, None, **QUIET)
-    result.as_input.click(on_use_as_input(studio), [visit, form.photo], [form.photo, result.undo], **QUIET)
-    result.undo.click(on_undo(studio), visit, [form.photo, result.undo], **QUIET)
+    result.as_input.click(on_use_as_input(studio), visit, form.photo, **QUIET)
     reused = reuse.click(on_reuse(studio, tab), visit, [*form.controls, *sweep_panel.controls], inputs_kwargs={**sweep_panel.axes}, **QUIET)
 
     restored = history_panel.shots.pick(on_history(studio, tab), [visit, form.photo],
@@ -129,6 +149,7 @@ def build(studio: Studio) -> None:
                                         inputs_kwargs={**sweep_panel.axes}, **QUIET)
     history_panel.compare.click(history.on_compare(studio), [visit, history_panel.first, history_panel.second], result.look, **QUIET)
     sweep_panel.grid.pick(on_show(result, sweep.picked), visit, result.shown, **QUIET)
+    beside.click(None, None, None, js="() => window.mreOpen('tab-pair')", **QUIET)
     pair_panel.stop.click(on_stop, visit, None, **QUIET)
     gr.on([pair_tab.select, pair_panel.first.input, pair_panel.second.input], on_pair(studio, form),
           [form.model, pair_panel.first, pair_panel.second], [form.rewards, form.no_rewards, form.reward_texts], **QUIET)
@@ -159,7 +180,8 @@ def connect_form(studio: Studio, tab: EditTab, form: Form) -> Any:
     gr.on([form.photo.change, form.instruction.change, form.model.input, *boxes], None, tab.progress, tab.progress, js=FORGET_TROUBLE,
           **QUIET)                               # by the visitor: what a model's change sets forgets nothing
     tab.words.pick(words.on_pick, None, form.instruction, **QUIET)
-    tab.examples.pick(examples.on_pick(studio), None, [form.photo, form.instruction, form.mask], **QUIET)
+    tab.examples.pick(examples.on_pick(studio), None, [form.photo, form.instruction, form.mask], **QUIET).success(
+        None, None, None, js="() => { document.querySelector('#run').click(); }", **QUIET)
     for chip, text in zip(form.chips, form.texts, strict=True):
         chip.pick(words.on_pick, None, text, **QUIET)
     return chosen
@@ -169,28 +191,31 @@ def add_routes(app: FastAPI, studio: Studio) -> None:
     """Visitors' pictures and those of the examples."""
     pictures.add_routes(app, studio)
     views.add_routes(app, studio)
-    examples.add_routes(app)
+    examples.add_routes(app, studio)
 
 
 def on_load(studio: Studio, tab: EditTab) -> Callable:
-    """A new visit, and everything that depends on the visitor's language."""
-    def load(request: gr.Request, visit: EditVisit | None, model: str) -> dict[Any, Any]:
+    """The tab's visit, or a new one, and everything that depends on the visitor's language."""
+    def load(request: gr.Request, visit: EditVisit | None, place: str | None, **known: Any) -> dict[Any, Any]:
         language = language_of(request)
-        visit = visit_of(studio, visit, request)
+        visit = enter(studio, request, place)
+        model, is_back = known["model"], visit.steps.now is not None
+        if not is_back:
+            visit.steps.record(known, None)
         studio.warm(after=OPENED_SECONDS)
         return {tab.visit: visit, tab.status: status_html(studio, model, language), tab.result.look: empty_viewer(language),
-                tab.examples: examples.strip_html(language), tab.region: region.tools_html(language),
-                tab.words: words.words_html(studio.editor(model), "", language),
-                tab.history.shots: history.shots_html(visit, language), tab.sweep.forecast: "", tab.form.model: model}
+                tab.history.shots: history.shots_html(visit, language), tab.form.model: model, tab.again: gr.Timer(active=is_back),
+                tab.models: models.models_html(studio, language),
+                tab.examples: examples.strip_html(language, examples.is_shown_off(studio.editor())),
+                tab.region: region.tools_html(language), tab.words: words.words_html(studio.editor(model), "", language),
+                tab.sweep.forecast: ""}
     return load
 
 
 def on_close(studio: Studio, page: Page) -> Callable:
     def close(request: gr.Request) -> None:
-        if visit := studio.visits.pop(request.session_hash or "", None):
-            visit.close()
+        leave(studio, request.session_hash or "")
         page.forget_session(request.session_hash)
-        studio.uploads.drop_session(request.session_hash)
     return close
 
 
@@ -239,7 +264,10 @@ def on_run(studio: Studio, tab: EditTab) -> Callable:
             if random_seed:
                 settings = replace(settings, seed=new_seed())
             made = partial(run_best, JUDGING) if best and studio.editor(model).capabilities.seed else run_edit
-            for progress, entry in made(studio, visit, language, photo, model, settings, previews=previews):
+            refused = visit.busy.locked() and not visit.following               # one at a time
+            job = Job(made(studio, visit, language, photo, model, settings, previews=previews))
+            visit.job = visit.job if refused else job
+            for progress, entry in job.follow():
                 edited = {} if entry is None else {**tab.result.show(visit, entry, language), tab.form.seed: entry.recipe.seed}
                 yield {tab.visit: visit, tab.progress: progress, **edited}
         except Exception as error:               # shown in one line; the log has the rest
@@ -251,7 +279,9 @@ def on_live(studio: Studio, tab: EditTab) -> Callable:
     """A score moved: the edit that is shown is made again with it, where that is quick. One is made at a time; when it is shown, the
     newest value is asked for."""
     def live(request: gr.Request, visit: EditVisit | None, photo: str | None, model: str, at_once: bool, **fields: Any) -> dict[Any, Any]:
-        nothing = {tab.progress: gr.skip()}
+        if visit is not None:
+            visit.steps.record({"photo": photo, "model": model, **fields}, visit.shown)
+        nothing = {tab.progress: gr.skip(), **tab.steps.follow(visit)}
         shown = visit.shown if visit else None
         if not at_once or visit is None or shown is None or not photo or (shown.source, shown.model) != (photo, model):
             return nothing
@@ -268,7 +298,7 @@ def on_live(studio: Studio, tab: EditTab) -> Callable:
             return {tab.progress: note(studio.trouble(error), "bad")}
         language = language_of(request)
         return {tab.progress: note(done_text(entry, entry.seconds, language)), **tab.result.show(visit, entry, language),
-                **tab.history.redraw(visit, request)}
+                **tab.history.redraw(visit, request), **tab.steps.follow(visit)}
     return live
 
 

@@ -1,4 +1,4 @@
-"""What one visitor is doing in the Edit tab. It lives in `gr.State`, and ends with the tab."""
+"""What one visitor is doing in the Edit tab. It lives in `gr.State`, and ends with the tab: see `enter` and `leave`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import gradio as gr
+
+from ui.edit.job import Job
+from ui.edit.left import place_of
+from ui.edit.steps import Steps
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -66,12 +70,11 @@ class SweepCells:
 
 @dataclass(eq=False)
 class EditVisit:
-    """The session's edits, the one that runs, and the pictures to remove when the tab closes."""
+    """The session's edits, the one that runs, and the pictures to remove when the tab is over."""
 
     shelf: PictureShelf
     id: str = field(default_factory=lambda: secrets.token_urlsafe(12))
     entries: list[Entry] = field(default_factory=list)          # oldest first
-    earlier: list[str] = field(default_factory=list)            # tokens of the photos that `use as input` replaced, for undo
     shown: Entry | None = None
     sweep: SweepCells | None = None                             # the last sweep's, for its downloads
     photo: tuple[str, Image.Image | None, Kept] | None = None   # the last one: its upload, its pixels where these are few, and its files
@@ -81,6 +84,10 @@ class EditVisit:
     replaced: set[str] = field(default_factory=set)             # files of the edit that made room last: its links may still be on the page
     following: bool = False                                     # what is busy follows a score
     closed: bool = False
+    place: tuple | None = None                                  # where a page that comes back finds it (`ui.edit.left`)
+    session: str | None = None                                  # Gradio's, of the page that shows it
+    steps: Steps = field(default_factory=Steps)                 # for undo and redo
+    job: Job | None = None                                      # the run whose news a page may follow, also after a reload
 
     def add(self, entry: Entry) -> Entry:
         """Keep an edit; one that was made while a score moved makes room for what comes of it, and the oldest for all."""
@@ -89,6 +96,7 @@ class EditVisit:
             replaced = self.entries.pop().tokens
         self.entries.append(entry)
         self.shown = entry
+        self.steps.show(entry)
         self.forget(self.replaced - replaced)
         self.replaced = replaced
         while len(self.entries) > MOST_ENTRIES:
@@ -114,10 +122,15 @@ class EditVisit:
         return min((entry.seconds for entry in self.entries if (entry.model, entry.source) == (model, source)), default=math.inf)
 
     def forget(self, tokens: set[str]) -> None:
-        """Drop files, but for those of the history, of the sweep, of the photo as it is, and of `undo`."""
+        """Drop files, but for those of the history, of the sweep, and of the photo as it is."""
         cells = self.sweep.entries.values() if self.sweep else ()
         photo = {self.photo[2].token, self.photo[2].view} if self.photo else set()
-        self.shelf.drop(*tokens.difference(self.earlier, photo, *(entry.tokens for entry in (*self.entries, *cells))))
+        self.shelf.drop(*tokens.difference(photo, *(entry.tokens for entry in (*self.entries, *cells))))
+
+    def rest(self) -> None:
+        """Its page is gone, perhaps for good: what takes much memory goes, and comes again when it is needed."""
+        if self.photo:
+            self.photo = self.photo[0], None, self.photo[2]
 
     def close(self) -> None:
         """Stop what runs and delete what was made."""
@@ -133,7 +146,37 @@ def visit_of(studio: Studio, visit: EditVisit | None, request: gr.Request) -> Ed
         studio.shelf.reserve(visit.id, studio.caller(request))
     if request and request.session_hash:
         studio.visits[request.session_hash] = visit
+        visit.session = request.session_hash
     return visit
+
+
+def enter(studio: Studio, request: gr.Request, tab: str | None) -> EditVisit:
+    """The visit of a page that was just loaded: that of its tab, where there was one, with its uploads; else a new one."""
+    caller, session = studio.caller(request), request.session_hash or ""
+    place = place_of(caller, tab)
+    found = studio.left.take(place)
+    if found is None and place:                  # the page before has not been noticed to be gone yet
+        found = next((visit for visit in list(studio.visits.values()) if visit.place == place), None)
+    if found is None or found.closed:
+        found = visit_of(studio, None, request)
+        found.place = place
+        return found
+    for before in [before for before, visit in list(studio.visits.items()) if visit is found]:
+        studio.visits.pop(before, None)
+    studio.uploads.pass_on(found.session, caller)
+    studio.visits[session], found.session = found, session
+    return found
+
+
+def leave(studio: Studio, session: str) -> None:
+    """A page is gone: what it showed is kept for a while where its tab may come back and there is anything to come back to."""
+    visit = studio.visits.pop(session, None)
+    if visit is not None and not visit.closed and visit.place and (visit.entries or visit.busy.locked() or len(visit.steps) > 1):
+        studio.left.leave(visit)
+        return
+    if visit is not None:
+        visit.close()
+    studio.uploads.drop_session(session)
 
 
 def file_name(result: EditResult, rewarded: bool) -> str:

@@ -97,6 +97,9 @@ class Page(gr.Blocks):
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], state: Any, explicit_call: bool = False) -> list[Any]:
         if block_fn.api_visibility == "public":                  # a program of before fields were added at the end
             inputs = [*inputs, *(block.value for block in block_fn.inputs[len(inputs):])]
+        for block in block_fn.inputs:            # Gradio makes a field anew for a session whose field is updated, or skipped
+            if "preprocess" in vars(block) and block._id in (state or ()):
+                state[block._id].preprocess = block.preprocess
         if any(isinstance(value, dict | list) for value in inputs) or any(takes_files(block) for block in block_fn.inputs):
             inputs = await anyio.to_thread.run_sync(self._admit_all, list(block_fn.inputs), list(inputs))
         return await super().preprocess_data(block_fn, inputs, state, explicit_call)

@@ -180,6 +180,15 @@ class Uploads:
             with self._lock:
                 self._remove(upload)
 
+    def pass_on(self, session: str | None, caller: Caller) -> None:
+        """What a session has used is from now on that of another session of the same browser, whose page takes the other's place."""
+        with self._lock:
+            self._sessions.pop(session or "", None)
+            for upload in self._uploads.values():
+                owner = upload.owner
+                if session is not None and (owner.identity, owner.visit, owner.session) == (caller.identity, caller.visit, session):
+                    upload.owner = caller
+
     def drop_session(self, session: str | None) -> None:
         """Delete all that a session has used, and forget whose it was."""
         with self._lock:

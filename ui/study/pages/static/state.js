@@ -1,11 +1,12 @@
 // What the page knows, shared by its parts.
 
 const parameters = new URLSearchParams(location.search);
+const chosen = document.cookie.match(/(?:^|; )mre_language=(en|zh)(?:;|$)/)?.[1];       // by the switch of the studio's page
 const RECRUITING_IDS = ["PROLIFIC_PID", "SESSION_ID", "STUDY_ID", "workerId", "assignmentId", "hitId", "participantId", "projectId", "participant"];
 
 export const state = {
   studyId: (location.pathname.match(/^\/study\/s\/([^/]+)/) || [])[1] || null,
-  language: ["zh", "en"].find((known) => (parameters.get("lang") || navigator.language || "").toLowerCase().startsWith(known)) || "en",
+  language: ["zh", "en"].find((known) => (parameters.get("lang") || chosen || navigator.language || "").toLowerCase().startsWith(known)) || "en",
   arrival: {                   // what the link says of the visitor
     ids: Object.fromEntries([...parameters].filter(([name]) => RECRUITING_IDS.includes(name))),
     invitation: parameters.get("invitation") },
