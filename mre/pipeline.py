@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Hashable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -43,6 +43,7 @@ class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
     `size_rule`, which `mre.imaging.fit_size` reads.
     """
 
+    _kept_device: Any = None
     more_settings: tuple[str, ...] = ()             # of the pipeline's config, beside those of all
     own_format: tuple[str, ...] = ()                # parts that keep their number format whatever that of the others becomes
     unet_class = RewardUNet2DConditionModel         # what `from_pretrained` makes of a U-Net that is of no other known class
@@ -150,7 +151,7 @@ class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
             callback_on_step_end_tensor_inputs = callback_on_step_end.tensor_inputs
         self._interrupt = False
         try:
-            with self._branches_that_count():
+            with self._device_kept(), self._branches_that_count():
                 return super().__call__(
                     cast(Any, prompt), image, steps, self._guidance_scale, self._image_guidance_scale, negative_prompt=negative_prompt,
                     num_images_per_prompt=num_images_per_prompt, eta=eta, generator=generator, latents=latents, prompt_embeds=prompt_embeds,
@@ -164,6 +165,20 @@ class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
             raise
         finally:
             self._images, self._to_unet = None, {}
+
+    @property
+    def _execution_device(self) -> Any:
+        """As in diffusers; during a call as it was at its beginning."""
+        return self._kept_device or super()._execution_device
+
+    @contextmanager
+    def _device_kept(self) -> Iterator[None]:
+        """Within it the device is not looked up again: diffusers walks through all modules each time, which an embedded edit feels."""
+        self._kept_device = self._execution_device
+        try:
+            yield
+        finally:
+            self._kept_device = None
 
     def _branches_that_count(self) -> AbstractContextManager[None]:
         if not self.do_classifier_free_guidance:

@@ -5,7 +5,13 @@ import inspect
 import numpy as np
 import pytest
 import torch
-from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, StableDiffusionInstructPix2PixPipeline, UniPCMultistepScheduler
+from diffusers import (
+    DDIMScheduler,
+    DiffusionPipeline,
+    DPMSolverMultistepScheduler,
+    StableDiffusionInstructPix2PixPipeline,
+    UniPCMultistepScheduler,
+)
 from diffusers.callbacks import PipelineCallback
 from PIL import Image
 
@@ -53,6 +59,20 @@ def heard(editor):
 
 
 # ------------------------------------------------------------------------------------------------------------- the reward
+
+def test_the_device_is_looked_up_at_the_beginning_of_a_call_and_anew_for_the_next(editor, monkeypatch):
+    asked = []
+
+    def found(pipeline):
+        asked.append(pipeline)
+        return torch.device("cpu")
+    monkeypatch.setattr(DiffusionPipeline, "_execution_device", property(found))
+    for _ in range(2):
+        edited(editor, "make it red", photo())
+        assert 1 <= len(asked) <= 4, "diffusers alone asks twenty times"
+        assert editor._kept_device is None
+        asked.clear()
+
 
 def test_no_reward_means_the_best_reward(editor, heard):
     assert torch.equal(edited(editor, "red", photo()), edited(editor, "red", photo(), Reward.best()))
