@@ -82,7 +82,7 @@ def main(argv: list[str] | None = None) -> int:
     """Train, edit, print. Returns 1 where an edit is not as asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kind", choices=KINDS, default="klein")
-    parser.add_argument("--steps", type=int, default=600, help="optimizer steps of 16 triplets")
+    parser.add_argument("--steps", type=int, default=400, help="optimizer steps of 16 triplets")
     parser.add_argument("--lora", type=int, default=0, help="rank of adapters; 0 = the whole transformer is trained")
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as place, quiet_libraries():
