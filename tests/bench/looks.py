@@ -13,15 +13,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mre.data.scenes.looks import LOOKS
-from mre.data.scenes.wordings import ADJECTIVES, STYLE_NOUNS
+from mre.data.scenes.concepts import Asked, canonical
+from mre.data.scenes.looks import GLOBAL_LOOKS, LOOKS
 from mre.editors.kinds import make_editor
 from mre.editors.settings import EditSettings
 from mre.imaging import open_image
 
 
 def instruction_for(look: str) -> str:
-    return f"make it {ADJECTIVES[look][0]}" if look in ADJECTIVES else f"turn it into {STYLE_NOUNS[look][0]}"
+    """The plainest words, which every embedded model was taught or has a reader for."""
+    return canonical(Asked(f"{'global' if look in GLOBAL_LOOKS else 'style'}:{look}"))
 
 
 def as_pixels(picture: Image.Image) -> np.ndarray:
@@ -37,6 +38,12 @@ def middle_of(path: Path, side: int) -> Image.Image:
     return photo.resize((side, side), Image.Resampling.BILINEAR, box=(left, top, left + short, top + short), reducing_gap=3.0)
 
 
+def resized(pixels: np.ndarray, side: int) -> np.ndarray:
+    """(H, W, 3) float32 at another size, for the sheet."""
+    picture = Image.fromarray((pixels.clip(0, 1) * 255).astype(np.uint8))
+    return as_pixels(picture.resize((side, side), Image.Resampling.NEAREST))
+
+
 def left_out(before: np.ndarray, asked: np.ndarray, edit: np.ndarray) -> float:
     """The squared distance of an edit from what was asked for, by that of the photo."""
     return float(((edit - asked) ** 2).mean() / ((before - asked) ** 2).mean())
@@ -49,18 +56,19 @@ def main() -> None:
     parser.add_argument("--sheet", type=Path, help="where to save a picture of it: a row for each look, of photo, true look, models")
     args = parser.parse_args()
     editors = [make_editor(model) for model in args.model]
-    photos = [middle_of(path, editors[0].info.native_size) for path in args.photos]
+    sides = [editor.info.native_size for editor in editors]
+    photos = [{side: middle_of(path, side) for side in sides} for path in args.photos]
     print(f"{'look':16}" + "".join(f"{Path(model).name:>16}" for model in args.model))
     rows, means = [], []
     for number, (look, apply) in enumerate(LOOKS.items()):
         settings, distances, shown = EditSettings(instruction_for(look)), [], []
         for index, photo in enumerate(photos):
-            before = as_pixels(photo)
-            asked = apply(before)
-            edits = [as_pixels(editor.edit(photo, settings).made) for editor in editors]
-            distances.append([left_out(before, asked, edit) for edit in edits])
+            before = {side: as_pixels(picture) for side, picture in photo.items()}
+            asked = {side: apply(picture) for side, picture in before.items()}
+            edits = [as_pixels(editor.edit(photo[side], settings).made) for editor, side in zip(editors, sides, strict=True)]
+            distances.append([left_out(before[side], asked[side], edit) for side, edit in zip(sides, edits, strict=True)])
             if index == number % len(photos):
-                shown = [before, asked, *edits]
+                shown = [resized(picture, sides[0]) for picture in (before[sides[0]], asked[sides[0]], *edits)]
         rows.append(np.concatenate(shown, axis=1))
         means.append(np.mean(distances, axis=0))
         print(f"{look:16}" + "".join(f"{mean:16.3f}" for mean in means[-1]), flush=True)
