@@ -39,6 +39,7 @@ class Family:
     name: str
     parts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)    # "unet", "vae" -> class, as saved folders name it -> its module
     pipelines: Mapping[str, str] = field(default_factory=dict)              # class, as saved folders name it -> its module
+    more_parts: Mapping[str, str] = field(default_factory=dict)     # folders of those pipelines beside every editor's -> stem of weights
     layout: str = ""                # module that reads folders in a layout of the family's own: see `layout_of`
     fresh: Mapping[str, tuple[str, str]] = field(default_factory=dict)      # what `init_from` may be -> function that builds it, help
     settings: str = ""              # a group of settings of its own in a TrainConfig
@@ -73,6 +74,11 @@ def pipeline_class(name: object) -> type | None:
         if name in family.pipelines:
             return getattr(import_module(family.pipelines[str(name)]), str(name))
     return None
+
+
+def more_parts() -> dict[str, str]:
+    """Folders of parts that the families' pipelines have beside those of every editor -> the stem of their files of weights, or ""."""
+    return {part: stem for family in families() for part, stem in family.more_parts.items()}
 
 
 def pipeline_names() -> tuple[str, ...]:

@@ -18,8 +18,8 @@ from huggingface_hub.errors import (
 )
 
 from mre.errors import ModelError
-from mre.families import layout_of
-from mre.models.weight_files import COMPONENTS, INDEX, WEIGHTS, file_names, model_variant, part_variants, variants, weight_files
+from mre.families import layout_of, more_parts
+from mre.models.weight_files import COMPONENTS, INDEX, WEIGHTS, file_names, model_variant, part_variants, read_json, variants, weight_files
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 HUB_SETTINGS = ("revision", "token", "cache_dir", "local_files_only", "force_download")
@@ -116,6 +116,8 @@ def _wanted(files: Collection[str], subfolder: str | None, variant: str | None, 
              if file.endswith(TEXTS)]
     if INDEX in inside[""]:
         chosen = part_variants({part: inside[part] for part in parts}, variant, where)
+        texts += [file for part in more_parts() for file in files
+                  if file.startswith(f"{prefix}{part}/") and file.endswith((*TEXTS, ".model", ".safetensors"))]
         return texts + [f"{prefix}{part}/{file}" for part, kind in chosen.items() for file in variants(inside[part], WEIGHTS[part])[kind]]
     if "config.json" in inside[""]:
         kind = model_variant(inside[""], variant, where)
@@ -140,6 +142,9 @@ def _check_whole(folder: Path, subfolder: str | None, variant: str | None, parts
         chosen = part_variants({part: file_names(place / part) for part in parts}, variant, name)
         needed = [place / part / "config.json" for part in parts] + [place / "scheduler" / "scheduler_config.json"]
         needed += [file for part, kind in chosen.items() for file in weight_files(place / part, WEIGHTS[part], kind)]
+        index = read_json(place / INDEX)
+        needed += [file for part, stem in more_parts().items() if stem and (index.get(part) or [None])[0]
+                   for file in (place / part / "config.json", *weight_files(place / part, stem))]
     else:
         needed = weight_files(place, WEIGHTS["unet"], model_variant(file_names(place), variant, name))
     for file in needed:

@@ -16,6 +16,7 @@ from mre.__main__ import main
 from mre.editors.kinds import make_editor
 from mre.editors.load_options import LoadOptions
 from mre.errors import ModelError, SettingsError
+from mre.models.hub import find_folder
 from mre.models.smartedit import assembly
 from mre.models.smartedit.connector import SmartEditConnector, VisionProjector
 from mre.models.smartedit.names import is_computed, our_name
@@ -23,6 +24,7 @@ from mre.models.smartedit.prompt import NEW_TOKENS, check_tokenizer, encode, rea
 from mre.models.smartedit.released import LORA, ReleasedFolder, llama_config
 from mre.models.zoo import load_pipeline, load_starting_pipeline
 from mre.rewards import Reward
+from tests.models.fake_hub import hub_for
 from tests.tiny_smartedit import released_tensors
 
 LLM, SMALL = "LLM-15000/adapter_model.bin", "embeddings_qformer/checkpoint-15000_embeddings_qformer.bin"
@@ -297,3 +299,18 @@ def test_too_little_memory_is_said_before_anything_is_read_with_what_would_fit(s
         monkeypatch.setattr(assembly, "free_memory", lambda share=share: round(others + share * sizes["language_model"]))
         with pytest.raises(ModelError, match=f"GB of memory, and .* GB are free; {message}"):
             load_pipeline(str(smartedit_converted), "cpu")
+
+
+def test_a_converted_folder_comes_from_the_hub_with_its_readers_also_after_a_cut(smartedit_converted, monkeypatch, tmp_path):
+    with hub_for(monkeypatch, tmp_path / "cache") as hub:
+        hub.repositories["someone/smart"] = smartedit_converted
+        fetched = find_folder("someone/smart", token=False)
+        names = {path.relative_to(fetched).as_posix() for path in fetched.rglob("*") if path.is_file()}
+        assert {"language_model/model.safetensors", "vision_tower/model.safetensors", "llm_tokenizer/tokenizer.json",
+                "connector/diffusion_pytorch_model.safetensors", "projector/config.json"} <= names
+        assert find_folder("someone/smart", local_files_only=True) == fetched
+        (fetched / "language_model" / "model.safetensors").unlink()
+        with pytest.raises(ModelError, match=r"language_model/model\.safetensors is missing"):
+            find_folder("someone/smart", local_files_only=True)
+        find_folder("someone/smart", token=False)
+        assert (fetched / "language_model" / "model.safetensors").is_file()
