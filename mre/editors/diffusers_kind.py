@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,6 +120,8 @@ class DiffusersEditor(LocalEditor):
             index, options = index_of(self.stock), self.loading
             check_index(index, self._shown)
             form = form_of(str(index.get("_class_name")), self._shown)         # raises ModelError for a class that does not edit
+            if form.needs and find_spec(form.needs) is None:
+                raise ModelError(f"the model {self._shown} needs the package {form.needs}, which is not installed")
             device = self._device
             weights.check_offload(options, device)
             dtype = weights.dtype_of(options, device, own_dtype(device))

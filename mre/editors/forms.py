@@ -32,6 +32,7 @@ class Form:
     sized: bool = True                  # takes height and width
     sizes: tuple[Size, ...] = ()        # the only sizes that it makes, where it does not make all
     json: bool = False                  # the instruction goes into a JSON object, as its `edit_instruction`
+    needs: str = ""                     # a package without which diffusers does not let it edit
     vae_dtype: str = ""                 # the number format that its autoencoder must have, whatever the others have
     native: int = 1024                  # the root of the area that it was trained at, in pixels
     multiple: int = 16                  # of the sides
@@ -80,12 +81,13 @@ FORMS = {
     "JoyImageEditPlusPipeline": Form("images", is_list=True, steps=30, scale=4.0, sizes=JOY_SIZES),
     "DreamLitePipeline": Form(steps=30, scale=3.5, image_guidance="image_guidance_scale", image_scale=1.5, multiple=32),
     "DreamLiteMobilePipeline": Form(steps=4, guidance="", multiple=32),
-    "OmniGenPipeline": Form("input_images", is_list=True, scale=2.5, image_guidance="img_guidance_scale", image_scale=1.6),
+    "OmniGenPipeline": Form("input_images", is_list=True, scale=2.5, image_guidance="img_guidance_scale", image_scale=1.6,
+                            needs="torchvision"),
     "BriaFiboEditPipeline": Form(steps=30, scale=5.0, multiple=32, json=True, mask="mask", extra={"_auto_resize": False}),
     "Kandinsky5I2IPipeline": Form(scale=3.5, sizes=KANDINSKY_SIZES),
     "GlmImagePipeline": Form(is_list=True, scale=1.5, multiple=32),
     "ZImageOmniPipeline": Form(scale=5.0, vae_dtype="bfloat16"),
-    "ChronoEditPipeline": Form(scale=5.0, native=624, extra={"num_frames": 5, "output_type": "pil"}),
+    "ChronoEditPipeline": Form(scale=5.0, native=624, needs="ftfy", extra={"num_frames": 5, "output_type": "pil"}),
     "Cosmos3OmniPipeline": Form(steps=35, scale=6.0, extra={"num_frames": 5}),     # with one frame it does not look at the picture
 }
 # What a class that is not in the table may call things.

@@ -12,9 +12,9 @@ from mre.paid.budget import Price
 if TYPE_CHECKING:
     from mre.editors.images_api import Edited
 
-# USD per million tokens (input, output) of OpenAI's image models, after its price list of 2025; the input as if it were all pictures, which
+# USD per million tokens (input, output) of OpenAI's image models, as its pages of these models say (developers.openai.com/api/docs/models/
+# gpt-image-1-mini; of gpt-image-1 as told in its community, community.openai.com/t/1275254); the input as if it were all pictures, which
 # cost more than words. Prices change: look before a large run, and give your own for each picture with --price-picture.
-PRICES_AS_OF = "2025"
 PRICES = {"gpt-image-1": (10.0, 40.0), "gpt-image-1-mini": (2.5, 8.0)}
 MOST_TOKENS = (7_000, 6_300)        # of one edit: a photo at high fidelity, and a picture of 1536 x 1024 at high quality
 

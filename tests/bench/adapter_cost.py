@@ -1,8 +1,9 @@
 """An edit through the door against calling the pipeline oneself: seconds, alternating in one run, and whether the pixels are the same.
 
-`python -m tests.bench.adapter_cost [--class FluxKontextPipeline] [--edits 7] [--steps 28]`, at a tiny size with random weights. Timed is
-all that `Editor.edit` does: waiting for the device, the way to the model's size and back, and the recipe. What that takes does not grow
-with the model, so a full-size one has a smaller share of it.
+`python -m tests.bench.adapter_cost [--class FluxKontextPipeline] [--edits 7] [--steps 28] [--width 512]`, with random weights: all at a
+tiny size, or with --width the denoiser of Kontext at this width, so that an edit takes seconds. Timed is all that `Editor.edit` does: the
+queue of the device, the way to the model's size and back, and the recipe. What that takes does not grow with the model, so a full-size one
+has a smaller share of it.
 """
 
 from __future__ import annotations
@@ -41,11 +42,16 @@ def main() -> None:
     parser.add_argument("--edits", type=int, default=7)
     parser.add_argument("--steps", type=int, default=28)
     parser.add_argument("--size", type=int, default=128, help="side of the photo, in pixels (default %(default)s)")
+    parser.add_argument("--width", type=int, help="of the hidden states of Kontext's denoiser, a multiple of 64; its depth is 4 + 8 blocks")
     args = parser.parse_args()
+    if args.width and args.kind != "FluxKontextPipeline":
+        parser.error("--width is for FluxKontextPipeline")
     torch.set_num_threads(1)
     photo = Image.fromarray(np.random.default_rng(0).integers(0, 255, (args.size, args.size, 3), dtype=np.uint8))
+    wide = (lambda: tiny_diffusers.kontext(num_attention_heads=args.width // 64, attention_head_dim=64, num_layers=4, num_single_layers=8,
+                                           axes_dims_rope=(16, 24, 24))) if args.width else None
     with tempfile.TemporaryDirectory() as place:
-        folder = tiny_diffusers.save(args.kind, Path(place) / args.kind, native=args.size)
+        folder = tiny_diffusers.save(args.kind, Path(place) / args.kind, native=args.size, build=wide)
         editor = DiffusersEditor(str(folder), EditorOptions(device="cpu"))
         pipeline = getattr(diffusers, args.kind).from_pretrained(folder)
         pipeline.set_progress_bar_config(disable=True)
@@ -62,7 +68,8 @@ def main() -> None:
                 seconds["adapter"].append(between - started)
                 seconds["by hand"].append(ended - between)
     ratios = [one / other for one, other in zip(seconds["adapter"], seconds["by hand"], strict=True)]
-    print(f"{args.kind}, {args.steps} steps, {args.size} px, {args.edits} edits, processor seconds: adapter "
+    size = f" of width {args.width}" if args.width else ""
+    print(f"{args.kind}{size}, {args.steps} steps, {args.size} px, {args.edits} edits, processor seconds: adapter "
           f"{statistics.median(seconds['adapter']):.3f}, by hand {statistics.median(seconds['by hand']):.3f}, ratio "
           f"{statistics.median(ratios):.3f} (of pairs {min(ratios):.3f} to {max(ratios):.3f}); same pixels: {same}")
 

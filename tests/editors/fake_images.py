@@ -20,9 +20,10 @@ class FakeImages:
     """`with FakeImages(script=["429", None]) as server: ... server.url`. `script`: troubles of the first requests, in order of arrival."""
 
     def __init__(self, script: list[str | None] | None = None, always: str | None = None, key: str | None = KEY,
-                 refuses: str = "", retry_after: str = "0.01") -> None:
+                 refuses: str = "", retry_after: str = "0.01", knows_keys: bool = False) -> None:
         self.script, self.always, self.key, self.refuses, self.retry_after = script or [], always, key, refuses, retry_after
         self.requests = 0
+        self.made: dict[str, str] | None = {} if knows_keys else None      # edits by their key: each is made and paid for once
         self.asked: list[dict[str, Any]] = []           # fields, and files as bytes
         self.headers: list[dict[str, str]] = []
         self.paid: list[str] = []                       # instructions of edits that were sent whole
@@ -71,6 +72,9 @@ class FakeImages:
         self.headers.append({name.lower(): value for name, value in handler.headers.items()})
         if self.refuses and self.refuses in fields["prompt"]:
             trouble = "policy"
+        key = handler.headers.get("idempotency-key", "")
+        if trouble is None and self.made is not None and key in self.made:
+            return self.send(handler, 200, {"created": 1, "data": [{"b64_json": self.made[key]}]})
         photo = Image.open(io.BytesIO(fields["image"]))
         made = ImageOps.invert(photo.convert("RGB"))
         match trouble:
@@ -126,6 +130,8 @@ class FakeImages:
                 return None
             case "other-size":
                 made = made.resize((100, 80))
+        if self.made is not None:
+            self.made[key] = encoded(made)
         self.paid.append(fields["prompt"])
         usage = {"input_tokens": 300, "output_tokens": 1000, "total_tokens": 1300}
         return self.send(handler, 200, {"created": 1, "data": [{"b64_json": encoded(made)}], "usage": usage})

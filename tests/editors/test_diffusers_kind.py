@@ -1,6 +1,5 @@
 """Pipelines of diffusers as editors: built at a tiny size, saved, and edited with through the door, the command and the API."""
 
-import importlib.util
 import inspect
 import json
 import shutil
@@ -27,7 +26,7 @@ from mre.machine import free_memory
 from mre.masks import Mask
 from mre.recipes import read_recipe
 from tests.editors import tiny_diffusers
-from tests.editors.tiny_diffusers_more import MORE, chrono_edit
+from tests.editors.tiny_diffusers_more import MORE
 from tests.models.fake_hub import hub_for
 from tests.ui.serving import served
 from tests.ui.test_edit_api import call, edit, fetched
@@ -293,11 +292,13 @@ def test_free_memory_is_told_in_bytes():
     assert 1e7 < free_memory("cpu") < 1e15
 
 
-@pytest.mark.skipif(importlib.util.find_spec("ftfy") is not None, reason="ftfy is installed: it edits")
-def test_a_class_that_wants_a_package_which_is_not_installed_says_so(tmp_path, photo):
-    folder = tiny_diffusers.save("ChronoEditPipeline", tmp_path / "mine", build=chrono_edit)
-    with pytest.raises(ModelError, match=r"^the model mine needs the package ftfy, which is not installed$"):
-        make_editor(str(folder), device="cpu").edit(photo, EditSettings("make it red", steps=1))
+@pytest.mark.parametrize(("kind", "package"), [("ChronoEditPipeline", "ftfy"), ("OmniGenPipeline", "torchvision")])
+def test_a_class_that_wants_a_package_which_is_not_installed_says_so_before_weights_are_read(kind, package, tmp_path, photo, monkeypatch):
+    monkeypatch.setattr("mre.editors.diffusers_kind.find_spec", lambda name: None)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "model_index.json").write_text(json.dumps({"_class_name": kind}))
+    with pytest.raises(ModelError, match=rf"^the model mine needs the package {package}, which is not installed$"):
+        make_editor(str(tmp_path / "mine"), device="cpu").edit(photo, EditSettings("make it red", steps=1))
 
 
 def change_index(folder, **values) -> None:

@@ -94,11 +94,12 @@ def xl_instruct() -> Any:
         tokenizer_2=word_tokenizer([], 77), unet=unet, scheduler=EulerDiscreteScheduler(), add_watermarker=False)
 
 
-def kontext(kind: str = "FluxKontextPipeline", **channels: int) -> Any:
+def kontext(kind: str = "FluxKontextPipeline", **denoiser: Any) -> Any:
     encoder, tokenizer = t5()
     transformer = diffusers.FluxTransformer2DModel(
-        patch_size=1, **{"in_channels": 4} | channels, num_layers=1, num_single_layers=1, attention_head_dim=16, num_attention_heads=2,
-        joint_attention_dim=32, pooled_projection_dim=32, axes_dims_rope=(4, 4, 8), guidance_embeds=True)
+        patch_size=1, joint_attention_dim=32, pooled_projection_dim=32, guidance_embeds=True,
+        **{"in_channels": 4, "num_layers": 1, "num_single_layers": 1, "attention_head_dim": 16, "num_attention_heads": 2,
+           "axes_dims_rope": (4, 4, 8)} | denoiser)
     return getattr(diffusers, kind)(
         scheduler=FlowMatchEulerDiscreteScheduler(), vae=kl(1, 3, use_quant_conv=False, use_post_quant_conv=False, shift_factor=0.0609,
                                                             scaling_factor=1.5035),

@@ -67,15 +67,6 @@ def qwen_2_1() -> Any:
                                          processor=processor, transformer=transformer)
 
 
-def omnigen() -> Any:
-    transformer = diffusers.OmniGenTransformer2DModel(in_channels=4, patch_size=2, hidden_size=32, num_attention_heads=4,
-                                                      num_key_value_heads=4, intermediate_size=32, num_layers=1, pad_token_id=0,
-                                                      vocab_size=WORDS, max_position_embeddings=1024, time_step_dim=16,
-                                                      rope_scaling={"long_factor": [1] * 4, "short_factor": [1] * 4})
-    return diffusers.OmniGenPipeline(transformer=transformer, scheduler=FlowMatchEulerDiscreteScheduler(), vae=kl(levels=2),
-                                     tokenizer=byte_tokenizer())
-
-
 def kandinsky() -> Any:
     encoder, _, processor = qwen_vl()
     transformer = diffusers.Kandinsky5Transformer3DModel(
@@ -177,7 +168,7 @@ def chrono_edit() -> Any:
 MORE: dict[str, Callable[[], Any]] = {
     "Flux2KleinKVPipeline": lambda: klein("Flux2KleinKVPipeline"),
     "Flux2Pipeline": flux2, "ZImageOmniPipeline": z_image, "Cosmos3OmniPipeline": cosmos, "QwenImage21Pipeline": qwen_2_1,
-    "OmniGenPipeline": omnigen, "Kandinsky5I2IPipeline": kandinsky,
+    "Kandinsky5I2IPipeline": kandinsky,
     "BriaFiboEditPipeline": fibo_edit, "ChronoEditPipeline": chrono_edit,
     "JoyImageEditPipeline": lambda: joy("JoyImageEditPipeline", "JoyImageEditTransformer3DModel"),
     "JoyImageEditPlusPipeline": lambda: joy("JoyImageEditPlusPipeline", "JoyImageEditPlusTransformer3DModel"),
