@@ -28,7 +28,7 @@ TEXTS = {
     "model_shipped": ("ship with this program", "随程序提供"), "model_random": ("random, untrained", "随机，未训练"),
     "model_hub": ("Hugging Face: {name}", "Hugging Face：{name}"),
     "model_elsewhere": ("on this server, or reached from it", "在本服务器上，或由它访问"),
-    "model_unstated": ("see where they come from", "见来源"),
+    "model_unstated": ("see where they come from", "见来源"), "model_own": ("that of this program", "与本程序相同"),
     "ready": ("ready", "就绪"), "loading": ("loading", "加载中"), "cold": ("loads on first use", "首次使用时加载"),
     "failed": ("failed", "加载失败"),
 }
@@ -38,7 +38,8 @@ add_texts(TEXTS)
 def build_choice(models: list[str]) -> tuple[gr.Dropdown, gr.Button]:
     """Which model edits, and the way to two of them side by side."""
     with gr.Row(elem_id="model-choice"):
-        model = gr.Dropdown(models, value=models[0], label=t("model"), elem_id="model", filterable=False, min_width=190)
+        model = gr.Dropdown(models, value=models[0], label=t("model"), elem_id="model", filterable=False, container=False,
+                            show_label=False, min_width=190)
         beside = gr.Button(t("models_pair"), size="sm", elem_id="models-pair", visible=len(models) > 1, scale=0, min_width=150)
     return model, beside
 
@@ -55,9 +56,9 @@ def _card(name: str, editor: Editor, language: str) -> str:
     except MreError:                             # the status line says what is wrong with the model
         title, limits, licence = name, "", ""
     rows = ((say("model_uses", language), _uses(editor, language)), (say("model_weights", language), _source(name, language)),
-            (say("model_licence", language), licence or say("model_unstated", language)))
+            (say("model_licence", language), licence or say("model_own" if _is_ours(name) else "model_unstated", language)))
     facts = "".join(f"<dt>{html.escape(label)}</dt><dd>{html.escape(text)}</dd>" for label, text in rows)
-    return (f'<section class="card"><h4>{html.escape(title)} <span class="muted small">{say(editor.status, language)}</span></h4>'
+    return (f'<section class="card"><h4>{html.escape(title)}</h4>'
             f'<p class="small">{html.escape(limits)}</p><dl>{facts}</dl></section>')
 
 
@@ -68,6 +69,10 @@ def _uses(editor: Editor, language: str) -> str:
                                  ("model_mask", has.mask)) if can]
     words = "model_open" if has.open_vocabulary else "model_closed"
     return ", ".join(say(key, language) for key in (words, *(used or ["model_nothing"])))
+
+
+def _is_ours(name: str) -> bool:
+    return name in KNOWN and not KNOWN[name].hub_id
 
 
 def _source(name: str, language: str) -> str:

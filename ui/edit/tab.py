@@ -61,7 +61,7 @@ class EditTab:
     sweep: sweep.SweepPanel
     models: gr.HTML             # what each can do
     steps: session.StepButtons
-    again: gr.Timer             # ticks once where a run goes on when its page is loaded anew
+    again: gr.Timer             # ticks once where a page is loaded anew that showed something before
 
 
 def build(studio: Studio) -> None:
@@ -88,12 +88,12 @@ def build(studio: Studio) -> None:
         with gr.Column(scale=7, min_width=320):
             model, beside = models.build_choice(list(studio.models))
             status = gr.HTML(elem_id="status")
-            with gr.Accordion(t("models_about"), open=False, elem_id="models"):
-                cards = gr.HTML(elem_id="model-cards")
             progress = gr.HTML(elem_id="progress")
             look = gr.HTML(empty_viewer("en"), elem_id="look")
             scores = build_scores(has)
             result = ResultPanel.build(look)
+            with gr.Accordion(t("models_about"), open=False, elem_id="models"):
+                cards = gr.HTML(elem_id="model-cards")
     form = Form(photo=photo, instruction=instruction, mask=marks.mask, put_back=marks.put_back, model=model, **texts, **settings, **scores)
     with gr.Tabs(elem_id="edit-tools"):
         with gr.Tab(t("tab_history"), elem_id="tab-history"):
