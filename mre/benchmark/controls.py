@@ -23,6 +23,7 @@ import numpy as np
 from mre.benchmark.tables import LEVEL, RESAMPLES, Cell, Table
 from mre.data.scenes.triplets import VERSION, draw_triplet
 from mre.errors import SettingsError
+from mre.families import named
 from mre.files import csv_text, read_json, write_whole
 from mre.rewards import PERSPECTIVES, Reward
 
@@ -191,11 +192,11 @@ def claim(out: Path, steps: int) -> None:
 
 def start_of(training: int, out: Path) -> Path:
     """The untrained editor that all arms of a training start from, in OUT/start-TRAINING: its text encoder can name what is asked."""
-    from mre.embedded.train_words import write_start
     from mre.training.config import TrainConfig
 
     folder = out / f"start-{training}"
     if not folder.is_dir():
+        write_start = named("mre.embedded.train_words:write_start")
         write_start(TrainConfig(**{**LAB, **BLIND, "seed": training, "out": str(folder)}), folder, WORD_STEPS)
     return folder
 
@@ -208,8 +209,7 @@ def run_apart(cell: Training, out: Path, steps: int) -> list[dict[str, float]]:
 
     os.environ["TQDM_DISABLE"] = "1"            # read where tqdm is imported
     torch.set_num_threads(1)
-    from mre.training.loop import Run
-
+    Run = named("mre.training.loop:Run")
     return run_cell(cell, out, lambda config, examples: Run(config, examples).train(), steps, init_from=str(start_of(cell.training, out)))
 
 
