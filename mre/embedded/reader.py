@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ MOST_NEAREST = 3
 SCALE = "vectors_scale"
 LIKELY = 0.06           # probability of an operation that is worth offering
 JOINTS = re.compile(r"\s+(?:and then|and|then|but|also|plus)\s+|[,.;!?，。；、！？\n]|然后|并且", re.IGNORECASE)       # between clauses
+LINKS = re.compile(JOINTS.pattern + r"|[&+/→和再又并跟]|\b(?:and|but|also|plus|with)\b", re.IGNORECASE)       # in several
+POLITE = re.compile(r"^(?:(?:please|pls|plz|can you|could you|would you)[ ,]+)+|(?:[ ,]+(?:please|pls|plz|thanks|thank you))+(?=[ .!?]*$)")
 MOST_CLAUSES = 12
 OLD_TEXTS = 32          # words that readers read which do not say how many
 FEWEST_WORDS = 3        # of a clause that is a request by itself
@@ -118,6 +121,21 @@ class Reader:
     def spelling(self) -> Spelling:
         return Spelling(self.asked_with, self.index)
 
+    @cached_property
+    def own(self) -> dict[str, Request]:
+        """The requests in the model's own words, which it offers: they are understood as they are."""
+        known = {slot: [value for value in values if value not in (NONE, OTHER)] for slot, values in self.network.values.items()}
+        requests = [Request(look) for look in known["operation"] if look in self.wordings.looks]
+        for operation, needed in NEEDED.items():
+            for said in product(*(known[slot] for slot in needed)):
+                asked = Request(operation, **dict(zip(needed, said, strict=True)))
+                more = [asked, *(replace(asked, **{slot: value}) for slot in ALLOWED[operation] if slot != "anchor"
+                                 for value in known[slot])]
+                if operation == "add":
+                    more += [replace(asked, colour=colour, where=where) for colour in known["colour"] for where in known["where"]]
+                requests += more
+        return {plain(self.wordings.of(request)): request for request in requests if request.is_whole}
+
     def numbered(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """(B, T) and (B, T, P) numbers of words and pieces, as the network takes them."""
         words, pieces = (torch.from_numpy(part) for part in numbered(list(texts), self.index, self.spelling))
@@ -129,7 +147,13 @@ class Reader:
         if not texts:
             return []
         scores = {slot: each.softmax(dim=-1).tolist() for slot, each in self.network(*self.numbered(texts)).items()}
-        return [{slot: dict(zip(self.network.values[slot], scores[slot][row], strict=True)) for slot in SLOTS} for row in range(len(texts))]
+        values = self.network.values
+        found = [{slot: dict(zip(values[slot], scores[slot][row], strict=True)) for slot in SLOTS} for row in range(len(texts))]
+        for text, each in zip(texts, found, strict=True):
+            if not LINKS.search(text):          # one part asks for one thing at most
+                rest = 1 - each["operation"].pop(SEVERAL)
+                each["operation"] = {value: probability / rest for value, probability in each["operation"].items()} | {SEVERAL: 0.0}
+        return found
 
     def requests(self, texts: Sequence[str]) -> list[tuple[Request, float]]:
         """The likeliest request of each text, and how likely all that it says is."""
@@ -145,6 +169,8 @@ class Reader:
             return Reading(text, fault="wordless", nearest=()), Request()
         if in_another_script(text):
             return Reading(text, fault="script", nearest=()), Request()
+        if own := self.own.get(plain(" ".join(map(self.spelling.mend, words_of(text))))):
+            return Reading(text, self.wordings.of(own)), own
         [found] = self.probabilities([text])
         request, confidence = likeliest(found)
         parts, rest_is_silent = self._parts(text)
@@ -193,6 +219,11 @@ class Reader:
         settings = {"size": asdict(self.size), "least": self.least, "wordings": asdict(self.wordings),
                     "asked_with": " ".join(self.asked_with), "values": {slot: list(values) for slot, values in self.network.values.items()}}
         write_whole(folder / SETTINGS, json.dumps(settings, indent=1, ensure_ascii=False) + "\n")
+
+
+def plain(text: str) -> str:
+    """A text in lower case without politeness, doubled blanks and a stop at its end."""
+    return POLITE.sub("", " ".join(text.lower().split())).strip(" .,!?")
 
 
 def likeliest(found: Mapping[str, Mapping[str, float]]) -> tuple[Request, float]:

@@ -67,7 +67,7 @@ def rate_at(step: int, steps: int) -> float:
     return min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
-def train_reader(out: Path, *, seed: int = 0, steps: int = 5000, batch: int = BATCH, common_words: int = COMMON_WORDS,
+def train_reader(out: Path, *, seed: int = 0, steps: int = 4800, batch: int = BATCH, common_words: int = COMMON_WORDS,
                  resume: bool = True) -> Reader:
     """Train, or go on; the reader is saved in `out`. Each step draws its own texts from seed and number: a run that was cut gives the same
     as one that was not."""
@@ -150,7 +150,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, help="folder to write")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=5000)
+    parser.add_argument("--steps", type=int, default=4800)
     args = parser.parse_args()
     torch.set_num_threads(1)
     try:

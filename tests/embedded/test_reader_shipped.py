@@ -30,10 +30,10 @@ def test_the_hand_written_instructions_are_read_as_well_as_the_card_says(shipped
     """Never trained on. The card of the reader has the figures; these are a little below them."""
     figures = table_of(shipped, instructions())
     assert figures["real requests"] > 300
-    assert figures["right"] >= 0.68
-    assert figures["right, looks alone"] >= 0.74
+    assert figures["right"] >= 0.82
+    assert figures["right, looks alone"] >= 0.89
     assert figures["left alone"] >= 0.9
-    assert figures["taken for nothing"] <= 0.26
+    assert figures["taken for nothing"] <= 0.11
     assert figures["acted on wrongly"] <= 0.08
 
 
@@ -51,6 +51,21 @@ def test_other_scripts_nonsense_and_unknown_things_are_left_alone_in_one_line(sh
     assert not reading.understood
     assert "\n" not in reading.line
     assert len(reading.line) < 400
+
+
+def test_slips_politeness_letters_and_traditional_chinese_are_understood(shipped):
+    for text, understood in (("remvoe the tree", "remove the tree"), ("put evrything on teh beahc", "change the background to a beach"),
+                             ("please remove the tree", "remove the tree"), ("the photo is much too yellow", "make it cooler"),
+                             ("變成黑白照片", "turn it into black and white"), ("soooo foggyyyy please", "make it foggy"),
+                             ("Dear editor, I hope that you are well. Please turn the picture into a pencil drawing for the invitation. "
+                              "Many thanks, Margaret", "turn it into a sketch")):
+        assert shipped.read(text).understood == understood, text
+
+
+@pytest.mark.parametrize("text", ["a beautiful castle on a hill, highly detailed, 8k, trending on artstation", "please please please",
+                                  "portrait of an old man, 85mm, cinematic lighting", "mach es bitte heller", "thank you so much"])
+def test_prompts_of_other_programs_politeness_alone_and_other_languages_ask_for_nothing(shipped, text):
+    assert not shipped.read(text).understood
 
 
 @pytest.mark.parametrize("text", ["make it foggy and then turn it into a sketch and remove the tree",
