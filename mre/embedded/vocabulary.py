@@ -33,7 +33,11 @@ def look_instructions(look: str) -> tuple[str, ...]:
     """Some of the wordings of a look of the whole picture, the plainest first."""
     plain = [f"make it {text}" for text in wordings.ADJECTIVES.get(look, ())] + \
             [f"turn it into {text}" for text in wordings.STYLE_NOUNS.get(look, ())]
-    return (PLAINEST.get(look, plain[0]), *plain[:2], *wordings.SAYINGS.get(look, ())[:1])
+    sayings = [text for text in wordings.SAYINGS.get(look, ()) if text not in MISREAD]
+    return (PLAINEST.get(look, plain[0]), *plain[:2], *sayings[:1])
+
+
+MISREAD = ("remove the colours",)       # which the reader that ships takes for the removal of a thing: not offered
 
 
 PLAINEST = {"sunset": "make it look like sunset", "night": "turn day into night", "winter": "change the season to winter",
