@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from mre.__main__ import main
-from mre.benchmark.controls import ARMS, MEASURES, SHARES, ControlExamples, Pool, Training, cells, crossed_cell, run_cell, table_of_controls
+from mre.benchmark.controls import ARMS, MEASURES, SHARES, ControlExamples, Training, cells, run_cell, table_of_controls
+from mre.benchmark.laboratory import Pool, crossed_cell
 from mre.errors import SettingsError
 from mre.rewards import PERSPECTIVES
 from mre.training.loop import Run

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mre.benchmark.tables import LEVEL, RESAMPLES, Cell, Table
+from mre.benchmark.laboratory import BLIND, LAB, SIZE, TYPES, Pool, asked, crossed_cell, is_flawless
+from mre.benchmark.tables import Cell, Table
 from mre.data.scenes.triplets import VERSION, draw_triplet
 from mre.errors import SettingsError
 from mre.families import named
@@ -33,21 +34,9 @@ if TYPE_CHECKING:
     from mre.training.examples import TrainingExample
 
 SHARES = {"none": -1.0, "chance": 0.0, "5 %": 0.05, "25 %": 0.25}     # flawless triplets added to those that are so by chance; none: none
-TYPES = ("global", "style", "background")                 # what a training of this size can learn: single things take ten times as long
-POOL, SIZE, STEPS, SCENES = 6000, 64, 130, 60             # triplets, pixels, steps of 32, held-out scenes
+POOL, STEPS, SCENES = 6000, 130, 60                       # triplets, steps of 32, held-out scenes
 WORD_STEPS = 200                                          # of the text encoder that all arms of a training start with
-HIVE = " with a score of {:g} for following, {:g} for preserving and {:g} for quality"
 MEASURES = (*PERSPECTIVES, "error left")
-BLIND = {"use_score": False, "use_text": False, "use_attention": False, "use_addition": False}
-# The laboratory: the generic network, narrow, squared error, plain wordings.
-LAB: dict[str, Any] = {
-    "init_from": "embedded-generic", "width": (32, 48, 64), "resolution": SIZE, "flip": False, "batch_size": 32, "accumulation": 1,
-    "train_text_encoder": True, "learning_rate": 1e-3, "adam_beta2": 0.99, "warmup_steps": 20, "schedule": "cosine", "ema_decay": 0.98,
-    "timestep_terminal": 1.0, "condition_dropout": 0.0, "image_dropout": False, "reward_text_dropout": 0.5, "plain_attention": True,
-    "mixed_precision": "bf16",
-    "validation_every": 0, "checkpoint_every": 200, "checkpoint_limit": 1, "log_every": 50}
-
-
 @dataclass(frozen=True)
 class Arm:
     """One way to use a pool of triplets."""
@@ -60,10 +49,6 @@ class Arm:
     words: bool = False                                                 # whether the scores are written into the instruction
     flawless: bool = False                                              # on a pool of its own, of flawless triplets alone
     shares: Sequence[str] = ("chance",)
-
-
-def _is_flawless(triplet: SceneTriplet) -> bool:
-    return min(triplet.reward.scores) == 5
 
 
 def _alone(name: str) -> Callable[[SceneTriplet, Pool, int], Reward]:
@@ -84,7 +69,7 @@ def _only(reward: Reward, names: Sequence[str]) -> Reward:
 ARMS: dict[str, Arm] = {
     "reward": Arm("all triplets, with their rewards", shares=tuple(SHARES)),
     "blind": Arm("all triplets, without rewards", reads_reward=False, shares=tuple(SHARES)),
-    "filtered": Arm("the flawless triplets alone, as many steps", reads_reward=False, keep=_is_flawless, shares=("chance", "5 %", "25 %")),
+    "filtered": Arm("the flawless triplets alone, as many steps", reads_reward=False, keep=is_flawless, shares=("chance", "5 %", "25 %")),
     "all flawless": Arm("as many triplets, all of them flawless", reads_reward=False, flawless=True, shares=("chance",)),
     "shuffled": Arm("each triplet with another's reward", reward=lambda triplet, pool, index: pool.triplet(index + 1).reward),
     "weighted": Arm("without rewards, the loss weighted by the mean score", reads_reward=False,
@@ -94,30 +79,6 @@ ARMS: dict[str, Arm] = {
                      keep=lambda triplet: max(triplet.reward.scores) <= 3, shares=("none",)),
     **{f"{name} alone": Arm(f"the score of {name} alone", reward=_alone(name), shares=("chance",)) for name in PERSPECTIVES},
     **{f"no {name}": Arm(f"without the score of {name}", reward=_without(name), shares=("chance",)) for name in PERSPECTIVES}}
-
-
-class Pool:
-    """A fixed number of drawn triplets, the same for all arms of a training; pictures are drawn when they are asked for."""
-
-    def __init__(self, training: int, share: float, count: int = POOL, size: int = SIZE) -> None:
-        self.seed, self.share, self.count, self.size = 900 + training, share, count, size
-
-    def triplet(self, index: int) -> SceneTriplet:
-        """The triplet of a number, which may be beyond the last one."""
-        return self.drawn(index % self.count, self.size)
-
-    def drawn(self, index: int, size: int) -> SceneTriplet:
-        flawless = np.random.default_rng([self.seed, index]).random() < self.share
-        for again in range(50):          # "none": another one in the place of each that is flawless by chance
-            triplet = draw_triplet(self.seed, index + again * self.count, "train", size, edit_type=TYPES[index % len(TYPES)],
-                                   spoiled=not flawless)
-            if self.share >= 0 or not _is_flawless(triplet):
-                break
-        return triplet
-
-    def where(self, keep: Callable[[SceneTriplet], bool]) -> list[int]:
-        """The numbers of those triplets; scores are the same at every size, so that small pictures tell."""
-        return [index for index in range(self.count) if keep(self.drawn(index, 32))]
 
 
 class ControlExamples:
@@ -150,13 +111,6 @@ class ControlExamples:
 
     def held_out(self, index: int) -> TrainingExample:
         return self.training(index)
-
-
-def asked(triplet: SceneTriplet, scores: Reward | None) -> str:
-    """The plainest wording of what a scene asks for; with `scores`, these in words behind it."""
-    from mre.data.scenes.concepts import canonical
-
-    return canonical(triplet.edit.request) + (HIVE.format(*scores.scores) if scores else "")
 
 
 @dataclass(frozen=True)
@@ -254,18 +208,6 @@ def scored(pipeline_folder: Path, arm: Arm, scenes: int, size: int) -> list[list
         error, before = (((picture.astype(float) - triplet.target) ** 2).mean() for picture in (made, triplet.original))
         rows.append([*Oracle(triplet).score(made).scores, error / before])
     return rows
-
-
-def crossed_cell(values: np.ndarray, seed: int = 0) -> Cell:
-    """
-    values: (trainings, scenes)
-    Their mean, with a 95 % interval by drawing trainings and scenes again and again, each on its own.
-    """
-    rng = np.random.default_rng(seed)
-    trainings, scenes = values.shape
-    means = [values[np.ix_(rng.integers(0, trainings, trainings), rng.integers(0, scenes, scenes))].mean() for _ in range(RESAMPLES)]
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Cell(float(values.mean()), float(low), float(high), values.size)
 
 
 def table_of_controls(results: dict[Training, list[dict[str, float]]], steps: int, pool_size: int) -> Table:

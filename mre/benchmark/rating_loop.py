@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from mre.benchmark.controls import BLIND, LAB, TYPES, Pool, asked, crossed_cell
+from mre.benchmark.laboratory import BLIND, LAB, TYPES, Pool, asked, crossed_cell
 from mre.benchmark.tables import Table
 from mre.data.scenes.triplets import SceneTriplet, draw_triplet
 from mre.errors import SettingsError

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mre.data.scenes.concepts import canonical
-from mre.data.scenes.looking import NEEDS, draw_looking
 from mre.data.scenes.photos import read_photos
 from mre.data.scenes.triplets import SceneTriplet, draw_triplet
+from mre.families import later, named
 from mre.rewards import EDIT_TYPES, WHOLE_PICTURE
 from mre.training.examples import DATA_STREAM, ExampleSource, TrainingExample
 
 if TYPE_CHECKING:
     from mre.training.config import TrainConfig
+
+draw_looking = later("mre.data.scenes.looking:draw_looking")            # scenes that few trainings draw
 
 
 class SyntheticExamples(ExampleSource):
@@ -61,5 +63,6 @@ def instruction_of(triplet: SceneTriplet, config: TrainConfig) -> str:
 def held_out_scene(config: TrainConfig, index: int) -> SceneTriplet:
     """Unspoiled, of each edit type (or kind of need) in turn, with objects, wordings and backgrounds that training never draws."""
     if config.data == "looking":
-        return draw_looking(config.seed, index, "heldout", config.resolution, need=list(NEEDS)[index % len(NEEDS)], spoiled=False)
+        needs = list(named("mre.data.scenes.looking:NEEDS"))
+        return draw_looking(config.seed, index, "heldout", config.resolution, need=needs[index % len(needs)], spoiled=False)
     return draw_triplet(config.seed, index, "heldout", config.resolution, edit_type=EDIT_TYPES[index % len(EDIT_TYPES)], spoiled=False)
