@@ -85,7 +85,8 @@ def test_one_reader_alone_can_be_trained_and_keeps_the_others(train, tmp_path): 
 
 def test_a_model_without_such_readers_is_named_and_a_cache_is_refused(train, tmp_path):    # noqa: F811
     with pytest.raises(SettingsError, match="train_readers names connector, and this model has no such part"):
-        train(TrainConfig(**PRESETS["tiny-lab-start"] | FEW | {"out": str(tmp_path / "run"), "train_readers": ("connector",)}))
+        train(TrainConfig(**PRESETS["tiny-lab-start"] | FEW | {"init_from": "embedded-generic", "out": str(tmp_path / "run"),
+                                                                   "train_readers": ("connector",)}))
     with pytest.raises(SettingsError, match=r"train_readers must be some of vision_tower, .* got 'ears'"):
         train(TrainConfig(**PRESETS["tiny-smart-start"] | FEW | {"out": str(tmp_path / "run"), "train_readers": ("ears",)}))
     with pytest.raises(SettingsError, match="it cannot be used with train_readers"):
