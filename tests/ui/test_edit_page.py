@@ -140,6 +140,18 @@ def test_only_controls_that_the_model_uses_are_shown_and_hidden_ones_ask_for_not
     assert page.input_value("#score-following input[type=number]") == "5"
 
 
+def test_a_perspective_is_left_without_a_wish_where_the_model_knows_that(page, photo):
+    fill(page, photo)
+    tool(page, "History")
+    page.check("#no-wish input[name='quality'], #no-wish input[value='quality']")
+    run(page)
+    assert "5 / 5 / none" in page.inner_text("#history")
+    choose(page, "quick")
+    page.wait_for_selector("#no-wish", state="hidden")
+    page.click("#history .shot")
+    page.wait_for_function("document.querySelector('#no-wish')?.innerText && document.querySelector('#no-wish input:checked')")
+
+
 def test_frequent_defects_are_chips_that_fill_their_own_field(page):
     page.click("#reward-texts button.label-wrap, #reward-texts > button")
     page.click("#chips-quality .chip >> nth=0")

@@ -105,6 +105,12 @@ def test_progress_says_what_goes_on_and_is_full_only_at_the_end(large):
 def test_a_bad_setting_of_the_form_is_refused_by_its_name():
     with pytest.raises(SettingsError, match="steps must be"):
         settings_of(**ASKED | {"steps": 300})
+    with pytest.raises(SettingsError, match="no_wish must be some of following, preserving, quality, got beauty"):
+        settings_of(**ASKED | {"no_wish": ["beauty"]})
+
+
+def test_a_score_without_a_wish_is_none_whatever_its_slider_says():
+    assert settings_of(**ASKED | {"no_wish": ["quality"]}).reward.wishes == (5, 5, None)
 
 
 def test_the_files_of_a_large_edit_go_with_the_visit(large):

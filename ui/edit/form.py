@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import gradio as gr
 from mre.data.scenes.defects import FOLLOWING_TEXTS, PRESERVING_TEXTS, QUALITY_TEXTS
 from mre.editors.capabilities import DEFAULT_SEED, Capabilities, unused
 from mre.editors.settings import MAX_INSTRUCTION_CHARS, MAX_SEED, EditSettings
+from mre.errors import SettingsError
 from mre.masks import Mask
 from mre.rewards import NOTHING_WRONG, PERSPECTIVES, Reward
 from ui.chips import PICK, chips_html
@@ -35,6 +37,8 @@ TEXTS = {
                      "5 asks for the best that the model learned from edits scored 0–5; less shows what it learned to avoid.",
                      "遵循指令：做到所要求的。保持原貌：不动其余部分。图像质量：真实自然，没有模糊和瑕疵。"
                      "5 分要求模型从 0–5 分评分的编辑中学到的最好结果；低分可以看到它学会避免的东西。"),
+    "no_wish": ("No wish for", "不作要求"),
+    "no_wish_about": ("The model is asked for no score of these.", "不向模型提出这些方面的分数。"),
     "together": ("Move together", "一起移动"), "at_once": ("Edit at once", "立即编辑"), "preset": ("Presets", "预设"),
     "texts_title": ("Defects to ask for (reward texts)", "要求的缺陷（奖励文本）"),
     "texts_about": ("Leave empty for “no defect”.", "无缺陷请留空。"),
@@ -65,6 +69,7 @@ class Form:
     photo: gr.Image
     instruction: gr.Textbox
     scores: tuple[gr.Slider, gr.Slider, gr.Slider]
+    no_wish: gr.CheckboxGroup    # perspectives whose score is left out
     at_once: gr.Checkbox         # whether a score that moves edits at once, where that is quick
     texts: tuple[gr.Textbox, gr.Textbox, gr.Textbox]
     model: gr.Dropdown
@@ -89,7 +94,7 @@ class Form:
     @property
     def settings(self) -> dict[str, Any]:
         """Fields that make the settings, by the names that `settings_of` knows them under."""
-        return {"instruction": self.instruction, **dict(zip(PERSPECTIVES, self.scores, strict=True)),
+        return {"instruction": self.instruction, **dict(zip(PERSPECTIVES, self.scores, strict=True)), "no_wish": self.no_wish,
                 **{f"text_{name}": box for name, box in zip(PERSPECTIVES, self.texts, strict=True)},
                 **{name: getattr(self, name) for name in ("steps", "guidance_scale", "image_guidance_scale", "seed", "scheduler",
                                                           "negative_reward", "way_back", "mask", "put_back")}}
@@ -111,6 +116,7 @@ class Form:
         updates = self.show_rewards(has)
         updates |= {} if has.reward else dict.fromkeys(self.scores, 5)
         updates |= {} if has.reward_text else dict.fromkeys(self.texts, "")
+        updates[self.no_wish] = gr.update(visible=True) if has.no_wish else gr.update(visible=False, value=[])
         updates[self.random_seed] = gr.update(visible=True) if has.seed else gr.update(visible=False, value=False)
         updates[self.best] = gr.update(visible=self.judged) if has.seed else gr.update(visible=False, value=False)
         updates[self.previews] = gr.update(visible=has.preview)
@@ -141,7 +147,9 @@ class Form:
         something, as recipes of before do: what is seen is what counts."""
         has, idle, reward = info.capabilities, unused(settings, info), settings.reward
         updates = {**self._show_reward(has.reward or "scores" in idle, has.reward_text or "reward_text" in idle),
-                   self.instruction: settings.instruction, **dict(zip(self.scores, reward.wishes, strict=True)),
+                   self.instruction: settings.instruction,
+                   **{slider: 5 if wish is None else wish for slider, wish in zip(self.scores, reward.wishes, strict=True)},
+                   self.no_wish: gr.update(visible=has.no_wish or bool(reward.without_wish), value=list(reward.without_wish)),
                    **{box: "" if text == NOTHING_WRONG else text for box, text in zip(self.texts, reward.texts, strict=True)},
                    self.random_seed: gr.update(visible=has.seed, value=False),
                    self.best: gr.update(visible=has.seed and self.judged, value=False), self.previews: gr.update(visible=has.preview),
@@ -180,16 +188,19 @@ def hints(form: Form, info: EditorInfo | None) -> dict[Any, dict[str, Any]]:
             form.image_guidance_scale: hint(info.image_guidance_scale if info else 0)}
 
 
-def settings_of(*, instruction: str | None, following: float, preserving: float, quality: float, text_following: str | None = None,
-                text_preserving: str | None = None, text_quality: str | None = None, steps: float | None = None,
-                guidance_scale: float | None = None, image_guidance_scale: float | None = None, seed: float | None = None,
-                scheduler: str | None = None, negative_reward: str | None = None, way_back: str | None = None, mask: str | None = None,
-                put_back: bool | None = None) -> EditSettings:
+def settings_of(*, instruction: str | None, following: float, preserving: float, quality: float, no_wish: Sequence[str] | None = None,
+                text_following: str | None = None, text_preserving: str | None = None, text_quality: str | None = None,
+                steps: float | None = None, guidance_scale: float | None = None, image_guidance_scale: float | None = None,
+                seed: float | None = None, scheduler: str | None = None, negative_reward: str | None = None, way_back: str | None = None,
+                mask: str | None = None, put_back: bool | None = None) -> EditSettings:
     """The values of `Form.settings` as checked settings; 0 is the model's own. Raises MreError naming the field."""
     numbers: dict[str, Any] = {"seed": DEFAULT_SEED if seed is None else seed, "steps": steps or None}       # checked for being whole
+    scores = dict(zip(PERSPECTIVES, (following, preserving, quality), strict=True)) | dict.fromkeys(no_wish or ())
+    if unknown := scores.keys() - set(PERSPECTIVES):
+        raise SettingsError(f"no_wish must be some of {', '.join(PERSPECTIVES)}, got {', '.join(sorted(unknown))}")
     return EditSettings(
         instruction=instruction or "",
-        reward=Reward.of((following, preserving, quality), (text_following or "", text_preserving or "", text_quality or "")),
+        reward=Reward.of(tuple(scores.values()), (text_following or "", text_preserving or "", text_quality or "")),
         guidance_scale=guidance_scale or None, image_guidance_scale=image_guidance_scale or None,
         scheduler=scheduler or "default",
         negative_reward=None if negative_reward in (None, "", "off") else Reward.parse(negative_reward),
@@ -227,13 +238,15 @@ def build_scores(has: Capabilities) -> dict[str, Any]:
                             for score in PRESETS)
             together = gr.Checkbox(False, label=t("together"), elem_id="together", container=False, min_width=120)
             at_once = gr.Checkbox(True, label=t("at_once"), elem_id="at-once", container=False, min_width=120)
+        no_wish = gr.CheckboxGroup([(perspective_label(name), name) for name in PERSPECTIVES], label=t("no_wish"),
+                                   info=t("no_wish_about"), elem_id="no-wish", visible=has.no_wish, min_width=240)
     without = gr.Markdown(t("no_scores"), elem_classes="muted small", elem_id="no-scores", visible=not has.reward)
     for button, score in zip(presets, PRESETS, strict=True):
         button.click(None, None, list(sliders), js=f"() => [{score}, {score}, {score}]", **QUIET)    # at once: Run may be next
     for slider in sliders:
         others = [other for other in sliders if other is not slider]
         slider.input(_moved_together, [slider, together], others, trigger_mode="always_last", **QUIET)
-    return {"rewards": column, "no_rewards": without, "scores": sliders, "at_once": at_once}
+    return {"rewards": column, "no_rewards": without, "scores": sliders, "no_wish": no_wish, "at_once": at_once}
 
 
 def _moved_together(value: float, locked: bool) -> list[Any]:

@@ -133,10 +133,11 @@ def build(studio: Studio) -> None:
           [visit, form.photo, form.model, form.previews, form.random_seed, form.best],
           [visit, progress, *result.shown, form.seed, below_photo, below_instruction], inputs_kwargs=form.settings,
           **QUEUED).then(history_panel.redraw, visit, history_panel.choices, **QUIET)
-    gr.on([slider.change for slider in form.scores], on_live(studio, tab), [visit, form.photo, form.model, form.at_once],
+    wishes = [*form.scores, form.no_wish]
+    gr.on([box.change for box in wishes], on_live(studio, tab), [visit, form.photo, form.model, form.at_once],
           [visit, progress, *result.shown, *history_panel.choices, *steps.both], inputs_kwargs=form.settings, trigger_mode="always_last",
           **QUIET)
-    others = [box.change for box in form.memory.values() if box not in form.scores]
+    others = [box.change for box in form.memory.values() if box not in wishes]
     gr.on(others, session.on_change(steps), visit, steps.both, inputs_kwargs=form.memory, trigger_mode="always_last", **QUIET)
     for button, by in ((steps.undo, -1), (steps.redo, 1)):
         button.click(session.on_step(studio, tab, by), visit, form_and_result, inputs_kwargs={**sweep_panel.axes}, **QUIET)
