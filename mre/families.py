@@ -42,6 +42,8 @@ class Family:
     more_parts: Mapping[str, str] = field(default_factory=dict)     # folders of those pipelines beside every editor's -> stem of weights
     layout: str = ""                # module that reads folders in a layout of the family's own: see `layout_of`
     fresh: Mapping[str, tuple[str, str]] = field(default_factory=dict)      # what `init_from` may be -> function that builds it, help
+    first_words: str = ""           # (config, folder, steps) writes a fresh model whose text encoder has learned what its words mean
+    reader: str = ""                # folder -> what says which request an instruction is: `network.values`, `probabilities`
     settings: str = ""              # a group of settings of its own in a TrainConfig
     presets: str = ""               # of training: name -> settings
     training_example: str = ""      # a command line
@@ -107,6 +109,20 @@ def build_fresh(name: str, config: Any, **switches: object) -> Any:
     """The untrained pipeline of that name. Loads torch."""
     [build] = [family.fresh[name][0] for family in families() if name in family.fresh]
     return named(build)(config, **switches)
+
+
+def write_first_words(config: Any, folder: Path, steps: int) -> None:
+    """The untrained model that `config.init_from` names, into a folder, its text encoder taught words alone for so many steps."""
+    [write] = [family.first_words for family in families() if config.init_from in family.fresh]
+    named(write)(config, folder, steps)
+
+
+def request_reader(folder: Path) -> Any:
+    """What reads requests, from its folder. Raises LookupError where no family of this copy brings one."""
+    for family in families():
+        if family.reader:
+            return named(family.reader)(folder)
+    raise LookupError("nothing in this copy of the program reads requests")
 
 
 def settings_groups() -> dict[str, type]:

@@ -25,8 +25,8 @@ SHARED = ROOT.parent / "shared"
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores: servers and browsers are waited for."""
-    return (os.cpu_count() or 1) + 1
+    """Two more than there are cores: servers, browsers and other processes are waited for."""
+    return (os.cpu_count() or 1) + 2
 
 
 # files that take a worker half a minute or more are begun first, so that no worker is left with one when the others have ended

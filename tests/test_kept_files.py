@@ -47,7 +47,7 @@ def test_a_picture_of_before_is_made_again_from_its_recipe(tmp_path):
 
 
 def test_a_benchmark_gives_the_kept_table_byte_by_byte(tmp_path):
-    """The table is kept anew with each version of the scenes (scenes-4), whose pictures are others."""
+    """The table is kept anew with each version of the scenes (scenes-5), whose pictures are others."""
     tiny = str(ASSETS / "tiny")                  # a folder's model takes instructions as they are: the table is not of the reader
     assert main(["bench", "scenes", "--model", tiny, "--judge", "oracle", "--out", str(tmp_path), "--per-type", "1", "--scores", "5,5,5",
                  "0,0,0", "--tables", "scores"]) == 0

@@ -24,7 +24,7 @@ from mre.benchmark.laboratory import BLIND, LAB, SIZE, TYPES, Pool, asked, cross
 from mre.benchmark.tables import Cell, Table
 from mre.data.scenes.triplets import VERSION, draw_triplet
 from mre.errors import SettingsError
-from mre.families import named
+from mre.families import named, write_first_words
 from mre.files import csv_text, read_json, write_whole
 from mre.rewards import PERSPECTIVES, Reward
 
@@ -150,8 +150,7 @@ def start_of(training: int, out: Path) -> Path:
 
     folder = out / f"start-{training}"
     if not folder.is_dir():
-        write_start = named("mre.embedded.train_words:write_start")
-        write_start(TrainConfig(**{**LAB, **BLIND, "seed": training, "out": str(folder)}), folder, WORD_STEPS)
+        write_first_words(TrainConfig(**{**LAB, **BLIND, "seed": training, "out": str(folder)}), folder, WORD_STEPS)
     return folder
 
 

@@ -13,6 +13,8 @@ FAMILY = Family(
            "embedded-generic": ("mre.embedded.build:fresh_generic_pipeline", "a fresh embedded model that knows nothing of drawn scenes"),
            "embedded-smart": ("mre.embedded.smart:fresh_smart_pipeline", "a fresh small SmartEdit"),
            "embedded-plain": ("mre.embedded.smart:fresh_plain_pipeline", "a fresh plain editor of that one's size")},
+    reader="mre.embedded.reader:load_reader",
+    first_words="mre.embedded.train_words:write_start",
     settings="mre.embedded.settings:EmbeddedSettings",
     presets="mre.embedded.settings:PRESETS",
     training_example="python train.py --preset tiny --out runs/tiny --max-minutes 60",

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
+from mre.data.scenes.concepts import canonical
 from mre.data.scenes.looks import LOOKS
 from mre.data.scenes.oracle import Oracle
 from mre.data.scenes.triplets import draw_triplet
@@ -44,7 +45,8 @@ def scenes():
 def mean_scores(pipeline, scenes, reward):
     pipeline.set_progress_bar_config(disable=True)
     triplets = [triplet for triplet, _ in scenes]
-    pictures = pipeline([triplet.instruction for triplet in triplets], image=[Image.fromarray(triplet.original) for triplet in triplets],
+    pictures = pipeline([canonical(triplet.edit.request) for triplet in triplets],
+                        image=[Image.fromarray(triplet.original) for triplet in triplets],
                         reward=reward, generator=torch.Generator().manual_seed(0)).images
     return np.mean([oracle.score(np.asarray(picture)).scores for (_, oracle), picture in zip(scenes, pictures, strict=True)], axis=0)
 

@@ -18,7 +18,7 @@ GIVEN = {"title": "Which is better?", "per_pair": 2, "repeats": 10.0, "repeat_ga
          "languages": ("zh",), "consent": "Only for tests.", "instructions": "Look twice.", "completion_code": "DONE-42",
          "completion_share": 0.8, "completion_url": "https://service.example/done?cc={code}", "keep_recruiting_id": True,
          "max_pair_skips": 4, "rules_after": 12, "max_skip_share": 0.2, "max_failed_checks": 2, "min_median_seconds": 4.5,
-         "allow_flip": False, "allow_phone": False}
+         "serving": "mixed", "allow_flip": False, "allow_phone": False}
 
 
 def study(data, *words: str) -> None:

@@ -32,7 +32,7 @@ from mre.rewards import EDIT_TYPES, Reward
 if TYPE_CHECKING:
     from mre.data.scenes.looks import Array
 
-VERSION = "scenes-4"  # of what is drawn, and so of the rewards
+VERSION = "scenes-5"  # of what is drawn, and so of the rewards
 CHANGED = 0.04        # a pixel belongs to a change when a channel differs by more than this
 THINGS = ("local", "remove", "add", "texture")      # edit types whose edits are of single things
 PHOTO_SHARE = 0.4     # of the scenes, when photos are given

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mre.embedded.reader import load_reader
+from mre.families import request_reader
 from mre.judge.reward_models.bodies import READER
 from mre.judge.reward_models.heads import RewardHeads, Scores
 from mre.judge.reward_models.tiny import InstructionWords, ToldBlock, mean_and_most, seen_square, spread, to_tensor, words_tensor
@@ -204,7 +204,7 @@ class TargetJudge(nn.Module):
 def build(sizes: dict[str, Any], perspectives: tuple[str, ...]) -> TargetJudge:
     """A network of these sizes; what it reads is, unless said, all that the reader knows. Raises TypeError for a size that there is not."""
     if not sizes.get("read"):
-        values = load_reader(READER).network.values
+        values = request_reader(READER).network.values
         sizes = {**sizes, "read": tuple(f"{slot}={value}" for slot in values for value in values[slot])}
     return TargetJudge(TargetConfig(**sizes, perspectives=perspectives))
 
@@ -212,7 +212,7 @@ def build(sizes: dict[str, Any], perspectives: tuple[str, ...]) -> TargetJudge:
 @lru_cache(maxsize=20_000)
 def read_values(instruction: str, names: tuple[str, ...]) -> list[float]:
     """Probabilities that the reader gives to "slot=value" names; 0 for one that it does not know."""
-    [found] = load_reader(READER).probabilities([instruction])
+    [found] = request_reader(READER).probabilities([instruction])
     pairs = (name.split("=", 1) for name in names)
     return [found.get(slot, {}).get(value, 0.0) for slot, value in pairs]
 
