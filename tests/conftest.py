@@ -25,21 +25,8 @@ SHARED = ROOT.parent / "shared"
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Two more than there are cores: servers, browsers and other processes are waited for."""
-    return (os.cpu_count() or 1) + 2
-
-
-# files that take a worker half a minute or more are begun first, so that no worker is left with one when the others have ended
-LONG = ("training/test_run", "ui/test_uploads", "study/test_browser", "ui/test_edit_page", "ui/test_edit_live",
-        "ui/test_edit_history", "ui/test_serve", "ui/test_research_tab", "data/test_scenes_oracle", "ui/test_compare_tab",
-        "study/test_guesser", "models/test_hooks", "ui/test_focus", "embedded/test_without", "embedded/test_weights",
-        "training/test_smartedit", "study/test_kill")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The order in which files are handed to workers; with `--no-loadscope-reorder` it is kept."""
-    places = {ROOT / "tests" / f"{name}.py": place for place, name in enumerate(LONG)}
-    items.sort(key=lambda item: places.get(item.path, len(LONG)))
+    """One more than there are cores: servers and browsers are waited for."""
+    return (os.cpu_count() or 1) + 1
 
 
 def pytest_collection_finish() -> None:

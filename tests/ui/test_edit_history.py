@@ -80,11 +80,16 @@ def test_undo_and_redo_bring_back_picture_words_scores_and_the_edit_shown_and_so
     page.wait_for_timeout(1600)
     last, first = ("make it winter", "0"), ("make it look like sunset", "5")
     for button, wanted in (("#undo", first), ("#redo", last)):
-        for _ in range(4):                               # photo, scores, words; a slow machine makes no two of them one step
-            page.wait_for_timeout(900)
+        for _ in range(5):                               # photo, scores, words; a slow machine makes no two of them one step
             if form()[:2] == wanted:
                 break
+            was = form()
             page.click(button)
+            for _ in range(50):
+                page.wait_for_timeout(100)
+                if form() != was:
+                    break
+            page.wait_for_timeout(400)
         assert form()[:2] == wanted
         number = 1 if wanted == first else 2
         page.wait_for_selector(f"#look .caption >> text=#{number} · {wanted[0]} · " + " / ".join(3 * wanted[1]))

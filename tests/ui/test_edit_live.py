@@ -37,7 +37,8 @@ def test_progress_comes_step_by_step_with_a_preview_and_stop_frees_the_device(pa
     assert page.locator("#look .mre-viewer").count() == 0
 
 
-def test_an_edit_that_runs_while_the_page_is_loaded_anew_is_there_after_it(page, photo, studio):
+def test_an_edit_that_runs_while_the_page_is_loaded_anew_is_there_after_it(page, photo, studio, monkeypatch):
+    monkeypatch.setattr(left, "RELOAD_SECONDS", 120.0)          # a busy machine takes its time to load a page
     choose(page, "slow")
     fill(page, photo)
     page.locator("#steps input").fill("12")

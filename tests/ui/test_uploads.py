@@ -130,7 +130,7 @@ def refusal(client: httpx.Client) -> str:
 
 
 
-EACH = 5            # attacks on an input that asks for no file
+EACH = 3            # attacks on an input that asks for no file
 
 
 @pytest.mark.timeout(900)        # thousands of requests

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 MOST_STEPS = 100
 MOST_CHARS = 4000             # of a value: longer ones are no step to go back to
+MOST_CHOSEN = 10              # of a group of boxes
 SAME_SECONDS = 1.5            # changes of one field within this are one step: typing, a slider that is dragged
 BURST_SECONDS = 0.4           # changes of any fields within this are one step: an example, another model
 SETTLE_SECONDS = 0.8          # after undo, until the form shows what it was told: what it says meanwhile is half old
@@ -51,8 +52,7 @@ class Steps:
 
     def record(self, values: dict[str, Any], shown: Entry | None) -> None:
         """The form holds other values: a new step, or more of the last one. What was undone before it is gone then."""
-        if any(not isinstance(value, str | int | float | None) or (isinstance(value, str) and len(value) > MOST_CHARS)
-               for value in values.values()):
+        if not all(map(_can_be_kept, values.values())):
             return                               # not what the page sends
         now, before = time.monotonic(), self.now
         if before is None:
@@ -87,3 +87,10 @@ class Steps:
     def settle(self) -> None:
         """The form is being filled with what it held."""
         self._settled = time.monotonic() + SETTLE_SECONDS
+
+
+def _can_be_kept(value: Any) -> bool:
+    """A text, a number, nothing, or a few texts (what is chosen of a group)."""
+    if isinstance(value, list):
+        return len(value) <= MOST_CHOSEN and all(isinstance(one, str) and len(one) <= MOST_CHARS for one in value)
+    return len(value) <= MOST_CHARS if isinstance(value, str) else isinstance(value, int | float | None)
