@@ -16,7 +16,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, WHOLE
 from tests.ui.serving import served
 from tests.ui.test_uploads import edit_values, png
 from ui import serve
@@ -102,6 +102,7 @@ def test_a_server_whose_loop_hangs_ends_in_time_too(tmp_path):        # waits se
     assert seconds_to_end(running) < LIMIT
 
 
+@WHOLE
 def test_told_twice_the_server_ends_at_once(tmp_path):
     running, _ = started(tmp_path, HANG_LOOP.replace("2.5", "0.0"))
     running.send_signal(signal.SIGINT)
