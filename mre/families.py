@@ -14,6 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from mre.errors import ModelError
+
 PACKAGES = ("mre.embedded", "mre.models.smartedit")
 
 
@@ -118,11 +120,11 @@ def write_first_words(config: Any, folder: Path, steps: int) -> None:
 
 
 def request_reader(folder: Path) -> Any:
-    """What reads requests, from its folder. Raises LookupError where no family of this copy brings one."""
+    """What reads requests, from its folder. Raises ModelError where no family of this copy brings one."""
     for family in families():
         if family.reader:
             return named(family.reader)(folder)
-    raise LookupError("nothing in this copy of the program reads requests")
+    raise ModelError("nothing in this copy of the program reads requests, which this model rests on")
 
 
 def settings_groups() -> dict[str, type]:

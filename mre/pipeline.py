@@ -230,7 +230,7 @@ class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
     def _read_instructions(self, prompts: Sequence[str], images: Any) -> EditCondition:
         encoder = self.instruction_encoder
         return self._read_once(len(prompts), lambda: ("instructions", *map(encoder.key, prompts, images)),
-                          lambda: encoder.encode(prompts, images))
+                               lambda: encoder.encode(prompts, images))
 
     def prepare_image_latents(self, image: Any, batch_size: int, num_images_per_prompt: int, dtype: torch.dtype, device: Any,
                               do_classifier_free_guidance: bool, generator: Any = None) -> Tensor:
@@ -274,7 +274,7 @@ class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
         if config.use_text:
             encoder = self.reward_text_encoder
             condition |= self._read_once(len(rewards), lambda: ("reward texts", *map(encoder.key, rewards)),
-                                    lambda: encoder.encode(rewards, "max_length"))
+                                         lambda: encoder.encode(rewards, "max_length"))
         return condition
 
     def _interruptible(self, callback: Callable | None) -> Callable:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import gc
 import os
@@ -85,6 +86,23 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     monkeypatch.setattr(LlamaModel, "forward", lambda self, *args, inputs_embeds, **kwargs: (
         read.append(len(inputs_embeds)), forward(self, *args, inputs_embeds=inputs_embeds, **kwargs))[1])
     return read
+
+
+@pytest.fixture
+def train():
+    """Runs a TrainConfig, with changes, in this process."""
+    from accelerate.state import AcceleratorState
+
+    from mre.training.loop import Run
+
+    def run(config, **changes: object) -> Run:
+        AcceleratorState._reset_state(reset_partial_state=True)
+        made = Run(dataclasses.replace(config, **changes))
+        made.train()
+        return made
+
+    yield run
+    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture(scope="session")

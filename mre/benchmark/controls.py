@@ -37,6 +37,8 @@ SHARES = {"none": -1.0, "chance": 0.0, "5 %": 0.05, "25 %": 0.25}     # flawless
 POOL, STEPS, SCENES = 6000, 130, 60                       # triplets, steps of 32, held-out scenes
 WORD_STEPS = 200                                          # of the text encoder that all arms of a training start with
 MEASURES = (*PERSPECTIVES, "error left")
+
+
 @dataclass(frozen=True)
 class Arm:
     """One way to use a pool of triplets."""

@@ -29,6 +29,7 @@ LAB: dict[str, Any] = {
 
 
 def is_flawless(triplet: SceneTriplet) -> bool:
+    """Whether its edit has the best score on every perspective."""
     return min(triplet.reward.scores) == 5
 
 

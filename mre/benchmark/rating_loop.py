@@ -1,7 +1,7 @@
 """The loop from ratings to a better editor, measured: a study of simulated annotators who know the truth, a judge trained on their
 ratings, and editors trained on one pool of triplets by what that judge, the truth, or chance says of them.
 
-All editors (ARMS) are the laboratory's of `controls`: alike but for one thing, at equal steps, scored by the oracle on held-out scenes when
+All editors (ARMS) are those of `laboratory`: alike but for one thing, at equal steps, scored by the oracle on held-out scenes when
 asked for the best edit. Then what a judge is worth as a target: best of N edits by the judge that was trained, by another one and by the
 oracle, for N = 1 .. 32. Each stage leaves files in OUT; what is there is not made again.
 """

@@ -82,7 +82,7 @@ class ServerName:
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptEdits:
     """Edits that were paid for, kept where judges' answers could be too; without a cache none are: a page would fill its memory."""
 
     cache: AnswerCache | None
@@ -153,11 +153,11 @@ class ImagesEditor(LocalEditor):
     def device_kind(self) -> str:
         return "server"
 
-    def load(self) -> Kept:
+    def load(self) -> KeptEdits:
         """The edits that are kept; the server is asked for nothing. Raises SettingsError for a budget without a price."""
         assert self.budget
         try:
-            return Kept(None if self.options.cache is None else AnswerCache(self.options.cache))
+            return KeptEdits(None if self.options.cache is None else AnswerCache(self.options.cache))
         except ServiceError as error:
             raise ModelError(str(error)) from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ ACCEPTED_FROM = 4.0
 Numbers = list[tuple[float, float]]         # what a network says of one edit: a pair of numbers for each perspective
 
 
-class LocalJudge:
+class LocalJudge(ABC):
     """A kind says how its network is read (`load`), how it sees a picture (`seen`), what it says of edits (`numbers`), and what verdicts
     that makes (`verdicts`). Scores may be asked for from several threads."""
 
@@ -31,21 +32,21 @@ class LocalJudge:
         self._lock = threading.Lock()
         self._network: Any = None
 
+    @abstractmethod
     def load(self) -> Any:
         """The network. Raises JudgeError for weights that are not this judge's."""
-        raise NotImplementedError
 
+    @abstractmethod
     def seen(self, picture: Image.Image, item: str) -> Any:
         """A picture as the network takes it. Raises ImageError for one that it cannot see."""
-        raise NotImplementedError
 
+    @abstractmethod
     def numbers(self, originals: list, editeds: list, instructions: list[str]) -> Sequence[Numbers]:
         """What the network says of a batch of edits, whose pictures are as `seen` gives them."""
-        raise NotImplementedError
 
+    @abstractmethod
     def verdicts(self, numbers: Numbers, seconds: float) -> Iterator[Verdict]:
         """One for each perspective; `seconds` is what it took."""
-        raise NotImplementedError
 
     @property
     def network(self) -> Any:

@@ -15,7 +15,6 @@ from mre.models.smartedit.prompt import IMAGE_TOKENS, conversation, encode, read
 from mre.models.zoo import load_pipeline
 from mre.rewards import Reward
 from mre.training.config import TrainConfig
-from tests.training.conftest import train  # noqa: F401
 
 FEW = {"resolution": 32, "width": (16, 16, 16), "batch_size": 2, "max_steps": 2, "warmup_steps": 0, "log_every": 1, "checkpoint_every": 1,
        "validation_every": 2, "validation_samples": 1, "validation_scored": 1}
@@ -45,7 +44,7 @@ def test_words_of_the_scenes_are_one_token_each_and_a_saved_tokenizer_reads_alik
     assert "assistant" not in conversation("x", smart.BARE_TEMPLATE)
 
 
-def test_readers_learn_with_the_unet_and_rewards_go_on_from_there(train, tmp_path):        # noqa: F811
+def test_readers_learn_with_the_unet_and_rewards_go_on_from_there(train, tmp_path):
     first = TrainConfig(**PRESETS["tiny-smart-start"] | FEW | {"out": str(tmp_path / "start")})
     run = train(first)
     begun = load_pipeline(str(tmp_path / "start" / "start"), "cpu")
@@ -75,7 +74,7 @@ def test_readers_learn_with_the_unet_and_rewards_go_on_from_there(train, tmp_pat
     assert load_pipeline(str(tmp_path / "reward" / "pipeline"), "cpu").conditioned
 
 
-def test_one_reader_alone_can_be_trained_and_keeps_the_others(train, tmp_path):      # noqa: F811
+def test_one_reader_alone_can_be_trained_and_keeps_the_others(train, tmp_path):
     settings = PRESETS["tiny-smart-start"] | FEW | {"out": str(tmp_path / "run"), "train_readers": ("connector",), "validation_every": 0}
     run = train(TrainConfig(**settings))
     fresh, trained = numbers_of(load_pipeline(str(tmp_path / "run" / "start"), "cpu")), numbers_of(run.pipeline)
@@ -83,7 +82,7 @@ def test_one_reader_alone_can_be_trained_and_keeps_the_others(train, tmp_path): 
     assert changed == {"connector", "unet"}
 
 
-def test_a_model_without_such_readers_is_named_and_a_cache_is_refused(train, tmp_path):    # noqa: F811
+def test_a_model_without_such_readers_is_named_and_a_cache_is_refused(train, tmp_path):
     with pytest.raises(SettingsError, match="train_readers names connector, and this model has no such part"):
         train(TrainConfig(**PRESETS["tiny-lab-start"] | FEW | {"init_from": "embedded-generic", "out": str(tmp_path / "run"),
                                                                    "train_readers": ("connector",)}))

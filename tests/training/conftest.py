@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import json
 from pathlib import Path
 
 import pytest
-from accelerate.state import AcceleratorState
 
 from mre.data.rewardedit import read_rewards, write_released
 from mre.data.scenes.tree import TreeSettings, write_tree
 from mre.training.config import TrainConfig
-from mre.training.loop import Run
 from tests import tiny_models
 
 COUNT = 24
@@ -43,19 +40,6 @@ def config(tree, editor, tmp_path) -> TrainConfig:
     return TrainConfig(out=tmp_path / "run", init_from=editor, data="pix2pix", data_dir=tree, rewards=tree / "rewards.json", resolution=16,
                        batch_size=2, accumulation=2, max_steps=6, learning_rate=1e-3, log_every=1, checkpoint_every=2, validation_every=0,
                        reward_init="released")
-
-
-@pytest.fixture
-def train():
-    """Runs a config, with changes, in this process."""
-    def run(config: TrainConfig, **changes: object) -> Run:
-        AcceleratorState._reset_state(reset_partial_state=True)
-        made = Run(dataclasses.replace(config, **changes))
-        made.train()
-        return made
-
-    yield run
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def log_of(out: str | Path) -> list[dict[str, str]]:

@@ -16,7 +16,7 @@ from mre.rewards import EDIT_TYPES
 from mre.study.pairs import KeptEdit, keep_pair
 from ui.edit.form import Form, settings_of
 from ui.edit.region import for_photo
-from ui.edit.run import OPENED, READING, Follow, Made, Progress, kept_photo, opened, shelve
+from ui.edit.run import OPENED, READING, Made, Progress, WorkInBackground, kept_photo, opened, shelve
 from ui.edit.viewer import compare_html
 from ui.edit.visit import EditVisit, Entry, visit_of
 from ui.events import AFTER_UPLOAD, QUEUED, QUIET
@@ -111,7 +111,7 @@ def run_pair(studio: Studio, visit: EditVisit, language: str, first: str, second
             hooks = {"on_step": lambda step: tell("step", step), "on_wait": lambda place: tell("wait", place),
                      "on_restore": lambda share: tell("restore", share), "should_stop": should_stop}
             return [editor.edit(photo, limited(settings, editor.info), **hooks) for editor in map(studio.editor, (first, second))]
-        follow, progress = Follow(work, visit.stop), Progress(language, photo.size, parts=2)
+        follow, progress = WorkInBackground(work, visit.stop), Progress(language, photo.size, parts=2)
         try:
             for kind, value in follow:
                 if kind == "step":

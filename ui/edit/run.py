@@ -55,7 +55,7 @@ T = TypeVar("T")
 OPENED = "photo_of has opened it"
 
 
-class Follow(Generic[T]):
+class WorkInBackground(Generic[T]):
     """Work in a thread of its own, and its news as they come: iterate, then read `result`.
 
     `("stopping", None)` is news too, once, when a stop is asked for that the work has not come to yet. Leaving the loop early, or not
@@ -135,7 +135,7 @@ def run_edit(studio: Studio, visit: EditVisit, language: str, photo_path: str | 
             return editor.edit(photo, settings, on_step=on_step, on_wait=lambda place: tell("wait", place),
                                on_restore=lambda share: tell("restore", share), should_stop=should_stop)
 
-        follow, progress = Follow(work, visit.stop), Progress(language, photo.size)
+        follow, progress = WorkInBackground(work, visit.stop), Progress(language, photo.size)
         try:
             for kind, value in follow:
                 if kind == "wait":

@@ -22,7 +22,7 @@ from mre.sweep import AXES, Axis, Sweep, contact_sheet, to_csv
 from ui.chips import PICK
 from ui.edit.form import Form, settings_of
 from ui.edit.region import for_photo
-from ui.edit.run import FULLEST, OPENED, READING, Follow, Made, kept_photo, opened, shelve
+from ui.edit.run import FULLEST, OPENED, READING, Made, WorkInBackground, kept_photo, opened, shelve
 from ui.edit.visit import EditVisit, Entry, SweepCells, visit_of
 from ui.events import AFTER_UPLOAD, QUEUED, QUIET
 from ui.notices import bar, note
@@ -228,7 +228,7 @@ def run_sweep(studio: Studio, visit: EditVisit, language: str, photo_path: str |
 
         failure = None
         try:
-            for kind, value in Follow(work, visit.stop):
+            for kind, value in WorkInBackground(work, visit.stop):
                 if kind == "wait":
                     yield {"progress": bar(say("run_waiting", language, place=value), None)}
                 elif kind == "stopping":

@@ -1,4 +1,4 @@
-"""The body of `tiny-judge`: it predicts the clean edit at a quarter of the size, and says how far the picture is from it.
+"""A judge's body that predicts the clean edit at a quarter of the size, and says how far the picture is from it (`--body target`).
 
 What was asked is read by the embedded reader, whose slots are features beside the words themselves. Where training knows the clean edit
 (synthetic scenes), the prediction is taught directly; people's scores teach it through the distances alone.
@@ -36,7 +36,7 @@ UNSEEN_WORDS = 0.5      # how often training hides the words, so that what is re
 
 @dataclass(frozen=True)
 class TargetConfig:
-    """Sizes of a TargetJudge. The defaults are those of `tiny-judge`."""
+    """Sizes of a TargetJudge. The defaults give 1.3 million weights."""
 
     size: int = 128                     # side in pixels at which pictures are compared
     widths: tuple[int, int, int, int] = (24, 40, 64, 96)       # channels at 1/2, 1/4, 1/8 and 1/16 of the side
