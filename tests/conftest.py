@@ -21,7 +21,6 @@ MEMORY = Path("/dev/shm")
 if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 4e9:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))     # where no commit of a database waits for a disk
 gc.disable()                                                        # while modules are imported; see `pytest_collection_finish`
-WHOLE = pytest.mark.skipif("MRE_WHOLE_SUITE" not in os.environ, reason="takes half a minute or more; MRE_WHOLE_SUITE=1 runs it")
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 

@@ -29,9 +29,10 @@ def rights(folder: Path) -> dict[str, str]:
 
 def test_a_new_data_folder_is_its_owners_alone_with_all_that_is_in_it(tmp_path):
     store = Store.open(tmp_path / "data")
-    AnswerCache(tmp_path / "data" / "judge-answers.sqlite")
+    cache = AnswerCache(tmp_path / "data" / "judge-answers.sqlite")       # held: of one that is let go, files vanish meanwhile
     with store.write():
         found = rights(tmp_path / "data")
+    assert cache.get("nothing") is None
     assert {"data/studies.db", "data/studies.db-wal", "data/studies.db-shm", "data/judge-answers.sqlite"} <= set(found)
     assert found.pop("data") == "0o700"
     assert set(found.values()) == {"0o600"}

@@ -22,7 +22,6 @@ from mre.study.images import rebuild
 from mre.study.schema import assignments
 from mre.study.schema import studies as study_rows
 from mre.study.store import Store
-from tests.conftest import WHOLE
 from tests.study import guesser
 from tests.study.conftest import NO_RULES
 from ui.study.pages.routes import add_routes
@@ -95,7 +94,6 @@ def test_a_guesser_with_all_that_a_browser_gets_is_no_better_than_chance(store):
     assert len(sides["look"]) == STUDIES * PEOPLE * ITEMS
 
 
-@WHOLE
 def test_the_same_guesser_reads_the_order_of_studies_begun_before_it_was_secret(store):
     sides, looks = guessed(store, begun_before=True)
     right = looks["seed 0 and the label"]

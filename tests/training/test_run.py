@@ -37,7 +37,7 @@ from mre.training.examples import TrainingExample, batches
 from mre.training.scene_examples import held_out_scene
 from mre.training.validation import oracle_scores
 from tests import tiny_models
-from tests.conftest import ROOT, WHOLE
+from tests.conftest import ROOT
 from tests.golden import Golden
 from tests.training.conftest import log_of, state_of
 
@@ -459,7 +459,6 @@ class Launched:
         return first
 
 
-@WHOLE
 def test_two_processes_that_are_asked_to_stop_save_the_step_they_are_in_and_resume_it_without_a_common_disk(config, train, tmp_path):
     """Ctrl-C reaches every launcher; a scheduler may stop one process alone. Each machine makes the whole cache of latents."""
     cut = dataclasses.replace(config, max_steps=100_000, checkpoint_every=100_000, schedule="constant", out=tmp_path / "cut")

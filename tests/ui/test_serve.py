@@ -16,7 +16,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from tests.conftest import ROOT, WHOLE
+from tests.conftest import ROOT
 from tests.ui.serving import served
 from tests.ui.test_uploads import edit_values, png
 from ui import serve
@@ -24,13 +24,21 @@ from ui import serve
 PROGRAM = """
 import socket, sys, time
 from pathlib import Path
-from tests.fake_editing import fake_editor
+from mre.editors.editor import EditorInfo
+from mre.editors.local_editor import LocalEditor
+from mre.editors.pipeline_info import FULL_SIZE
 from ui import app, serve
 from ui.studio import StudioSettings
+class Slow(LocalEditor):
+    def describe(self):
+        return EditorInfo(self.name, title="Slow", capabilities=FULL_SIZE)
+    def make(self, seen, settings, on_step, should_stop):
+        time.sleep(60)
+        return seen
 {more}
 server = socket.create_server(("127.0.0.1", 0))
 settings = StudioSettings(data=Path(sys.argv[1]), port=server.getsockname()[1])
-sys.exit(serve.serve(app.build_app(settings, {{"slow": fake_editor("slow", 60.0)}}), server))
+sys.exit(serve.serve(app.build_app(settings, {{"slow": Slow("slow")}}), server))
 """
 HANG_LOOP = """
 import asyncio
@@ -102,7 +110,6 @@ def test_a_server_whose_loop_hangs_ends_in_time_too(tmp_path):        # waits se
     assert seconds_to_end(running) < LIMIT
 
 
-@WHOLE
 def test_told_twice_the_server_ends_at_once(tmp_path):
     running, _ = started(tmp_path, HANG_LOOP.replace("2.5", "0.0"))
     running.send_signal(signal.SIGINT)
