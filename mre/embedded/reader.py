@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache
 from itertools import product
 from pathlib import Path
@@ -38,6 +38,7 @@ FEWEST_WORDS = 3        # of a clause that is a request by itself
 LETTER = 15             # words of a text that is long enough for one request with much around it
 CERTAIN = 0.7           # confidence in each of several requests
 HEARD = 0.4             # confidence in a request of a clause that is not certain enough to be one of several, and yet asks for something
+TOO = ("too ", "太")     # before what a picture has too much of
 LEAST = 0.5             # confidence: below it nothing is understood
 
 
@@ -111,6 +112,7 @@ class Reader:
     size: ReaderSize
     least: float            # confidence below which nothing is understood
     asked_with: tuple[str, ...] = ()        # words of its training's requests, of concepts first: slips are mended to them
+    complaints: Mapping[str, Sequence[str]] = field(default_factory=dict)       # "dark": the look that mends it, and the one that is dark
 
     @cached_property
     def index(self) -> dict[str, int]:
@@ -157,7 +159,15 @@ class Reader:
 
     def requests(self, texts: Sequence[str]) -> list[tuple[Request, float]]:
         """The likeliest request of each text, and how likely all that it says is."""
-        return [likeliest(found) for found in self.probabilities(texts)]
+        return [self._meant(text, *likeliest(found)) for text, found in zip(texts, self.probabilities(texts), strict=True)]
+
+    def _meant(self, text: str, request: Request, confidence: float) -> tuple[Request, float]:
+        """"It is too dark" names what is wrong: the look that it would be taken for is the opposite of what is asked."""
+        said = text.lower()
+        for wrong, (mended, taken_for) in self.complaints.items():
+            if request.operation == taken_for and any(f"{too}{wrong}" in said for too in TOO):
+                return Request(mended), confidence
+        return request, confidence
 
     def read(self, text: str) -> Reading:
         """What this instruction asks for."""
@@ -172,7 +182,7 @@ class Reader:
         if own := self.own.get(plain(" ".join(map(self.spelling.mend, words_of(text))))):
             return Reading(text, self.wordings.of(own)), own
         [found] = self.probabilities([text])
-        request, confidence = likeliest(found)
+        request, confidence = self._meant(text, *likeliest(found))
         parts, rest_is_silent = self._parts(text)
         is_letter = len(parts) == 1 and rest_is_silent and len(words_of(text)) >= LETTER
         if len(parts) > 1 or (request.operation == SEVERAL and confidence >= self.least and not is_letter):
@@ -217,7 +227,8 @@ class Reader:
         save_file(weights, folder / WEIGHTS)
         write_whole(folder / WORDS, "".join(f"{word}\n" for word in self.words))
         settings = {"size": asdict(self.size), "least": self.least, "wordings": asdict(self.wordings),
-                    "asked_with": " ".join(self.asked_with), "values": {slot: list(values) for slot, values in self.network.values.items()}}
+                    "asked_with": " ".join(self.asked_with), "complaints": self.complaints,
+                    "values": {slot: list(values) for slot, values in self.network.values.items()}}
         write_whole(folder / SETTINGS, json.dumps(settings, indent=1, ensure_ascii=False) + "\n")
 
 
@@ -263,12 +274,13 @@ def _from_file(path: Path) -> dict[str, Tensor]:
 
 
 def fresh_reader(words: Sequence[str], vectors: Tensor, values: Mapping[str, Sequence[str]], wordings: Wordings,
-                 size: ReaderSize | None = None, least: float = LEAST, asked_with: Sequence[str] = ()) -> Reader:
+                 size: ReaderSize | None = None, least: float = LEAST, asked_with: Sequence[str] = (),
+                 complaints: Mapping[str, Sequence[str]] | None = None) -> Reader:
     """An untrained reader. vectors: (words, size.word), public vectors of the words, brought to a mean length of 1."""
     size = size or ReaderSize(word=vectors.shape[1])
     network = RequestReader(len(words), all_values(values), size)
     network.vectors[FIRST_WORD:] = vectors
-    return Reader(network, tuple(words), wordings, size, least, tuple(asked_with))
+    return Reader(network, tuple(words), wordings, size, least, tuple(asked_with), complaints or {})
 
 
 @lru_cache(maxsize=2)
@@ -280,4 +292,5 @@ def load_reader(folder: Path) -> Reader:
     network = RequestReader(len(words), settings["values"], size)
     network.load_state_dict(_from_file(folder / WEIGHTS))
     asked_with = tuple(settings.get("asked_with", "").split())
-    return Reader(network.eval(), words, Wordings(**settings["wordings"]), size, settings["least"], asked_with)
+    return Reader(network.eval(), words, Wordings(**settings["wordings"]), size, settings["least"], asked_with,
+                  settings.get("complaints", {}))

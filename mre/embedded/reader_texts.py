@@ -13,7 +13,7 @@ import numpy as np
 from mre.data.scenes import requests
 from mre.data.scenes.concepts import NOTHING, Asked, canonical, definite, indefinite, phrases, plural, table, with_article
 from mre.data.scenes.instructions import comparable, reserved
-from mre.data.scenes.looks import GLOBAL_LOOKS, LOOKS
+from mre.data.scenes.looks import GLOBAL_LOOKS, LOOKS, OPPOSITES
 from mre.data.scenes.world import BACKDROPS, COLOUR_NAMES, KINDS, SLOTS, TEXTURES, pick
 from mre.embedded.request import NONE, OTHER, SEVERAL, Request, Wordings
 
@@ -200,6 +200,12 @@ def _enumerated(rng: np.random.Generator) -> str:
                                ("make it {}", adjectives), ("{}", adjectives), ("i want it {}", adjectives), ("add {}", effects)))
     joint = pick(rng, (" and ", ", ", " but also ", " plus ", " and also "))
     return whole.format(", ".join(listed[:-1]) + joint + listed[-1])
+
+
+def complaints() -> dict[str, tuple[str, str]]:
+    """What a picture can have too much of, in both languages -> the look that mends it, and the one that the word would be taken for."""
+    return {wrong: (look, OPPOSITES[look]) for look, lists in table()["looks"].items() for name in ("wrong", "wrong_zh") if name in lists
+            for wrong in phrases("looks", look, name)}
 
 
 @cache

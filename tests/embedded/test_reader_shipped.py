@@ -37,6 +37,13 @@ def test_the_hand_written_instructions_are_read_as_well_as_the_card_says(shipped
     assert figures["acted on wrongly"] <= 0.08
 
 
+@pytest.mark.parametrize(("text", "look"), [("it is far too dark", "brighter"), ("way too bright for me", "darker"), ("太暗了", "brighter"),
+                                            ("photo is too warm", "cooler"), ("it looks too cold", "warmer"), ("make it darker", "darker"),
+                                            ("the sky is too boring, make it sunset", "sunset")])
+def test_a_complaint_asks_for_the_opposite_of_what_it_names(shipped, text, look):
+    assert shipped.read(text).understood == shipped.wordings.looks[look]
+
+
 @pytest.mark.parametrize("text", ["🎉🎉", "???", "...", "👍 👎"])
 def test_an_instruction_of_signs_alone_holds_no_words(shipped, text):
     reading = shipped.read(text)
