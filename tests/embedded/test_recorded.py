@@ -12,7 +12,7 @@ from mre.editors.settings import EditSettings
 from mre.models.known import ASSETS
 from mre.rewards import Reward
 from mre.training.config import PRESETS, TrainConfig
-from tests.training.conftest import log_of, train  # noqa: F401
+from tests.training.conftest import log_of
 
 # Pixels of the weights that ship are by commit 6c56537, of words as they are typed. Training is by f3ad27a, on the triplets that are kept
 # from then; the vocabulary of fresh models has grown since, and with it their gradients.
@@ -25,7 +25,7 @@ REWARDS = {"make it look like sunset": Reward.best(), "make it black and white":
 
 
 @pytest.mark.parametrize("run", RECORDED["training"])
-def test_three_steps_of_training_have_the_losses_and_gradients_that_were_recorded(run, train, tmp_path):      # noqa: F811
+def test_three_steps_of_training_have_the_losses_and_gradients_that_were_recorded(run, train, tmp_path):
     changes = {**SMALL, "width": (), "init_from": "tiny", "resolution": 128} if run == "on tiny" else SMALL
     data = {"data": "pix2pix", "data_dir": KEPT / "tree", "rewards": KEPT / "tree" / "rewards.json"}
     config = TrainConfig(**{**PRESETS[run.removeprefix("on ")], **changes, **data, "out": tmp_path / "run"})
