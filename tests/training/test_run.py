@@ -9,8 +9,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -37,8 +35,8 @@ from mre.training.examples import TrainingExample, batches
 from mre.training.scene_examples import held_out_scene
 from mre.training.validation import oracle_scores
 from tests import tiny_models
-from tests.conftest import ROOT
 from tests.golden import Golden
+from tests.processes import Program, run_program
 from tests.training.conftest import log_of, state_of
 
 # ------------------------------------------------------------------------------------------------- the released implementation
@@ -208,13 +206,10 @@ def test_asked_to_stop_it_saves_the_step_it_is_in_and_goes_on_from_there(config,
 
 def test_a_killed_program_goes_on_with_the_same_settings_to_the_same_losses(config, train, whole, tmp_path):
     (tmp_path / "run.yaml").write_text(config.as_yaml(), encoding="utf-8")
-    process = subprocess.Popen([sys.executable, "train.py", "--config", str(tmp_path / "run.yaml")], cwd=ROOT, env=ENVIRONMENT,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 120
-    while not whole_checkpoints(Path(config.out)) and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.kill()
-    process.communicate()
+    with Program("train.py", "--config", tmp_path / "run.yaml", env=ENVIRONMENT) as program:
+        deadline = time.monotonic() + 120
+        while not whole_checkpoints(Path(config.out)) and program.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
     there = whole_checkpoints(Path(config.out))
     assert there
     for path in there:                                                      # every one that is there is whole
@@ -397,9 +392,8 @@ def test_two_processes_learn_what_one_does_with_twice_the_batch(config, train, t
     (tmp_path / "two.yaml").write_text(two.as_yaml(), encoding="utf-8")
     apart = dataclasses.replace(two, local_sgd_steps=2, out=tmp_path / "apart", ema=False)
     (tmp_path / "apart.yaml").write_text(apart.as_yaml(), encoding="utf-8")
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "tests.training.both_ways"]
-    subprocess.run([*launch, str(tmp_path / "two.yaml"), str(tmp_path / "apart.yaml")], cwd=ROOT, env=ENVIRONMENT, check=True, timeout=250,
-                   capture_output=True)
+    run_program("-m", "tests.training.launch", "--nproc_per_node=2", *meeting(), "-m", "tests.training.both_ways",
+                tmp_path / "two.yaml", tmp_path / "apart.yaml", env=ENVIRONMENT)
     assert [row["samples"] for row in log_of(apart.out)] == ["8", "16", "24"]
     assert not same(weights(apart.out), weights(two.out))
     rows = list(zip(log_of(one.out), log_of(two.out), strict=True))
@@ -417,10 +411,11 @@ def test_two_processes_learn_what_one_does_with_twice_the_batch(config, train, t
     assert apart.norm() < 0.01 * moved.norm()
 
 
-def free_port() -> int:
+def meeting() -> list[str]:
+    """Flags that let the launchers of one run find each other."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
+        return ["--rdzv_backend=c10d", f"--rdzv_endpoint=127.0.0.1:{taken.getsockname()[1]}"]
 
 
 class Launched:
@@ -434,11 +429,9 @@ class Launched:
                 leftover.unlink()
         (folder / "run.yaml").write_text(config.as_yaml(), encoding="utf-8")
         self.before = len(self.rows())
-        meet = f"--rdzv_endpoint=127.0.0.1:{free_port()}"
-        launch = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc_per_node=1", "--rdzv_backend=c10d", meet,
-                  "-m", "tests.training.own_disks", str(folder / "run.yaml")]
-        self.launchers = [subprocess.Popen(launch, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-                          for _ in range(2)]
+        flags = ["--nnodes=2", "--nproc_per_node=1", *meeting()]
+        self.launchers = [Program("-m", "tests.training.launch", *flags, "-m", "tests.training.own_disks", folder / "run.yaml",
+                                  env=ENVIRONMENT, both=True) for _ in range(2)]
 
     def rows(self) -> list[dict[str, str]]:
         log = self.out / "disk-0"
