@@ -77,8 +77,8 @@ def test_statistics_read_tables_and_never_the_database():
         assert "from mre.study" not in text.replace("from mre.study.cells import", ""), path
 
 
-# a database URL, torch's log writer, transformers' reader of tokenizer.model, pytest and .ci/run use these
-BY_OTHERS = {"psycopg", "tensorboard", "sentencepiece", "pytest-timeout", "pytest-xdist", "pyright", "pandas-stubs", "ruff"}
+# a database URL, torch's log writer, transformers' reader of tokenizer.model, diffusers' reader of prompts, pytest and .ci/run use these
+BY_OTHERS = {"ftfy", "psycopg", "tensorboard", "sentencepiece", "pytest-timeout", "pytest-xdist", "pyright", "pandas-stubs", "ruff"}
 
 
 def declared(*files: str) -> set[str]:

@@ -6,11 +6,9 @@
 from __future__ import annotations
 
 import inspect
-import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +16,7 @@ from PIL import Image
 
 from mre.editors import weights
 from mre.editors.capabilities import NOTHING, Capabilities
+from mre.editors.compatibility import agreeing, class_of, processors_without_video, tokenizers_for_processors
 from mre.editors.download import check_download
 from mre.editors.editor import EditorInfo, Step
 from mre.editors.forms import Form, capabilities_of, form_of
@@ -73,18 +72,14 @@ class DiffusersEditor(LocalEditor):
         """How it is called. Raises ModelError."""
         kind = index_of(self.stock).get("_class_name")
         if not isinstance(kind, str):
-            raise ModelError(f"{self._shown} holds no pipeline of diffusers")
-        return form_of(kind, self._shown)
-
-    @property
-    def _shown(self) -> str:
-        return Path(self.name).name if Path(self.name).is_absolute() else self.name
+            raise ModelError(f"{self.shown} holds no pipeline of diffusers")
+        return form_of(kind, self.shown)
 
     def describe(self) -> EditorInfo:
         index, form, rewards = index_of(self.stock), self.form, self.about_rewards
         native = index.get("native_size", form.native)
         if not isinstance(native, int) or isinstance(native, bool) or not 16 <= native <= 4096:
-            raise ModelError(f"{self._shown}/{INDEX}: native_size must be a whole number between 16 and 4096")
+            raise ModelError(f"{self.shown}/{INDEX}: native_size must be a whole number between 16 and 4096")
         licence = licence_of(self.stock)
         limits = f"{index['_class_name']} of diffusers; {rewards[0]}. {about_licence(licence)}".strip()
         return EditorInfo(
@@ -115,24 +110,20 @@ class DiffusersEditor(LocalEditor):
         from mre.models.quiet import quiet_libraries
 
         with quiet_libraries():
-            import diffusers
-
             index, options = index_of(self.stock), self.loading
-            check_index(index, self._shown)
-            form = form_of(str(index.get("_class_name")), self._shown)         # raises ModelError for a class that does not edit
-            if form.needs and find_spec(form.needs) is None:
-                raise ModelError(f"the model {self._shown} needs the package {form.needs}, which is not installed")
+            check_index(index, self.shown)
+            form = form_of(str(index.get("_class_name")), self.shown)         # raises ModelError for a class that does not edit
             device = self._device
             weights.check_offload(options, device)
             dtype = weights.dtype_of(options, device, own_dtype(device))
             folder = Path(self.stock).expanduser()
             place = str(folder) if folder.is_dir() else self.stock
             parts = parts_of(folder) if folder.is_dir() else check_download(self.stock, index)
-            say_if_not_commercial(self._shown, licence_of(self.stock))
-            check_memory(parts, device, dtype, options, self._shown, weights.computed_dtypes(device))
+            say_if_not_commercial(self.shown, licence_of(self.stock))
+            check_memory(parts, device, dtype, options, self.shown, weights.computed_dtypes(device))
             try:
                 texts_alone = tokenizers_for_processors(index, place)
-                pipeline = getattr(diffusers, index["_class_name"]).from_pretrained(
+                pipeline = class_of(index["_class_name"]).from_pretrained(
                     place, use_safetensors=True, low_cpu_mem_usage=True, torch_dtype=weights.torch_dtype(dtype),
                     **dict.fromkeys(texts_alone), **processors_without_video(index, place), **weights.quantised(options, index, dtype),
                     **weights.gguf_part(options, index, folder_of(self.stock), dtype))
@@ -142,12 +133,12 @@ class DiffusersEditor(LocalEditor):
                 said = _without_folder(first_line(error), folder_of(self.stock))
                 if not folder.is_dir() and (missing := missing_of(self.stock, index)):
                     said = f"it is not whole on this machine ({', '.join(missing)} is missing), and could not be fetched: {said}"
-                raise ModelError(f"the model {self._shown} cannot be loaded: {said}") from error
+                raise ModelError(f"the model {self.shown} cannot be loaded: {said}") from error
             pipeline.set_progress_bar_config(disable=True)
             pipeline.register_modules(**texts_alone)
             if form.vae_dtype:
                 pipeline.vae.to(dtype=weights.torch_dtype(form.vae_dtype))
-            pipeline = self.completed(pipeline)
+            pipeline = self.completed(agreeing(pipeline))
             weights.add_loras(pipeline, options.loras)
             return weights.put(pipeline, device, options.offload)
 
@@ -171,7 +162,7 @@ class DiffusersEditor(LocalEditor):
         steps = Steps(total - int(total - total * form.strength), on_step, should_stop)
         takes = inspect.signature(pipeline.__call__).parameters
         arguments: dict[str, Any] = {
-            "prompt": json.dumps({"edit_instruction": settings.instruction}) if form.json else settings.instruction,
+            "prompt": form.prompt(settings.instruction),
             form.image: [seen] if form.is_list else seen, "num_inference_steps": total,
             "generator": torch.Generator("cpu").manual_seed(settings.seed)}
         if form.guidance:
@@ -183,19 +174,20 @@ class DiffusersEditor(LocalEditor):
         if form.mask and (settings.mask is not None or form.unmasked == "white"):
             arguments[form.mask] = mask_at(settings.mask, seen.size)
         elif form.mask and form.unmasked == "refused":
-            raise EditRefused(f"the model {self._shown} paints inside a mask only; say with a mask what may change")
+            raise EditRefused(f"the model {self.shown} paints inside a mask only; say with a mask what may change")
         if form.sized:
             arguments |= {"width": seen.width, "height": seen.height}
         arguments |= form.told(*seen.size) | self.more_arguments(pipeline, settings)
         try:
-            with torch.inference_mode(), nullcontext() if "callback_on_step_end" in takes else steps.counted(pipeline.scheduler):
-                result = pipeline(**arguments, **({"callback_on_step_end": steps.after} if "callback_on_step_end" in takes else {}))
+            tells = "callback_on_step_end" in takes
+            with torch.inference_mode(), seeded(settings.seed, self._device), nullcontext() if tells else steps.counted(pipeline.scheduler):
+                result = pipeline(**arguments, **({"callback_on_step_end": steps.after} if tells else {}))
         except NameError as error:               # an optional package that the class wants, and that was not imported
-            raise ModelError(f"the model {self._shown} needs the package {error.name}, which is not installed") from error
-        except ValueError as error:              # what a pipeline says of its arguments
+            raise ModelError(f"the model {self.shown} needs the package {error.name}, which is not installed") from error
+        except (ValueError, AssertionError) as error:       # what a pipeline says of its arguments
             if isinstance(error, MreError):
                 raise
-            raise ModelError(f"the model {self._shown}: {first_line(error)}") from error
+            raise ModelError(f"the model {self.shown}: {first_line(error)}") from error
         made = last_picture(next((found for name in RESULTS if (found := getattr(result, name, None)) is not None), None))
         return made if made.size == seen.size else made.resize(seen.size, Image.Resampling.LANCZOS)
 
@@ -203,6 +195,17 @@ class DiffusersEditor(LocalEditor):
 def own_dtype(device: str) -> str:
     """The number format of a pipeline for which none is asked."""
     return "float32" if device == "cpu" else "bfloat16"
+
+
+@contextmanager
+def seeded(seed: int, device: str) -> Iterator[None]:
+    """For the classes that draw some of their numbers beside the generator which they are given: what they draw is the seed's too, and
+    what others draw is not."""
+    import torch
+
+    with torch.random.fork_rng([device] if device.startswith("cuda") else []):
+        torch.manual_seed(seed)
+        yield
 
 
 class Steps:
@@ -248,56 +251,6 @@ def last_picture(pictures: Any) -> Image.Image:
     if not isinstance(pictures, Image.Image):
         raise ModelError(f"the model gave no picture, but {type(pictures).__name__}")
     return pictures.convert("RGB")
-
-
-def processors_without_video(index: Mapping[str, Any], place: str) -> dict[str, Any]:
-    """Processors of pictures and chats: in transformers they want torchvision for videos, which no editor is given; here they have none."""
-    import transformers
-
-    found = {}
-    for part, cls in _processors(index):
-        if "video_processor" not in inspect.signature(cls).parameters:
-            continue
-
-        class PictureProcessor(cls):
-            """The same, for pictures and texts."""
-
-            def check_argument_for_proper_class(self, name: str, argument: Any) -> Any:
-                return None if name == "video_processor" else super().check_argument_for_proper_class(name, argument)
-        found[part] = PictureProcessor(image_processor=transformers.AutoImageProcessor.from_pretrained(place, subfolder=part),
-                                       tokenizer=transformers.AutoTokenizer.from_pretrained(place, subfolder=part),
-                                       chat_template=_chats(place, part))
-    return found
-
-
-def tokenizers_for_processors(index: Mapping[str, Any], place: str) -> dict[str, Any]:
-    """Tokenizers in the place of processors that cannot be had without torchvision, such as Pixtral's: FLUX.2 hands it texts alone."""
-    import transformers
-
-    found = {}
-    for part, cls in _processors(index):
-        if "torchvision" in getattr(cls, "_backends", ()):
-            found[part] = transformers.AutoTokenizer.from_pretrained(place, subfolder=part)
-            found[part].chat_template = _chats(place, part) or found[part].chat_template
-    return found
-
-
-def _processors(index: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The parts that are processors of transformers, with their classes; none where there is torchvision."""
-    import transformers
-
-    for part, value in index.items():
-        if isinstance(value, list) and value[0] == "transformers" and str(value[1]).endswith("Processor"):
-            cls = getattr(transformers, value[1], None)
-            if cls is not None and not transformers.utils.is_torchvision_available():
-                yield part, cls
-
-
-def _chats(place: str, part: str) -> Any:
-    """The template of a processor's chats, where there is one beside it."""
-    import transformers
-
-    return transformers.ProcessorMixin.get_processor_dict(place, subfolder=part)[0].get("chat_template")
 
 
 def _without_folder(text: str, folder: Path) -> str:

@@ -7,6 +7,7 @@ Importing this loads no torch.
 from __future__ import annotations
 
 import inspect
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -32,7 +33,7 @@ class Form:
     sized: bool = True                  # takes height and width
     sizes: tuple[Size, ...] = ()        # the only sizes that it makes, where it does not make all
     json: bool = False                  # the instruction goes into a JSON object, as its `edit_instruction`
-    needs: str = ""                     # a package without which diffusers does not let it edit
+    before: str = ""                    # what must stand before the instruction: a mark for the picture
     vae_dtype: str = ""                 # the number format that its autoencoder must have, whatever the others have
     native: int = 1024                  # the root of the area that it was trained at, in pixels
     multiple: int = 16                  # of the sides
@@ -40,6 +41,10 @@ class Form:
     unmasked: str = ""                  # what it is given where there is none: nothing, a `white` one, or it must have one: `refused`
     strength: float = 1.0               # the share of the steps that are done, where a class has such a share
     extra: Mapping[str, Any] = field(default_factory=dict)      # what else it must be told; for AREA and SIDE see `told`
+
+    def prompt(self, instruction: str) -> str:
+        """What it is given as its prompt."""
+        return json.dumps({"edit_instruction": instruction}) if self.json else self.before + instruction
 
     def told(self, width: int, height: int) -> dict[str, Any]:
         """`extra` for an edit of this size: AREA stands for its pixels, SIDE for their square root."""
@@ -82,14 +87,22 @@ FORMS = {
     "DreamLitePipeline": Form(steps=30, scale=3.5, image_guidance="image_guidance_scale", image_scale=1.5, multiple=32),
     "DreamLiteMobilePipeline": Form(steps=4, guidance="", multiple=32),
     "OmniGenPipeline": Form("input_images", is_list=True, scale=2.5, image_guidance="img_guidance_scale", image_scale=1.6,
-                            needs="torchvision"),
+                            before="<img><|image_1|></img> "),
     "BriaFiboEditPipeline": Form(steps=30, scale=5.0, multiple=32, json=True, mask="mask", extra={"_auto_resize": False}),
+    "BriaFibo2Pipeline": Form(steps=30, scale=5.0, mask="mask"),
     "Kandinsky5I2IPipeline": Form(scale=3.5, sizes=KANDINSKY_SIZES),
     "GlmImagePipeline": Form(is_list=True, scale=1.5, multiple=32),
     "ZImageOmniPipeline": Form(scale=5.0, vae_dtype="bfloat16"),
-    "ChronoEditPipeline": Form(scale=5.0, native=624, needs="ftfy", extra={"num_frames": 5, "output_type": "pil"}),
+    "ChronoEditPipeline": Form(scale=5.0, native=624, extra={"num_frames": 5, "output_type": "pil"}),
     "Cosmos3OmniPipeline": Form(steps=35, scale=6.0, extra={"num_frames": 5}),     # with one frame it does not look at the picture
 }
+# What a class that takes picture and prompt does with them, where it is no edit: told by an argument that it takes, or by its name.
+OTHER_WORK = {"num_frames": "makes a video", "frames": "makes a video", "noise_level": "enlarges or varies a picture",
+              "adapter_conditioning_scale": "draws over a sketch, a map of depth or a pose",
+              "DiffusionGemmaPipeline": "writes a text", "HunyuanImageRefinerPipeline": "refines a picture that another class drew",
+              "QwenImageLayeredPipeline": "takes a picture apart", "StableDiffusionLatentUpscalePipeline": "enlarges a picture",
+              "StableCascadeCombinedPipeline": "varies a picture", "StableCascadePriorPipeline": "makes no picture",
+              "UniDiffuserPipeline": "varies a picture, or tells what is on it", "VersatileDiffusionDualGuidedPipeline": "varies a picture"}
 # What a class that is not in the table may call things.
 IMAGES = ("image", "images", "input_images", "input_image")
 GUIDANCES = ("guidance_scale", "true_cfg_scale")
@@ -110,6 +123,8 @@ def form_of(kind: str, name: str) -> Form:
     image = next((one for one in IMAGES if one in takes), None)
     if image is None or "prompt" not in takes or "num_inference_steps" not in takes:
         raise ModelError(f"{name} holds a {kind}, which takes no {'instruction' if image else 'picture'}: it is no editor")
+    if work := next((OTHER_WORK[one] for one in (kind, *takes) if one in OTHER_WORK), None):
+        raise ModelError(f"{name} holds a {kind}, which {work}: it is no editor")
     mask = next((one for one in MASKS if one in takes), "")
     if "strength" in takes and not mask:
         raise ModelError(f"{name} holds a {kind}, which repaints a picture and follows no instruction for an edit")

@@ -105,6 +105,11 @@ class LocalEditor:
     # -- what is known of it
 
     @property
+    def shown(self) -> str:
+        """Its name in messages: without the folders that lead to it."""
+        return Path(self.name).name if Path(self.name).is_absolute() else self.name
+
+    @property
     def info(self) -> EditorInfo:
         """Without loading the model. Raises ModelError for a name that leads nowhere."""
         if self._info is None:
@@ -161,7 +166,7 @@ class LocalEditor:
                     self._failure = error if isinstance(error, ModelError) else ModelError(str(error))
                     raise
                 except (OSError, ValueError, RuntimeError, ImportError) as error:
-                    self._failure = ModelError(f"the model {self.name} cannot be loaded")
+                    self._failure = ModelError(f"the model {self.shown} cannot be loaded")
                     raise self._failure from error
             return self._loaded
 
@@ -266,7 +271,7 @@ class LocalEditor:
         except (RuntimeError, ValueError, NotImplementedError, OSError) as error:
             if isinstance(error, MreError):
                 raise
-            raise ModelError(f"the model {self.name} failed on this picture") from error
+            raise ModelError(f"the model {self.shown} failed on this picture") from error
 
     def _read(self, settings: EditSettings) -> Reading | None:
         return None if settings.as_typed else self._guarded(lambda: self.read(settings.instruction))

@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import Mapping
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -60,12 +61,18 @@ def folder_of(name: str) -> Path:
 
 
 def check_index(index: Mapping[str, Any], name: str) -> None:
-    """Raises ModelError for an index that names a class outside of LIBRARIES: nothing from outside is run."""
+    """Raises ModelError for an index that names a class outside of LIBRARIES: nothing from outside is run. Loads diffusers."""
     for part, place in index.items():
         if not isinstance(place, list) or part.startswith("_"):
             continue
-        if len(place) != 2 or place[0] not in (None, *LIBRARIES):
+        if len(place) != 2 or (place[0] not in (None, *LIBRARIES) and not _is_of_diffusers(place[0])):
             raise ModelError(f"{name}/{INDEX}: {part} is of {str(place[0])[:40]}, and only {' and '.join(LIBRARIES)} are used")
+
+
+def _is_of_diffusers(place: Any) -> bool:
+    """Whether an index names a package of pipelines of diffusers: some give classes of their own, as GLM-Image's its processor."""
+    found = find_spec(f"diffusers.pipelines.{place}") if isinstance(place, str) and place.isidentifier() else None
+    return found is not None and found.submodule_search_locations is not None
 
 
 NO_COMMERCE = re.compile(r"(^|[-_ ])(nc|non-?commercial|research)([-_ ]|$)", re.IGNORECASE)

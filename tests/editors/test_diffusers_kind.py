@@ -34,8 +34,10 @@ from ui.app import build_app
 from ui.studio import StudioSettings
 
 # Classes that differ from all others: whose chats lie beside their processor, whose processor cannot be had, whose instruction is JSON,
-# whose autoencoder has a number format of its own, and which looks at the photo only where it makes frames.
-ALONE = ["QwenImage21Pipeline", "Flux2Pipeline", "BriaFiboEditPipeline", "ZImageOmniPipeline", "Cosmos3OmniPipeline"]
+# whose autoencoder has a number format of its own, which looks at the photo only where it makes frames, whose processor is ours, and whose
+# libraries do not agree.
+ALONE = ["QwenImage21Pipeline", "Flux2Pipeline", "BriaFiboEditPipeline", "ZImageOmniPipeline", "Cosmos3OmniPipeline", "OmniGenPipeline",
+         "GlmImagePipeline"]
 QWEN = "diffusers.pipelines.qwenimage.pipeline_qwenimage_edit"
 
 
@@ -109,12 +111,13 @@ def test_a_class_with_needs_of_its_own_edits_by_the_command_and_looks_at_photo_a
     photo.save(tmp_path / "photo.png")
     ImageOps.invert(photo).save(tmp_path / "other.png")
     (tmp_path / "jobs.csv").write_text("image,instruction,out\nphoto.png,make it red,a.png\nother.png,make it red,b.png\n"
-                                       "photo.png,a blue cat,c.png\n")
+                                       "photo.png,a blue cat,c.png\nphoto.png,make it red,d.png\n")
     command = ["edit", str(tmp_path / "jobs.csv"), "--model", str(folder), "--device", "cpu", "--steps", "1"]
     assert main([*command, "--out", str(tmp_path / "out")]) == 0, capsys.readouterr().err
-    made = [Image.open(tmp_path / "out" / name) for name in ("a.png", "b.png", "c.png")]
+    made = [Image.open(tmp_path / "out" / name) for name in ("a.png", "b.png", "c.png", "d.png")]
     assert {each.size for each in made} == {photo.size}
     assert len({each.tobytes() for each in made}) == 3
+    assert made[0].tobytes() == made[3].tobytes(), "the same seed, whatever it draws beside the generator"
 
 
 def test_the_pixels_are_those_of_calling_the_pipeline_oneself(kontext, photo):
@@ -125,6 +128,12 @@ def test_the_pixels_are_those_of_calling_the_pipeline_oneself(kontext, photo):
     own = pipeline(image=seen, prompt="make it red", num_inference_steps=2, guidance_scale=3.5, width=160, height=112, max_area=160 * 112,
                    _auto_resize=False, generator=torch.Generator().manual_seed(5)).images[0]
     assert result.made.tobytes() == own.tobytes()
+
+
+def test_an_edit_leaves_the_random_numbers_of_others_alone(kontext, photo):
+    before = torch.get_rng_state()
+    make_editor(kontext, device="cpu").edit(photo, EditSettings("make it red", steps=1, seed=5))
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize("kind", ["FluxKontextPipeline", "StableDiffusionXLInstructPix2PixPipeline"])
@@ -189,6 +198,9 @@ def test_a_class_that_is_not_in_the_table_is_asked_for_its_signature(monkeypatch
     ("FluxPipeline", "holds a FluxPipeline, which takes no picture"),
     ("StableDiffusionImg2ImgPipeline", "holds a StableDiffusionImg2ImgPipeline, which repaints a picture"),
     ("StableDiffusionControlNetInpaintPipeline", "holds a StableDiffusionControlNetInpaintPipeline, which asks for control_image"),
+    ("WanImageToVideoPipeline", "holds a WanImageToVideoPipeline, which makes a video: it is no editor"),
+    ("StableDiffusionUpscalePipeline", "holds a StableDiffusionUpscalePipeline, which enlarges or varies a picture: it is no editor"),
+    ("QwenImageLayeredPipeline", "holds a QwenImageLayeredPipeline, which takes a picture apart: it is no editor"),
     ("NoSuchPipeline", r"holds a NoSuchPipeline, which diffusers [\d.]+ does not have"),
     ("__class__", "does not have"), (["os", "system"], "holds no pipeline")])
 def test_what_is_no_editor_is_refused_in_one_line(kind, message, tmp_path, photo):
@@ -207,6 +219,7 @@ def test_a_folder_that_is_not_whole_or_not_safe_is_refused_in_one_line(kontext, 
             (lambda folder: (folder / "transformer" / "diffusion_pytorch_model.safetensors").unlink(), "cannot be loaded: .*transformer"),
             (lambda folder: (folder / "vae" / "config.json").write_text("{"), "cannot be loaded"),
             (lambda folder: change_index(folder, scheduler=["os", "system"]), "scheduler is of os, and only diffusers and transformers"),
+            (lambda folder: change_index(folder, scheduler=["json", "loads"]), "scheduler is of json, and only diffusers and transformers"),
             (lambda folder: change_index(folder, native_size=True), "native_size must be a whole number")]):
         folder = shutil.copytree(kontext, tmp_path / str(number) / "mine")
         change(folder)
@@ -292,13 +305,22 @@ def test_free_memory_is_told_in_bytes():
     assert 1e7 < free_memory("cpu") < 1e15
 
 
-@pytest.mark.parametrize(("kind", "package"), [("ChronoEditPipeline", "ftfy"), ("OmniGenPipeline", "torchvision")])
-def test_a_class_that_wants_a_package_which_is_not_installed_says_so_before_weights_are_read(kind, package, tmp_path, photo, monkeypatch):
-    monkeypatch.setattr("mre.editors.diffusers_kind.find_spec", lambda name: None)
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "model_index.json").write_text(json.dumps({"_class_name": kind}))
-    with pytest.raises(ModelError, match=rf"^the model mine needs the package {package}, which is not installed$"):
-        make_editor(str(tmp_path / "mine"), device="cpu").edit(photo, EditSettings("make it red", steps=1))
+def test_chrono_edit_reads_prompts_with_a_package_and_says_so_where_that_is_not_installed(photo, tmp_path, monkeypatch):
+    folder = tiny_diffusers.save("ChronoEditPipeline", tmp_path / "mine", native=64, build=MORE["ChronoEditPipeline"])
+    editor, asked = make_editor(str(folder), device="cpu"), EditSettings("make it red", steps=1)
+    assert editor.edit(photo, asked).image.size == photo.size, "the last of its frames"
+    monkeypatch.delattr("diffusers.pipelines.chronoedit.pipeline_chronoedit.ftfy")
+    with pytest.raises(ModelError, match=r"^the model mine needs the package ftfy, which is not installed$"):
+        editor.edit(photo, asked)
+
+
+def test_omnigen_is_given_the_photo_as_with_torchvision():
+    from mre.editors.omnigen import PictureProcessor
+
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 41, 3), dtype=np.uint8)
+    given = PictureProcessor(None).process_image(Image.fromarray(pixels))
+    inside = pixels[2:18, 4:36].astype(np.float64)          # sides are cut to multiples of 16, around the middle
+    assert np.allclose(given.numpy(), (inside / 127.5 - 1).transpose(2, 0, 1), atol=1e-6)
 
 
 def change_index(folder, **values) -> None:

@@ -11,6 +11,7 @@ import torch
 import transformers
 from diffusers import FlowMatchEulerDiscreteScheduler
 
+from mre.editors.compatibility import class_of
 from mre.embedded.tokenizer import word_tokenizer
 from tests.editors.tiny_diffusers import (
     CHAT,
@@ -26,12 +27,16 @@ from tests.editors.tiny_diffusers import (
 )
 from tests.tiny_models import text_encoder
 
+GLM_CHAT = CHAT.replace("{{ part.get('text', '') }}",
+                        "{% if part['type'] == 'image' %}<|vision_start|><|image_pad|><|vision_end|>{% else %}"
+                        "{{ part['text'] }}{% endif %}")
 
-def qwen3_vl() -> tuple[Any, Any, Any]:
+
+def qwen3_vl(layers: int = 2) -> tuple[Any, Any, Any]:
     """Qwen3-VL, its tokenizer and its processor."""
     ids = {name: 256 + place for place, name in enumerate(SPECIAL)}
     config = transformers.Qwen3VLConfig(
-        text_config=qwen_text() | {"head_dim": 8, "rope_scaling": {"rope_type": "default", "mrope_section": [1, 1, 2],
+        text_config=qwen_text(layers) | {"head_dim": 8, "rope_scaling": {"rope_type": "default", "mrope_section": [1, 1, 2],
                                                                    "mrope_interleaved": True}},
         vision_config={"depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": 16, "patch_size": 16,
                        "num_position_embeddings": 16, "deepstack_visual_indexes": [0]},
@@ -117,6 +122,15 @@ def flux2() -> Any:
                                    tokenizer=processor, transformer=transformer)
 
 
+def fibo_2() -> Any:
+    encoder, _, processor = qwen3_vl(layers=36)
+    transformer = diffusers.BriaFibo2Transformer2DModel(
+        in_channels=4, dim=32, n_layers=2, n_refiner_layers=1, n_heads=2, cap_feat_dim=48, injection_layer_ids=(1,), perceiver_num_layers=1,
+        min_num_gist_tokens=8, max_num_gist_tokens=16, gist_step=8, axes_dims=(4, 6, 6))
+    return diffusers.BriaFibo2Pipeline(transformer=transformer, scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
+                                       vae=flux2_vae(), text_encoder=encoder, processor=processor)
+
+
 def z_image() -> Any:
     encoder = transformers.Qwen3Model(transformers.Qwen3Config(**qwen_text(), head_dim=8)).eval()
     transformer = diffusers.ZImageTransformer2DModel(in_channels=4, dim=32, n_layers=1, n_refiner_layers=1, n_heads=2, n_kv_heads=2,
@@ -165,10 +179,47 @@ def chrono_edit() -> Any:
         scheduler=FlowMatchEulerDiscreteScheduler(shift=7.0))
 
 
+def omnigen() -> Any:
+    scales = [1.0] * 4
+    transformer = diffusers.OmniGenTransformer2DModel(
+        hidden_size=16, num_attention_heads=2, num_key_value_heads=2, intermediate_size=32, num_layers=1, pad_token_id=0, vocab_size=WORDS,
+        rope_scaling={"long_factor": scales, "short_factor": scales}, pos_embed_max_size=64, time_step_dim=16)
+    return class_of("OmniGenPipeline")(transformer=transformer, scheduler=FlowMatchEulerDiscreteScheduler(invert_sigmas=True),
+                                       vae=kl(levels=4), tokenizer=byte_tokenizer())
+
+
+def glm_image() -> Any:
+    ids = {name: 256 + place for place, name in enumerate(SPECIAL)}
+    codes = 64                                      # pictures in tokens, which come first in the vocabulary
+    config = transformers.GlmImageConfig(
+        text_config=qwen_text() | {
+            "vision_vocab_size": codes, "eos_token_id": ids["<|im_end|>"], "pad_token_id": ids["<|endoftext|>"], "initializer_range": 0.5,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [1, 1, 2], "partial_rotary_factor": 1.0}},
+        vision_config={"depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "image_size": 256},
+        vq_config={"embed_dim": 16, "num_embeddings": codes, "latent_channels": 16}, image_token_id=ids["<|image_pad|>"],
+        image_start_token_id=ids["<|vision_start|>"], image_end_token_id=ids["<|vision_end|>"])
+    tokenizer = byte_tokenizer()
+    tokenizer = type(tokenizer)(tokenizer_object=tokenizer.backend_tokenizer, pad_token=SPECIAL[0], eos_token=SPECIAL[2],
+                                bos_token="<|vision_start|>", extra_special_tokens={
+                                    "image_token": "<|image_pad|>", "grid_bos_token": "<|im_start|>", "grid_eos_token": "<|video_pad|>"})
+    pictures = transformers.GlmImageImageProcessorPil(patch_size=16, merge_size=1, temporal_patch_size=1, min_pixels=32 * 32,
+                                                      max_pixels=256 * 256)
+    transformer = diffusers.GlmImageTransformer2DModel(
+        in_channels=4, out_channels=4, num_layers=1, attention_head_dim=16, num_attention_heads=2, text_embed_dim=16, time_embed_dim=16,
+        condition_dim=8, prior_vq_quantizer_codebook_size=codes)
+    letters = transformers.T5Config(vocab_size=384, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2)
+    return diffusers.GlmImagePipeline(
+        tokenizer=transformers.ByT5Tokenizer(), processor=transformers.GlmImageProcessor(pictures, tokenizer, chat_template=GLM_CHAT),
+        text_encoder=transformers.T5EncoderModel(letters).eval(), vae=kl(levels=4, latents_mean=[0.0] * 4, latents_std=[1.0] * 4),
+        vision_language_encoder=transformers.GlmImageForConditionalGeneration(config).eval(), transformer=transformer,
+        scheduler=FlowMatchEulerDiscreteScheduler())
+
+
 MORE: dict[str, Callable[[], Any]] = {
     "Flux2KleinKVPipeline": lambda: klein("Flux2KleinKVPipeline"),
     "Flux2Pipeline": flux2, "ZImageOmniPipeline": z_image, "Cosmos3OmniPipeline": cosmos, "QwenImage21Pipeline": qwen_2_1,
-    "Kandinsky5I2IPipeline": kandinsky,
+    "Kandinsky5I2IPipeline": kandinsky, "OmniGenPipeline": omnigen, "GlmImagePipeline": glm_image,
+    "BriaFibo2Pipeline": fibo_2,
     "BriaFiboEditPipeline": fibo_edit, "ChronoEditPipeline": chrono_edit,
     "JoyImageEditPipeline": lambda: joy("JoyImageEditPipeline", "JoyImageEditTransformer3DModel"),
     "JoyImageEditPlusPipeline": lambda: joy("JoyImageEditPlusPipeline", "JoyImageEditPlusTransformer3DModel"),
