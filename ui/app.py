@@ -15,6 +15,7 @@ from ui import texts, theme
 from ui.compare import tab as compare_tab
 from ui.data import tab as data_tab
 from ui.edit import tab as edit_tab
+from ui.events import QUIET
 from ui.research import files as research_files
 from ui.research import tab as research_tab
 from ui.site import gate
@@ -32,19 +33,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Tab:
-    """A tab of the page: its name, what draws it, what adds its own routes, and the least role that may use it where there are accounts."""
+    """A tab of the page: its name in addresses, its title, what draws it, what adds its own routes, and the least role that may use it
+    where there are accounts."""
 
+    name: str
     title: I18nData
     build: Callable[[Studio], None]
     add_routes: Callable[[FastAPI, Studio], None] | None = None
     role: str = "researcher"
 
 
-TABS = (Tab(edit_tab.title, edit_tab.build, edit_tab.add_routes, role="visitor"),
-        Tab(study_tab.title, study_tab.build, study_routes.add_routes, role="visitor"),
-        Tab(research_tab.title, research_tab.build, research_files.add_routes),
-        Tab(compare_tab.title, compare_tab.build),
-        Tab(data_tab.title, data_tab.build))
+TABS = (Tab("edit", edit_tab.title, edit_tab.build, edit_tab.add_routes, role="visitor"),
+        Tab("study", study_tab.title, study_tab.build, study_routes.add_routes, role="visitor"),
+        Tab("research", research_tab.title, research_tab.build, research_files.add_routes),
+        Tab("compare", compare_tab.title, compare_tab.build),
+        Tab("data", data_tab.title, data_tab.build))
 MOST_SESSIONS = 500           # Gradio keeps about half a megabyte of each
 texts.add_texts({"tagline": ("Say what to change, and how good the edit should be.", "说出要改什么，以及要改得多好。")})
 
@@ -65,10 +68,12 @@ def build_app(settings: StudioSettings | None = None, editors: dict[str, Editor]
         shown = {}
         with gr.Tabs():
             for tab in TABS:
-                with gr.Tab(tab.title, visible=access.shows(tab.role, "visitor")) as drawn, page.functions_for(tab.role):
+                is_open = access.shows(tab.role, "visitor")
+                with gr.Tab(tab.title, visible=is_open, elem_id=f"tab-{tab.name}") as drawn, page.functions_for(tab.role):
                     tab.build(studio)
                 shown[drawn] = tab.role
         access.show_tabs(page, shown)
+        page.load(None, None, None, js="() => window.mreTabs.open()", **QUIET)
     page.queue(max_size=200)
     page.state_session_capacity = MOST_SESSIONS
     app = FastAPI(title="MRE Studio", docs_url=None, redoc_url=None, openapi_url=None, max_body_size=gate.BODY_BYTES)

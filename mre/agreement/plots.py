@@ -15,7 +15,9 @@ from mre.agreement.comparison import ALL, Comparison
 
 matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "mre", "text.parse_math": False, "font.family": "sans-serif",
                             "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True})
-PEOPLE, JUDGE, LINE = "#2563a8", "#c2571a", "#555555"
+PEOPLE, JUDGE, LINE, GRID_LINE = "#2563a8", "#c2571a", "#555555", "#e6e6e6"
+INK, PAPER = "#000000", "#ffffff"                               # of texts and axes, and behind them
+ON_PALE, ON_STRONG = "#111111", "#fdfdfd"                       # of texts on coloured cells
 MOST_BUBBLES = 400
 GRID = 20                       # bubbles lie on a grid of this many steps over the scale
 WORDS = {
@@ -58,7 +60,7 @@ def _square(title: str, top: float):
     figure = Figure(figsize=(3.7, 3.5))
     axes = figure.add_axes((0.155, 0.13, 0.815, 0.79))
     axes.set_title(title, loc="left", fontsize=10, fontweight="bold")
-    axes.grid(color="#e6e6e6", linewidth=0.6)
+    axes.grid(color=GRID_LINE, linewidth=0.6)
     return figure, axes, np.linspace(0, top, 6)
 
 
@@ -69,7 +71,7 @@ def _bubbles(axes, x: np.ndarray, y: np.ndarray, step: float, color: str) -> int
     if len(points) > MOST_BUBBLES:
         points, counts = np.unique(np.round(np.stack([x, y], axis=1) / step) * step, axis=0, return_counts=True)
     area = 8 + 190 * counts / counts.max()
-    axes.scatter(*points.T, s=area, color=color, alpha=0.55, linewidths=0.4, edgecolors="white", zorder=3, clip_on=False)
+    axes.scatter(*points.T, s=area, color=color, alpha=0.55, linewidths=0.4, edgecolors=PAPER, zorder=3, clip_on=False)
     return int(counts.max())
 
 
@@ -98,7 +100,7 @@ def difference(comparison: Comparison, judge: str, perspective: str, words: Mapp
         if row is not None and row.value is not None:
             axes.axhline(row.value, color=PEOPLE, linewidth=1.1, linestyle=style)
             axes.text(1.03 * top, row.value, f"{label} {row.value:+.2f}", ha="right", va="bottom", fontsize=8, color=PEOPLE, zorder=5,
-                      bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.6})
+                      bbox={"facecolor": PAPER, "alpha": 0.75, "linewidth": 0, "pad": 0.6})
             if row.low is not None and row.high is not None:
                 axes.axhspan(row.low, row.high, color=PEOPLE, alpha=0.13, linewidth=0)
     axes.set(xlim=(-0.04 * top, 1.04 * top), ylim=(-1.04 * top, 1.04 * top), xticks=ticks, yticks=np.linspace(-top, top, 11),
@@ -113,7 +115,7 @@ def method_means(comparison: Comparison, judge: str, perspective: str, words: Ma
     figure = Figure(figsize=(3.7, 1.3 + 0.28 * len(methods)), layout="constrained")
     axes = figure.add_subplot()
     axes.set_title(words.get(perspective, perspective), loc="left", fontsize=10, fontweight="bold")
-    axes.grid(axis="x", color="#e6e6e6", linewidth=0.6)
+    axes.grid(axis="x", color=GRID_LINE, linewidth=0.6)
     for i, method in enumerate(methods):
         for who, color, shift in (("human", PEOPLE, -0.13), ("judge", JUDGE, 0.13)):
             row = comparison.rows[judge, perspective, "method", method, f"mean_{who}"]
@@ -145,7 +147,7 @@ def heat(comparison: Comparison, judge: str, edit_types: pd.DataFrame, words: Ma
         limits = f"\n{low:+.2f} … {high:+.2f}" if low is not None and np.isfinite(low) else ""
         pale = abs(row["bias"]) < 0.3 * top
         axes.text(j, i, f"{row['bias']:+.2f} (n {row['edits']}){limits}", ha="center", va="center", fontsize=7.5,
-                  color="black" if pale else "white")
+                  color=ON_PALE if pale else ON_STRONG)
     axes.set(xticks=range(len(names)), xticklabels=[words.get(name, name) for name in names], yticks=range(len(kinds)),
              yticklabels=[words.get(kind, kind) for kind in kinds])
     axes.tick_params(length=0)

@@ -631,13 +631,15 @@ def _telling_tokens():
     return lambda _size: f"{METHODS[0].encode().hex()[:36]}{next(numbers):06d}"
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-def test_every_page_passes_an_accessibility_check(chrome, site, width):
+@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (390, "dark")])
+def test_every_page_passes_an_accessibility_check_in_both_themes(chrome, site, width, theme):
     from axe_playwright_python.sync_playwright import Axe
 
-    page = open_page(chrome, f"{site.address}/study/", bypass_csp=True)
+    page = open_page(chrome, f"{site.address}/study/", bypass_csp=True, color_scheme=theme)
     page.set_viewport_size({"width": width, "height": 844})
     page.wait_for_selector("#list:not([hidden])")
+    lightness = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number).reduce((a, b) => a + b) / 765")
+    assert (lightness < 0.2) == (theme == "dark")
     faults = []
 
     def check(what: str) -> None:

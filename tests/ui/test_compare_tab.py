@@ -162,6 +162,13 @@ def test_plots_are_drawn_for_each_perspective_and_by_edit_type(page):
     described = [image.get_attribute("alt") for image in page.query_selector_all(".cmp-plots img")]
     assert len(described) == 3 * 3 + 1
     assert all(image.evaluate("image => image.naturalWidth > 100") for image in page.query_selector_all(".cmp-plots img"))
+    plot = page.locator(".cmp-plots img").first
+    plot.scroll_into_view_if_needed()
+    shades = []
+    for theme in ("dark", "light"):
+        page.evaluate("theme => window.mrePreferences.light(theme)", theme)
+        shades.append(Image.open(io.BytesIO(plot.screenshot())).convert("L").getpixel((3, 3)))
+    assert shades == [26, 255], "a plot is as dark as the page"
 
 
 def test_disagreements_show_pictures_and_words_and_hide_methods_until_asked(page):
@@ -194,6 +201,27 @@ def test_filters_change_all_plots_and_the_link(page):
     page.wait_for_function("location.search.includes('cmp_types=style')")
     assert "10 edits" not in page.inner_text(".cmp-summary")
     assert page.query_selector(".cmp-summary td[data-label=Edits]").inner_text() == "20"
+
+
+def test_the_example_is_there_by_a_click_and_is_kept_in_the_link(page, monkeypatch):
+    drawn = compare_sources.Sources(*sides_of_a_small_sample(), picture=lambda item, method: None)
+    monkeypatch.setattr(compare_sources.SampleSources, "get", lambda self: drawn)
+    page.click("#cmp-sample")
+    page.wait_for_function("location.search.includes('cmp_sample=1')")
+    page.wait_for_selector(".cmp-notices >> text=2 of 2 annotators are simulated", state="attached")
+    assert "tiny-judge" in page.inner_text(".cmp-verdict")
+
+
+def sides_of_a_small_sample():
+    """People, judge and edits as the example has them; `tests/benchmark/test_sample.py` draws the real one."""
+    from mre.agreement.score_files import read_human, read_judge
+    rows = [(f"scene-{i}", method, name, (i + p + m) % 6) for i in range(6) for m, method in enumerate(("first", "second"))
+            for p, name in enumerate(PERSPECTIVES)]
+    people = "item,method,annotator,perspective,score,scale_min,scale_max\n" + "".join(
+        f"{item},{method},simulated-00{who},{name},{score},0,5\n" for item, method, name, score in rows for who in (1, 2))
+    judged = "item,method,judge,perspective,score\n" + "".join(f"{item},{method},tiny-judge,{name},{5 - score}\n"
+                                                             for item, method, name, score in rows)
+    return read_human(people.encode(), ["sample"]), read_judge(judged.encode(), ["tiny-judge"]), None
 
 
 def test_a_phone_shows_it_without_scrolling_sideways(page):

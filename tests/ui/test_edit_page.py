@@ -255,6 +255,10 @@ def test_language_and_theme_are_switched_at_the_top_everywhere_and_stay(page):
     expect(page.locator("#run")).to_have_text("运行")
     assert page.evaluate(f"{is_dark} && document.documentElement.lang").startswith("zh")
     expect(page.get_by_role("button", name="深色", exact=True)).to_have_attribute("aria-pressed", "true")
+    page.get_by_role("tab", name="参加研究").click()
+    study = page.frame_locator("iframe[src='/study/']").locator("html[lang=zh]")
+    expect(study).to_have_css("color-scheme", "dark")
     page.get_by_role("button", name="跟随系统", exact=True).click()
     assert not page.evaluate(is_dark), "the browser's own again"
+    expect(study).to_have_css("color-scheme", "light")
     assert page.evaluate("document.cookie") == "mre_language=zh"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import sqlalchemy as sa
 
 from mre.agreement.score_files import Ratings, read_edits, read_human, read_judge
 from mre.errors import DataError
+from mre.families import named
 from mre.files import QUICK, png_bytes
 from mre.imaging import open_image
 
@@ -32,6 +34,22 @@ class Sources:
     judge: Ratings
     edits: pd.DataFrame | None
     picture: PictureOf
+
+
+class SampleSources:
+    """Drawn scenes with simulated annotators and the judge that ships: made when they are first asked for, the same for all visitors."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._made: Sources | None = None
+
+    def get(self) -> Sources:
+        """Takes seconds the first time. Raises MreError."""
+        with self._lock:
+            if self._made is None:
+                sample = named("mre.benchmark.sample:draw_sample")()
+                self._made = Sources(sample.human, sample.judge, sample.edits, lambda item, method: sample.pictures.get((item, method)))
+            return self._made
 
 
 def study_names(studio: Studio) -> list[str]:

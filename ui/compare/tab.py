@@ -13,11 +13,11 @@ from urllib.parse import urlencode
 import gradio as gr
 
 from mre.errors import MreError
-from ui.compare.sources import Sources, read_sources, run_names, study_names
+from ui.compare.sources import SampleSources, Sources, read_sources, run_names, study_names
 from ui.events import AFTER_UPLOAD, QUEUED, QUIET
 from ui.notices import note
 from ui.pictures import address
-from ui.site.door import this_page, this_tab
+from ui.site.door import this_tab
 from ui.texts import add_texts, language_of, say, t
 
 if TYPE_CHECKING:
@@ -41,6 +41,10 @@ TEXTS = {
     "cmp_upload_edits": ("edits.csv: edit types, source images (optional)", "edits.csv：编辑类型、原图（可选）"),
     "cmp_scheme": ("Scheme", "方案"), "cmp_mre": ("per perspective, 0–5", "逐维度，0–5"),
     "cmp_viescore": ("SC, PQ, O, 0–1", "SC、PQ、O，0–1"),
+    "cmp_sample": ("Show an example", "查看示例"),
+    "cmp_sample_about": ("Edits of drawn scenes whose true scores are known: simulated annotators against tiny-judge.",
+                         "合成场景的编辑，真实分数已知：模拟标注者与 tiny-judge 对照。"),
+    "cmp_sample_making": ("Drawing and scoring the example: a few seconds, the first time …", "正在绘制并评分示例：首次需要几秒……"),
     "cmp_go": ("Compare", "开始对比"), "cmp_judges": ("Judges", "评判模型"), "cmp_methods": ("Methods", "方法"),
     "cmp_types": ("Edit types", "编辑类型"), "cmp_all": ("all", "全部"), "cmp_again": ("Apply", "应用"),
     "cmp_reading": ("Reading both sides …", "正在读取数据……"),
@@ -57,12 +61,10 @@ title = t("tab_compare")
 KEEP_LINK = """(query) => { const url = new URL(location.href); for (const key of [...url.searchParams.keys()]) if (key.startsWith('cmp_'))
 url.searchParams.delete(key); for (const [key, value] of new URLSearchParams(query || '')) url.searchParams.append(key, value);
 history.replaceState(history.state, '', url); }"""
-OPEN_TAB = """() => { if (![...new URLSearchParams(location.search).keys()].some(key => key.startsWith('cmp_'))) return;
-const tab = [...document.querySelectorAll('[role=tab]')].find(tab => /^(Compare|对比)$/.test(tab.textContent.trim()));
-if (tab) tab.click(); }"""
 START_FROM_LINK = """(opened) => { const asked = new URLSearchParams(location.search); const go = document.querySelector('#cmp-go');
-if (go && !go.dataset.started && asked.get('cmp_study') && asked.get('cmp_run')) {
-go.dataset.started = 'yes'; setTimeout(() => go.click(), 0); }
+const sample = asked.get('cmp_sample') && document.querySelector('#cmp-sample');
+if (go && !go.dataset.started && (sample || asked.get('cmp_study') && asked.get('cmp_run'))) {
+go.dataset.started = 'yes'; setTimeout(() => (sample || go).click(), 0); }
 return opened; }"""
 
 
@@ -72,6 +74,7 @@ class CompareVisit:
 
     sources: Sources | None = None
     comparison: Comparison | None = None
+    is_sample: bool = False
     id: str = field(default_factory=lambda: "compare-" + secrets.token_hex(8))
     pictures: list[str] = field(default_factory=list)       # tokens of the cards shown
     files: list[str] = field(default_factory=list)          # tokens of the downloads
@@ -86,6 +89,9 @@ class ComparePanel:
         self.query = gr.Textbox(visible=False)
         with gr.Column(elem_id="compare"):
             gr.Markdown(t("cmp_intro"), elem_classes="muted")
+            with gr.Row(elem_classes="toolbar"):
+                self.sample = gr.Button(t("cmp_sample"), size="sm", elem_id="cmp-sample", scale=0, min_width=150)
+                gr.Markdown(t("cmp_sample_about"), elem_classes="muted small")
             self._sources()
             self.status = gr.HTML(elem_id="cmp-status")
             many = {"choices": [], "multiselect": True, "min_width": 180}
@@ -141,14 +147,15 @@ class ComparePanel:
 
 def build(studio: Studio) -> None:
     """Draw the tab and connect its handlers."""
-    tab, page = this_tab(), this_page()
+    tab = this_tab()
+    sample = SampleSources()
     panel = ComparePanel(lambda visit: _forget(studio, visit))
     picked = [panel.visit, panel.which, panel.sign, panel.kind, panel.reveal]
-    page.load(None, None, None, js=OPEN_TAB)
     tab.select(on_open(studio, panel), panel.opened, [panel.opened, panel.study, panel.run, panel.scheme, panel.judges, panel.methods,
                                                       panel.types], **QUIET).then(None, panel.opened, panel.opened, js=START_FROM_LINK)
     runs = {"outputs": panel.shown, "inputs_kwargs": panel.choice, **QUEUED, "concurrency_limit": 4, "concurrency_id": "compare"}
     for event in (panel.go.click(on_compare(studio, panel), panel.visit, **runs),
+                  panel.sample.click(on_compare(studio, panel, sample=sample), panel.visit, **runs),
                   panel.again.click(on_compare(studio, panel, reread=False), panel.visit, **runs)):
         event.then(None, panel.query, None, js=KEEP_LINK).then(on_cards(studio), picked, [panel.visit, panel.cards], **QUIET)
     gr.on([panel.which.input, panel.sign.input, panel.kind.input, panel.reveal.input], on_cards(studio), picked,
@@ -182,8 +189,9 @@ def _all(asked: Any, key: str) -> list[str]:
     return [str(value) for value in ([values] if isinstance(values, str) else values)]
 
 
-def on_compare(studio: Studio, panel: ComparePanel, reread: bool = True) -> Callable:
-    """Tables first, then plots, then intervals as they come. Without `reread` the files are those that were read before."""
+def on_compare(studio: Studio, panel: ComparePanel, reread: bool = True, sample: SampleSources | None = None) -> Callable:
+    """Tables first, then plots, then intervals as they come. Without `reread` the files are those that were read before; `sample` stands in
+    for all that was chosen."""
     def compare(request: gr.Request, visit: CompareVisit | None, *, study: str | None, human: list[str] | None, run: str | None,
                 judge: list[str] | None, edits: str | None, scheme: str, judges: list[str], methods: list[str],
                 types: list[str]) -> Iterator[dict[Any, Any]]:
@@ -192,14 +200,18 @@ def on_compare(studio: Studio, panel: ComparePanel, reread: bool = True) -> Call
         visit = visit or CompareVisit()
         studio.shelf.reserve(visit.id, studio.caller(request))
         try:
-            if reread or visit.sources is None:
+            if sample is not None:
+                yield {panel.visit: visit, panel.status: note(say("cmp_sample_making", language))}
+                visit.sources, visit.is_sample = sample.get(), True
+            elif reread or visit.sources is None:
                 yield {panel.visit: visit, panel.status: note(say("cmp_reading", language))}
+                visit.is_sample = False
                 visit.sources = read_sources(studio, study, human, run, judge, edits)
             there = _names(visit.sources)
             judges, methods, types = ([name for name in chosen if name in names] for chosen, names in
                                       zip((judges, methods, types), there, strict=True))
-            link = {"cmp_study": "" if human else study, "cmp_run": "" if judge else run, "cmp_scheme": scheme,
-                    "cmp_judges": judges, "cmp_methods": methods, "cmp_types": types}
+            chosen_sides = {"cmp_sample": 1} if visit.is_sample else {"cmp_study": "" if human else study, "cmp_run": "" if judge else run}
+            link = {**chosen_sides, "cmp_scheme": scheme, "cmp_judges": judges, "cmp_methods": methods, "cmp_types": types}
             yield {panel.query: urlencode({key: value for key, value in link.items() if value}, doseq=True)}
             options = Options(scheme=scheme, methods=tuple(methods), judges=tuple(judges), edit_types=tuple(types), bootstrap=DRAWS)
             yield from _steps(studio, panel, visit, language, options)

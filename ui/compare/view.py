@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 
 from mre.agreement.comparison_tables import summary, verdict
+from mre.agreement.plots import GRID_LINE, INK, JUDGE, LINE, PAPER, PEOPLE
 from mre.agreement.shown import CAPTIONS, cell_text, html_table, image_tag, settings_lines
 from ui.names import edit_type_names, perspective_names
 from ui.texts import add_texts, say
@@ -39,6 +41,7 @@ TEXTS = {
     "cmp_missing": ("Unmatched rows", "未匹配的行"),
 }
 add_texts(TEXTS)
+DARK = {PAPER: "#1b1a19", INK: "#f4f4f2", LINE: "#b3b0aa", GRID_LINE: "#353330", PEOPLE: "#6aa7ea", JUDGE: "#e8915c"}    # of plots
 SUMMARY = (("cmp_perspective", "perspective"), ("cmp_judge", "judge"), ("cmp_edits", "edits"), ("cmp_people_mean", "mean_human"),
            ("cmp_judge_mean", "mean_judge"), ("cmp_bias", "bias"), ("cmp_within", "spearman_within"), ("cmp_ceiling", "human_ceiling"),
            ("cmp_others", "judge_vs_others"), ("cmp_tau", "rank_tau_b"), ("cmp_same", "same_order"), ("cmp_mae", "mae"),
@@ -106,11 +109,23 @@ def plots(comparison: Comparison, drawn: Sequence[tuple[str, str, str]], languag
     """All plots (name, description, SVG), one section per kind, perspectives and judges side by side."""
     parts = []
     for kind in ("scatter", "difference", "methods", "edit_types"):
-        images = "".join(f"<figure>{image_tag(svg, about)}{_caption(comparison, about)}</figure>" for name, about, svg in drawn
+        images = "".join(f"<figure>{image_tag(themed(svg), about)}{_caption(comparison, about)}</figure>" for name, about, svg in drawn
                          if name.startswith(kind + "_"))
         if images:
             parts.append(f'<h3>{html.escape(say("cmp_h_" + kind, language))}</h3><div class="cmp-plots">{images}</div>')
     return f'<div class="cmp">{"".join(parts)}</div>'
+
+
+def themed(svg: str) -> str:
+    """The plot with colours that follow the theme of the page: a browser tells a picture which scheme the page around it has."""
+    names = {colour: f"--c{colour[1:]}" for colour in DARK}
+
+    def named(style: re.Match) -> str:
+        return re.sub(r"#[0-9a-f]{6}", lambda colour: f"var({names[colour[0]]})" if colour[0] in names else colour[0], style[0])
+    light = "".join(f"{name}:{colour};" for colour, name in names.items())
+    dark = "".join(f"{names[colour]}:{shown};" for colour, shown in DARK.items())
+    rules = f":root{{{light}}}@media(prefers-color-scheme:dark){{:root{{{dark}}}}}text{{fill:var({names[INK]})}}"
+    return re.sub(r"(<svg[^>]*>)", lambda start: f"{start[0]}<style>{rules}</style>", re.sub(r'style="[^"]*"', named, svg), count=1)
 
 
 def _caption(comparison: Comparison, about: str) -> str:

@@ -23,7 +23,14 @@ window.mrePreferences = (() => {
   let theme = read("theme", ["light", "dark"]) || "system";
   const asked = Object.assign(new EventTarget(), { media: "(prefers-color-scheme: dark)", onchange: null });
   Object.defineProperty(asked, "matches", { get: () => theme === "system" ? system.matches : theme === "dark" });
-  const follow = () => { document.documentElement.style.colorScheme = asked.matches ? "dark" : "light"; };
+  const follow = () => {
+    const now = asked.matches ? "dark" : "light";
+    document.documentElement.style.colorScheme = now;
+    for (const frame of document.querySelectorAll("iframe")) {          // the study's pages, of the same site
+      const page = frame.contentDocument?.documentElement;
+      if (page) page.dataset.theme = now;
+    }
+  };
   const changed = () => { follow(); asked.dispatchEvent(new Event("change")); };
   system.addEventListener("change", changed);
   window.matchMedia = (query) => DARK.test(query.trim()) ? asked : media(query);

@@ -32,6 +32,7 @@ POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; img-src 'sel
 HEADERS = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer",
            "Cache-Control": "no-store"}
 MAX_BODY = 300_000
+THEME_COOKIE, THEMES = "mre_theme", ("light", "dark")       # as assets/first/preferences.js writes it
 VISIT_SECONDS = 60 * 24 * 3600
 TOLD_RULES = ("rules_after", "max_skip_share", "max_failed_checks", "min_median_seconds", "completion_share", "keep_recruiting_id")
 
@@ -53,8 +54,8 @@ def add_routes(app: FastAPI, studio) -> None:
     @app.get("/study")
     @app.get("/study/")
     @app.get("/study/s/{public_id}")
-    def page(public_id: str = "") -> Response:
-        return _static("study.html")
+    def page(request: Request, public_id: str = "") -> Response:
+        return _static("study.html", theme=request.cookies.get(THEME_COOKIE))
 
     @app.get("/study/static/{name}")
     def static(name: str) -> Response:
@@ -282,8 +283,12 @@ def _refusal(status: int, code: str, message: str) -> Response:
     return JSONResponse({"error": message, "code": code}, status_code=status, headers=HEADERS)
 
 
-def _static(name: str) -> Response:
+def _static(name: str, theme: str | None = None) -> Response:
+    """A file of the pages; `theme`: the one that the studio's switch was set to, which else the browser chooses."""
     path = STATIC / name
     if path.suffix not in TYPES or path.parent != STATIC or not path.is_file():
         return _refusal(404, "not_found", "There is no such page.")
-    return Response(path.read_bytes(), media_type=TYPES[path.suffix], headers=HEADERS)
+    data = path.read_bytes()
+    if theme in THEMES:
+        data = data.replace(b"<html ", f'<html data-theme="{theme}" '.encode(), 1)
+    return Response(data, media_type=TYPES[path.suffix], headers=HEADERS)
