@@ -338,10 +338,12 @@ def test_a_plan_edits_each_method_over_the_items_its_tables_need():
     assert [asked for asked, _ in plan.sweeps[TINY]] == ["0/0/0", "5/5/5"]
 
 
-def test_bench_scenes_edits_judges_and_prints_every_table(tmp_path, capsys):
-    flags = ["scenes", "--model", TINY, "--judge", "oracle", "--out", tmp_path / "out", "--per-type", 1, "--scores", "5,5,5", "0,0,0",
-             "--tables", "scores", "data", "sliders", "counts", "--probe-per-type", 1, "--steps", 2, "--size", 64,
-             "--cache", tmp_path / "answers.sqlite", "--workers", 1]
+def test_bench_scenes_edits_judges_and_prints_every_table_and_keeps_what_the_sliders_do(tmp_path, capsys):
+    model = tmp_path / TINY
+    zoo.load_pipeline(TINY, "cpu").save_pretrained(model)
+    flags = ["scenes", "--model", model, "--write-effects", "--judge", "oracle", "--out", tmp_path / "out", "--per-type", 1,
+             "--scores", "5,5,5", "0,0,0", "--tables", "scores", "data", "sliders", "counts", "--probe-per-type", 1,
+             "--size", 64, "--cache", tmp_path / "answers.sqlite", "--workers", 1]
     assert bench(*flags) == 0
     printed = capsys.readouterr().out
     assert "Scores on held-out scenes" in printed
@@ -352,6 +354,12 @@ def test_bench_scenes_edits_judges_and_prints_every_table(tmp_path, capsys):
     table = {row["method"]: row for row in csv.DictReader((tmp_path / "out" / "tables" / "scores.csv").open(newline=""))}
     assert float(table["training-data"]["quality"]) == pytest.approx(np.mean(spoiled), abs=1e-5)
     assert (tmp_path / "out" / "sheets" / "edits.png").exists()
+    scores = {(row["method"], row["item"], row["perspective"]): float(row["score"]) for row in rows}
+    effects = pipeline_info.describe(str(model)).effects
+    assert (effects.judge, effects.scenes) == ("oracle", 7)
+    change = np.mean([scores[f"{TINY}@5-0-5", item, "quality"] - scores[f"{TINY}@5-5-5", item, "quality"]
+                      for item in {item for method, item, _ in scores if method == f"{TINY}@5-0-5"}])
+    assert effects.changes["preserving"]["quality"][0] == pytest.approx(change, abs=6e-4)
     pictures = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*/*.png") if path.parent.name != "sheets"}
     assert bench(*flags) == 0
     assert {path: path.stat().st_mtime_ns for path in pictures} == pictures, "a second run edits nothing again"

@@ -65,6 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     scenes.add_argument("--photos", type=Path, metavar="DIR", help="draw a part of the scenes on pieces of these photos")
     scenes.add_argument("--tables", nargs="+", choices=SCENE_TABLES, default=SCENE_TABLES, help="(default: all)")
     scenes.add_argument("--probe-per-type", type=int, default=20, metavar="N", help="scenes of a type for sliders and negative rewards")
+    scenes.add_argument("--write-effects", action="store_true",
+                        help="keep what the sliders do (table sliders) in each model's folder, where the page shows it")
     scenes.add_argument("--texts-per-type", type=int, default=8, metavar="N", help="scenes of a type for reward texts")
     add_load_arguments(parser)
     controls = parser.add_argument_group("controls")
@@ -110,12 +112,27 @@ def run(args: argparse.Namespace) -> int:
     plan = plan_runs(benchmark, args.model, rewards, lambda model: editor(model).info, tables, args.probe_per_type, args.texts_per_type,
                      args.reward_words, steps=args.steps, guidance_scale=args.guidance_scale,
                      image_guidance_scale=args.image_guidance_scale, put_back=args.put_back)
+    effects = effects_folders(args, plan, editor)
     folder, refused = make_edits(args, plan, editor, processes)
     processes.wait_for_everyone()
     if not processes.is_main_process:
         return min(refused, 1)
     folder.merge()
-    return judge_and_tabulate(args, plan, folder, judge) or min(refused, 1)
+    return judge_and_tabulate(args, plan, folder, judge, effects) or min(refused, 1)
+
+
+def effects_folders(args: argparse.Namespace, plan, editor) -> dict[str, tuple[Path, str]]:
+    """Folder and digest of each model whose sliders' effects are to be kept."""
+    if not args.write_effects:
+        return {}
+    if plan.benchmark.kind != "scenes" or "sliders" not in plan.tables or args.edits_only:
+        raise SettingsError("--write-effects needs the scenes, their table sliders, and a judge")
+    if not plan.conditioned:
+        raise SettingsError("--write-effects: none of the models reads scores")
+    from mre.benchmark.effects import folders_of
+
+    digests = {model: editor(model).info.digest for model in plan.conditioned}
+    return {model: (folder, digests[model]) for model, folder in folders_of(plan.conditioned, digests).items()}
 
 
 def run_controls(args: argparse.Namespace) -> int:
@@ -196,8 +213,8 @@ def write_refusals(path: Path, rows: list[tuple[str, str, str]]) -> None:
         path.unlink(missing_ok=True)
 
 
-def judge_and_tabulate(args: argparse.Namespace, plan, folder, judge) -> int:
-    """Judge all edits, write one row per answer, and the tables."""
+def judge_and_tabulate(args: argparse.Namespace, plan, folder, judge, effects: dict[str, tuple[Path, str]]) -> int:
+    """Judge all edits, write one row per answer, and the tables; `effects`: folder and digest of models whose effects are kept."""
     from mre.benchmark.answers import Scores
     from mre.benchmark.runs import tables_of
 
@@ -209,6 +226,7 @@ def judge_and_tabulate(args: argparse.Namespace, plan, folder, judge) -> int:
         tables += tables_of(plan, scores)
         if "counts" in plan.tables:
             tables += counts(plan, folder)
+        write_effects(plan, scores, judge.name, effects)
     write_sheets(args, plan, folder, scores)
     if args.preserving and not args.edits_only:
         tables += measured_preserving(plan, folder, scores)
@@ -222,6 +240,16 @@ def judge_and_tabulate(args: argparse.Namespace, plan, folder, judge) -> int:
     if stopped:
         raise JudgeError(f"{stopped}; run the same command again to resume")
     return 1 if failed else 0
+
+
+def write_effects(plan, scores, judge: str, effects: dict[str, tuple[Path, str]]) -> None:
+    """What each model's sliders do, into its folder."""
+    from mre.benchmark.effects import effects_of
+    from mre.benchmark.scene_tables import table_of_sliders
+
+    for model, (folder, weights) in effects.items():
+        path = effects_of(table_of_sliders(scores, model, plan.probe_items), judge, weights).write(folder)
+        print(f"what the sliders of {model} do is kept in {path}")
 
 
 def measured_preserving(plan, folder, scores) -> list:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from PIL import Image
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mre.editors.device_queue import DeviceQueue
     from mre.editors.reading import Reading
     from mre.editors.settings import EditSettings
+    from mre.effects import Effects
     from mre.imaging import Fit
 
 
@@ -36,6 +37,7 @@ class EditorInfo:
     capabilities: Capabilities = NOTHING
     digest: str | None = None           # of its weights; none while they are not on this machine
     loading: str = ""                   # how these are loaded, where that is not its own way
+    effects: Effects | None = field(default=None, compare=False)        # what its score sliders do, where that was measured
 
     @property
     def identity(self) -> str:

@@ -5,6 +5,7 @@ Importing this loads no torch, and nothing here fetches anything.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +13,13 @@ from typing import Any
 
 from mre.editors.capabilities import MAX_STEPS, MOST_AT_ONCE, SCHEDULERS, Capabilities
 from mre.editors.editor import EditorInfo, Vocabulary
+from mre.effects import Effects, read_effects
 from mre.errors import DataError, ModelError
 from mre.families import Family, Known, family_of, layout_of, named
 from mre.files import read_json
 from mre.models import known
 
+log = logging.getLogger("mre.studio")
 # A latent diffusion model with guidance, such as InstructPix2Pix.
 FULL_SIZE = Capabilities(reward=True, reward_text=True, negative_reward=True, seed=True, steps=range(1, MAX_STEPS + 1), guidance_scale=True,
                          image_guidance_scale=True, schedulers=tuple(SCHEDULERS)[1:], mask=False, preview=True, batch=MOST_AT_ONCE,
@@ -85,9 +88,19 @@ def describe(name: str) -> EditorInfo:
 
     try:
         capabilities = _capabilities(read_json(folder / "unet" / "config.json"), reads_rewards(folder / "unet"))
-        return _info(name, read_json(folder / INDEX), capabilities, known.weight_digest(folder))
+        info = _info(name, read_json(folder / INDEX), capabilities, known.weight_digest(folder))
+        return replace(info, effects=_effects(folder, info))
     except ModelError as error:
         raise known.shortened(error, folder, name) from None
+
+
+def _effects(folder: Path, info: EditorInfo) -> Effects | None:
+    """What was measured of its sliders. A file that is no such thing is told to the log: the model edits all the same."""
+    try:
+        return read_effects(folder, info.digest or "") if info.capabilities.reward else None
+    except DataError as error:
+        log.warning("%s", error)
+        return None
 
 
 def _info(name: str, index: Mapping[str, Any], capabilities: Capabilities, digest: str | None) -> EditorInfo:

@@ -39,7 +39,7 @@ TEXTS = {
                      "5 分要求模型从 0–5 分评分的编辑中学到的最好结果；低分可以看到它学会避免的东西。"),
     "no_wish": ("No wish for", "不作要求"),
     "no_wish_about": ("The model is asked for no score of these.", "不向模型提出这些方面的分数。"),
-    "together": ("Move together", "一起移动"), "at_once": ("Edit at once", "立即编辑"), "preset": ("Presets", "预设"),
+    "together": ("Move together", "一起移动"), "at_once": ("Edit at once", "立即编辑"),
     "texts_title": ("Defects to ask for (reward texts)", "要求的缺陷（奖励文本）"),
     "texts_about": ("Leave empty for “no defect”.", "无缺陷请留空。"),
     "more": ("More settings", "更多设置"),
@@ -87,6 +87,7 @@ class Form:
     previews: gr.Checkbox
     rewards: gr.Column           # what holds the scores
     no_rewards: gr.Markdown      # what stands there instead
+    effects: gr.HTML             # what the scores do, where that was measured
     reward_texts: gr.Accordion
     chips: tuple[gr.HTML, gr.HTML, gr.HTML]         # frequent defects, for each text
     judged: bool = False         # whether a judge is configured, who may choose the best of several
@@ -240,13 +241,14 @@ def build_scores(has: Capabilities) -> dict[str, Any]:
             at_once = gr.Checkbox(True, label=t("at_once"), elem_id="at-once", container=False, min_width=120)
         no_wish = gr.CheckboxGroup([(perspective_label(name), name) for name in PERSPECTIVES], label=t("no_wish"),
                                    info=t("no_wish_about"), elem_id="no-wish", visible=has.no_wish, min_width=240)
+        effects = gr.HTML(elem_id="effects")
     without = gr.Markdown(t("no_scores"), elem_classes="muted small", elem_id="no-scores", visible=not has.reward)
     for button, score in zip(presets, PRESETS, strict=True):
         button.click(None, None, list(sliders), js=f"() => [{score}, {score}, {score}]", **QUIET)    # at once: Run may be next
     for slider in sliders:
         others = [other for other in sliders if other is not slider]
         slider.input(_moved_together, [slider, together], others, trigger_mode="always_last", **QUIET)
-    return {"rewards": column, "no_rewards": without, "scores": sliders, "no_wish": no_wish, "at_once": at_once}
+    return {"rewards": column, "no_rewards": without, "effects": effects, "scores": sliders, "no_wish": no_wish, "at_once": at_once}
 
 
 def _moved_together(value: float, locked: bool) -> list[Any]:
