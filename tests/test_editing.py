@@ -87,6 +87,23 @@ def test_the_way_back_is_told_and_can_be_stopped(photo):
     assert len(editor.queue) == 0
 
 
+def test_the_next_edit_has_the_device_while_a_photo_gets_its_detail_back(photo):
+    editor, begun, ended = fake_editor(), threading.Event(), threading.Event()
+
+    def follow() -> None:
+        editor.edit(photo, EditSettings("y"), on_step=lambda step: begun.set())
+        ended.set()
+
+    def on_restore(share: float) -> None:
+        if not share:
+            threading.Thread(target=follow).start()
+        assert begun.wait(10)
+        assert share == 0 or not ended.is_set(), "its own detail comes after that of the photo before it"
+    editor.edit(photo, EditSettings("x"), on_restore=on_restore)
+    assert ended.wait(10)
+    assert editor.fake.most_running == 1
+
+
 def test_twenty_at_once_are_served_one_at_a_time_in_order_each_with_their_own():
     editor = fake_editor(seconds=0.002)
     ends, results, gates = [], {}, [threading.Event() for _ in range(20)]

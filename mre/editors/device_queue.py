@@ -17,6 +17,7 @@ class DeviceQueue:
 
     def __init__(self, most_waiting: int = 40) -> None:
         self.most_waiting = most_waiting
+        self.restoring = threading.Lock()        # one photo at a time gets its detail back, while the next edit has the device
         self._tickets: deque[Ticket] = deque()
         self._moved = threading.Condition()
 

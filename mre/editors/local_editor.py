@@ -191,8 +191,8 @@ class LocalEditor:
             restored(share)
         if settings.mask is not None:
             settings.mask.fitting(photo.size)
+        self.prepare()                           # before its turn: others edit meanwhile
         with self._turn(on_wait, stop):
-            self.prepare()
             settings = settings.resolved(self.info)
             steps, _, _, way_back = settings.filled
             reading = self._read(settings)
@@ -201,14 +201,17 @@ class LocalEditor:
             started = time.perf_counter()
             tell = on_step or (lambda step: None)
             tell(Step(0, steps, self.pace and self.pace * steps, lambda: None))
-            if reading is not None and not reading.understood:
-                made, image = seen, photo.convert("RGB")
-            else:
-                made = self._guarded(lambda: self.make(seen, as_made(settings, reading), tell, stop))
-                restored(0.0)
-                image = put_back_asked(photo, map_back(photo, made, fit, way_back, on_share), settings)
-                self.pace = (time.perf_counter() - started) / steps
+            is_made = reading is None or bool(reading.understood)
+            made = self._guarded(lambda: self.make(seen, as_made(settings, reading), tell, stop)) if is_made else seen
             seconds = time.perf_counter() - started
+        image = photo.convert("RGB")
+        if is_made:
+            restored(0.0)
+            with self._restoring(stop):
+                started = time.perf_counter()
+                image = put_back_asked(photo, map_back(photo, made, fit, way_back, on_share), settings)
+                seconds += time.perf_counter() - started
+            self.pace = seconds / steps
         return EditResult(image, seen, made, fit, settings, self.recipe(photo, settings, fit), seconds, reading)
 
     def edit_many(self, photos: Sequence[Image.Image], settings: Sequence[EditSettings], *,
@@ -263,6 +266,18 @@ class LocalEditor:
             if stop():
                 raise EditStopped("stopped before the first step")
             yield
+
+    @contextmanager
+    def _restoring(self, stop: Callable[[], bool]) -> Iterator[None]:
+        """The way back to a photo's own size, one at a time: it needs the processor and memory for the photo, and not the device. Raises
+        EditStopped."""
+        while not self.queue.restoring.acquire(timeout=0.2):
+            if stop():
+                raise EditStopped("stopped after the last step")
+        try:
+            yield
+        finally:
+            self.queue.restoring.release()
 
     def _guarded(self, work: Callable[[], Any]) -> Any:
         """What `work` gives; a failure of the libraries below is a ModelError."""

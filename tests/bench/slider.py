@@ -2,8 +2,8 @@
 
   python -m tests.bench.slider [--model tiny] [--visitors 20] [--moves 12] [--width 768] [--height 512]
 
-Each visitor is a session over HTTP that asks as the page does: one edit in flight, and after it the newest score. The last line tells
-whether everybody's last score is what they were shown.
+Each visitor is a session over HTTP that asks as the page does: one edit in flight, which is told of newer scores while it waits, and after
+it the newest score. The last line tells whether everybody's last score is what they were shown.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import secrets
 import statistics
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -52,20 +52,26 @@ class Visitor:
         self.file = {"path": path, "meta": {"_type": "gradio.FileData"}}
         self.names = {part["id"]: part["props"].get("elem_id") for part in self.walk.config["components"]}
         self.run, self.live = (self._function(trigger) for trigger in (("run", "click"), ("score-following", "change")))
+        self.newer = self._function(("score-following", "change"), with_photo=False)
         self.shown = self.call(self.run, 5.0, queued=True)
 
-    def _function(self, trigger: tuple[str, str]) -> dict:
-        """The function of the server that answers an event of an element, and takes the photo."""
+    def _function(self, trigger: tuple[str, str], with_photo: bool = True) -> dict:
+        """The function of the server that answers an event of an element, and takes the photo, or only instruction and scores."""
         return next(one for one in self.walk.functions if trigger in [(self.names.get(part), event) for part, event in one["targets"]]
-                    and "photo" in map(self.names.get, one["inputs"]))
+                    and ("photo" in map(self.names.get, one["inputs"])) == with_photo
+                    and "instruction" in map(self.names.get, one["inputs"]))
 
-    def call(self, function: dict, score: float, queued: bool = False) -> str:
-        """Address of the picture that is shown then."""
+    def values(self, function: dict, score: float) -> list:
+        """What the page sends to a function."""
         told = {"photo": self.file, "instruction": INSTRUCTION, "model": self.model, "score-quality": score, "score-following": 5,
                 "score-preserving": 5, "at-once": True, "steps": 0, "guidance-scale": 0, "image-guidance-scale": 0, "seed": 42,
                 "scheduler": "default", "negative-reward": "off", "way-back": "auto", "put-back": False, "mask": None, "random-seed": False,
                 "text-following": "", "text-preserving": "", "text-quality": "", "previews": False}
-        values = [told.get(str(self.names.get(part))) for part in function["inputs"]]
+        return [told.get(str(self.names.get(part))) for part in function["inputs"]]
+
+    def call(self, function: dict, score: float, queued: bool = False) -> str:
+        """Address of the picture that is shown then."""
+        values = self.values(function, score)
         ask = self.walk.queued if queued else self.walk.run
         answer = ask(function, values, self.session)
         text = answer if isinstance(answer, str) else answer.text
@@ -80,21 +86,33 @@ class Visitor:
         self.client.get(self.call(self.live, score))
         return time.perf_counter() - started
 
+    def _follow(self, score: float) -> tuple[str, float, float]:
+        """The picture that is shown for a score or for a newer one, after how many seconds, and the score that it was made with."""
+        started = time.perf_counter()
+        shown = self.call(self.live, score)
+        took = time.perf_counter() - started
+        return shown, took, read_recipe(self.client.get(shown).content).reward.quality or 0.0
+
     def drag(self, moves: int, seconds: float) -> tuple[list[float], float, bool]:
         """Move a score back and forth for so many seconds: how long each edit took, how long after the last move it was shown, and
         whether it is the right one."""
         begun, times = time.perf_counter(), []
         path = [round(5 * (move + 1) / (moves + 1), 2) for move in range(moves)]      # no two alike: else nothing is to be done
-        asked = -1
-        while asked < moves - 1:
-            newest = min(int((time.perf_counter() - begun) / seconds * moves), moves - 1)
-            if newest == asked:
+        moved, asked = -1, -1.0
+        in_flight: Future | None = None
+        with ThreadPoolExecutor(2) as pool:
+            while moved < moves - 1 or in_flight is not None or asked != path[-1]:
+                if in_flight is not None and in_flight.done():
+                    self.shown, took, asked = in_flight.result()
+                    times.append(took)
+                    in_flight = None
+                newest = min(int((time.perf_counter() - begun) / seconds * moves), moves - 1)
+                if newest > moved:
+                    moved = newest
+                    pool.submit(self.walk.run, self.newer, self.values(self.newer, path[moved]), self.session)
+                if in_flight is None and asked != path[moved]:
+                    in_flight = pool.submit(self._follow, path[moved])
                 time.sleep(0.01)
-                continue
-            asked = newest
-            started = time.perf_counter()
-            self.shown = self.call(self.live, path[asked])
-            times.append(time.perf_counter() - started)
         late = time.perf_counter() - begun - seconds * (moves - 1) / moves
         recipe = read_recipe(self.client.get(self.shown).content)
         return times, late, recipe.reward.quality == path[-1] and recipe.instruction == INSTRUCTION

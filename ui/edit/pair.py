@@ -16,7 +16,7 @@ from mre.rewards import EDIT_TYPES
 from mre.study.pairs import KeptEdit, keep_pair
 from ui.edit.form import Form, settings_of
 from ui.edit.region import for_photo
-from ui.edit.run import OPENED, READING, Made, Progress, WorkInBackground, kept_photo, opened, shelve
+from ui.edit.run import OPENED, READING, Made, Progress, WorkInBackground, kept_photo, loading, opened, shelve
 from ui.edit.viewer import compare_html
 from ui.edit.visit import EditVisit, Entry, visit_of
 from ui.events import AFTER_UPLOAD, QUEUED, QUIET
@@ -104,8 +104,11 @@ def run_pair(studio: Studio, visit: EditVisit, language: str, first: str, second
         assert photo_path is not None, OPENED
         asked = settings
         settings = for_photo(settings, photo)
-        if any(studio.editor(name).status != "ready" for name in (first, second)):
-            yield bar(say("run_loading", language), None), None
+        for name in (first, second):
+            for told in loading(studio, visit, name, language):
+                yield told, None
+            if visit.stop.is_set():
+                return
 
         def work(tell: Callable[..., None], should_stop: Callable[[], bool]) -> list[EditResult]:
             hooks = {"on_step": lambda step: tell("step", step), "on_wait": lambda place: tell("wait", place),

@@ -25,11 +25,13 @@ from ui.texts import add_texts, say
 
 if TYPE_CHECKING:
     from mre.editors.capabilities import Capabilities
-    from mre.editors.editor import EditResult, Step
+    from mre.editors.editor import Editor, EditResult, Step
     from mre.editors.settings import EditSettings
     from ui.studio import Studio
 
 PREVIEW_SECONDS = 0.3         # between two previews of one run
+LOADING_SECONDS = 0.5         # between two looks at a model that loads
+STARTING_SECONDS = 2.0        # within which it begins to
 NOTICE_SECONDS = 0.25         # within which a run that makes no news notices that it shall stop
 FORSAKEN_SECONDS = 15         # a run whose page has not asked for news so long is stopped
 THUMB = 160
@@ -39,7 +41,9 @@ LIVE_SECONDS = 1.0            # an edit that took no longer follows a score at o
 FEW_PIXELS = 2_000_000        # of a photo that is kept in memory for the next edit
 RESTORING = 0.6               # of that, what puts the photo's detail back; the rest writes files
 TEXTS = {
-    "run_loading": ("Loading the model…", "正在加载模型…"),
+    "run_loading": ("Loading {model}: reading its weights, {seconds:.0f} s…", "正在加载 {model}：读取权重，{seconds:.0f} 秒…"),
+    "run_fetching": ("Loading {model}: fetching its weights, {seconds:.0f} s…", "正在加载 {model}：下载权重，{seconds:.0f} 秒…"),
+    "run_loading_left": ("Stopped. {model} goes on loading, for the next run.", "已停止。{model} 会继续加载，供下次运行使用。"),
     "run_waiting": ("{place} ahead of you in the queue", "前面还有 {place} 个"),
     "run_reading": ("Reading the photo…", "正在读取照片…"),
     "run_editing": ("Editing…", "正在编辑…"), "run_step": ("Step {step} of {total}", "第 {step} 步，共 {total} 步"),
@@ -120,8 +124,10 @@ def run_edit(studio: Studio, visit: EditVisit, language: str, photo_path: str | 
         photo = opened(visit, photo_path)
         assert photo_path is not None, OPENED
         settings = for_photo(settings, photo)
-        if editor.status != "ready":
-            yield bar(say("run_loading", language), None), None
+        for told in loading(studio, visit, model, language):
+            yield told, None
+        if visit.stop.is_set():
+            return
 
         def work(tell: Callable[..., None], should_stop: Callable[[], bool]) -> EditResult:
             last = 0.0
@@ -160,6 +166,29 @@ def run_edit(studio: Studio, visit: EditVisit, language: str, photo_path: str | 
         visit.busy.release()
 
 
+def loading(studio: Studio, visit: EditVisit, model: str, language: str) -> Iterator[str]:
+    """While the model of a run is loaded: what goes on, and for how long. A stop ends the wait at once; the model goes on loading, and
+    nobody else's edits wait for it."""
+    editor = studio.editor(model)
+    if editor.status in ("ready", "failed"):     # one that failed is tried again by the edit, which says why it fails
+        return
+    editor.warm()
+    begun, key = time.monotonic(), "run_loading" if _has_weights(editor) else "run_fetching"
+    while editor.status == "loading" or (editor.status == "cold" and time.monotonic() - begun < STARTING_SECONDS):
+        if visit.stop.is_set():
+            yield note(say("run_loading_left", language, model=model), "plain")
+            return
+        yield bar(say(key, language, model=model, seconds=time.monotonic() - begun), None)
+        visit.stop.wait(LOADING_SECONDS)
+
+
+def _has_weights(editor: Editor) -> bool:
+    try:
+        return editor.info.digest is not None
+    except MreError:                             # said when it has failed
+        return True
+
+
 def done_text(entry: Entry, seconds: float, language: str) -> str:
     """What is said of an edit when it is there."""
     done = say("run_done", language, seconds=f"{seconds:.1f}", model=entry.model)
@@ -167,18 +196,25 @@ def done_text(entry: Entry, seconds: float, language: str) -> str:
 
 
 def run_live(studio: Studio, visit: EditVisit, photo_path: str, model: str, settings: EditSettings) -> Entry:
-    """The edit that is shown, with other scores. Waits for what else the visitor runs. Raises MreError, EditStopped."""
+    """The edit that is shown, with other scores: with those of `visit.newest` where these have moved on before it began. Waits for what
+    else the visitor runs, and for other visitors' edits of this kind. Raises MreError, EditStopped."""
     with visit.busy:
         visit.stop.clear()
-        visit.following = True
+        visit.following, visit.newest = True, settings
         try:
             editor = studio.editor(model)
             photo = opened(visit, photo_path)
-            result = editor.edit(photo, for_photo(settings, photo), should_stop=visit.stop.is_set)
+            with studio.following.join() as ticket:
+                while not ticket.wait(NOTICE_SECONDS):
+                    if visit.stop.is_set():
+                        raise EditStopped("stopped while waiting")
+                settings, visit.newest = visit.newest or settings, None
+                result = editor.edit(photo, for_photo(settings, photo), should_stop=visit.stop.is_set,
+                                     on_restore=lambda share: ticket.leave())
             made = Made(model, settings, photo_path, editor.capabilities, live=True)
             return visit.add(shelve(visit, photo, kept_photo(visit, photo, photo_path), result, made))
         finally:
-            visit.following = False
+            visit.following, visit.newest = False, None
 
 
 def opened(visit: EditVisit, path: str | None) -> Image.Image:
