@@ -147,3 +147,13 @@ def defined(name: str) -> bool:
                 body = getattr(found[0], "body", [])
             return True
     return False
+
+
+def test_the_front_matter_of_a_space_names_the_program_its_gradio_and_models_that_are_known():
+    from mre.models.known import KNOWN
+
+    block = re.search(r"```yaml\n---\n(.*?)---\n```", (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8"), flags=re.S)
+    told = yaml.safe_load(block[1])
+    assert (ROOT / told["app_file"]).is_file()
+    assert f"gradio=={told['sdk_version']}" in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    assert set(told["models"]) <= {known.hub_id for known in KNOWN.values()}

@@ -17,7 +17,7 @@ def bar(words: str, share: float | None, picture: str = "") -> str:
     width = f"{100 * share:.0f}%" if share is not None else "100%"
     image = f'<img src="{picture}" alt="">' if picture else ""
     kind = "track" if share is not None else "track waiting"
-    return (f'<div class="progress" role="status"><p>{html.escape(words)}</p><div class="{kind}" role="progressbar" '
+    return (f'<div class="progress"><p>{html.escape(words)}</p><div class="{kind}" role="progressbar" '
             f'aria-label="{html.escape(words)}" aria-valuemin="0" aria-valuemax="100" {value}><i style="width:{width}"></i></div>'
             f'{image}</div>')
 

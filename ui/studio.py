@@ -22,6 +22,7 @@ from mre.editors.names import without_address
 from mre.errors import ModelError, MreError, SettingsError
 from mre.models.known import default_names
 from ui.edit.left import LeftVisits
+from ui.judges import LocalJudges
 from ui.notices import without_paths
 from ui.pictures import PictureShelf
 from ui.site.uploads import Caller, Uploads, visit_of
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from ui.edit.visit import EditVisit
     from ui.site.access import Access
 
+MOST_FOLLOWING = 200          # visitors who may wait at once for an edit that follows a score
 log = logging.getLogger("mre.studio")
 
 
@@ -66,6 +68,7 @@ class Studio:
         """`editors` stand in for those that the settings name."""
         self.settings = settings
         self.queue = DeviceQueue()                         # one edit at a time on the device, whichever model
+        self.following = DeviceQueue(MOST_FOLLOWING)       # of edits that follow a score, each with its newest value when its turn comes
         self.shelf = PictureShelf()
         self.uploads = Uploads()
         self.closing = threading.Event()                   # set when the process is to end: what runs stops within a step
@@ -135,6 +138,11 @@ class Studio:
         """Who may do what."""
         from ui.site.access import Access
         return Access(self)
+
+    @cached_property
+    def judges(self) -> LocalJudges:
+        """Judges that can be chosen by name."""
+        return LocalJudges(Path(self.settings.data))
 
     @cached_property
     def judge(self) -> Any:

@@ -61,6 +61,22 @@ def test_a_trained_judge_scores_any_photo_offline_and_says_how_sure_it_is(tmp_pa
     assert "Defect" not in shown, "it does not say what is wrong"
 
 
+def test_a_judge_that_was_trained_in_this_studio_scores_the_edit_by_its_name_and_is_offered_to_researchers_alone(tmp_path, monkeypatch):
+    write_judge(tmp_path / "judges" / "pilot-judge")
+    studio = Studio(StudioSettings(models=("tiny-untrained",), data=tmp_path, judge=None))
+    visit = visit_with_an_edit(studio)
+    assert [value for _, value in edit_judge.on_open(studio)(visit, REQUEST).choices] == ["", "tiny-judge", "pilot-judge"]
+    edit_judge.on_choose(studio)(visit, "pilot-judge", REQUEST)
+    shown = list(edit_judge.on_one(studio)(visit, REQUEST))[-1]
+    assert "Scored by pilot-judge" in shown
+    edit_judge.on_choose(studio)(visit, "../judges/pilot-judge", REQUEST)
+    assert "No judge is configured" in list(edit_judge.on_one(studio)(visit, REQUEST))[-1]
+    monkeypatch.setattr(studio.access, "enabled", True)
+    monkeypatch.setattr(studio.access, "role", lambda request: "visitor")
+    assert not edit_judge.on_open(studio)(visit, REQUEST).visible
+    assert edit_judge.on_choose(studio)(visit, "pilot-judge", REQUEST).judge == ""
+
+
 def test_the_embedded_judge_is_the_one_unless_the_host_names_another_or_nobody():
     assert StudioSettings().judge == "tiny-judge"
     assert flag_parser().parse_args([]).judge == "tiny-judge"

@@ -1,6 +1,7 @@
 """Edits under way: progress, stop, the viewer, scores that edit at once, sweeps and two models side by side."""
 
 import re
+import threading
 import time
 from types import SimpleNamespace
 
@@ -15,7 +16,7 @@ from tests.ui.edit_page import SECONDS, choose, download, fill, run, tool
 from ui.edit import left
 from ui.edit.form import settings_of
 from ui.edit.run import run_edit, run_live
-from ui.edit.tab import on_live
+from ui.edit.tab import on_live, on_newer
 from ui.edit.visit import EditVisit
 from ui.studio import Studio, StudioSettings
 
@@ -271,6 +272,42 @@ def visit(photo):
     for _ in run_edit(studio, visit, "en", str(photo), "quick", settings_of(**ASKED, following=5), previews=False):
         pass
     return visit
+
+
+def test_an_edit_that_waits_for_its_turn_is_made_with_the_newest_score(visit, photo):
+    made = []
+    with visit.studio.following.join():
+        waiting = threading.Thread(target=lambda: made.append(run_live(visit.studio, visit, str(photo), "quick",
+                                                                       settings_of(**ASKED, following=1))))
+        waiting.start()
+        while visit.newest is None:
+            time.sleep(0.005)
+        for following in (2, 9, 4):
+            on_newer(visit, **ASKED, following=following)                      # 9 is no score
+        on_newer(visit, **ASKED | {"instruction": "make it red"}, following=3)
+    waiting.join(20)
+    assert [entry.recipe.reward.scores for entry in (*made, visit.shown)] == [(4, 5, 5)] * 2
+    assert made[0].asked == settings_of(**ASKED, following=4)
+    on_newer(visit, **ASKED, following=5)
+    assert visit.newest is None, "nothing waits"
+
+
+def test_a_model_that_loads_is_told_by_the_second_and_stop_ends_the_wait_at_once_while_others_edit(photo):
+    gate, loads = threading.Event(), fake_editor("loads")
+    loads._load = lambda *_: gate.wait(20) and loads.fake
+    studio = Studio(StudioSettings(), {"loads": loads, "quick": fake_editor("quick", queue=loads.queue)})
+    first, other = EditVisit(studio.shelf), EditVisit(studio.shelf)
+    asked = settings_of(**ASKED, following=5)
+    waiting = run_edit(studio, first, "en", str(photo), "loads", asked)
+    told = [next(waiting)[0] for _ in range(3)]
+    assert "Loading loads: reading its weights, 0 s" in told[1]
+    assert "Loading loads: reading its weights, " in told[2]
+    *_, (done, entry) = run_edit(studio, other, "en", str(photo), "quick", asked)
+    assert entry is not None, done
+    first.stop.set()
+    assert [text for text, _ in waiting] == ['<p class="notice plain" role="status">Stopped. loads goes on loading, for the next run.</p>']
+    assert not first.busy.locked()
+    gate.set()
 
 
 def test_links_to_an_edit_that_made_room_go_on_until_the_one_after(visit, photo):

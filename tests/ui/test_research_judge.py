@@ -62,7 +62,7 @@ def test_one_click_makes_a_judge_that_the_list_offers_and_every_command_takes(ha
     assert not cancel["interactive"]
     assert "rated-simulated-judge is trained" in told
     assert judges == gr.update(choices=[EMBEDDED, "rated-simulated-judge"], value="rated-simulated-judge")
-    folder = handlers.folder / "rated-simulated-judge"
+    folder = handlers.studio.judges.folder / "rated-simulated-judge"
     assert make_judge(str(folder)).name == "rated-simulated-judge"
     assert {path.name for path in folder.iterdir()} >= {"judge.json", "model.safetensors", "report.md"}
     assert not (folder / "training").exists()
@@ -84,7 +84,7 @@ def test_the_judge_that_ships_stands_beside_all_that_people_scored_and_follows_n
 
 
 def test_a_cancelled_training_leaves_nothing(handlers, monkeypatch):
-    before = sorted(handlers.folder.iterdir()) if handlers.folder.exists() else []
+    before = sorted(handlers.studio.judges.folder.iterdir()) if handlers.studio.judges.folder.exists() else []
 
     def endless(network, sources, config, out, names, on_step):
         (out / "training").mkdir(parents=True)
@@ -95,7 +95,7 @@ def test_a_cancelled_training_leaves_nothing(handlers, monkeypatch):
     job = handlers.train("rated-simulated", Asked())[0]
     handlers.cancel(job, Asked())
     assert "cancelled" in ended(handlers, job)[1]
-    assert (sorted(handlers.folder.iterdir()) if handlers.folder.exists() else []) == before
+    assert (sorted(handlers.studio.judges.folder.iterdir()) if handlers.studio.judges.folder.exists() else []) == before
 
 
 def test_studies_that_teach_nothing_are_refused_in_one_line(handlers):

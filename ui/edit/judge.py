@@ -16,7 +16,7 @@ from mre.imaging import open_image
 from mre.judge.verdicts import Ask, score_one
 from mre.rewards import PERSPECTIVES
 from ui.edit.examples import small_triplet_of
-from ui.edit.visit import EditVisit, Entry
+from ui.edit.visit import EditVisit, Entry, visit_of
 from ui.names import perspective_names
 from ui.notices import bar, note
 from ui.texts import add_texts, language_of, say, t
@@ -31,6 +31,9 @@ TEXTS = {
                     "unsure it is, or by the judge that the host has named, to which they are sent.",
                     "比较你要求的分数和评判模型给出的分数。示例中的合成场景已知正确结果，由程序（oracle）评分；"
                     "其他图片由 tiny-judge 评分（在本服务器上运行的小型网络，会给出不确定度），或发送给主办方指定的评判模型。"),
+    "judge_choice": ("Who judges", "由谁评判"),
+    "judge_choice_about": ("Also chooses the best of four.", "“生成四张，显示最好的”也由它挑选。"),
+    "judge_usual": ("as described above", "按上面所述"),
     "judge_run": ("Judge my edit", "评判我的编辑"), "judge_sweep": ("Judge the sweep", "评判整个扫描"),
     "judge_none": ("No judge is configured, and only synthetic examples can be scored without one. Start the studio with --judge NAME.",
                    "没有配置评判模型，只有合成示例可以评分。请用 --judge 名称 启动。"),
@@ -59,6 +62,8 @@ class JudgePanel:
 
     def __init__(self) -> None:
         gr.Markdown(t("judge_about"), elem_classes="muted small")
+        self.choice = gr.Dropdown([(t("judge_usual"), "")], value="", label=t("judge_choice"), info=t("judge_choice_about"), visible=False,
+                                  elem_id="judge-by", filterable=False)
         with gr.Row():
             self.one = gr.Button(t("judge_run"), elem_id="judge-run")
             self.sweep = gr.Button(t("judge_sweep"), elem_id="judge-sweep")
@@ -73,9 +78,12 @@ def _oracle() -> Any:
 
 
 def score(studio: Studio, visit: EditVisit, entry: Entry) -> Any:
-    """Verdicts on an edit: by the oracle where it can, else by the configured judge. Raises JudgeError when there is none, and
-    JudgeUsedUpError when visitors have asked it as much as they may."""
+    """Verdicts on an edit: by the judge that the visit has chosen; else by the oracle where it can, else by the configured judge. Raises
+    JudgeError when there is none, JudgeUsedUpError when visitors have asked it as much as they may, StudyError for a chosen one that is
+    gone."""
     photo, picture = (open_image(visit.shelf.path(kept.token)) for kept in (entry.photo, entry.picture))
+    if visit.judge:
+        return score_one(studio.judges.get(visit.judge), Ask("the edit", entry.recipe.instruction, photo, picture), "reward")
     if (triplet := small_triplet_of(photo, entry.recipe.instruction, ORACLE_SIZE)) is not None:
         small = picture.resize((ORACLE_SIZE, ORACLE_SIZE), Image.Resampling.LANCZOS)
         return score_one(_oracle(), Ask("the edit", triplet.instruction, Image.fromarray(triplet.original), small, scene=triplet), "reward")
@@ -86,7 +94,7 @@ def score(studio: Studio, visit: EditVisit, entry: Entry) -> Any:
 
 def can_judge(studio: Studio, visit: EditVisit, entry: Entry) -> bool:
     """Whether anybody can score this edit."""
-    if studio.settings.judge:
+    if studio.settings.judge or visit.judge:
         return True
     return small_triplet_of(open_image(visit.shelf.path(entry.photo.token)), entry.recipe.instruction, ORACLE_SIZE) is not None
 
@@ -95,6 +103,30 @@ def used_up(limit: JudgeUsedUpError, language: str) -> str:
     """What a visitor reads; the host's log has the numbers."""
     log.warning("%s; python app.py --judge-requests allows more", limit)
     return note(say("judge_used_up", language), "bad")
+
+
+def choices(studio: Studio, request: gr.Request) -> list[str]:
+    """Judges that this visitor may choose by name. Those trained here are named after their studies, which are for researchers."""
+    trained = studio.access.shows("researcher", studio.access.role(request))
+    return studio.judges.names if trained and studio.judges.trained else []
+
+
+def on_open(studio: Studio) -> Callable:
+    """The judges that there are now, where there is a choice."""
+    def opened(visit: EditVisit | None, request: gr.Request) -> Any:
+        names = choices(studio, request)
+        chosen = visit.judge if visit and visit.judge in names else ""
+        return gr.Dropdown(choices=[(t("judge_usual"), ""), *((name, name) for name in names)], value=chosen, visible=bool(names))
+    return opened
+
+
+def on_choose(studio: Studio) -> Callable:
+    """Who scores this visit's edits from now on."""
+    def choose(visit: EditVisit | None, name: str | None, request: gr.Request) -> EditVisit:
+        visit = visit_of(studio, visit, request)
+        visit.judge = name if name and name in choices(studio, request) else ""
+        return visit
+    return choose
 
 
 def on_one(studio: Studio) -> Callable:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,8 +15,9 @@ from fastapi import FastAPI
 from mre.editors.settings import EditSettings
 from mre.errors import EditStopped, MreError
 from ui import pictures
-from ui.edit import examples, history, judge, models, pair, programs, recipe, region, seen, session, sweep, views, words
+from ui.edit import examples, history, judge, link, models, pair, programs, recipe, region, seen, session, sweep, views, words
 from ui.edit.best import Judging, run_best
+from ui.edit.effects import effects_html
 from ui.edit.form import Form, build_instruction, build_photo, build_scores, build_settings, build_texts, hints, new_seed, settings_of
 from ui.edit.job import Job
 from ui.edit.result import ResultPanel, on_show, on_use_as_input
@@ -81,6 +83,7 @@ def build(studio: Studio) -> None:
                 stop = gr.Button(t("stop"), size="lg", elem_id="stop", scale=1, min_width=90)
             with gr.Row(elem_classes="steps"):
                 steps = session.StepButtons.build()
+                copy_link = link.build_button()
             texts = build_texts(has)
             with gr.Accordion(t("more"), open=False, elem_id="more"):
                 settings = build_settings(has, bool(studio.settings.judge))
@@ -102,7 +105,7 @@ def build(studio: Studio) -> None:
             sweep_panel = sweep.SweepPanel(has, studio.models)
         with gr.Tab(t("tab_pair"), elem_id="tab-pair") as pair_tab:
             pair_panel = pair.PairPanel(list(studio.models))
-        with gr.Tab(t("tab_judge"), elem_id="tab-judge"):
+        with gr.Tab(t("tab_judge"), elem_id="tab-judge") as judge_tab:
             judge_panel = judge.JudgePanel()
         with gr.Tab(t("tab_recipe"), elem_id="tab-recipe"):
             recipe_panel = recipe.RecipePanel()
@@ -114,9 +117,9 @@ def build(studio: Studio) -> None:
 
     page = this_page()
     place = gr.Textbox(visible=False)            # the tab's name, which `assets/first/tab.js` has
-    page.load(on_load(studio, tab), [visit, place], inputs_kwargs=form.memory,
-              outputs=[visit, status, cards, result.look, strip, marks.tools, below_instruction, history_panel.shots, sweep_panel.forecast,
-                       form.model, again],
+    page.load(on_load(studio, tab), [visit, place], inputs_kwargs={**form.memory, **sweep_panel.axes},
+              outputs=[visit, status, cards, result.look, strip, marks.tools, below_instruction, history_panel.shots, progress, again,
+                       *form.controls, *sweep_panel.controls, sweep_panel.forecast],
               js="async (visit, place, ...rest) => [visit, await window.mreTab.ready, ...rest]", **QUIET)
     form_and_result = [form.photo, *form.controls, *sweep_panel.controls, *result.shown, *steps.both]
     back = again.tick(session.on_back(studio, tab), visit, [again, *form_and_result, *history_panel.choices],
@@ -126,7 +129,7 @@ def build(studio: Studio) -> None:
     page.unload(on_close(studio, page))
     ticks = gr.Timer(1.0)
     gr.on([ticks.tick, form.model.change], on_tick(studio, tab, ticks), form.model,
-          [status, ticks, form.steps, form.guidance_scale, form.image_guidance_scale], trigger_mode="always_last", **QUIET)
+          [status, ticks, form.effects, form.steps, form.guidance_scale, form.image_guidance_scale], trigger_mode="always_last", **QUIET)
     chosen = connect_form(studio, tab, form)
 
     gr.on([run.click, form.instruction.submit], on_run(studio, tab),
@@ -137,6 +140,7 @@ def build(studio: Studio) -> None:
     gr.on([box.change for box in wishes], on_live(studio, tab), [visit, form.photo, form.model, form.at_once],
           [visit, progress, *result.shown, *history_panel.choices, *steps.both], inputs_kwargs=form.settings, trigger_mode="always_last",
           **QUIET)
+    gr.on([box.change for box in wishes], on_newer, visit, None, inputs_kwargs=form.settings, trigger_mode="multiple", **QUIET)
     others = [box.change for box in form.memory.values() if box not in wishes]
     gr.on(others, session.on_change(steps), visit, steps.both, inputs_kwargs=form.memory, trigger_mode="always_last", **QUIET)
     for button, by in ((steps.undo, -1), (steps.redo, 1)):
@@ -155,8 +159,13 @@ def build(studio: Studio) -> None:
     gr.on([pair_tab.select, pair_panel.first.input, pair_panel.second.input], on_pair(studio, form),
           [form.model, pair_panel.first, pair_panel.second], [form.rewards, form.no_rewards, form.reward_texts], **QUIET)
     pair.connect(studio, pair_panel, form, visit).then(history_panel.redraw, visit, history_panel.choices, **QUIET)
+    judge_tab.select(judge.on_open(studio), visit, judge_panel.choice, **QUIET)
+    judge_panel.choice.input(judge.on_choose(studio), [visit, judge_panel.choice], visit, **QUIET)
     judge_panel.one.click(judge.on_one(studio), visit, judge_panel.answer, **QUEUED)
     judge_panel.sweep.click(judge.on_sweep(studio), visit, [judge_panel.answer, judge_panel.plot], **QUEUED)
+    copied = gr.Textbox(visible=False)           # the query of a link, on its way to the clipboard
+    copy_link.click(link.on_copy(studio, settings_of), form.model, [copied, progress], inputs_kwargs=form.settings, **QUIET).then(
+        None, copied, None, js=link.COPY)
     dropped = recipe_panel.file.change(
         recipe.on_drop(studio, form, sweep_panel, recipe_panel.answer, progress), [recipe_panel.file, form.photo, form.model],
         [*form.controls, *sweep_panel.controls, recipe_panel.answer, progress], inputs_kwargs={**sweep_panel.axes}, **QUIET)
@@ -200,16 +209,20 @@ def on_load(studio: Studio, tab: EditTab) -> Callable:
     def load(request: gr.Request, visit: EditVisit | None, place: str | None, **known: Any) -> dict[Any, Any]:
         language = language_of(request)
         visit = enter(studio, request, place)
-        model, is_back = known["model"], visit.steps.now is not None
+        axes = {name: known.pop(name) for name in tab.sweep.axes}
+        model, asked = known["model"], link.asked_by(request)
+        is_followed = bool(asked) and asked != visit.link            # a link that the tab comes by; it stays in the address afterwards
+        is_back = visit.steps.now is not None and not is_followed
         if not is_back:
             visit.steps.record(known, None)
+            visit.link = asked
         studio.warm(after=OPENED_SECONDS)
         return {tab.visit: visit, tab.status: status_html(studio, model, language), tab.result.look: empty_viewer(language),
                 tab.history.shots: history.shots_html(visit, language), tab.form.model: model, tab.again: gr.Timer(active=is_back),
                 tab.models: models.models_html(studio, language),
                 tab.examples: examples.strip_html(language, examples.is_shown_off(studio.editor())),
                 tab.region: region.tools_html(language), tab.words: words.words_html(studio.editor(model), "", language),
-                tab.sweep.forecast: ""}
+                tab.sweep.forecast: "", **(link.fill_from(studio, tab, asked, language, model, axes) if is_followed else {})}
     return load
 
 
@@ -225,8 +238,9 @@ def on_tick(studio: Studio, tab: EditTab, ticks: gr.Timer) -> Callable:
     def tick(request: gr.Request, model: str) -> dict[Any, Any]:
         editor = studio.editor(model)
         done = editor.status in ("ready", "failed")
-        known = hints(tab.form, editor.info) if editor.status == "ready" else {}
-        return {tab.status: status_html(studio, model, language_of(request)), ticks: gr.Timer(active=not done), **known}
+        language, ready = language_of(request), editor.status == "ready"
+        known = {**hints(tab.form, editor.info), tab.form.effects: effects_html(editor.info.effects, language)} if ready else {}
+        return {tab.status: status_html(studio, model, language), ticks: gr.Timer(active=not done), **known}
     return tick
 
 
@@ -301,6 +315,17 @@ def on_live(studio: Studio, tab: EditTab) -> Callable:
         return {tab.progress: note(done_text(entry, entry.seconds, language)), **tab.result.show(visit, entry, language),
                 **tab.history.redraw(visit, request), **tab.steps.follow(visit)}
     return live
+
+
+def on_newer(visit: EditVisit | None, **fields: Any) -> None:
+    """A score moved on while an edit that follows it waits for its turn: it will be made with the newest value. The page asks `on_live`
+    for one at a time, and so would have to wait for the old one first."""
+    if visit is None or visit.newest is None:
+        return
+    with suppress(MreError):                     # said by the run that asks for it
+        settings = settings_of(**fields)
+        if replace(settings, reward=visit.newest.reward) == visit.newest:
+            visit.newest = settings
 
 
 def follows(settings: EditSettings, shown: EditSettings) -> bool:

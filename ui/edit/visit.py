@@ -83,10 +83,13 @@ class EditVisit:
     stop: threading.Event = field(default_factory=threading.Event)
     replaced: set[str] = field(default_factory=set)             # files of the edit that made room last: its links may still be on the page
     following: bool = False                                     # what is busy follows a score
+    newest: EditSettings | None = None                          # of an edit that follows a score and has not begun: what it will ask for
     closed: bool = False
     place: tuple | None = None                                  # where a page that comes back finds it (`ui.edit.left`)
     session: str | None = None                                  # Gradio's, of the page that shows it
     steps: Steps = field(default_factory=Steps)                 # for undo and redo
+    link: dict[str, str] = field(default_factory=dict)          # what the address that filled its form said
+    judge: str = ""                                             # who scores its edits, by name; empty: whom the studio has
     job: Job | None = None                                      # the run whose news a page may follow, also after a reload
 
     def add(self, entry: Entry) -> Entry:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +10,9 @@ import gradio as gr
 
 from mre.errors import MreError, StudyError, TrainingStopped
 from mre.families import named
-from mre.judge.reward_models.folder import judge_version, judges_in
 from mre.study.coverage import coverage
 from ui.events import QUIET
+from ui.judges import EMBEDDED
 from ui.names import perspective_names
 from ui.notices import note
 from ui.research.jobs import Job, Jobs
@@ -23,12 +22,9 @@ from ui.site.door import this_page
 from ui.texts import add_texts, language_of, say, t
 
 if TYPE_CHECKING:
-    from mre.judge.trained import TrainedJudge
     from ui.studio import Studio
 
 add_texts(TEXTS)
-EMBEDDED = "tiny-judge"
-FOLDER = "judges"               # in the data folder
 LOOK_SECONDS, FOLLOW_SECONDS = 1, 20
 COLUMNS = {"res_judge_n": "edits", "res_judge_error": "mean_error", "res_judge_rank": "spearman", "res_judge_within": "coverage",
            "res_judge_pairs": "pairs", "res_judge_order": "pair_accuracy", "res_judge_ties": "accuracy_with_ties"}
@@ -70,14 +66,6 @@ class JudgeHandlers:
         self.jobs = Jobs()              # of their own: an import does not wait for a training
         self._naming = threading.Lock()
 
-    @property
-    def folder(self) -> Path:
-        return Path(self.studio.settings.data) / FOLDER
-
-    def names(self) -> list[str]:
-        """Judges that can be chosen: the one that ships, and those that were trained here."""
-        return [EMBEDDED, *judges_in(self.folder)]
-
     def train(self, name: str | None, request: gr.Request) -> list:
         """Begin a training in the background."""
         language = language_of(request)
@@ -98,9 +86,9 @@ class JudgeHandlers:
                 raise TrainingStopped(f"the training of a judge from {job.name} was stopped")
             job.on_progress("training" if step < steps else "reporting", step, steps)
         with self._naming:
-            taken = {path.name for path in self.folder.iterdir()} if self.folder.is_dir() else set()
+            taken = {path.name for path in self.studio.judges.folder.iterdir()} if self.studio.judges.folder.is_dir() else set()
             wanted = (f"{job.name}-judge{count}" for count in ("", *(f"-{count}" for count in range(2, len(taken) + 3))))
-            out = self.folder / next(free for free in wanted if free not in taken)
+            out = self.studio.judges.folder / next(free for free in wanted if free not in taken)
         return named("mre.training.judges.study_judge:train_from_study")(self.studio.store, job.name, out, on_step)
 
     def cancel(self, job_id: str | None, request: gr.Request) -> Any:
@@ -112,7 +100,7 @@ class JudgeHandlers:
 
     def opened(self, request: gr.Request) -> list:
         """What goes on when a page is opened, and the judges that there are."""
-        job, names = self.jobs.latest(), gr.update(choices=self.names())
+        job, names = self.jobs.latest(), gr.update(choices=self.studio.judges.names)
         return [*(self._shown(job, language_of(request)) if job else [gr.skip()] * 4), names]
 
     def look(self, job_id: str | None, request: gr.Request) -> list:
@@ -123,7 +111,7 @@ class JudgeHandlers:
         if not job.ended:
             return [gr.skip(), job_bar(job, language), gr.skip(), gr.skip(), gr.skip()]
         if job.made:
-            told, names = note(say("res_judge_made", language, name=job.made)), gr.update(choices=self.names(), value=job.made)
+            told, names = note(say("res_judge_made", language, name=job.made)), gr.update(choices=self.studio.judges.names, value=job.made)
         elif isinstance(job.error, TrainingStopped):
             told, names = note(say("res_judge_stopped", language)), gr.skip()
         else:
@@ -154,28 +142,13 @@ class JudgeHandlers:
         return coverage(self.studio.store, name).slots_done
 
     def _against(self, name: str, judge: str, language: str) -> str:
-        found, screens, learnt = named("mre.training.judges.study_judge:judge_against_people")(self.studio.store, name, self._judge(judge))
+        compared = named("mre.training.judges.study_judge:judge_against_people")
+        found, screens, learnt = compared(self.studio.store, name, self.studio.judges.get(judge))
         rows = [(perspective_names(language)[perspective], *(_figure(key, values[key]) for key in COLUMNS.values()))
                 for perspective, values in found.items()]
         told = say("res_judge_against", language, judge=judge, screens=screens) + (" " + say("res_judge_held", language) if learnt else "")
         return (f"<p>{escaped(told)}</p>" + table(["res_perspective", *COLUMNS], rows, language)
                 + f'<p class="small muted">{escaped(say("res_judge_legend", language))}</p>')
-
-    def _judge(self, name: str) -> TrainedJudge:
-        """A judge of the list, and no other folder of the server."""
-        if name == EMBEDDED:
-            return _opened(None, "")
-        known = judges_in(self.folder)
-        if name not in known:
-            raise StudyError(f"there is no judge {name[:60]!r} here")
-        return _opened(known[name], judge_version(known[name]))
-
-
-@lru_cache(maxsize=3)
-def _opened(folder: Path | None, version: str) -> TrainedJudge:
-    """Kept in memory, a folder as long as it is the same."""
-    from mre.judge.trained import TrainedJudge, embedded_judge
-    return TrainedJudge(folder) if folder else embedded_judge()
 
 
 def _figure(key: str, value: float) -> str:
