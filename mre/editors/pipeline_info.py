@@ -58,7 +58,7 @@ def _capabilities(config: dict[str, Any], conditioned: bool) -> Capabilities:
         scores, texts = bool(reads and config.get("use_score", True)), bool(reads and config.get("use_text", True))
     family = family_of("", config.get("_class_name"))
     if family is not None and family.capabilities:
-        found: Capabilities = named(family.capabilities)(scores, texts)
+        found: Capabilities = named(family.capabilities)(config["_class_name"], scores, texts)
     else:
         found = replace(FULL_SIZE, reward=scores, reward_text=texts, negative_reward=scores or texts)
     return replace(found, no_wish=scores and bool(config.get("knows_no_wish")))

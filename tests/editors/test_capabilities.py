@@ -1,5 +1,7 @@
 """What a model can use is known before it is loaded, true of the one that ships, and what it cannot is refused by name."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -44,6 +46,14 @@ def test_a_model_that_was_always_told_three_scores_refuses_two_and_is_asked_for_
     knows = pipeline_info.describe("tiny-untrained")
     assert knows.capabilities.as_json()["no_wish"]
     assert limited(wishless, knows) == wishless
+
+
+@pytest.mark.parametrize(("unet", "reads_scores", "seed"), [
+    ("GenericRewardUNet", True, True), ("GenericRewardUNet", False, False), ("GatedRewardUNet", True, False)])
+def test_an_embedded_model_has_a_seed_where_its_network_leaves_the_faults_of_low_scores_to_it(tmp_path, unet, reads_scores, seed):
+    (tmp_path / "unet").mkdir()
+    (tmp_path / "unet" / "config.json").write_text(json.dumps({"_class_name": unet, "variant": "released", "use_score": reads_scores}))
+    assert pipeline_info.capabilities_of(str(tmp_path)).seed == seed
 
 
 def test_the_models_own_values_ask_for_nothing():
