@@ -19,12 +19,14 @@ from mre.editors import repository
 from mre.editors.diffusers_kind import DiffusersEditor
 from mre.editors.forms import FORMS, capabilities_of, form_of
 from mre.editors.kinds import make_editor
+from mre.editors.pipeline_editor import PipelineEditor
 from mre.editors.repository import about_licence
 from mre.editors.settings import EditSettings
 from mre.errors import EditRefused, EditStopped, ModelError
 from mre.machine import free_memory
 from mre.masks import Mask
 from mre.recipes import read_recipe
+from tests import tiny_models
 from tests.editors import tiny_diffusers
 from tests.editors.tiny_diffusers_more import MORE
 from tests.models.fake_hub import hub_for
@@ -289,6 +291,33 @@ def test_what_cannot_be_used_is_told_before_any_weights_are_fetched(hub, photo, 
         editor.edit(photo, EditSettings("make it red", steps=1))
     assert "\n" not in str(caught.value)
     assert weights_in(tmp_path / "cache") == []
+
+
+@pytest.mark.parametrize(("repository", "message"), [
+    ("gated", r"^x/y is gated: accept its terms at http://127.0.0.1:\d+/x/y, then log in"),
+    ("absent", "^the hub has no model x/y, or it is private"),
+    ({}, "^x/y holds no model of ours or of diffusers: model_index.json or unet/config.json is missing$")])
+def test_what_the_hub_says_of_a_repository_whose_index_it_does_not_give_is_told(hub, tmp_path, repository, message):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "config.json").write_text("{}")
+    hub.repositories["x/y"] = repository or tmp_path / "empty"
+    for ask in (lambda editor: editor.info, lambda editor: editor.prepare()):
+        with pytest.raises(ModelError, match=message) as caught:
+            ask(make_editor("x/y", device="cpu"))
+        assert "\n" not in str(caught.value)
+
+
+def test_a_repository_of_instruct_pix2pix_is_described_by_its_settings_and_fetched_when_it_edits(hub, photo, tmp_path):
+    tiny_models.pipeline(tiny_models.plain_unet(), diffusers.StableDiffusionInstructPix2PixPipeline).save_pretrained(tmp_path / "plain")
+    change_index(tmp_path / "plain", native_size=32)
+    hub.repositories["x/plain"] = tmp_path / "plain"
+    editor = make_editor("x/plain", device="cpu")
+    assert isinstance(editor, PipelineEditor)
+    assert not editor.info.capabilities.reward
+    assert weights_in(tmp_path / "cache") == []
+    result = editor.edit(photo, EditSettings("make it red", steps=1))
+    assert weights_in(tmp_path / "cache") == ["diffusion_pytorch_model.safetensors"] * 2 + ["model.safetensors"]
+    assert result.recipe.made_with["weights"] == make_editor(str(tmp_path / "plain")).info.digest
 
 
 def test_where_the_hub_cannot_be_asked_a_hub_id_is_taken_for_one_of_ours_and_loading_says_why(monkeypatch):
