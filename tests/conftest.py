@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from PIL import Image
 
+from mre.files import png_bytes
+from mre.study import images
 from tests import processes
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -55,6 +58,15 @@ def test_clients_ask_for_this_machine() -> Iterator[None]:
     """FastAPI's test client asks for the host "testserver" by default, to which the studio, as to any strange name, does not answer."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TestClient, "__init__", functools.partialmethod(TestClient.__init__, base_url="http://127.0.0.1"))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def pictures_of_studies_are_encoded_once() -> Iterator[None]:
+    """The demo study's are in every new data folder, those that tests draw in many: a second of a CPU each time."""
+    encode = functools.lru_cache(maxsize=512)(lambda mode, size, pixels: png_bytes(Image.frombytes(mode, size, pixels)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(images, "png_bytes", lambda image: encode(image.mode, image.size, image.tobytes()))
         yield
 
 

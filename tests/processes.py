@@ -39,6 +39,11 @@ def open_forge() -> None:
     _forge = pid, ours
 
 
+def forge_is_open() -> bool:
+    """Whether programs can be started: while tests run."""
+    return _forge is not None
+
+
 def close_forge() -> None:
     """End that process; programs that run go on."""
     global _forge
@@ -61,7 +66,8 @@ class Program:
         self.stdout = os.fdopen(reading, encoding="utf-8")
         self.stderr = os.fdopen(os.memfd_create("stderr"), "w+", encoding="utf-8")
         self._status, status = os.pipe()
-        wanted = pickle.dumps((self.args, str(cwd or Path.cwd()), dict(os.environ if env is None else env)))
+        os.umask(umask := os.umask(0))                  # there is no other way to ask for it
+        wanted = pickle.dumps((self.args, str(cwd or Path.cwd()), dict(os.environ if env is None else env), umask))
         assert _forge is not None, "programs are started while tests run"
         socket.send_fds(_forge[1], [wanted], [writing, writing if both else self.stderr.fileno(), status])
         for end in (writing, status):
@@ -154,7 +160,7 @@ def _reap(options: int) -> None:
         pass
 
 
-def _become(output: int, errors: int, arguments: list[str], folder: str, environment: dict[str, str]) -> None:
+def _become(output: int, errors: int, arguments: list[str], folder: str, environment: dict[str, str], umask: int) -> None:
     """Run the program in this process, as the interpreter would, and end it."""
     code = 1
     try:
@@ -163,6 +169,7 @@ def _become(output: int, errors: int, arguments: list[str], folder: str, environ
         sys.stdin, sys.stdout, sys.stderr = (os.fdopen(number, "w" if number else "r", encoding="utf-8") for number in range(3))
         sys.stdout.reconfigure(line_buffering=bool(environment.get("PYTHONUNBUFFERED")))
         sys.stderr.reconfigure(line_buffering=True)
+        os.umask(umask)
         faulthandler.disable()
         signal.signal(signal.SIGINT, signal.default_int_handler)
         atexit._clear()                                 # what the tests' process would do at its end
@@ -184,7 +191,7 @@ def _become(output: int, errors: int, arguments: list[str], folder: str, environ
     except BaseException:
         traceback.print_exc()
     finally:
-        threading._shutdown()                           # waits for its threads
+        threading._shutdown()           # waits for its threads  # pyright: ignore[reportAttributeAccessIssue]
         atexit._run_exitfuncs()
         sys.stdout.flush()
         os._exit(code)

@@ -28,6 +28,8 @@ from mre.models import zoo
 from mre.rewards import EDIT_TYPES, PERSPECTIVES, Reward
 from tests.conftest import ROOT
 from tests.judge.fake_openai import KEY, FakeOpenAI
+from tests.processes import run_program
+from tests.training.launch import meeting
 
 TINY = "tiny-untrained"
 
@@ -158,10 +160,10 @@ def test_settings_given_on_the_command_line_reach_the_denoising_loop(tmp_path, r
 
 def test_a_guidance_that_no_model_would_read_is_refused(tmp_path, capsys):
     """`tiny` edits without guidance unless it is told otherwise; the image's guidance alone would change nothing and say nothing."""
-    assert bench("scenes", "--model", TINY, "--out", tmp_path / "out", "--edits-only", "--image-guidance-scale", 3) == 1
+    scenes = ["scenes", "--per-type", 1, "--size", 64, "--model", TINY, "--out", tmp_path / "out", "--edits-only"]
+    assert bench(*scenes, "--image-guidance-scale", 3) == 1
     assert "--image-guidance-scale 3 would change nothing: guidance is off" in capsys.readouterr().err
-    assert bench("scenes", "--model", TINY, "--out", tmp_path / "out", "--edits-only", "--guidance-scale", 4,
-                 "--image-guidance-scale", 0.5) == 1
+    assert bench(*scenes, "--guidance-scale", 4, "--image-guidance-scale", 0.5) == 1
     assert "--guidance-scale 4 would change nothing: guidance is off" in capsys.readouterr().err
     assert not list(tmp_path.glob("out/*.png"))
 
@@ -391,12 +393,11 @@ def test_bench_on_photos_counts_what_a_judge_does_not_answer(tmp_path, real_edit
 
 
 def test_two_processes_on_a_cpu_share_the_edits(tmp_path):
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "mre", "bench", "scenes"]
+    launch = ["-m", "tests.training.launch", "--nproc_per_node=2", *meeting(), "-m", "mre", "bench", "scenes"]
     flags = ["--model", TINY, "--edits-only", "--out", str(tmp_path / "out"), "--per-type", "1", "--tables", "scores", "--steps", "1",
              "--size", "64", "--sheet", "0"]
-    ran = subprocess.run([*launch, *flags], cwd=ROOT, check=True, timeout=250, capture_output=True, text=True,
-                         env=os.environ | {"OMP_NUM_THREADS": "1"})
-    assert ran.stdout.count("7 edits in") == 1, "two that do not know of each other make everything twice, and both say so"
+    said = run_program(*launch, *flags, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    assert said.count("7 edits in") == 1, "two that do not know of each other make everything twice, and both say so"
     assert len(list(csv.DictReader((tmp_path / "out" / "edits.csv").open(newline="")))) == 7
 
 

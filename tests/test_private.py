@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from mre.paid.cache import AnswerCache
 from mre.study.store import Store
-from tests.conftest import ROOT
+from tests.processes import run_program
 
 
 @pytest.fixture(autouse=True)
@@ -73,10 +71,7 @@ def test_a_folder_that_holds_other_things_or_is_shared_on_purpose_keeps_its_righ
 
 
 def test_what_the_study_command_writes_is_private(tmp_path):
-    def run(*words: str) -> None:
-        subprocess.run([sys.executable, "-m", "mre", "study", *words, "--data", str(tmp_path / "data")], cwd=ROOT, check=True,
-                       capture_output=True)
-    run("demo")
-    run("export", "demo", "--out", str(tmp_path / "out" / "ratings.csv"))
+    for words in (["demo"], ["export", "demo", "--out", tmp_path / "out" / "ratings.csv"]):
+        run_program("-m", "mre", "study", *words, "--data", tmp_path / "data")
     assert set(rights(tmp_path / "out").values()) == {"0o700", "0o600"}
     assert set(rights(tmp_path / "data").values()) == {"0o700", "0o600"}

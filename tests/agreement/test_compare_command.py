@@ -6,15 +6,13 @@ import csv
 import html.parser
 import json
 import re
-import subprocess
-import sys
 
 import pytest
 
 from mre.__main__ import main
 from mre.agreement.comparison import COLUMNS, LEVELS, STATISTICS
 from mre.rewards import PERSPECTIVES
-from tests.conftest import ROOT
+from tests.processes import run_program
 
 # Table 3 (people) and Table 1 (GPT-4o) of the paper: following, preserving, quality
 PAPER = {"SmartEdit": ((3.09, 3.18, 2.58), (3.50, 3.70, 3.56)), "Reward-SmartEdit": ((3.34, 3.46, 2.73), (3.72, 4.00, 3.67))}
@@ -69,7 +67,7 @@ def real(shared, tmp_path_factory):
     """The command on the real data, scheme viescore."""
     out = tmp_path_factory.mktemp("real")
     folder = shared / "human_vs_gpt4o"
-    assert run(folder / "human_ratings.csv", folder / "judge_scores.csv", "--out", out, "--scheme", "viescore", "--bootstrap", 40) == 0
+    assert run(folder / "human_ratings.csv", folder / "judge_scores.csv", "--out", out, "--scheme", "viescore", "--bootstrap", 10) == 0
     return out, json.loads((folder / "golden.json").read_text(encoding="utf-8"))["golden"]
 
 
@@ -159,7 +157,7 @@ def test_plots_have_axes_that_end_with_the_scale_and_hold_no_script(real):
 
 def test_the_same_input_and_seed_give_the_same_bytes(paper_files, tmp_path):
     for out in ("one", "two"):
-        run(*paper_files, "--out", tmp_path / out, "--bootstrap", 30, "--seed", 5)
+        run(*paper_files, "--out", tmp_path / out, "--bootstrap", 10, "--seed", 5)
     files = [sorted(path for path in (tmp_path / out).rglob("*") if path.is_file()) for out in ("one", "two")]
     assert [path.name for path in files[0]] == [path.name for path in files[1]]
     assert all(a.read_bytes() == b.read_bytes() for a, b in zip(*files, strict=True))
@@ -230,11 +228,9 @@ def test_constant_scores_one_method_and_one_annotator_leave_reasons_and_not_zero
     assert rows["item", "all", "bias"]["value"]
 
 
-def test_help_shows_an_example_that_runs(shared, tmp_path):
-    text = subprocess.run([sys.executable, "-m", "mre", "compare", "--help"], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+def test_help_shows_an_example_that_runs(paper_files, tmp_path):
+    text = run_program("-m", "mre", "compare", "--help")
     example = re.findall(r"python -m mre (compare .*)", text)[-1].split()
-    folder = shared / "human_vs_gpt4o"
-    places = {"human_ratings.csv": folder / "human_ratings.csv", "judge_scores.csv": folder / "judge_scores.csv",
-              "comparison": tmp_path / "comparison"}
+    places = dict(zip(("human_ratings.csv", "judge_scores.csv"), paper_files, strict=True)) | {"comparison": tmp_path / "comparison"}
     arguments = [str(places.get(part, part)) for part in example]
     assert main([*arguments, "--bootstrap", "10"]) == 0

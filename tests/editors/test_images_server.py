@@ -5,10 +5,7 @@ import io
 import logging
 import os
 import re
-import signal
 import socket
-import subprocess
-import sys
 import time
 
 import httpx
@@ -31,8 +28,8 @@ from mre.paid.cache import AnswerCache
 from mre.paid.connection import TryAgain
 from mre.recipes import read_recipe
 from mre.sweep import Axis, Sweep, SweepError
-from tests.conftest import ROOT
 from tests.editors.fake_images import KEY, FakeImages
+from tests.processes import Program
 from tests.ui.serving import served
 from tests.ui.test_edit_api import call, fetched
 from tests.ui.test_edit_api import edit as api_edit
@@ -311,13 +308,10 @@ def test_a_killed_benchmark_goes_on_without_paying_twice_and_names_what_was_refu
     with FakeImages(script=[None, None, None, None, "never"], refuses="rude") as server:
         command = ["bench", str(tmp_path / "bench.csv"), "--model", f"images:fake@{server.url}?size=64", "--judge", "measured", "--cache",
                    str(tmp_path / "judged.sqlite"), "--edit-cache", str(tmp_path / "kept.sqlite"), "--out", str(tmp_path / "out")]
-        process = subprocess.Popen([sys.executable, "-m", "mre", *command], cwd=ROOT, env=os.environ | {"OPENAI_API_KEY": KEY},
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 60
-        while server.requests < 5 and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.02)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        with Program("-m", "mre", *command, env=os.environ | {"OPENAI_API_KEY": KEY}) as program:
+            deadline = time.monotonic() + 60
+            while server.requests < 5 and program.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.02)
         assert server.requests == 5
         for path in (tmp_path / "out" / "images_fake").glob("i0*.png"):
             path.unlink()                       # as if it had been killed between the answer and the file

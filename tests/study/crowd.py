@@ -18,6 +18,7 @@ import httpx
 from PIL import Image
 
 from tests.conftest import ROOT
+from tests.processes import Program, forge_is_open
 
 PATIENCE = 180.0        # seconds an annotator goes on trying, and a server may take to start on a busy machine
 
@@ -35,11 +36,11 @@ class ServerProcess:
         self.data, self.database, self.module = data, database, module
         self.port = free_port()
         self.address = f"http://127.0.0.1:{self.port}"
-        self.process: subprocess.Popen | None = None
+        self.process: subprocess.Popen | Program | None = None
 
     def start(self) -> None:
-        command = [sys.executable, "-m", self.module, str(self.data), str(self.port), *([self.database] if self.database else [])]
-        self.process = subprocess.Popen(command, cwd=ROOT)
+        arguments = ["-m", self.module, str(self.data), str(self.port), *([self.database] if self.database else [])]
+        self.process = Program(*arguments) if forge_is_open() else subprocess.Popen([sys.executable, *arguments], cwd=ROOT)
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             try:

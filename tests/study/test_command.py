@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import pandas as pd
 
 from mre.__main__ import main
-from mre.study import records
+from mre.study import records, table
 from mre.study.design import StudyDesign
 from mre.study.export import LONG
 from mre.study.store import Store
@@ -39,7 +40,8 @@ def test_every_setting_of_a_study_has_a_flag(tmp_path):
     assert {field.name for field in dataclasses.fields(StudyDesign)} == set(GIVEN)
 
 
-def test_from_edits_to_a_table_without_a_page(tmp_path, capsys):
+def test_from_edits_to_a_table_without_a_page(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(table, "study_table", functools.partial(table.study_table, draws=20))        # of 2,000, which take seconds
     study(tmp_path, "create", "s", "--edits", str(draw_edits(tmp_path / "e", 4)), "--per-pair", "3")
     study(tmp_path, "simulate", "s", "--annotators", "3")
     assert "s-simulated: 3 simulated annotators answered" in capsys.readouterr().out

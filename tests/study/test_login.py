@@ -7,7 +7,6 @@ import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import httpx
 import pytest
@@ -27,9 +26,10 @@ HEADER = {"X-Study": "1"}
 @pytest.fixture
 def studio_app(tmp_path, monkeypatch):
     """The whole application with empty tabs, which take the most time to draw: these are tests of its door."""
+    from tests.ui.serving import draw_only
     from ui import app as application
     from ui.studio import StudioSettings
-    monkeypatch.setattr(application, "TABS", tuple(replace(tab, build=lambda studio: None) for tab in application.TABS))
+    draw_only(monkeypatch)
     for name, (role, password) in PASSWORDS.items():
         write_account(tmp_path / "accounts.json", name, role, password)
     app = application.build_app(StudioSettings(data=tmp_path / "data", auth=tmp_path / "accounts.json", trusted_proxies=("192.0.2.1",)))

@@ -4,10 +4,18 @@
 """
 
 import runpy
+import socket
 import sys
 
 from torch.distributed.launcher.api import elastic_launch
 from torch.distributed.run import config_from_args, parse_args
+
+
+def meeting() -> list[str]:
+    """Flags that let the launchers of one run find each other."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return ["--rdzv_backend=c10d", f"--rdzv_endpoint=127.0.0.1:{taken.getsockname()[1]}"]
 
 
 def work(module: str, arguments: list[str]) -> None:

@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -38,6 +37,7 @@ from tests import tiny_models
 from tests.golden import Golden
 from tests.processes import Program, run_program
 from tests.training.conftest import log_of, state_of
+from tests.training.launch import meeting
 
 # ------------------------------------------------------------------------------------------------- the released implementation
 
@@ -409,13 +409,6 @@ def test_two_processes_learn_what_one_does_with_twice_the_batch(config, train, t
     moved = torch.cat([(value - began[name.removeprefix("unet.")]).flatten() for name, value in ours.items()])
     apart = torch.cat([(value - theirs[name]).flatten() for name, value in ours.items()])
     assert apart.norm() < 0.01 * moved.norm()
-
-
-def meeting() -> list[str]:
-    """Flags that let the launchers of one run find each other."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return ["--rdzv_backend=c10d", f"--rdzv_endpoint=127.0.0.1:{taken.getsockname()[1]}"]
 
 
 class Launched:

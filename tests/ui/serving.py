@@ -7,14 +7,23 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
+import pytest
 import uvicorn
 from fastapi import FastAPI
 
+from ui import app as application
 from ui.serve import configured
 
 BROWSER_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
                  "--no-first-run"]
+
+
+def draw_only(patch: pytest.MonkeyPatch, *drawn: str) -> None:
+    """Leave all tabs but these (`edit`, `study`, `research`, `compare`, `data`) empty: a browser takes twice as long for the whole page."""
+    patch.setattr(application, "TABS", tuple(
+        tab if tab.build.__module__.split(".")[1] in drawn else replace(tab, build=lambda studio: None) for tab in application.TABS))
 
 
 @contextmanager

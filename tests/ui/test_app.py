@@ -2,8 +2,6 @@
 
 import re
 import socket
-import subprocess
-import sys
 import threading
 from dataclasses import replace
 
@@ -17,8 +15,8 @@ from mre.editors.local_editor import EditorOptions
 from mre.editors.pipeline_editor import PipelineEditor
 from mre.errors import ModelError, SettingsError
 from mre.models import known
-from tests.conftest import ROOT
 from tests.fake_editing import INFO, fake_editor
+from tests.processes import Program
 from ui import theme
 from ui.app import build_app
 from ui.edit.form import settings_of
@@ -32,9 +30,7 @@ ASKED = settings_of(instruction="make it blue", following=5, preserving=5, quali
 
 
 def test_the_program_prints_its_address_and_serves_the_page_before_any_model_is_loaded(tmp_path):
-    command = [sys.executable, "app.py", "--port", "0", "--data", str(tmp_path / "data"), "--model", "tiny-untrained"]
-    running = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    try:
+    with Program("app.py", "--port", 0, "--data", tmp_path / "data", "--model", "tiny-untrained") as running:
         line = running.stdout.readline()
         url = re.fullmatch(r"MRE Studio is at (http://127\.0\.0\.1:\d+/)\n", line)[1]
         page = httpx.get(url, timeout=60)
@@ -42,8 +38,7 @@ def test_the_program_prints_its_address_and_serves_the_page_before_any_model_is_
         assert "MRE Studio" in page.text
         assert "img-src 'self'" in page.headers["content-security-policy"]
         assert "gradio.live" not in line
-    finally:
-        running.terminate()
+        running.terminate()                             # so that it takes its folder away
         running.wait(20)
 
 

@@ -7,7 +7,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import time
 from contextlib import closing, suppress
 from pathlib import Path
@@ -16,7 +15,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from tests.conftest import ROOT
+from tests.processes import Program
 from tests.ui.serving import served
 from tests.ui.test_uploads import edit_values, png
 from ui import serve
@@ -51,16 +50,14 @@ serve.StudioServer.startup = startup
 LIMIT = 10.0
 
 
-def started(folder: Path, more: str = "") -> tuple[subprocess.Popen, str]:
-    env = {**os.environ, "GRADIO_TEMP_DIR": str(folder / "temp"), "PYTHONPATH": str(ROOT)}
-    running = subprocess.Popen([sys.executable, "-c", PROGRAM.format(more=more), str(folder / "data")], cwd=ROOT, env=env,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def started(folder: Path, more: str = "") -> tuple[Program, str]:
+    running = Program("-c", PROGRAM.format(more=more), folder / "data", env={**os.environ, "GRADIO_TEMP_DIR": str(folder / "temp")})
     line = running.stdout.readline()
-    assert line, running.stderr.read()
+    assert line, running.communicate(10)
     return running, re.search(r"http://\S+", line)[0]
 
 
-def seconds_to_end(running: subprocess.Popen, sign: int = signal.SIGTERM) -> float:
+def seconds_to_end(running: Program, sign: int = signal.SIGTERM) -> float:
     running.send_signal(sign)
     began = time.monotonic()
     running.wait(30)
@@ -75,7 +72,7 @@ def test_an_idle_server_ends_at_once_and_leaves_no_file(tmp_path):
     assert seconds_to_end(running) < 6
     assert running.returncode == 0
     assert list((tmp_path / "temp").glob("mre-studio-*")) == []
-    assert "Traceback" not in running.stderr.read()
+    assert "Traceback" not in running.communicate()[1]
 
 
 def test_a_busy_server_ends_in_time_with_an_edit_running_streams_open_and_requests_half_sent(tmp_path):     # takes its seconds
