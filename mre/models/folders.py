@@ -30,7 +30,7 @@ from mre.models.weight_files import (
     file_names,
     model_variant,
     part_variants,
-    read_json,
+    read_object,
     read_tensors,
     tensor_names,
 )
@@ -49,7 +49,7 @@ SHOWN = 3           # names listed of many
 
 def reads_rewards(folder: Path) -> bool:
     """Whether the U-Net in a folder reads rewards: by its config, or by its tensors' names where the config is silent. Loads no weights."""
-    config = read_json(folder / "config.json")
+    config = read_object(folder / "config.json")
     if "variant" in config:
         return is_conditioned(config)
     return released.is_released(tensor_names(folder, WEIGHTS["unet"]))
@@ -105,7 +105,7 @@ def read_unet(cls: type, folder: Path, loading: Loading | None = None, *, widen:
     Raises ModelError for missing, unexpected or misshapen tensors, and for a condition other than the one that the U-Net has.
     """
     loading = loading or Loading()
-    config = read_json(folder / "config.json")
+    config = read_object(folder / "config.json")
     kind = model_variant(file_names(folder), loading.variant, str(folder))
     return make_unet(cls, config, read_tensors(folder, WEIGHTS["unet"], kind), folder, loading, widen=widen, **condition)
 
@@ -162,7 +162,7 @@ def load_pipeline(cls: type, name: str | Path, *, subfolder: str | None = None, 
     device = loading.one_device()
     needed = [part for part in WEIGHTS if part not in parts]
     folder = find_folder(name, subfolder=subfolder, variant=loading.variant, parts=needed, **hub)
-    index = read_json(folder / INDEX)
+    index = read_object(folder / INDEX)
     cls = families.pipeline_class(index.get("_class_name")) or cls
     known = (*EDITING_PIPELINES, *families.pipeline_names(), *(PLAIN_PIPELINES if widen else ()))
     if index.get("_class_name") not in known:
@@ -215,7 +215,7 @@ def _read_vae(folder: Path, kind: str, loading: Loading) -> nn.Module:
     classes = {"AutoencoderKL": diffusers.AutoencoderKL, **families.part_classes("vae")}
     if kind not in classes:
         raise ModelError(f"{folder}: an editor's autoencoder must be one of {', '.join(classes)}, not {kind}")
-    config, tensors = read_json(folder / "config.json"), read_tensors(folder, WEIGHTS["vae"], loading.variant)
+    config, tensors = read_object(folder / "config.json"), read_tensors(folder, WEIGHTS["vae"], loading.variant)
     for old, new in OLD_ATTENTION_NAMES.items():
         tensors = {OLD_ATTENTION.sub(lambda match, old=old, new=new: match[0].replace(old, new), name): value
                    for name, value in tensors.items()}
@@ -231,7 +231,7 @@ def _read_vae(folder: Path, kind: str, loading: Loading) -> nn.Module:
 def _read_text_encoder(folder: Path, kind: str, loading: Loading) -> nn.Module:
     if kind != "CLIPTextModel":
         raise ModelError(f"{folder}: an editor's text encoder must be a CLIPTextModel, not {kind}")
-    read_json(folder / "config.json")
+    read_object(folder / "config.json")
     tensors = read_tensors(folder, WEIGHTS["text_encoder"], loading.variant)     # for its messages: the library's are about other things
     dtype = loading.dtype_of("text_encoder", tensors.values())
     with quiet_libraries():
@@ -261,7 +261,7 @@ def _read_scheduler(folder: Path, kind: str, loading: Loading) -> diffusers.Sche
     found = getattr(diffusers, kind, None) if kind.endswith("Scheduler") else None
     if not (isinstance(found, type) and issubclass(found, diffusers.SchedulerMixin) and issubclass(found, diffusers.ConfigMixin)):
         raise ModelError(f"{folder}: {kind} is not a scheduler")
-    config = read_json(folder / "scheduler_config.json")
+    config = read_object(folder / "scheduler_config.json")
     with quiet_libraries():
         try:
             return cast(diffusers.SchedulerMixin, found.from_config(config))

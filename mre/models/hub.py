@@ -19,7 +19,17 @@ from huggingface_hub.errors import (
 
 from mre.errors import ModelError
 from mre.families import layout_of, more_parts
-from mre.models.weight_files import COMPONENTS, INDEX, WEIGHTS, file_names, model_variant, part_variants, read_json, variants, weight_files
+from mre.models.weight_files import (
+    COMPONENTS,
+    INDEX,
+    WEIGHTS,
+    file_names,
+    model_variant,
+    part_variants,
+    read_object,
+    variants,
+    weight_files,
+)
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 HUB_SETTINGS = ("revision", "token", "cache_dir", "local_files_only", "force_download")
@@ -142,7 +152,7 @@ def _check_whole(folder: Path, subfolder: str | None, variant: str | None, parts
         chosen = part_variants({part: file_names(place / part) for part in parts}, variant, name)
         needed = [place / part / "config.json" for part in parts] + [place / "scheduler" / "scheduler_config.json"]
         needed += [file for part, kind in chosen.items() for file in weight_files(place / part, WEIGHTS[part], kind)]
-        index = read_json(place / INDEX)
+        index = read_object(place / INDEX)
         needed += [file for part, stem in more_parts().items() if stem and (index.get(part) or [None])[0]
                    for file in (place / part / "config.json", *weight_files(place / part, stem))]
     else:

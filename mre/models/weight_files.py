@@ -6,7 +6,6 @@ STEM.fp16-00001-of-00002.safetensors with an index beside them (older versions p
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
@@ -16,7 +15,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from mre.errors import ModelError
+from mre.errors import DataError, ModelError
+from mre.files import read_json
 
 INDEX = "model_index.json"
 COMPONENTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
@@ -74,7 +74,7 @@ def weight_files(folder: Path, stem: str, variant: str | None = None) -> list[Pa
         return [whole]
     for index in (f"{stem}.safetensors.index{middle}.json", f"{stem}{middle}.safetensors.index.json"):
         if (folder / index).is_file():
-            named = read_json(folder / index).get("weight_map")
+            named = read_object(folder / index).get("weight_map")
             if not isinstance(named, dict) or not named:
                 raise ModelError(f"{folder / index} names no files")
             return sorted({folder / Path(str(name)).name for name in named.values()})
@@ -86,13 +86,13 @@ def file_names(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir()] if folder.is_dir() else []
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file. Raises ModelError that names the file."""
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file of a model. Raises ModelError that names the file."""
+    if not path.exists():
+        raise ModelError(f"{path} is missing")
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelError(f"{path} is missing") from None
-    except (OSError, ValueError) as error:
+        value = read_json(path)
+    except DataError as error:
         raise ModelError(f"{path} cannot be read: it is damaged or no JSON") from error
     if not isinstance(value, dict):
         raise ModelError(f"{path} cannot be read: it must hold an object")

@@ -54,7 +54,7 @@ def _read(name: str, dtype: torch.dtype | None, **start: Any) -> RewardEditPipel
 
     from mre.models.folders import load_pipeline
     from mre.models.hub import find_folder
-    from mre.models.weight_files import AVAILABLE, INDEX, read_json
+    from mre.models.weight_files import AVAILABLE, INDEX, read_object
     from mre.pipeline import RewardEditPipeline
 
     known, layout = KNOWN.get(name, Known(name, "")), layout_of(name)
@@ -67,7 +67,7 @@ def _read(name: str, dtype: torch.dtype | None, **start: Any) -> RewardEditPipel
         if layout is not None:
             return layout.load(folder, dtype, start.get("condition"))
         pipeline = load_pipeline(RewardEditPipeline, folder, dtype=dtype, variant=AVAILABLE, **start)
-        foreign = read_json(folder / INDEX)["_class_name"] not in (RewardEditPipeline.__name__, *pipeline_names())
+        foreign = read_object(folder / INDEX)["_class_name"] not in (RewardEditPipeline.__name__, *pipeline_names())
     except ModelError as error:
         raise shortened(error, folder, name) from error.__cause__
     if foreign and not start:        # saved by others: the sampler of the released evaluation, from the settings that the weights bring

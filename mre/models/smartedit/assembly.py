@@ -23,7 +23,7 @@ from mre.models.smartedit.connector import SmartEditConnector, VisionProjector
 from mre.models.smartedit.instruction import Readers
 from mre.models.smartedit.prompt import read_tokenizer
 from mre.models.smartedit.released import ReleasedFolder, Stored, check_vocabulary, connector_config, llama_config, opened, shape_of
-from mre.models.weight_files import read_json, read_tensors, weight_files
+from mre.models.weight_files import read_object, read_tensors, weight_files
 
 LANGUAGE_FORMAT = torch.bfloat16        # of a released language model: float16 may overflow in it
 PREFIX = "vision_model."                # of a vision tower's tensors in files of CLIP as a whole
@@ -86,7 +86,7 @@ def copied(stored: Stored, dtype: torch.dtype | None = None) -> dict[str, Tensor
 
 def read_tower(folder: Path) -> CLIPVisionModel:
     """CLIP's vision tower, in float32, from a folder of it alone or of CLIP as a whole. Raises ModelError."""
-    config = read_json(folder / "config.json")
+    config = read_object(folder / "config.json")
     tensors = {name.removeprefix(PREFIX): value.float() for name, value in read_tensors(folder, "model").items()
                if name.startswith(PREFIX) or config.get("model_type") == "clip_vision_model"}
     tensors = {name: value for name, value in tensors.items() if not name.endswith("position_ids")}
@@ -109,7 +109,7 @@ def folder_readers(folder: Path, dtype: torch.dtype | None = None, quantise: str
     check_vocabulary(language_model.config.vocab_size, tokenizer, folder / "language_model")
     parts: dict[str, Any] = {}
     for name, kind in (("projector", VisionProjector), ("connector", SmartEditConnector)):
-        config = read_json(folder / name / "config.json")
+        config = read_object(folder / name / "config.json")
         tensors = read_tensors(folder / name, "diffusion_pytorch_model")
         with quiet_libraries(), torch.device("meta"):
             try:
@@ -124,7 +124,7 @@ def folder_readers(folder: Path, dtype: torch.dtype | None = None, quantise: str
 def read_llama(folder: Path, dtype: torch.dtype | None = None, quantise: str | None = None) -> LlamaModel:
     """The language model from a folder of safetensors. Raises ModelError."""
     settings: dict[str, Any] = {"quantization_config": quantization(quantise)} if quantise else {}
-    read_json(folder / "config.json")
+    read_object(folder / "config.json")
     for file in weight_files(folder, "model"):
         if not file.is_file():
             raise ModelError(f"{file} is missing")

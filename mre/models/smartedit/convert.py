@@ -24,7 +24,7 @@ from mre.models.smartedit.layout import find_base, find_tokenizer, find_tower
 from mre.models.smartedit.prompt import read_tokenizer
 from mre.models.smartedit.released import ReleasedFolder, Stored, check_vocabulary, connector_config, llama_config, opened
 from mre.models.smartedit.settings import DEFAULTS
-from mre.models.weight_files import INDEX, read_json
+from mre.models.weight_files import INDEX, read_object
 
 SHARD_BYTES = 1_000_000_000
 BASE_PARTS = ("vae", "text_encoder", "tokenizer", "scheduler")
@@ -48,12 +48,12 @@ def convert(source: Path, out: Path, *, dtype: torch.dtype = LANGUAGE_FORMAT, na
     config, settings = llama_config(stored["language_model"], opened(files.files["language_model"])), connector_config(stored["connector"])
     check_vocabulary(config.vocab_size, tokenizer, files.files["language_model"])
     vision = read_tower(tower)
-    index = read_json(base / INDEX)
-    unet_config = read_json(base / "unet" / "config.json")
+    index = read_object(base / INDEX)
+    unet_config = read_object(base / "unet" / "config.json")
     with quiet_libraries():
         for part in BASE_PARTS:
             copy_part(base / part, out / part)
-        sampler: Any = diffusers.EulerAncestralDiscreteScheduler.from_config(read_json(base / "scheduler" / "scheduler_config.json"))
+        sampler: Any = diffusers.EulerAncestralDiscreteScheduler.from_config(read_object(base / "scheduler" / "scheduler_config.json"))
         sampler.save_pretrained(out / "scheduler")
         vision.save_pretrained(out / "vision_tower")
         tokenizer.save_pretrained(out / "llm_tokenizer")

@@ -24,7 +24,7 @@ from transformers import LlamaConfig
 from mre.errors import ModelError
 from mre.models.smartedit.names import is_computed, our_name
 from mre.models.smartedit.prompt import NEW_TOKENS
-from mre.models.weight_files import read_json
+from mre.models.weight_files import read_object
 
 PARTS = {"language_model": ("LLM-*", "adapter_model"), "embeddings": ("embeddings_qformer", "*embeddings_qformer"),
          "interaction": ("modulate-*", "adapter_model"), "unet": ("unet-*", "adapter_model")}
@@ -104,7 +104,7 @@ class ReleasedFolder:
         place = self.files["language_model"].parent
         for path in (place / "adapter_config.json", place.parent / "adapter_config.json"):
             if path.is_file():
-                config = read_json(path)
+                config = read_object(path)
                 alpha, said = config.get("lora_alpha", LORA_ALPHA), config.get("r", rank)
                 if said != rank:
                     raise ModelError(f"{path}: says rank {said}, and the adapters beside it have {rank}")

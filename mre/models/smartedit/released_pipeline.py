@@ -14,7 +14,7 @@ from mre.models.smartedit.assembly import ReadersSource, check_released, copied
 from mre.models.smartedit.released import ReleasedFolder
 from mre.models.smartedit.settings import DEFAULTS
 from mre.models.unet import RewardUNet2DConditionModel
-from mre.models.weight_files import AVAILABLE, read_json
+from mre.models.weight_files import AVAILABLE, read_object
 from mre.smartedit_pipeline import SmartEditPipeline
 
 
@@ -30,7 +30,7 @@ def released_pipeline(folder: Path, base: Path, dtype: Any = None, condition: Ma
     files, loading = ReleasedFolder(folder), Loading(dtype=dtype)
     stored = files.read()
     check_released(files, stored)
-    config = {**read_json(base / "unet" / "config.json"), "_class_name": "UNet2DConditionModel"}
+    config = {**read_object(base / "unet" / "config.json"), "_class_name": "UNet2DConditionModel"}
     unet = make_unet(RewardUNet2DConditionModel, config, copied(stored["unet"]), stored["unet"].file, loading, shown=stored["unet"].shown,
                      **(condition or {}))
     pipeline = load_pipeline(SmartEditPipeline, base, variant=AVAILABLE, dtype=dtype, unet=unet, condition={}, **DEFAULTS)
