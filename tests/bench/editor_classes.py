@@ -15,6 +15,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image, ImageOps
 
@@ -82,6 +83,7 @@ def main() -> int:
     parser.add_argument("--tracebacks", action="store_true", help="of those that fail")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    tiny_diffusers.see_small_conditions(pytest.MonkeyPatch())
     print("| class | edit by command and page | moved by |\n| --- | --- | --- |", flush=True)
     edit = 0
     with tempfile.TemporaryDirectory() as place:

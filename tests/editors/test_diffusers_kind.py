@@ -40,16 +40,11 @@ from ui.studio import StudioSettings
 # libraries do not agree.
 ALONE = ["QwenImage21Pipeline", "Flux2Pipeline", "BriaFiboEditPipeline", "ZImageOmniPipeline", "Cosmos3OmniPipeline", "OmniGenPipeline",
          "GlmImagePipeline"]
-QWEN = "diffusers.pipelines.qwenimage.pipeline_qwenimage_edit"
 
 
 @pytest.fixture(autouse=True)
 def small_conditions(monkeypatch):
-    """Qwen's and LongCat's editors see the photo at a megapixel, whatever the size of the edit: here at a sixty-fourth, for time."""
-    for module in (QWEN, f"{QWEN}_plus", f"{QWEN}_inpaint", "diffusers.pipelines.longcat_image.pipeline_longcat_image_edit"):
-        own = __import__(module, fromlist=["calculate_dimensions"])
-        real = own.calculate_dimensions
-        monkeypatch.setattr(own, "calculate_dimensions", lambda area, ratio, real=real: real(min(area, 128 * 128), ratio))
+    tiny_diffusers.see_small_conditions(monkeypatch)
     torch.set_num_threads(1)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import diffusers
+import pytest
 import torch
 import transformers
 from diffusers import AutoencoderKL, EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler
@@ -151,6 +153,17 @@ MASKED: dict[str, Callable[[], Any]] = {        # built by programs and by the t
     "FluxFillPipeline": lambda: kontext("FluxFillPipeline", in_channels=4 + 4 + 64, out_channels=4),
     "Flux2KleinInpaintPipeline": lambda: klein("Flux2KleinInpaintPipeline"),
     "QwenImageEditInpaintPipeline": lambda: qwen_edit("QwenImageEditInpaintPipeline")}
+
+
+QWEN = "diffusers.pipelines.qwenimage.pipeline_qwenimage_edit"
+
+
+def see_small_conditions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Qwen's and LongCat's editors see the photo at a megapixel, whatever the size of the edit: then at a sixty-fourth, for time."""
+    for module in (QWEN, f"{QWEN}_plus", f"{QWEN}_inpaint", "diffusers.pipelines.longcat_image.pipeline_longcat_image_edit"):
+        own = import_module(module)
+        real = own.calculate_dimensions
+        monkeypatch.setattr(own, "calculate_dimensions", lambda area, ratio, real=real: real(min(area, 128 * 128), ratio))
 
 
 def save(kind: str, folder: Path, native: int = 128, build: Callable[[], Any] | None = None) -> Path:
