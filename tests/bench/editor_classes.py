@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 
 from mre.__main__ import main as command
 from mre.editors.forms import FORMS
@@ -58,7 +58,7 @@ def can_do(kind: str, place: Path) -> str:
     asked |= {"image guidance": {"image_guidance_scale": 4.0}} if has.image_guidance_scale else {}
     asked |= {"mask": {"mask": Mask.of(~inside if needs_mask else inside)}} if has.mask else {}
     base = {"instruction": ASKED, "steps": 2, "seed": 1, "mask": settings.mask}
-    made = {"photo": editor.edit(ImageOps.invert(photo), settings).made}
+    made = {"photo": editor.edit(Image.new("RGB", photo.size, "red"), settings).made}
     made |= {name: editor.edit(photo, EditSettings(**base | other)).made for name, other in asked.items()}
     still = [name for name, other in made.items() if other.tobytes() == first.tobytes()]
     if still or not same:

@@ -11,7 +11,7 @@ import httpx
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from safetensors.torch import load_file
 
 from mre.__main__ import main
@@ -106,7 +106,7 @@ def test_a_class_that_takes_masks_is_given_the_mask_and_works_inside_it(kind, fo
 def test_a_class_with_needs_of_its_own_edits_by_the_command_and_looks_at_photo_and_instruction(kind, photo, tmp_path, capsys):
     folder = tiny_diffusers.save(kind, tmp_path / kind, native=96, build=MORE[kind])
     photo.save(tmp_path / "photo.png")
-    ImageOps.invert(photo).save(tmp_path / "other.png")
+    Image.new("RGB", photo.size, "red").save(tmp_path / "other.png")
     (tmp_path / "jobs.csv").write_text("image,instruction,out\nphoto.png,make it red,a.png\nother.png,make it red,b.png\n"
                                        "photo.png,a blue cat,c.png\nphoto.png,make it red,d.png\n")
     command = ["edit", str(tmp_path / "jobs.csv"), "--model", str(folder), "--device", "cpu", "--steps", "1"]
