@@ -46,10 +46,21 @@ class Tab:
 TABS = (Tab("edit", edit_tab.title, edit_tab.build, edit_tab.add_routes, role="visitor"),
         Tab("study", study_tab.title, study_tab.build, study_routes.add_routes, role="visitor"),
         Tab("research", research_tab.title, research_tab.build, research_files.add_routes),
-        Tab("compare", compare_tab.title, compare_tab.build),
+        Tab(compare_tab.NAME, compare_tab.title, compare_tab.build),
         Tab("data", data_tab.title, data_tab.build))
 MOST_SESSIONS = 500           # Gradio keeps about half a megabyte of each
 texts.add_texts({"tagline": ("Say what to change, and how good the edit should be.", "说出要改什么，以及要改得多好。")})
+
+
+def open_asked(studio: Studio, after: Callable[..., object], tabs: gr.Tabs) -> None:
+    """Open the tab that the page's address names (`?tab=data`, or what a tab's own link holds), where the visitor may."""
+    def opened(request: gr.Request) -> object:
+        asked = dict(request.query_params or {})
+        name = asked.get("tab") or (compare_tab.NAME if any(key.startswith(compare_tab.LINK) for key in asked) else "")
+        found = next((tab for tab in TABS if tab.name == name), TABS[0])
+        allowed = studio.access.shows(found.role, studio.access.role(request))
+        return gr.Tabs(selected=found.name) if found is not TABS[0] and allowed else gr.skip()
+    after(opened, None, tabs, **QUIET)
 
 
 def build_app(settings: StudioSettings | None = None, editors: dict[str, Editor] | None = None) -> FastAPI:
@@ -66,14 +77,15 @@ def build_app(settings: StudioSettings | None = None, editors: dict[str, Editor]
             access.show_account(page)
             gr.HTML(switches_html(), elem_id="preferences")
         shown = {}
-        with gr.Tabs():
+        with gr.Tabs() as tabs:
             for tab in TABS:
                 is_open = access.shows(tab.role, "visitor")
-                with gr.Tab(tab.title, visible=is_open, elem_id=f"tab-{tab.name}") as drawn, page.functions_for(tab.role):
+                with gr.Tab(tab.title, id=tab.name, visible=is_open, elem_id=f"tab-{tab.name}") as drawn, page.functions_for(tab.role):
                     tab.build(studio)
+                drawn.select(None, None, None, js=f"() => window.mreTabs.shown('{tab.name}')", **QUIET)
                 shown[drawn] = tab.role
-        access.show_tabs(page, shown)
-        page.load(None, None, None, js="() => window.mreTabs.open()", **QUIET)
+        known = access.show_tabs(page, shown)    # first what a visitor may open, where that depends on who it is
+        open_asked(studio, page.load if known is None else known.then, tabs)
     page.queue(max_size=200)
     page.state_session_capacity = MOST_SESSIONS
     app = FastAPI(title="MRE Studio", docs_url=None, redoc_url=None, openapi_url=None, max_body_size=gate.BODY_BYTES)

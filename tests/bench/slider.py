@@ -56,16 +56,16 @@ class Visitor:
         self.shown = self.call(self.run, 5.0, queued=True)
 
     def _function(self, trigger: tuple[str, str], with_photo: bool = True) -> dict:
-        """The function of the server that answers an event of an element, and takes the photo, or only instruction and scores."""
+        """The function of the server that answers an event of an element, and takes the photo, or only scores."""
         return next(one for one in self.walk.functions if trigger in [(self.names.get(part), event) for part, event in one["targets"]]
-                    and ("photo" in map(self.names.get, one["inputs"])) == with_photo
-                    and "instruction" in map(self.names.get, one["inputs"]))
+                    and ("photo" in map(self.names.get, one["inputs"])) == with_photo)
 
     def values(self, function: dict, score: float) -> list:
         """What the page sends to a function."""
         told = {"photo": self.file, "instruction": INSTRUCTION, "model": self.model, "score-quality": score, "score-following": 5,
-                "score-preserving": 5, "at-once": True, "steps": 0, "guidance-scale": 0, "image-guidance-scale": 0, "seed": 42,
-                "scheduler": "default", "negative-reward": "off", "way-back": "auto", "put-back": False, "mask": None, "random-seed": False,
+                "score-preserving": 5, "at-once": True, "no-wish": [], "steps": 0, "guidance-scale": 0,
+                "image-guidance-scale": 0, "seed": 42, "scheduler": "default", "negative-reward": "off", "way-back": "auto",
+                "put-back": False, "mask": None, "random-seed": False,
                 "text-following": "", "text-preserving": "", "text-quality": "", "previews": False}
         return [told.get(str(self.names.get(part))) for part in function["inputs"]]
 

@@ -143,7 +143,7 @@ def test_compare_waits_for_the_file_that_is_still_on_its_way(page):
 
 def test_a_link_opens_the_tab_with_its_choice_and_the_choice_stays_in_the_link(page):
     kept = parse_qs(urlsplit(page.url).query)
-    assert kept == {"cmp_run": ["bench-1"], "cmp_scheme": ["mre"], "cmp_judges": ["gpt-4o"]}
+    assert kept == {"tab": ["compare"], "cmp_run": ["bench-1"], "cmp_scheme": ["mre"], "cmp_judges": ["gpt-4o"]}
     assert "local" not in page.inner_text(".cmp-summary")
 
 

@@ -282,13 +282,12 @@ def test_an_edit_that_waits_for_its_turn_is_made_with_the_newest_score(visit, ph
         waiting.start()
         while visit.newest is None:
             time.sleep(0.005)
-        for following in (2, 9, 4):
-            on_newer(visit, **ASKED, following=following)                      # 9 is no score
-        on_newer(visit, **ASKED | {"instruction": "make it red"}, following=3)
+        for following in (2, 4, 9):
+            on_newer(visit, following=following, preserving=5, quality=5)      # 9 is no score
     waiting.join(20)
     assert [entry.recipe.reward.scores for entry in (*made, visit.shown)] == [(4, 5, 5)] * 2
     assert made[0].asked == settings_of(**ASKED, following=4)
-    on_newer(visit, **ASKED, following=5)
+    on_newer(visit, following=5, preserving=5, quality=5)
     assert visit.newest is None, "nothing waits"
 
 

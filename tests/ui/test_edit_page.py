@@ -219,7 +219,12 @@ def test_an_instruction_is_never_run_as_markup(page, photo):
     assert page.locator("#history img[src=x]").count() == 0
 
 
-def test_a_phone_needs_no_sideways_scroll_and_every_control_has_a_name(chrome, address):
+THERE = {"edit": "#run", "study": "iframe", "research": "#study-choice", "compare": "#cmp-sample", "data": "#data-cards .card"}
+
+
+def test_on_a_phone_no_tab_scrolls_sideways_every_control_has_a_name_and_news_are_said(chrome, address):
+    from axe_playwright_python.sync_playwright import Axe
+
     context = chrome.new_context(viewport={"width": 390, "height": 844}, locale="en-US", color_scheme="dark")
     page = context.new_page()
     page.goto(address)
@@ -233,6 +238,22 @@ def test_a_phone_needs_no_sideways_scroll_and_every_control_has_a_name(chrome, a
                        || e.getAttribute('aria-labelledby')))
         .map(e => e.outerHTML.slice(0, 120))""")
     assert nameless == []
+    page.click("#run")
+    expect(page.locator("#announcer[role=status]")).to_contain_text("choose a picture first")
+    faults = []
+    for tab, there in THERE.items():
+        if tab in ("compare", "data"):           # on a phone they are in the menu of what has no room
+            page.click(".tabs .overflow-menu > button >> nth=0")
+            page.click(f".overflow-dropdown button:has-text('{tab}')")
+            page.wait_for_function("tab => location.search.includes(`tab=${tab}`)", arg=tab)
+        else:
+            page.click(f"#tab-{tab}-button")
+        expect(page.locator(there).first).to_be_visible()
+        found = Axe().run(page, {"exclude": [["iframe"]]}).response["violations"]          # its pages have a test of their own
+        faults += [f"{tab}: {one['id']}: {node['html'][:120]}" for one in found if one["impact"] in ("serious", "critical")
+                   for node in one["nodes"]]
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, tab
+    assert not faults
     context.close()
 
 

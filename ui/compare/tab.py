@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mre.agreement.sides import Options
     from ui.studio import Studio
 
+NAME, LINK = "compare", "cmp_"  # in addresses: the tab, and what the keys of its links begin with
 DRAWS = 1000
 SCHEMES = ("mre", "viescore")
 STATISTICS = ("ui.compare.view", "mre.agreement.comparison", "mre.agreement.plots")     # slow imports, made while a visitor looks around

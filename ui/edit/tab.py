@@ -14,6 +14,7 @@ from fastapi import FastAPI
 
 from mre.editors.settings import EditSettings
 from mre.errors import EditStopped, MreError
+from mre.rewards import PERSPECTIVES, Reward
 from ui import pictures
 from ui.edit import examples, history, judge, link, models, pair, programs, recipe, region, seen, session, sweep, views, words
 from ui.edit.best import Judging, run_best
@@ -140,7 +141,8 @@ def build(studio: Studio) -> None:
     gr.on([box.change for box in wishes], on_live(studio, tab), [visit, form.photo, form.model, form.at_once],
           [visit, progress, *result.shown, *history_panel.choices, *steps.both], inputs_kwargs=form.settings, trigger_mode="always_last",
           **QUIET)
-    gr.on([box.change for box in wishes], on_newer, visit, None, inputs_kwargs=form.settings, trigger_mode="multiple", **QUIET)
+    gr.on([box.change for box in wishes], on_newer, visit, None, trigger_mode="multiple", **QUIET,
+          inputs_kwargs={**dict(zip(PERSPECTIVES, form.scores, strict=True)), "no_wish": form.no_wish})
     others = [box.change for box in form.memory.values() if box not in wishes]
     gr.on(others, session.on_change(steps), visit, steps.both, inputs_kwargs=form.memory, trigger_mode="always_last", **QUIET)
     for button, by in ((steps.undo, -1), (steps.redo, 1)):
@@ -317,15 +319,15 @@ def on_live(studio: Studio, tab: EditTab) -> Callable:
     return live
 
 
-def on_newer(visit: EditVisit | None, **fields: Any) -> None:
+def on_newer(visit: EditVisit | None, no_wish: list[str] | None = None, **scores: float) -> None:
     """A score moved on while an edit that follows it waits for its turn: it will be made with the newest value. The page asks `on_live`
     for one at a time, and so would have to wait for the old one first."""
-    if visit is None or visit.newest is None:
+    waiting = visit and visit.newest
+    if visit is None or not waiting:
         return
     with suppress(MreError):                     # said by the run that asks for it
-        settings = settings_of(**fields)
-        if replace(settings, reward=visit.newest.reward) == visit.newest:
-            visit.newest = settings
+        wishes = [None if name in (no_wish or ()) else scores[name] for name in PERSPECTIVES]
+        visit.newest = replace(waiting, reward=Reward.of(wishes, waiting.reward.texts))
 
 
 def follows(settings: EditSettings, shown: EditSettings) -> bool:

@@ -11,7 +11,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 from urllib.parse import quote
 
 import gradio as gr
@@ -155,12 +155,14 @@ class Access:
         """Whether a tab that needs a role is shown to somebody who has `role`."""
         return not self.enabled or may(role, needed)
 
-    def show_tabs(self, page: gr.Blocks, tabs: dict[gr.Tab, str]) -> None:
-        """Show each visitor the tabs of their role once the page is there. `tabs`: the role that each needs."""
+    def show_tabs(self, page: gr.Blocks, tabs: dict[gr.Tab, str]) -> Any:
+        """Show each visitor the tabs of their role once the page is there. `tabs`: the role that each needs. Returns the event that does
+        so, None where all are shown to everybody."""
         if self.enabled:
             def show(request: gr.Request) -> list:
                 return [gr.update(visible=self.shows(needed, self.role(request))) for needed in tabs.values()]
-            page.load(show, None, list(tabs), api_visibility="private", show_progress="hidden")
+            return page.load(show, None, list(tabs), api_visibility="private", show_progress="hidden")
+        return None
 
     def show_account(self, page: gr.Blocks) -> None:
         """Say in the masthead who is signed in, with the way out."""

@@ -2,6 +2,7 @@
 
 const parameters = new URLSearchParams(location.search);
 const chosen = document.cookie.match(/(?:^|; )mre_language=(en|zh)(?:;|$)/)?.[1];       // by the switch of the studio's page
+try { if (parent !== window && parent.mrePreferences) document.documentElement.dataset.studio = ""; } catch { /* a frame of another site */ }
 const RECRUITING_IDS = ["PROLIFIC_PID", "SESSION_ID", "STUDY_ID", "workerId", "assignmentId", "hitId", "participantId", "projectId", "participant"];
 
 export const state = {
