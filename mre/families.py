@@ -52,7 +52,7 @@ class Family:
     loss_term: str = ""             # a LossTerm that every objective takes along
     objectives: Mapping[str, tuple[str, str]] = field(default_factory=dict)     # name -> MODULE:CLASS of an Objective, what it is for
     models: str = ""                # short names -> Known
-    capabilities: str = ""          # (scores: bool, texts: bool) -> Capabilities of a model that reads these parts of a reward
+    capabilities: str = ""          # (class of the U-Net, scores, texts: whether it reads them) -> Capabilities
     vocabulary: str = ""            # name -> Vocabulary of the model
 
 

@@ -29,7 +29,7 @@ class Capabilities:
     reward: bool                    # the three scores
     reward_text: bool
     negative_reward: bool           # a lower reward to move away from
-    seed: bool                      # another seed is another picture, not the same one but for traces
+    seed: bool                      # another seed is another picture, at some scores if not at all; else the same one but for traces
     steps: range | None             # numbers of denoising steps that may be asked for; None: always its own
     guidance_scale: bool
     image_guidance_scale: bool

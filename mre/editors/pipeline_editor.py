@@ -50,6 +50,12 @@ class PipelineEditor(LocalEditor):
         return pipeline_info.vocabulary_of(self.name)
 
     def load(self) -> Any:
+        pipeline = self._read_pipeline()
+        if self._info is not None and self._info.digest is None and self._load is zoo.load_pipeline:
+            self._info = self.describe()                # its weights were fetched
+        return pipeline
+
+    def _read_pipeline(self) -> Any:
         options = self.loading
         if options == OWN_WAY:
             pipeline = self._load(self.name, self.device)

@@ -13,6 +13,7 @@ from typing import Any
 
 from mre.editors.capabilities import MAX_STEPS, MOST_AT_ONCE, SCHEDULERS, Capabilities
 from mre.editors.editor import EditorInfo, Vocabulary
+from mre.editors.repository import HUB_ID, INDEX
 from mre.effects import Effects, read_effects
 from mre.errors import DataError, ModelError
 from mre.families import Family, Known, family_of, layout_of, named
@@ -58,7 +59,7 @@ def _capabilities(config: dict[str, Any], conditioned: bool) -> Capabilities:
         scores, texts = bool(reads and config.get("use_score", True)), bool(reads and config.get("use_text", True))
     family = family_of("", config.get("_class_name"))
     if family is not None and family.capabilities:
-        found: Capabilities = named(family.capabilities)(scores, texts)
+        found: Capabilities = named(family.capabilities)(config["_class_name"], scores, texts)
     else:
         found = replace(FULL_SIZE, reward=scores, reward_text=texts, negative_reward=scores or texts)
     return replace(found, no_wish=scores and bool(config.get("knows_no_wish")))
@@ -71,20 +72,26 @@ def vocabulary_of(name: str) -> Vocabulary | None:
 
 
 def describe(name: str) -> EditorInfo:
-    """What is known of a model: its defaults and limits, and the digest of its weights. Loads nothing, fetches nothing.
+    """What is known of a model: its defaults and limits, and the digest of its weights. Loads nothing.
 
-    Raises ModelError for a name that leads nowhere; public weights that are not here yet are described by what is published of them.
+    Of a repository whose weights are not here its two small files of settings are fetched, if they are not here either; public weights of a
+    short name are described by what is published of them. Raises ModelError for a name that leads nowhere, in the hub's words.
     """
     if known.is_built(name):
         return _info(name, known.KNOWN[name].defaults, capabilities_of(name), known.KNOWN[name].digest)
-    folder = known.local_folder(name)
+    try:
+        folder = known.local_folder(name)
+    except ModelError:
+        if Path(name).expanduser().exists() or not HUB_ID.fullmatch(name):
+            raise
+        return _published(name)
     if folder is None:
         return _info(name, known.KNOWN[name].defaults, capabilities_of(name), None)
     layout = layout_of(name, folder)
     if layout is not None:
         return _info(name, layout.DEFAULTS, capabilities_of(name), known.weight_digest(folder))
     from mre.models.folders import reads_rewards
-    from mre.models.weight_files import INDEX, read_object
+    from mre.models.weight_files import read_object
 
     try:
         capabilities = _capabilities(read_object(folder / "unet" / "config.json"), reads_rewards(folder / "unet"))
@@ -101,6 +108,18 @@ def _effects(folder: Path, info: EditorInfo) -> Effects | None:
     except DataError as error:
         log.warning("%s", error)
         return None
+
+
+def _published(name: str) -> EditorInfo:
+    """What a repository's settings say. Its tensors are not looked at: they may read rewards of which these are silent."""
+    from mre.models.hub import find_files
+
+    folder = find_files(name, (INDEX, "unet/config.json"))
+    try:
+        index, unet = read_json(folder / INDEX), read_json(folder / "unet" / "config.json")
+    except DataError:
+        raise ModelError(f"{name} holds no model of ours or of diffusers: {INDEX} or unet/config.json is missing") from None
+    return _info(name, index, _capabilities(unet, False), None)
 
 
 def _info(name: str, index: Mapping[str, Any], capabilities: Capabilities, digest: str | None) -> EditorInfo:

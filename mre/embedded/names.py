@@ -21,6 +21,7 @@ LEARNED = "Trained on synthetic scenes and photos with synthetic edits. It reads
 EMBEDDED = Capabilities(reward=True, reward_text=True, negative_reward=False, seed=False, steps=None, guidance_scale=False,
                         image_guidance_scale=False, schedulers=(), mask=False, preview=False, batch=MOST_AT_ONCE, open_vocabulary=False)
 EMBEDDED_STEPS = range(1, 21)
+READS_CHANCE = ("GenericRewardUNet",)       # low scores, and no wish, leave to the seed which of many faults an edit has
 MODELS = {
     "tiny": Known("MRE tiny (embedded)", LEARNED + " It changes light, weather, season, colours and style of any photo. It can add, "
                   "remove or recolour simple objects (balls, stars, houses), often blurry and sometimes misplaced. It does not know what "
@@ -39,9 +40,10 @@ READ = ("tiny", "tiny-baseline")       # models whose instructions go through th
 SURE_FOR_ALL = ("sunset", "winter", "night", "foggy", "darker", "vintage", "negative")      # and so, it is hoped, for others
 
 
-def capabilities(scores: bool, texts: bool) -> Capabilities:
-    """What a model of the family can use that reads these parts of a reward."""
-    return replace(EMBEDDED, reward=scores, reward_text=texts, steps=None if scores or texts else EMBEDDED_STEPS)
+def capabilities(unet: str, scores: bool, texts: bool) -> Capabilities:
+    """What a model of the family with a U-Net of this class can use that reads these parts of a reward."""
+    return replace(EMBEDDED, reward=scores, reward_text=texts, steps=None if scores or texts else EMBEDDED_STEPS,
+                   seed=scores and unet in READS_CHANCE)
 
 
 @dataclass(frozen=True)
