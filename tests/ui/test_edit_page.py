@@ -253,6 +253,7 @@ def test_on_a_phone_no_tab_scrolls_sideways_every_control_has_a_name_and_news_ar
         faults += [f"{tab}: {one['id']}: {node['html'][:120]}" for one in found if one["impact"] in ("serious", "critical")
                    for node in one["nodes"]]
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, tab
+    assert not page.is_visible("#data-waiting")
     assert not faults
     context.close()
 

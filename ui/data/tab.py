@@ -33,6 +33,7 @@ TEXTS = {
     "data_set": ("Data set", "数据集"), "data_perspective": ("Perspective", "维度"), "data_any": ("any", "任意"),
     "data_from": ("Score from", "分数从"), "data_to": ("to", "到"),
     "data_word": ("Word in the defect text or the instruction", "缺陷描述或指令中的词"),
+    "data_drawing": ("Reading the data…", "正在读取数据……"),
     "data_none": ("No triplets match this filter.", "没有符合条件的数据。"),
     "data_count": ("{shown} of {total} triplets match; page {page} of {pages}",
                    "{total} 个三元组中有 {shown} 个符合；第 {page}/{pages} 页"),
@@ -66,6 +67,7 @@ def build(studio: Studio) -> None:
         back = gr.Button(t("data_back"), size="sm", elem_id="data-back", min_width=90, scale=0)
         forth = gr.Button(t("data_next"), size="sm", elem_id="data-next", min_width=90, scale=0)
         count = gr.HTML(elem_id="data-count")
+    gr.Markdown(t("data_drawing"), elem_id="data-waiting", elem_classes="muted small")         # until there are cards, by the style
     cards = gr.HTML(elem_id="data-cards")
 
     wanted = [name, perspective, lowest, highest, word]
