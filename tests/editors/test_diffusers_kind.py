@@ -347,6 +347,12 @@ def test_omnigen_is_given_the_photo_as_with_torchvision():
     assert np.allclose(given.numpy(), (inside / 127.5 - 1).transpose(2, 0, 1), atol=1e-6)
 
 
+def test_what_a_pipeline_asserts_of_an_instruction_is_one_line(photo, tmp_path):
+    editor = make_editor(str(tiny_diffusers.save("OmniGenPipeline", tmp_path / "mine", native=64, build=MORE["OmniGenPipeline"])))
+    with pytest.raises(ModelError, match=r"^the model mine: total images must be the same as the number of image tags, got 2 image tags"):
+        editor.edit(photo, EditSettings("make <|image_2|> red", steps=1))
+
+
 def change_index(folder, **values) -> None:
     index = json.loads((folder / "model_index.json").read_text())
     (folder / "model_index.json").write_text(json.dumps(index | values))
