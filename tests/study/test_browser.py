@@ -43,6 +43,13 @@ def chrome(chromium) -> Browser:
         browser.close()
 
 
+@pytest.fixture(autouse=True)
+def no_page_stays_open(chrome):
+    yield
+    for context in chrome.contexts:
+        context.close()
+
+
 @pytest.fixture
 def site(tmp_path):
     """A store, a running study of five pairs, and the address of its pages."""

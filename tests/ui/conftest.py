@@ -1,5 +1,7 @@
 """A studio and a visitor's page on it for the tests of the Edit tab; each file has its own, so that workers share them."""
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -40,10 +42,13 @@ def chrome(chromium):
         yield running
 
 
-@pytest.fixture
-def page(chrome, address):
-    """A fresh visitor's page, wide and in English; errors of its scripts fail the test."""
-    context = chrome.new_context(viewport={"width": 1280, "height": 900}, locale="en-US", accept_downloads=True)
+WIDE = {"viewport": {"width": 1280, "height": 900}, "locale": "en-US", "accept_downloads": True}
+
+
+@contextmanager
+def opened(context, address):
+    """A page of somebody whom the studio has never seen; errors of its scripts fail the test."""
+    context.clear_cookies()
     tab = context.new_page()
     tab.set_default_timeout(SECONDS)
     errors = []
@@ -52,8 +57,33 @@ def page(chrome, address):
     tab.wait_for_selector("#run")
     tab.wait_for_selector("#examples .shot")
     yield tab
-    context.close()
+    tab.evaluate("localStorage.clear()")
+    tab.close()
     assert not errors, errors
+
+
+@pytest.fixture(scope="module")
+def context(chrome):
+    """What pages have in common in the browser: the studio's scripts are fetched and compiled once."""
+    context = chrome.new_context(**WIDE)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(context, address):
+    """A fresh visitor's page, wide and in English."""
+    with opened(context, address) as tab:
+        yield tab
+
+
+@pytest.fixture(scope="module")
+def shared_page(chrome, address):
+    """Another's page for several tests, each of which fills in what it looks at, whatever the others left."""
+    context = chrome.new_context(**WIDE)
+    with opened(context, address) as tab:
+        yield tab
+    context.close()
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from mre.rewards import PERSPECTIVES
-from tests.ui.serving import browser, served
+from tests.ui.serving import browser, draw_only, served
 from ui.app import build_app
 from ui.compare import sources as compare_sources
 from ui.compare import tab as compare_tab
@@ -104,12 +104,14 @@ def test_a_fault_in_a_file_is_one_line_and_keeps_what_is_shown(data, tmp_path):
 
 @pytest.fixture(scope="module")
 def page(data, chromium, tmp_path_factory):
-    """The whole studio in a browser, opened by a link that names a judge run, a scheme and a filter."""
+    """The studio in a browser, opened by a link that names a judge run, a scheme and a filter."""
     studio_data = tmp_path_factory.mktemp("studio")
     (studio_data / "bench-1").symlink_to(data / "bench-1")
-    app = build_app(StudioSettings(data=studio_data))
+    with pytest.MonkeyPatch.context() as patch:
+        draw_only(patch, "compare")
+        app = build_app(StudioSettings(data=studio_data))
     with pytest.MonkeyPatch.context() as patch, served(app) as address, browser(chromium) as chrome:
-        patch.setattr(compare_tab, "DRAWS", 50)         # of a thousand: their number takes the time and is not what is tested
+        patch.setattr(compare_tab, "DRAWS", 20)         # of a thousand: their number takes the time and is not what is tested
         page = chrome.new_page(viewport={"width": 1280, "height": 900}, locale="en-US")
         page.set_default_timeout(45_000)                        # a busy machine takes its time
         page.dialogs = []

@@ -34,17 +34,17 @@ def test_a_newcomer_edits_an_example_and_takes_the_picture_away(page):
         assert np.abs(np.asarray(told.convert("RGB"), float) - np.asarray(open_image(data), float)).mean() < 4
 
 
-def test_the_model_and_what_it_cannot_do_are_said(page):
-    assert "Untrained" in page.inner_text("#status")
-    assert "edits nothing sensibly" in page.inner_text("#status")
-    page.click("#models button")
-    cards = page.locator("#model-cards .card")
+def test_the_model_and_what_it_cannot_do_are_said(shared_page):
+    assert "Untrained" in shared_page.inner_text("#status")
+    assert "edits nothing sensibly" in shared_page.inner_text("#status")
+    shared_page.click("#models button")
+    cards = shared_page.locator("#model-cards .card")
     assert cards.count() == 5
     assert "Weights\nrandom, untrained" in cards.nth(0).inner_text()
     assert "a closed list of requests, scores, reward texts" in cards.nth(1).inner_text()
-    page.click("#models-pair")
-    expect(page.locator("#pair-first input")).to_be_in_viewport()
-    assert "15 minutes after it closes" in page.inner_text("#privacy")
+    shared_page.click("#models-pair")
+    expect(shared_page.locator("#pair-first input")).to_be_in_viewport()
+    assert "15 minutes after it closes" in shared_page.inner_text("#privacy")
 
 
 def test_sliders_presets_and_seed_reach_the_picture(page, photo):
@@ -57,50 +57,51 @@ def test_sliders_presets_and_seed_reach_the_picture(page, photo):
     assert read_recipe(download(page, "#download")).reward.scores == (3, 3, 1)
 
 
-def test_what_the_model_sees_is_shown_before_the_run(page, photo):
-    page.set_input_files("#photo input[type=file]", str(photo))
-    page.wait_for_selector("#seen img")
-    assert "240 × 160" in page.inner_text("#seen")
-    assert "64 × 40" in page.inner_text("#seen")
+def test_what_the_model_sees_is_shown_before_the_run(shared_page, photo):
+    shared_page.set_input_files("#photo input[type=file]", str(photo))
+    shared_page.wait_for_selector("#seen img")
+    assert "240 × 160" in shared_page.inner_text("#seen")
+    assert "64 × 40" in shared_page.inner_text("#seen")
 
 
-def test_words_are_counted_unknown_ones_named_and_completions_offered(page):
-    page.fill("#instruction textarea, #instruction input", "remove the gir")
-    page.wait_for_selector("#words >> text=know: gir")
-    choose(page, "tiny")
-    page.fill("#instruction textarea, #instruction input", "make it look like su")
-    page.click("#words .chip >> text=make it look like sunset")
-    page.wait_for_function("document.querySelector('#instruction textarea, #instruction input')?.value === 'make it look like sunset'")
-    choose(page, "tiny-untrained")
-    page.wait_for_selector("#tokens")
-    page.fill("#instruction textarea, #instruction input", "把天空变成粉色")
-    page.wait_for_selector("#words >> text=understands English only")
-    page.fill("#instruction textarea, #instruction input", "make it red and " * 20)
-    page.wait_for_selector("#tokens >> text=does not read")
-    page.fill("#instruction textarea, #instruction input", "make it 🎉 and 🎈🎈")
-    page.wait_for_selector("#words >> text=know: 🎉, 🎈🎈.")
-    page.fill("#instruction textarea, #instruction input", "?! …")
-    page.wait_for_selector("#words >> text=contains no words")
-    page.fill("#instruction textarea, #instruction input", "quark" * 190)
-    page.wait_for_selector("#words >> text=know: quarkquark")
-    assert len(page.inner_text("#words")) < 500, "a long text is not said again"
+def test_words_are_counted_unknown_ones_named_and_completions_offered(shared_page):
+    shared_page.fill("#instruction textarea, #instruction input", "remove the gir")
+    shared_page.wait_for_selector("#words >> text=know: gir")
+    choose(shared_page, "tiny")
+    shared_page.fill("#instruction textarea, #instruction input", "make it look like su")
+    shared_page.click("#words .chip >> text=make it look like sunset")
+    expect(shared_page.locator("#instruction textarea, #instruction input")).to_have_value("make it look like sunset")
+    choose(shared_page, "tiny-untrained")
+    shared_page.wait_for_selector("#tokens")
+    shared_page.fill("#instruction textarea, #instruction input", "把天空变成粉色")
+    shared_page.wait_for_selector("#words >> text=understands English only")
+    shared_page.fill("#instruction textarea, #instruction input", "make it red and " * 20)
+    shared_page.wait_for_selector("#tokens >> text=does not read")
+    shared_page.fill("#instruction textarea, #instruction input", "make it 🎉 and 🎈🎈")
+    shared_page.wait_for_selector("#words >> text=know: 🎉, 🎈🎈.")
+    shared_page.fill("#instruction textarea, #instruction input", "?! …")
+    shared_page.wait_for_selector("#words >> text=contains no words")
+    shared_page.fill("#instruction textarea, #instruction input", "quark" * 190)
+    shared_page.wait_for_selector("#words >> text=know: quarkquark")
+    assert len(shared_page.inner_text("#words")) < 500, "a long text is not said again"
 
 
-def test_suggestions_follow_what_is_loaded_and_the_model(page, photo):
+def test_suggestions_follow_what_is_loaded_and_the_model(shared_page, photo):
     def offered() -> list[str]:
-        return page.locator("#words .chip").all_inner_texts()
-    choose(page, "tiny")
-    page.wait_for_function("document.querySelectorAll('#words .chip').length === 7")
-    fill(page, photo, "")
+        return shared_page.locator("#words .chip").all_inner_texts()
+    shared_page.fill("#instruction textarea, #instruction input", "")
+    choose(shared_page, "tiny")
+    shared_page.wait_for_function("document.querySelectorAll('#words .chip').length === 7")
+    fill(shared_page, photo, "")
     assert not any(noun in " ".join(offered()) for noun in ("ball", "tree", "cube", "balloon", "beach"))
-    page.fill("#instruction textarea, #instruction input", "remove the tree")
-    page.wait_for_selector("#words >> text=In photos this model cannot find tree")
-    page.click("#examples .shot >> text=make the ball red")
-    page.wait_for_selector("#seen >> text=512 × 512")
-    page.fill("#instruction textarea, #instruction input", "")
-    page.wait_for_selector("#words .chip >> text=make the ball red")
-    choose(page, "quick")
-    page.wait_for_function("document.querySelectorAll('#words .chip').length === 0")
+    shared_page.fill("#instruction textarea, #instruction input", "remove the tree")
+    shared_page.wait_for_selector("#words >> text=In photos this model cannot find tree")
+    shared_page.click("#examples .shot >> text=make the ball red")
+    shared_page.wait_for_selector("#seen >> text=512 × 512")
+    shared_page.fill("#instruction textarea, #instruction input", "")
+    shared_page.wait_for_selector("#words .chip >> text=make the ball red")
+    choose(shared_page, "quick")
+    shared_page.wait_for_function("document.querySelectorAll('#words .chip').length === 0")
 
 
 def test_only_controls_that_the_model_uses_are_shown_and_hidden_ones_ask_for_nothing(page, photo):
@@ -152,11 +153,11 @@ def test_a_perspective_is_left_without_a_wish_where_the_model_knows_that(page, p
     page.wait_for_function("document.querySelector('#no-wish')?.innerText && document.querySelector('#no-wish input:checked')")
 
 
-def test_frequent_defects_are_chips_that_fill_their_own_field(page):
-    page.click("#reward-texts button.label-wrap, #reward-texts > button")
-    page.click("#chips-quality .chip >> nth=0")
-    page.wait_for_function("document.querySelector('#text-quality textarea, #text-quality input')?.value !== ''")
-    assert page.input_value("#text-following textarea, #text-following input") == ""
+def test_frequent_defects_are_chips_that_fill_their_own_field(shared_page):
+    shared_page.click("#reward-texts button.label-wrap, #reward-texts > button")
+    shared_page.click("#chips-quality .chip >> nth=0")
+    shared_page.wait_for_function("document.querySelector('#text-quality textarea, #text-quality input')?.value !== ''")
+    assert shared_page.input_value("#text-following textarea, #text-following input") == ""
 
 
 def test_bad_input_is_said_beside_the_field_and_the_page_goes_on(page, photo, tmp_path):
@@ -197,16 +198,16 @@ def test_what_was_wrong_is_not_said_any_longer_when_it_is_mended(page, photo):
     assert page.locator(".toast-body").count() == 0
 
 
-def test_a_score_between_two_steps_stands_where_it_is_filled(page):
-    box, handle = page.locator("#score-quality input[type=number]"), page.locator("#score-quality input[type=range]")
+def test_a_score_between_two_steps_stands_where_it_is_filled(shared_page):
+    box, handle = shared_page.locator("#score-quality input[type=number]"), shared_page.locator("#score-quality input[type=range]")
     shown = "e => [Number(e.value) / 5 * 100, parseFloat(e.style.getPropertyValue('--range_progress'))]"
     for typed, percent in (("2.5", 50), ("3.3", 66), ("4", 80)):
         box.fill(typed)
         box.press("Tab")
-        page.wait_for_function(f"Math.abs(document.querySelector('#score-quality input[type=range]')?.value - {typed}) < 1e-6")
+        shared_page.wait_for_function(f"Math.abs(document.querySelector('#score-quality input[type=range]')?.value - {typed}) < 1e-6")
         assert handle.evaluate(shown) == pytest.approx([percent, percent])
     box.fill("2.5")
-    page.wait_for_function("document.querySelector('#score-quality input[type=range]')?.value === '2.5'")
+    shared_page.wait_for_function("document.querySelector('#score-quality input[type=range]')?.value === '2.5'")
     handle.press("ArrowRight")
     expect(box).to_have_value(re.compile(r"^[34]$"))     # by keys in whole steps again
 

@@ -17,8 +17,9 @@ from mre.study.simulate import Crowd, simulate
 from tests.study.conftest import Clock, draw_edits
 from tests.study.test_participants import Recruit
 from tests.study.test_participation import started
-from tests.ui.serving import browser, served
+from tests.ui.serving import browser, draw_only, served
 from ui.app import build_app
+from ui.research import tab as research_tab
 from ui.research.tab import ResearchHandlers
 from ui.studio import Studio, StudioSettings
 
@@ -38,7 +39,9 @@ class Asked:
 def site(tmp_path_factory, chromium):
     """A studio with a scored study called "scored", a browser, and a folder of edits with two faults."""
     folder = tmp_path_factory.mktemp("research")
-    app = build_app(StudioSettings(data=folder / "data"))
+    with pytest.MonkeyPatch.context() as patch:
+        draw_only(patch, "research")
+        app = build_app(StudioSettings(data=folder / "data"))
     store = app.state.studio.store
     edits = draw_edits(folder / "data" / "edits", 8, size=(16, 16))
     studies.create_from_edits(store, "scored", [edits], StudyDesign(per_pair=3, repeats=20, repeat_gap=2, checks=20))
@@ -74,7 +77,8 @@ def inner_tab(page, place: int) -> None:
 
 def test_agreement_answers_at_a_click_and_the_table_too(page, monkeypatch):
     assert page.input_value("#study-choice input") == "scored-simulated"
-    monkeypatch.setattr(figures, "agreement", partial(figures.agreement, draws=40))         # the page draws 500, which takes seconds
+    monkeypatch.setattr(figures, "agreement", partial(figures.agreement, draws=20))         # of 500, which take seconds
+    monkeypatch.setattr(research_tab, "study_table", partial(research_tab.study_table, draws=20))
     inner_tab(page, 3)
     page.click("#agreement-go")
     page.wait_for_selector("#study-agreement tbody tr")
