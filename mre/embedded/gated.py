@@ -63,6 +63,8 @@ class GatedRewardUNet(RewardUNet2DConditionModel):
 
     reward_layers = (*RewardUNet2DConditionModel.reward_layers, "reward_of_the_whole.")
 
+    leading_layers = reward_layers
+
     @register_to_config
     @keeps_settings_of(RewardUNet2DConditionModel)
     def __init__(self, *, patch_size: int = 8, latent_scale: float = 2.0, **unet: Any) -> None:

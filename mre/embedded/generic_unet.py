@@ -34,6 +34,8 @@ class GenericRewardUNet(RewardUNet2DConditionModel):
     latent_scale    the autoencoder's scaling factor
     """
 
+    leading_layers = (*RewardUNet2DConditionModel.reward_layers, "chance.", "room.")
+
     @register_to_config
     @keeps_settings_of(RewardUNet2DConditionModel)
     def __init__(self, *, patch_size: int = 8, latent_scale: float = 2.0, **unet: Any) -> None:

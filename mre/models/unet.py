@@ -67,6 +67,7 @@ class RewardUNet2DConditionModel(UNet2DConditionModel):
     """
 
     reward_layers = ("reward_condition.", "reward_encoder.", "reward_terms.")      # how names of the condition's tensors begin
+    leading_layers = reward_layers          # what `parent_rate` of a training does not slow down
     config: Any             # diffusers calls it a plain dictionary; its settings can be read as attributes too
 
     @register_to_config

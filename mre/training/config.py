@@ -174,6 +174,8 @@ class OptimisationSettings(Settings):
     train_readers: tuple[str, ...] = setting((), "of a SmartEdit model, what reads picture and instruction is trained too: some of "
                                                  "vision_tower, projector, language_model, connector")
     text_encoder_rate: float = setting(1.0, "its learning rate as a multiple of learning_rate", low=0)
+    parent_rate: float = setting(1.0, "learning rate of all but the layers of the reward condition, as a multiple of learning_rate: below "
+                                      "1, a model that edits already keeps what it can", low=0)
     adam_beta1: float = setting(0.9, "of AdamW", low=0, high=1)
     adam_beta2: float = setting(0.999, "of AdamW", low=0, high=1)
     adam_epsilon: float = setting(1e-8, "of AdamW", low=0)

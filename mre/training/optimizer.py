@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 def build_optimizer(learner: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
     """AdamW over everything that is trained; each group keeps in `rate` what its learning rate is a multiple of."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    leading = tuple(f"unet.{name}" for name in getattr(getattr(learner, "unet", None), "leading_layers", ()))
     for name, parameter in learner.named_parameters():
         if parameter.requires_grad:
-            rate = config.learning_rate * (config.text_encoder_rate if name.startswith("text_encoder.") else 1.0)
+            rate = config.learning_rate * (1.0 if name.startswith(leading) else config.parent_rate)
+            rate *= config.text_encoder_rate if name.startswith("text_encoder.") else 1.0
             decay = config.weight_decay if config.decay_all or parameter.ndim > 1 else 0.0
             groups.setdefault((rate, decay), []).append(parameter)
     settings = [{"params": params, "lr": rate, "rate": rate, "weight_decay": decay} for (rate, decay), params in groups.items()]

@@ -156,3 +156,13 @@ def test_the_learning_rate_warms_up_stays_and_falls_to_zero_by_steps_or_minutes(
     assert shares == pytest.approx([0.1, 0.5, 1.0, 0.5, 0.0])
     set_learning_rate(optimizer, config, 20, 0.1)
     assert {group["lr"] for group in optimizer.param_groups} == {1.0, 2.0}
+
+
+def test_a_parent_rate_slows_down_all_but_the_layers_of_the_reward_condition():
+    model = torch.nn.ModuleDict({"unet": tiny_models.reward_unet(), "text_encoder": torch.nn.Linear(2, 2)})
+    optimizer = build_optimizer(model, TrainConfig(learning_rate=1.0, parent_rate=0.1, text_encoder_rate=2.0))
+    rates = {id(parameter): group["rate"] for group in optimizer.param_groups for parameter in group["params"]}
+    found = {name: rates[id(parameter)] for name, parameter in model.named_parameters()}
+    assert {rate for name, rate in found.items() if name.startswith("unet.reward_")} == {1.0}
+    assert {rate for name, rate in found.items() if name.startswith("unet.") and "reward_" not in name} == {0.1}
+    assert found["text_encoder.weight"] == pytest.approx(0.2)

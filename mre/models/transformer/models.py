@@ -63,7 +63,7 @@ class RewardTransformer(nn.Module):
     `negative_reward`, a dictionary of the same kind, says what it should read.
     """
 
-    reward_layers = REWARD_LAYERS
+    reward_layers = leading_layers = REWARD_LAYERS
     stock: type                     # the parent
     embedders: tuple[str, str]      # names of the embedders of text and time
     config: Any
