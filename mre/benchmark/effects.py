@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 
 def folders_of(models: Sequence[str], digests: Mapping[str, str | None]) -> dict[str, Path]:
     """The folder of each model, to write into. Raises SettingsError for one without a folder on this machine."""
+    from mre.models.hub import local_folder
+
     folders: dict[str, Path] = {}
     for model in models:
         try:
-            folder = None if known.is_built(model) else known.local_folder(model)
+            folder = None if known.is_built(model) else local_folder(model)
         except ModelError:
             folder = None
         if folder is None or not digests.get(model):

@@ -77,10 +77,12 @@ def describe(name: str) -> EditorInfo:
     Of a repository whose weights are not here its two small files of settings are fetched, if they are not here either; public weights of a
     short name are described by what is published of them. Raises ModelError for a name that leads nowhere, in the hub's words.
     """
+    from mre.models.hub import local_folder
+
     if known.is_built(name):
         return _info(name, known.KNOWN[name].defaults, capabilities_of(name), known.KNOWN[name].digest)
     try:
-        folder = known.local_folder(name)
+        folder = local_folder(name)
     except ModelError:
         if Path(name).expanduser().exists() or not HUB_ID.fullmatch(name):
             raise

@@ -19,7 +19,9 @@ from huggingface_hub.errors import (
 
 from mre.errors import ModelError
 from mre.families import layout_of, more_parts
+from mre.models.known import KNOWN, shipped_folder
 from mre.models.weight_files import (
+    AVAILABLE,
     COMPONENTS,
     INDEX,
     WEIGHTS,
@@ -189,3 +191,20 @@ def answer(error: Exception, name: str, here: str, revision: str | None) -> str:
     if isinstance(error, OSError) and error.errno is not None and not isinstance(error, ConnectionError):
         return f"{name} could not be stored on this machine: {error.strerror}"
     return f"{here}, and the hub at {constants.ENDPOINT} is not reachable ({type(error).__name__})"
+
+
+def local_folder(name: str) -> Path | None:
+    """The folder of a model that is on this machine; none for public weights that are not."""
+    known = KNOWN.get(name)
+    if known is not None and known.folder:
+        return shipped_folder(name)
+    layout = layout_of(name)
+    try:
+        if known is not None and layout is not None:
+            return layout.find(known.hub_id, local_files_only=True)
+        return find_folder(known.hub_id if known else name, subfolder=known.subfolder if known else None, variant=AVAILABLE,
+                           local_files_only=True)
+    except ModelError:
+        if known is None:
+            raise
+        return None

@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from mre.errors import ModelError
-from mre.families import Known, known_models, layout_of
+from mre.families import Known, known_models
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 ANY_PHOTO = "Made for photographs of any kind, at 512 pixels; its safety checker is not loaded."
@@ -33,26 +33,6 @@ def default_names() -> tuple[str, ...]:
 def is_built(name: str) -> bool:
     """Whether the model of this name has no weights of its own: it is made with random ones."""
     return name in KNOWN and bool(KNOWN[name].build)
-
-
-def local_folder(name: str) -> Path | None:
-    """The folder of a model that is on this machine; none for public weights that are not."""
-    from mre.models.hub import find_folder
-    from mre.models.weight_files import AVAILABLE
-
-    known = KNOWN.get(name)
-    if known is not None and known.folder:
-        return shipped_folder(name)
-    layout = layout_of(name)
-    try:
-        if known is not None and layout is not None:
-            return layout.find(known.hub_id, local_files_only=True)
-        return find_folder(known.hub_id if known else name, subfolder=known.subfolder if known else None, variant=AVAILABLE,
-                           local_files_only=True)
-    except ModelError:
-        if known is None:
-            raise
-        return None
 
 
 def shipped_folder(name: str) -> Path:

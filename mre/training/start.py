@@ -11,7 +11,7 @@ from diffusers.models.attention_processor import AttnProcessor
 from mre.errors import SettingsError
 from mre.families import build_fresh, later, layout_of
 from mre.models.folders import reads_rewards
-from mre.models.known import local_folder
+from mre.models.hub import local_folder
 from mre.models.quiet import quiet_libraries
 from mre.models.transformer.pipeline import TransformerPipeline
 from mre.models.zoo import load_starting_pipeline

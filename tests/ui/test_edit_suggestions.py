@@ -17,7 +17,8 @@ from mre.embedded.vocabulary import look_instructions
 from mre.imaging import reduced
 from mre.recipes import png_bytes
 from tests.fake_editing import fake_editor
-from ui.edit.examples import EXAMPLES, PHOTOS, SCENE_SIZE, Results, example_of, thumbnail
+from ui.edit.example_strip import Results, thumbnail
+from ui.edit.examples import EXAMPLES, PHOTOS, SCENE_SIZE, example_of
 from ui.edit.suggestions import MOST_AT_FIRST, MOST_COMPLETIONS, offered, suggestions
 from ui.studio import Studio, StudioSettings
 

@@ -16,7 +16,7 @@ from mre.editors.settings import EditSettings
 from mre.errors import EditStopped, MreError
 from mre.rewards import PERSPECTIVES, Reward
 from ui import pictures
-from ui.edit import examples, history, judge, link, models, pair, programs, recipe, region, seen, session, sweep, views, words
+from ui.edit import example_strip, history, judge, link, models, pair, programs, recipe, region, seen, session, sweep, views, words
 from ui.edit.best import Judging, run_best
 from ui.edit.effects import effects_html
 from ui.edit.form import Form, build_instruction, build_photo, build_scores, build_settings, build_texts, hints, new_seed, settings_of
@@ -71,7 +71,7 @@ def build(studio: Studio) -> None:
     """Draw the tab and connect its handlers."""
     visit = gr.State(None)
     has = studio.editor().capabilities
-    strip = examples.build()
+    strip = example_strip.build()
     with gr.Row(equal_height=False, elem_id="edit"):
         with gr.Column(scale=5, min_width=320):
             photo = build_photo()
@@ -192,7 +192,7 @@ def connect_form(studio: Studio, tab: EditTab, form: Form) -> Any:
     gr.on([form.photo.change, form.instruction.change, form.model.input, *boxes], None, tab.progress, tab.progress, js=FORGET_TROUBLE,
           **QUIET)                               # by the visitor: what a model's change sets forgets nothing
     tab.words.pick(words.on_pick, None, form.instruction, **QUIET)
-    tab.examples.pick(examples.on_pick(studio), None, [form.photo, form.instruction, form.mask], **QUIET).success(
+    tab.examples.pick(example_strip.on_pick(studio), None, [form.photo, form.instruction, form.mask], **QUIET).success(
         None, None, None, js="() => { document.querySelector('#run').click(); }", **QUIET)
     for chip, text in zip(form.chips, form.texts, strict=True):
         chip.pick(words.on_pick, None, text, **QUIET)
@@ -203,7 +203,7 @@ def add_routes(app: FastAPI, studio: Studio) -> None:
     """Visitors' pictures and those of the examples."""
     pictures.add_routes(app, studio)
     views.add_routes(app, studio)
-    examples.add_routes(app, studio)
+    example_strip.add_routes(app, studio)
 
 
 def on_load(studio: Studio, tab: EditTab) -> Callable:
@@ -222,7 +222,7 @@ def on_load(studio: Studio, tab: EditTab) -> Callable:
         return {tab.visit: visit, tab.status: status_html(studio, model, language), tab.result.look: empty_viewer(language),
                 tab.history.shots: history.shots_html(visit, language), tab.form.model: model, tab.again: gr.Timer(active=is_back),
                 tab.models: models.models_html(studio, language),
-                tab.examples: examples.strip_html(language, examples.is_shown_off(studio.editor())),
+                tab.examples: example_strip.strip_html(language, example_strip.is_shown_off(studio.editor())),
                 tab.region: region.tools_html(language), tab.words: words.words_html(studio.editor(model), "", language),
                 tab.sweep.forecast: "", **(link.fill_from(studio, tab, asked, language, model, axes) if is_followed else {})}
     return load
