@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.processes import run_program
 from tests.training.conftest import editor, tree  # noqa: F401
 
 GONE = ("mre/embedded", "mre/assets/tiny", "mre/assets/tiny-baseline", "mre/assets/tiny-reader")
@@ -60,9 +61,11 @@ def test_the_core_imports_and_says_what_it_does_not_have(copy):
 
 TRAIN = """
 import csv, json, sys
+from importlib.util import find_spec
 from pathlib import Path
 from mre.training.config import TrainConfig
 from mre.training.loop import Run
+assert find_spec("mre.embedded") is None
 editor, tree, out, plain = sys.argv[1:]
 off = {"use_score": False, "use_text": False}
 losses = {}
@@ -88,19 +91,26 @@ def plain(tmp_path_factory) -> Path:
     return folder
 
 
+def forked(copy: Path, code: str, *arguments: object) -> dict:
+    """The same of a program that has torch already."""
+    return json.loads(run_program("-c", code, *arguments, cwd=copy).splitlines()[-1])
+
+
 def test_the_trainer_trains_a_plain_unet_and_one_with_rewards(copy, editor, tree, plain, tmp_path):      # noqa: F811
-    losses = run(copy, TRAIN, editor, tree, tmp_path, plain)
+    losses = forked(copy, TRAIN, editor, tree, tmp_path, plain)
     assert {name: len(values) for name, values in losses.items()} == {"plain": 2, "reward": 2}
     assert all(0 < value < 100 for values in losses.values() for value in values)
 
 
 STUDIO = """
 import json, sys
+from importlib.util import find_spec
 from pathlib import Path
 from PIL import Image
 from mre.editors.settings import EditSettings
 from ui.app import build_app
 from ui.studio import Studio, StudioSettings
+assert find_spec("mre.embedded") is None
 settings = StudioSettings(models=(sys.argv[1],), data=Path(sys.argv[2]))
 build_app(settings)
 studio = Studio(settings)
@@ -110,7 +120,7 @@ print(json.dumps({"models": studio.models, "size": edited.image.size}))
 
 
 def test_the_studio_edits_with_another_editor(copy, editor, tmp_path):      # noqa: F811
-    found = run(copy, STUDIO, editor, tmp_path / "data")
+    found = forked(copy, STUDIO, editor, tmp_path / "data")
     assert found["models"] == [editor.name]
     assert found["size"] == [16, 16]
 
