@@ -121,6 +121,9 @@ def _published(name: str) -> EditorInfo:
         index, unet = read_json(folder / INDEX), read_json(folder / "unet" / "config.json")
     except DataError:
         raise ModelError(f"{name} holds no model of ours or of diffusers: {INDEX} or unet/config.json is missing") from None
+    latents, given = unet.get("out_channels"), unet.get("in_channels")
+    if family_of("", unet.get("_class_name")) is None and isinstance(latents, int) and given != 2 * latents:
+        raise ModelError(f"{name} edits no pictures: the U-Net of an editor has {2 * latents} input channels, this one has {given}")
     return _info(name, index, _capabilities(unet, False), None)
 
 

@@ -315,6 +315,15 @@ def test_a_repository_of_instruct_pix2pix_is_described_by_its_settings_and_fetch
     assert result.recipe.made_with["weights"] == make_editor(str(tmp_path / "plain")).info.digest
 
 
+def test_a_repository_that_makes_pictures_of_words_alone_is_refused_before_its_weights_are_fetched(hub, tmp_path):
+    tiny_models.pipeline(tiny_models.plain_unet(in_channels=4), diffusers.StableDiffusionPipeline).save_pretrained(tmp_path / "plain")
+    hub.repositories["x/words"] = tmp_path / "plain"
+    for ask in (lambda editor: editor.info, lambda editor: editor.prepare()):
+        with pytest.raises(ModelError, match="^x/words edits no pictures: the U-Net of an editor has 8 input channels, this one has 4$"):
+            ask(make_editor("x/words", device="cpu"))
+    assert weights_in(tmp_path / "cache") == []
+
+
 def test_where_the_hub_cannot_be_asked_a_hub_id_is_taken_for_one_of_ours_and_loading_says_why(monkeypatch):
     def unreachable(*_, **__):
         raise httpx.ConnectError("no route")
