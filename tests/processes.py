@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import atexit
 import faulthandler
+import json
 import os
-import pickle
 import runpy
 import select
 import signal
@@ -67,7 +67,7 @@ class Program:
         self.stderr = os.fdopen(os.memfd_create("stderr"), "w+", encoding="utf-8")
         self._status, status = os.pipe()
         os.umask(umask := os.umask(0))                  # there is no other way to ask for it
-        wanted = pickle.dumps((self.args, str(cwd or Path.cwd()), dict(os.environ if env is None else env), umask))
+        wanted = json.dumps([self.args, str(cwd or Path.cwd()), dict(os.environ if env is None else env), umask]).encode()
         assert _forge is not None, "programs are started while tests run"
         socket.send_fds(_forge[1], [wanted], [writing, writing if both else self.stderr.fileno(), status])
         for end in (writing, status):
@@ -140,7 +140,7 @@ def _fork_programs(way: socket.socket) -> None:
             output, errors, status = descriptors
             if (pid := os.fork()) == 0:
                 os.close(status)
-                _become(output, errors, *pickle.loads(message))
+                _become(output, errors, *json.loads(message))
             os.close(output)
             os.close(errors)
             os.write(status, pid.to_bytes(4, "little"))
