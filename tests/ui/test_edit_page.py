@@ -226,7 +226,7 @@ THERE = {"edit": "#run", "study": "iframe", "research": "#study-choice", "compar
 def test_on_a_phone_no_tab_scrolls_sideways_every_control_has_a_name_and_news_are_said(chrome, address):
     from axe_playwright_python.sync_playwright import Axe
 
-    context = chrome.new_context(viewport={"width": 390, "height": 844}, locale="en-US", color_scheme="dark")
+    context = chrome.new_context(viewport={"width": 390, "height": 844}, locale="en-US", color_scheme="dark", reduced_motion="reduce")
     page = context.new_page()
     page.goto(address)
     page.wait_for_selector("#examples .shot", timeout=SECONDS)
@@ -241,6 +241,7 @@ def test_on_a_phone_no_tab_scrolls_sideways_every_control_has_a_name_and_news_ar
     assert nameless == []
     page.click("#run")
     expect(page.locator("#announcer[role=status]")).to_contain_text("choose a picture first")
+    expect(page.locator("#run")).to_be_enabled()
     faults = []
     for tab, there in THERE.items():
         if tab in ("compare", "data"):           # on a phone they are in the menu of what has no room
