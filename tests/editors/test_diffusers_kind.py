@@ -319,7 +319,7 @@ def test_a_repository_that_makes_pictures_of_words_alone_is_refused_before_its_w
     tiny_models.pipeline(tiny_models.plain_unet(in_channels=4), diffusers.StableDiffusionPipeline).save_pretrained(tmp_path / "plain")
     hub.repositories["x/words"] = tmp_path / "plain"
     for ask in (lambda editor: editor.info, lambda editor: editor.prepare()):
-        with pytest.raises(ModelError, match="^x/words edits no pictures: the U-Net of an editor has 8 input channels, this one has 4$"):
+        with pytest.raises(ModelError, match=r"^x/words edits no pictures: the U-Net of an editor has 8 input channels, this one has 4$"):
             ask(make_editor("x/words", device="cpu"))
     assert weights_in(tmp_path / "cache") == []
 
