@@ -50,9 +50,12 @@ def photo_file(folder: Path, megapixels: float) -> Path:
     return path
 
 
-def clicked(page, photo: Path) -> tuple[float, list[str]]:
-    """Seconds from the click until both pictures are drawn, and what was said meanwhile."""
-    page.reload()
+def clicked(chromium, url: str, photo: Path) -> tuple[float, list[str]]:
+    """Seconds from a new visitor's click until both pictures are drawn, and what was said meanwhile."""
+    page = chromium.new_page(locale="en-US")
+    page.set_default_timeout(120_000)
+    page.goto(url)
+    page.wait_for_selector("#status .dot.ready")
     page.wait_for_selector("#examples .shot")
     page.set_input_files("#photo input[type=file]", str(photo))
     page.wait_for_selector("#seen img")
@@ -68,6 +71,7 @@ def clicked(page, photo: Path) -> tuple[float, list[str]]:
         return images.length === 2 && images.every((image) => image.complete && image.naturalWidth > 0); }""")
     seconds = time.perf_counter() - started
     told = page.evaluate("window.told")
+    page.close()
     assert all(share is None or share < 100 for _, share in told), "a full bar while something still goes on"
     return seconds, list(dict.fromkeys(re.sub(r" · .*", "", words) for words, _ in told))
 
@@ -108,15 +112,11 @@ def main() -> None:
         try:
             url = re.search(r"http://\S+", program.stdout.readline())[0]
             with browser(shutil.which("chromium")) as chromium:
-                page = chromium.new_page(locale="en-US")
-                page.set_default_timeout(240_000)
-                page.goto(url)
-                page.wait_for_selector("#status .dot.ready")
                 server = psutil.Process(program.pid)
-                clicked(page, ASSETS / "photos" / "coffee.jpg")          # the first edit of a process is slower
+                clicked(chromium, url, ASSETS / "photos" / "coffee.jpg")          # the first edit of a process is slower
                 print(f"{'memory before':22}{server.memory_info().rss / 1e6:8.0f} MB")
                 for megapixels, photo in zip(args.megapixels, photos, strict=True):
-                    rounds = [clicked(page, photo) for _ in range(args.rounds)]
+                    rounds = [clicked(chromium, url, photo) for _ in range(args.rounds)]
                     seconds = [each for each, _ in rounds]
                     print(f"{megapixels:g} megapixels{'':9}{statistics.median(seconds):8.2f} s from click to picture   "
                           f"({', '.join(f'{each:.2f}' for each in seconds)}; {photo.stat().st_size / 1e6:.1f} MB)")
