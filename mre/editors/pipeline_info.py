@@ -1,6 +1,6 @@
 """What is known of our pipelines without loading them: titles, limits, defaults, and which controls change what they make.
 
-Importing this loads no torch, and nothing here fetches anything.
+Importing this loads no torch. Nothing is fetched but the two files of settings of a repository that is named and not here.
 """
 
 from __future__ import annotations
@@ -115,11 +115,12 @@ def _effects(folder: Path, info: EditorInfo) -> Effects | None:
 def _published(name: str) -> EditorInfo:
     """What a repository's settings say. Its tensors are not looked at: they may read rewards of which these are silent."""
     from mre.models.hub import find_files
+    from mre.models.weight_files import read_object
 
     folder = find_files(name, (INDEX, "unet/config.json"))
     try:
-        index, unet = read_json(folder / INDEX), read_json(folder / "unet" / "config.json")
-    except DataError:
+        index, unet = read_object(folder / INDEX), read_object(folder / "unet" / "config.json")
+    except ModelError:
         raise ModelError(f"{name} holds no model of ours or of diffusers: {INDEX} or unet/config.json is missing") from None
     latents, given = unet.get("out_channels"), unet.get("in_channels")
     if family_of("", unet.get("_class_name")) is None and isinstance(latents, int) and given != 2 * latents:

@@ -38,6 +38,7 @@ FEWEST_WORDS = 3        # of a clause that is a request by itself
 LETTER = 15             # words of a text that is long enough for one request with much around it
 CERTAIN = 0.7           # confidence in each of several requests
 HEARD = 0.4             # confidence in a request of a clause that is not certain enough to be one of several, and yet asks for something
+BOUND = re.compile(r"(\bnot |n't (make|get|let|be|become|turn|go)( \w+){0,3} |[别不要])$")       # a request's, before "too dark"
 TOO = ("too ", "太")     # before what a picture has too much of
 LEAST = 0.5             # confidence: below it nothing is understood
 
@@ -162,10 +163,12 @@ class Reader:
         return [self._meant(text, *likeliest(found)) for text, found in zip(texts, self.probabilities(texts), strict=True)]
 
     def _meant(self, text: str, request: Request, confidence: float) -> tuple[Request, float]:
-        """"It is too dark" names what is wrong: the look that it would be taken for is the opposite of what is asked."""
+        """"It is too dark" names what is wrong: the look that it would be taken for is the opposite of what is asked. "Darker, but not too
+        dark" does not."""
         said = text.lower()
         for wrong, (mended, taken_for) in self.complaints.items():
-            if request.operation == taken_for and any(f"{too}{wrong}" in said for too in TOO):
+            places = (said.find(f"{too}{wrong}") for too in TOO)
+            if request.operation == taken_for and any(place >= 0 and not BOUND.search(said[:place]) for place in places):
                 return Request(mended), confidence
         return request, confidence
 

@@ -44,6 +44,12 @@ def test_a_complaint_asks_for_the_opposite_of_what_it_names(shipped, text, look)
     assert shipped.read(text).understood == shipped.wordings.looks[look]
 
 
+@pytest.mark.parametrize("text", ["make it darker, but not too dark", "darken the photo, but don't make it too dark",
+                                  "调暗一点，但别太暗"])
+def test_a_bound_that_is_set_to_a_request_is_no_complaint(shipped, text):
+    assert shipped.read(text).understood in ("", shipped.wordings.looks["darker"])
+
+
 @pytest.mark.parametrize("text", ["🎉🎉", "???", "...", "👍 👎"])
 def test_an_instruction_of_signs_alone_holds_no_words(shipped, text):
     reading = shipped.read(text)

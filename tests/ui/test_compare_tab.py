@@ -145,7 +145,7 @@ def test_compare_waits_for_the_file_that_is_still_on_its_way(page):
 
 def test_a_link_opens_the_tab_with_its_choice_and_the_choice_stays_in_the_link(page):
     """The choice alone opens the tab: the address need not name it too."""
-    kept = {name: value for name, value in parse_qs(urlsplit(page.url).query).items() if name != "tab"}
+    kept = parse_qs(urlsplit(page.url).query)
     assert kept == {"cmp_run": ["bench-1"], "cmp_scheme": ["mre"], "cmp_judges": ["gpt-4o"]}
     assert page.is_visible(".cmp-summary")
     assert "local" not in page.inner_text(".cmp-summary")
