@@ -250,18 +250,19 @@ def _steps(studio: Studio, panel: ComparePanel, visit: CompareVisit, language: s
              for judge, name in comparison.edits]
     kinds = [(say("cmp_all", language), ""), *((named.get(kind, kind), kind) for kind in there[2])]
 
-    def drawing(done: int) -> str:
-        return note(say("cmp_values", language, done=done, total=len(comparison.edits)))
+    def drawing(done: int, total: int) -> str:
+        return note(say("cmp_values", language, done=done, total=total))
 
-    yield {panel.visit: visit, panel.status: drawing(0), panel.filters: gr.update(visible=True), **filters,
+    blocks = len(sides.perspectives) + len(comparison.edits)         # annotators by perspective, then judges by perspective
+    yield {panel.visit: visit, panel.status: drawing(0, blocks), panel.filters: gr.update(visible=True), **filters,
            panel.overview: view.overview(comparison, language), panel.downloads: "", panel.plots: "", panel.tables: "",
            panel.largest: gr.update(visible=True), panel.which: gr.update(choices=which, value=which[0][1]),
            panel.kind: gr.update(choices=kinds, value="")}
     drawn = list(all_plots(comparison, edit_types(comparison), language, named))
     yield {panel.plots: view.plots(comparison, drawn, language)}
     comparison.method_tests()
-    for done, _total in comparison.intervals():
-        yield {panel.status: drawing(done)}
+    for done, total in comparison.intervals():
+        yield {panel.status: drawing(done, total)}
     made = all_tables(comparison)
     drawn = list(all_plots(comparison, edit_types(comparison), language, named))
     yield {panel.status: note(say("cmp_done", language, figures=len(comparison.rows), rule=comparison.interval_rule)),
