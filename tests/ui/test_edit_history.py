@@ -107,6 +107,24 @@ def test_undo_and_redo_bring_back_picture_words_scores_and_the_edit_shown_and_so
     page.wait_for_selector("#look .viewer-empty")
 
 
+def test_what_is_chosen_before_a_reload_has_brought_back_the_rest_stays(page, photo):
+    choose(page, "quick")
+    page.uncheck("#at-once input")
+    page.fill("#instruction textarea", "make it winter")
+    page.click("#preset-0")
+    run_was_asked = "document.querySelector('#undo').disabled === false"
+    page.wait_for_function(run_was_asked)
+    page.wait_for_timeout(1600)
+    late = """const now = window.setInterval; window.setInterval = (work, wait, ...rest) => now(work, wait === 100 ? 4000 : wait, ...rest);"""
+    page.add_init_script(late)                           # the timer that brings back ticks late, as on a slow machine
+    page.reload()
+    page.wait_for_selector("#examples .shot")
+    fill(page, photo, "make it look like sunset")
+    expect(page.locator("#score-quality input[type=number]")).to_have_value("0")
+    assert page.input_value("#instruction textarea") == "make it look like sunset"
+    page.wait_for_selector("#seen >> text=240 × 160")
+
+
 BRING = """([data, kind, name]) => {
   const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0)), carried = new DataTransfer();
   carried.items.add(new File([bytes], name, {type: "image/png"}));

@@ -169,7 +169,7 @@ def test_bad_input_is_said_beside_the_field_and_the_page_goes_on(page, photo, tm
     assert "(id" not in page.inner_text("#seen"), "there is nothing more to look up in the log"
     assert str(tmp_path) not in page.inner_text("body")
     page.reload()
-    page.wait_for_selector("#examples .shot")
+    page.wait_for_selector("#seen >> text=not a picture")        # a page that is loaded anew shows what it showed
     fill(page, photo)
     run(page)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -128,10 +128,12 @@ class Form:
             updates[box] |= hint
         return updates
 
-    def restore(self, values: dict[str, Any], has: Capabilities, info: EditorInfo | None) -> dict[Any, Any]:
-        """Updates that show the values of `memory` as they were; what the model cannot use is hidden and asks for nothing."""
+    def restore(self, values: dict[str, Any], has: Capabilities, info: EditorInfo | None, but: Collection[str] = ()) -> dict[Any, Any]:
+        """Updates that show the values of `memory` as they were, `but` some; what the model cannot use is hidden and asks for nothing."""
         updates = self.follow(has, info)
         for name, box in self.memory.items():
+            if name in but:
+                continue
             update = updates.get(box)
             if not isinstance(update, dict):     # an update would make the field anew, without its own way to read what is sent
                 updates[box] = values[name]

@@ -3,7 +3,7 @@ step with Undo and Redo."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ui.studio import Studio
 
 FILES = ("photo", "mask")
+CHOSEN = (*FILES, "instruction")                 # what nobody but the visitor fills in
 add_texts({"undo": ("Undo", "撤销"), "redo": ("Redo", "重做")})
 
 
@@ -48,7 +49,7 @@ class StepButtons:
 def on_change(buttons: StepButtons) -> Callable:
     """The form was changed, by whomever: a step to go back from."""
     def change(visit: EditVisit | None, **values: Any) -> dict[Any, Any]:
-        if visit is None:
+        if visit is None or visit.loaded is not None:                # a page that does not show yet what it showed
             return dict.fromkeys(buttons.both, gr.skip())
         visit.steps.record(values, visit.shown)
         return buttons.follow(visit)
@@ -67,13 +68,16 @@ def on_step(studio: Studio, tab: Any, by: int) -> Callable:
 
 
 def on_back(studio: Studio, tab: Any) -> Callable:
-    """A page was loaded anew: all that it showed before."""
-    def back(request: gr.Request, visit: EditVisit | None, **axes: str) -> dict[Any, Any]:
+    """A page was loaded anew: all that it showed before, but what its visitor has chosen since."""
+    def back(request: gr.Request, visit: EditVisit | None, **known: Any) -> dict[Any, Any]:
         off = {tab.again: gr.Timer(active=False)}
         if visit is None or (now := visit.steps.now) is None:
             return off
+        axes = {name: known.pop(name) for name in tab.sweep.axes}
+        chosen = [name for name in CHOSEN if visit.loaded and known[name] != visit.loaded[name]]
+        visit.loaded = None
         visit.steps.settle()
-        return {**off, **_form(studio, tab, visit, now, request, axes), **_shown(tab, visit, visit.shown, language_of(request)),
+        return {**off, **_form(studio, tab, visit, now, request, axes, chosen), **_shown(tab, visit, visit.shown, language_of(request)),
                 **tab.history.redraw(visit, request), **tab.steps.follow(visit)}
     return back
 
@@ -98,12 +102,13 @@ def _shown(tab: Any, visit: EditVisit, entry: Entry | None, language: str) -> di
     return {} if entry is None or gone else tab.result.show(visit, entry, language)
 
 
-def _form(studio: Studio, tab: Any, visit: EditVisit, step: Step, request: gr.Request, axes: dict[str, str]) -> dict[Any, Any]:
+def _form(studio: Studio, tab: Any, visit: EditVisit, step: Step, request: gr.Request, axes: dict[str, str],
+          but: Collection[str] = ()) -> dict[Any, Any]:
     form: Form = tab.form
     editor = studio.editor(step.values["model"])
     for name in FILES:
         step.values[name] = _present(studio, visit, step.values[name], request)
-    return (form.restore(step.values, editor.capabilities, editor.info if editor.status == "ready" else None)
+    return (form.restore(step.values, editor.capabilities, editor.info if editor.status == "ready" else None, but)
             | tab.sweep.follow(editor.capabilities, axes))
 
 

@@ -124,7 +124,7 @@ def build(studio: Studio) -> None:
               js="async (visit, place, ...rest) => [visit, await window.mreTab.ready, ...rest]", **QUIET)
     form_and_result = [form.photo, *form.controls, *sweep_panel.controls, *result.shown, *steps.both]
     back = again.tick(session.on_back(studio, tab), visit, [again, *form_and_result, *history_panel.choices],
-                      inputs_kwargs={**sweep_panel.axes}, **QUIET)
+                      inputs_kwargs={**form.memory, **sweep_panel.axes}, **QUIET)
     back.then(session.on_again(studio, tab), visit, [progress, *result.shown], **QUEUED).then(
         history_panel.redraw, visit, history_panel.choices, **QUIET)
     page.unload(on_close(studio, page))
@@ -215,6 +215,7 @@ def on_load(studio: Studio, tab: EditTab) -> Callable:
         model, asked = known["model"], link.asked_by(request)
         is_followed = bool(asked) and asked != visit.link            # a link that the tab comes by; it stays in the address afterwards
         is_back = visit.steps.now is not None and not is_followed
+        visit.loaded = known if is_back else None
         if not is_back:
             visit.steps.record(known, None)
             visit.link = asked

@@ -6,7 +6,7 @@ import math
 import secrets
 import threading
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
@@ -75,6 +75,7 @@ class EditVisit:
     shelf: PictureShelf
     id: str = field(default_factory=lambda: secrets.token_urlsafe(12))
     entries: list[Entry] = field(default_factory=list)          # oldest first
+    loaded: dict[str, Any] | None = None                        # the form of a page loaded anew, until it shows again what it showed
     shown: Entry | None = None
     sweep: SweepCells | None = None                             # the last sweep's, for its downloads
     photo: tuple[str, Image.Image | None, Kept] | None = None   # the last one: its upload, its pixels where these are few, and its files
