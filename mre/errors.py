@@ -25,6 +25,10 @@ class EditRefused(ModelError):
     """An editor that will not make this one edit, because of its content for example, and takes others."""
 
 
+class PerhapsPaid(EditRefused):
+    """An edit that a server was asked for without its answer arriving, and that it may charge for: it is not asked again unasked."""
+
+
 class SettingsError(MreError, ValueError):
     """A flag or configuration field with a value that cannot be used, or that does not exist."""
 

@@ -29,7 +29,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from mre.editors.load_options import add_load_arguments, load_options
-from mre.errors import DataError, EditRefused, JudgeError, SettingsError
+from mre.errors import DataError, EditRefused, JudgeError, PerhapsPaid, SettingsError
 from mre.files import EDIT_CACHE
 from mre.judge.flags import add_judge_arguments, agree_on_cost, judge_from
 from mre.judge.kinds import kind_of
@@ -78,6 +78,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     servers.add_argument("--edit-key-file", type=Path, metavar="FILE", help="file that holds their key (default: OPENAI_API_KEY)")
     servers.add_argument("--edit-cache", type=Path, default=EDIT_CACHE, metavar="FILE",
                          help="where paid edits are kept (default %(default)s)")
+    servers.add_argument("--ask-again", action="store_true", help="ask again for edits that a run before asked for and that no answer came "
+                                                                  "for: each may be paid for twice")
     servers.add_argument("--edit-budget", type=float, metavar="USD", help="the most this run may spend on each; 0: kept edits only")
     servers.add_argument("--price-picture", type=float, metavar="USD", help="for each edit, where the list price is unknown or old")
     servers.add_argument("--max-edit-requests", type=int, metavar="N", help="the most requests this run may send to each")
@@ -106,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
                              timeout=timedelta(days=7))                     # the quickest waits for the slowest
     device = str(processes.device) if processes.device is not None and processes.device.type == "cuda" else None
     editor = editors(device, loading=loading, key_file=args.edit_key_file, cache=args.edit_cache, max_requests=args.max_edit_requests,
-                     budget=args.edit_budget, price_picture=args.price_picture)
+                     budget=args.edit_budget, price_picture=args.price_picture, ask_again=args.ask_again)
     benchmark = open_what(args, editor(args.model[0]).info.native_size)
     tables = [name for name in SCENE_TABLES if name in args.tables] if benchmark.kind == "scenes" else []
     plan = plan_runs(benchmark, args.model, rewards, lambda model: editor(model).info, tables, args.probe_per_type, args.texts_per_type,
@@ -183,12 +185,13 @@ def make_edits(args: argparse.Namespace, plan, editor, processes):
         folder.claim([method for method, _ in plan.jobs], lambda model: editor(model).info.identity, args.seed)
     processes.wait_for_everyone()
     folder = ResultsFolder(args.out, plan.benchmark)
-    refused = 0
+    refused = perhaps_paid = 0
     rows: list[tuple[str, str, str]] = []
 
     def on_refusal(method: str, item: str, error: EditRefused) -> None:
-        nonlocal refused
+        nonlocal refused, perhaps_paid
         refused += 1
+        perhaps_paid += isinstance(error, PerhapsPaid)
         rows.append((method, item, str(error)))
         bar.write(f"error: {method}, {item}: {error}", file=sys.stderr)
     share = sum(len(items) for _, items in plan.jobs) // processes.num_processes
@@ -199,7 +202,8 @@ def make_edits(args: argparse.Namespace, plan, editor, processes):
                         processes=processes.num_processes, on_progress=bar.update, on_refusal=on_refusal)
     write_refusals(args.out / (REFUSALS if processes.is_main_process else f"refusals-{processes.process_index}.csv"), rows)
     if refused:
-        print(f"{refused} edit{'s were' if refused > 1 else ' was'} refused and {'are' if refused > 1 else 'is'} missing", file=sys.stderr)
+        print(f"{refused} edit{'s were' if refused > 1 else ' was'} refused and {'are' if refused > 1 else 'is'} missing"
+              + (f", {perhaps_paid} of them perhaps paid: --ask-again asks again" if perhaps_paid else ""), file=sys.stderr)
     return folder, refused
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mre.editors.load_options import add_load_arguments, load_options
-from mre.errors import DataError, MreError, SettingsError
+from mre.errors import DataError, MreError, PerhapsPaid, SettingsError
 from mre.files import EDIT_CACHE, read_table, write_whole
 from mre.judge.kinds import forms
 from mre.rewards import NOTHING_WRONG, PERSPECTIVES, Reward, parsed_score
@@ -95,6 +95,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--cache", type=Path, default=EDIT_CACHE, metavar="FILE", help="where paid edits are kept (default %(default)s)")
     group.add_argument("--max-requests", type=int, metavar="N", help="the most requests this run may send")
     group.add_argument("--budget", type=float, metavar="USD", help="the most this run may spend; 0: kept edits only")
+    group.add_argument("--ask-again", action="store_true",
+                       help="ask again for edits that a run before asked for and that no answer came for: each may be paid for twice")
     group.add_argument("--price-picture", type=float, metavar="USD", help="for each edit, where the list price is unknown or old")
 
 
@@ -103,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
     model, settings = _asked(args)
     jobs = _jobs(args, settings)
     editor = make_editor(model, device=args.device, loading=load_options(args), key_file=args.key_file, cache=args.cache,
-                         max_requests=args.max_requests, budget=args.budget, price_picture=args.price_picture)
+                         max_requests=args.max_requests, budget=args.budget, price_picture=args.price_picture, ask_again=args.ask_again)
     _refuse_unused(editor, args.recipe, jobs)
     best = _best_of(args, editor)
     code = 0
@@ -343,7 +345,7 @@ def _make_all(editor: Editor, jobs: list[Job], *, keep_recipe: bool, best: BestO
     """Make all jobs; those that cannot be made are named and counted, and do not keep the others from being made."""
     from tqdm import tqdm
     editor.prepare()                             # a model that cannot be loaded is one error, not one a picture
-    made = skipped = failed = 0
+    made = skipped = failed = perhaps_paid = 0
     with tqdm(jobs, unit="picture", file=sys.stderr) as rows:
         for job in rows:
             try:
@@ -353,7 +355,8 @@ def _make_all(editor: Editor, jobs: list[Job], *, keep_recipe: bool, best: BestO
                     skipped += 1
             except MreError as error:
                 failed += 1
+                perhaps_paid += isinstance(error, PerhapsPaid)
                 text = str(error)
                 rows.write("error: " + (text if text.startswith(job.label) else f"{job.label}: {text}"), file=sys.stderr)
-    print(f"{made} made, {skipped} already there, {failed} failed")
+    print(f"{made} made, {skipped} already there, {failed} failed" + (f", {perhaps_paid} of them perhaps paid" if perhaps_paid else ""))
     return 1 if failed else 0

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from mre.errors import EditRefused, EditStopped, ImageError, ModelError, ServiceError
+from mre.errors import EditRefused, EditStopped, ImageError, ModelError, PerhapsPaid, ServiceError
 from mre.imaging import open_image
-from mre.paid.budget import Budget
 from mre.paid.connection import LONGEST_WAIT, Endpoint, TryAgain, Unanswered, meaning_of
 
 if TYPE_CHECKING:
     from mre.editors.images_price import Charge
     from mre.paid.budget import Budget
+    from mre.paid.cache import AnswerCache
 
 PATH = "/images/edits"
 MAX_ANSWER_BYTES = 60_000_000       # base64 of the largest picture that is read, and a little
@@ -54,10 +54,28 @@ class Request:
     key: str
 
 
-def ask(endpoint: Endpoint, request: Request, budget: Budget, should_stop: Callable[[], bool], charge: Charge) -> Edited:
-    """Send the request until it is answered. Raises EditRefused where this edit will not be made, ModelError where asking on is useless,
-    EditStopped."""
-    return asyncio.run(_watched(_until_answered(endpoint, request, budget, charge), should_stop))
+class Unheard(PerhapsPaid):
+    """One that went out now, not in a run before."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """On which a server is asked: what it costs, how much of that there may be, and whether it may be twice."""
+
+    budget: Budget
+    charge: Charge
+    under_way: AnswerCache | None = None        # where requests are noted while they are under way
+    may_repeat: bool = False                    # send again what was perhaps paid: by someone's wish, or because it costs nothing more
+
+
+def ask(endpoint: Endpoint, request: Request, terms: Terms, should_stop: Callable[[], bool]) -> Edited:
+    """Send the request until it is answered. Raises EditRefused where this edit will not be made, PerhapsPaid where a request went out,
+    now or in a run before, and nobody knows what became of it, ModelError where asking on is useless, EditStopped."""
+    before = terms.under_way.asked_at(request.key) if terms.under_way is not None else None
+    if before is not None and not terms.may_repeat:
+        raise PerhapsPaid(f"perhaps paid: {endpoint.host} was asked for this edit at {before}, and no answer was kept; --ask-again asks "
+                          "again")
+    return asyncio.run(_watched(_until_answered(endpoint, request, terms), should_stop))
 
 
 async def _watched(work: Coroutine[Any, Any, Edited], should_stop: Callable[[], bool]) -> Edited:
@@ -69,13 +87,16 @@ async def _watched(work: Coroutine[Any, Any, Edited], should_stop: Callable[[], 
     return task.result()
 
 
-async def _until_answered(endpoint: Endpoint, request: Request, budget: Budget, charge: Charge) -> Edited:
+async def _until_answered(endpoint: Endpoint, request: Request, terms: Terms) -> Edited:
+    budget, charge, noted = terms.budget, terms.charge, terms.under_way
     async with endpoint.http_client(SECONDS, 1) as client:
         attempts, before = 0, ""
         while True:
             if (ticket := budget.reserve(*charge.most)) is None:
                 raise ModelError(f"{before}{budget.reason()}; run the same command again to go on")
-            used = (0, 0)
+            used = charge.most                  # until the server has said what became of it
+            if noted is not None:
+                noted.begin(request.key)
             try:
                 edited = await asyncio.wait_for(_once(client, endpoint, request), SECONDS)
                 used = charge.used(edited)
@@ -83,6 +104,13 @@ async def _until_answered(endpoint: Endpoint, request: Request, budget: Budget, 
             except Exception as error:
                 attempts += 1
                 trouble = _meaning(error, endpoint, request.model)
+                if not (isinstance(trouble, TryAgain) and trouble.perhaps_paid):
+                    used = (0, 0)
+                    if noted is not None:
+                        noted.came_to_nothing(request.key)
+                elif not terms.may_repeat:
+                    then = "--ask-again asks again" if noted is not None else "edit again to ask again"
+                    raise Unheard(f"perhaps paid: no answer from {endpoint.host}, which was sent the edit: {trouble}; {then}") from error
                 if not isinstance(trouble, TryAgain):
                     raise trouble from error
                 if attempts >= ATTEMPTS or (trouble.wait or 0) > LONGEST_WAIT:
@@ -97,7 +125,7 @@ async def _until_answered(endpoint: Endpoint, request: Request, budget: Budget, 
 def _meaning(error: Exception, endpoint: Endpoint, model: str) -> Exception:
     """TryAgain, EditRefused, ModelError, or a fault of the code itself as it is."""
     if isinstance(error, asyncio.TimeoutError | TimeoutError):
-        return TryAgain(f"timed out after {SECONDS:g} s")
+        return TryAgain(f"timed out after {SECONDS:g} s", perhaps_paid=True)
     meaning = error if isinstance(error, TryAgain | Unanswered) else meaning_of(error, endpoint, model)
     if isinstance(meaning, Unanswered):
         return EditRefused(f"{endpoint.host} {meaning}")

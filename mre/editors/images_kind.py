@@ -27,7 +27,7 @@ from mre.editors.editor import EditorInfo, EditResult, Step
 from mre.editors.images_price import Charge, charge_of
 from mre.editors.local_editor import EditorOptions, LocalEditor, mask_at
 from mre.editors.settings import EditSettings
-from mre.errors import ModelError, ServiceError, SettingsError
+from mre.errors import EditRefused, ModelError, PerhapsPaid, ServiceError, SettingsError
 from mre.imaging import Fit, Size, fit_size, open_image, pixel_digest
 from mre.masks import Mask
 from mre.paid.budget import Budget, Limits
@@ -43,8 +43,10 @@ log = logging.getLogger("mre.editors.images")
 FORM = "images:MODEL@URL"
 NAME = re.compile(r"images:(?P<model>[^@?\s]{1,200})(@(?P<url>https?://[^?\s]+))?(\?(?P<options>\S*))?")
 MULTIPLE = 16                   # of the sides of a picture that is sent
+MOST_UNANSWERED = 4             # edits one after the other that a server takes and does not answer, before no other is sent there
 LONGEST = 2048                  # pixels of its longer side, at most
 OPENAI_SIZES: tuple[Size, ...] = ((1024, 1024), (1536, 1024), (1024, 1536))         # that its models make
+SWITCHES = ("seed", "mask", "idempotent")       # options of a name that are 0 or 1
 WHY = {"seed": "is sent no seed, and answers as it likes (a server that takes seeds is named with ?seed=1)",
        "steps": "is sent no number of steps (a server that takes one is named with ?steps=28, its default)"}
 
@@ -59,6 +61,7 @@ class ServerName:
     steps: int | None = None        # the default number, where it takes one
     seed: bool = False
     mask: bool = False
+    idempotent: bool = False        # it makes what comes twice with one Idempotency-Key once, and charges once
 
     @classmethod
     def parse(cls, name: str) -> ServerName:
@@ -68,12 +71,12 @@ class ServerName:
             raise ModelError(f"an editor on a server is called {FORM}, such as images:gpt-image-1 or images:qwen@http://localhost:8000/v1")
         options: dict[str, Any] = {"mask": found["url"] is None}
         for key, text in parse_qsl(found["options"] or "", keep_blank_values=True):
-            low, high = {"size": (64, 2048), "steps": (1, MAX_STEPS), "seed": (0, 1), "mask": (0, 1)}.get(key, (1, 0))
+            low, high = {"size": (64, 2048), "steps": (1, MAX_STEPS), **dict.fromkeys(SWITCHES, (0, 1))}.get(key, (1, 0))
             if low > high:
-                raise ModelError(f"{FORM}: an option is called {key[:40]!r}; there are size, steps, seed and mask")
+                raise ModelError(f"{FORM}: an option is called {key[:40]!r}; there are size, steps, seed, mask and idempotent")
             if not (text.isascii() and text.isdigit()) or not low <= int(text[:9]) <= high:
                 raise ModelError(f"{FORM}?{key}= must be a whole number between {low} and {high}, got {text[:40]!r}")
-            options[key] = bool(int(text)) if key in ("seed", "mask") else int(text)
+            options[key] = bool(int(text)) if key in SWITCHES else int(text)
         return cls(found["model"], found["url"] and found["url"].rstrip("/"), **options)
 
     @property
@@ -108,6 +111,7 @@ class ImagesEditor(LocalEditor):
         self.options = options
         self._answered = threading.local()              # size of the picture that came for the edit of this thread
         self._said: set[tuple[Size, Size]] = set()
+        self._unanswered = 0                            # edits in a row
 
     @cached_property
     def named(self) -> ServerName:
@@ -182,7 +186,7 @@ class ImagesEditor(LocalEditor):
         request, kept = self.request(seen, settings), self.prepare()
         made = kept.get(request)
         if made is None:
-            edited = images_api.ask(self.endpoint, request, self.budget, should_stop, self.charge)
+            edited = self._asked(request, kept, should_stop)
             kept.put(request, edited, self.charge.cost(edited))
             made = edited.image
         self._answered.size = made.size
@@ -192,6 +196,25 @@ class ImagesEditor(LocalEditor):
             self._said.add((made.size, seen.size))
             log.warning("%s answered with %d x %d pixels for a picture of %d x %d: resized", self.endpoint.host, *made.size, *seen.size)
         return made.resize(seen.size, Image.Resampling.LANCZOS)
+
+    def _asked(self, request: images_api.Request, kept: KeptEdits, should_stop: Callable[[], bool]) -> images_api.Edited:
+        """The edit as it came. What was perhaps paid is asked for again where that was said to be right, or costs nothing more. Raises
+        ModelError where edit after edit goes unanswered: all of them may be charged."""
+        repeats = self.options.ask_again or self.named.idempotent or self.charge.price.cost(1, 1) == 0
+        try:
+            edited = images_api.ask(self.endpoint, request, images_api.Terms(self.budget, self.charge, kept.cache, repeats), should_stop)
+        except images_api.Unheard as error:
+            self._unanswered += 1
+            if self._unanswered >= MOST_UNANSWERED:
+                raise ModelError(f"{self._unanswered} edits in a row went unanswered, the last: {error}") from error
+            raise
+        except PerhapsPaid:
+            raise                                       # the server was not asked
+        except EditRefused:
+            self._unanswered = 0
+            raise
+        self._unanswered = 0
+        return edited
 
     def request(self, seen: Image.Image, settings: EditSettings) -> images_api.Request:
         """What is sent for an edit. Its key is a digest of that and of the seed: another seed is another edit, sent or not."""

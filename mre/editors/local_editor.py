@@ -40,6 +40,7 @@ class EditorOptions:
     max_requests: int | None = None             # and the most that it is asked,
     budget: float | None = None                 # and the most that it may cost, in USD,
     price_picture: float | None = None          # at this price for each edit; None: the list price
+    ask_again: bool = False                     # and whether it is asked again for what was perhaps paid already
 
 
 class LocalEditor:

@@ -1,4 +1,9 @@
-"""Every paid answer, kept in one SQLite file the moment it arrives, so that no run pays for it again."""
+"""Every paid answer, kept in one SQLite file the moment it arrives, so that no run pays for it again; and every request that is under way.
+
+A client cannot know whether a server finished, and charged for, a request whose answer never arrived: the connection broke, or the program
+was killed. So a note of each request is on the disk before it goes out, and gone when its answer is kept; what is noted still was perhaps
+paid.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +23,7 @@ from mre.sqlite import switch_to_wal
 
 APPLICATION_ID = 0x4D52454A          # "MREJ"
 VERSION = 1
+_UNDER_WAY = "CREATE TABLE IF NOT EXISTS under_way (key TEXT PRIMARY KEY, asked_at TEXT NOT NULL) WITHOUT ROWID"   # absent in older files
 LOCK_SECONDS = 30         # how long to wait for another process that holds the file
 _SCHEMA = f"""
 CREATE TABLE answers (
@@ -91,6 +97,7 @@ class AnswerCache:
         if version != VERSION:
             raise ServiceError(f"answer cache {self.path}: written by version {version}, this program reads version {VERSION}; "
                              "name a new file")
+        self._db.execute(_UNDER_WAY)
         self._db.execute("PRAGMA synchronous = NORMAL")          # safe against a killed process; a power cut may cost the last answers
 
     def get(self, key: str) -> StoredAnswer | None:
@@ -103,9 +110,44 @@ class AnswerCache:
         """Keep an answer. On return it survives the process."""
         values = asdict(answer)
         marks = ", ".join("?" * (len(_COLUMNS) + 1))
-        with self._lock:
+        with self._whole():
             self._db.execute(f"INSERT OR REPLACE INTO answers (key, {', '.join(_COLUMNS)}) VALUES ({marks})",
                              (key, *(values[name] for name in _COLUMNS)))
+            self._db.execute("DELETE FROM under_way WHERE key = ?", (key,))
+
+    @contextlib.contextmanager
+    def _whole(self) -> Iterator[None]:
+        """All that is written within it, or nothing."""
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    # -- requests that are under way
+
+    def begin(self, key: str) -> None:
+        """Note that a request for this answer goes out now. On return the note survives a power cut."""
+        with self._lock:
+            self._db.execute("PRAGMA synchronous = FULL")
+            try:
+                self._db.execute("INSERT OR REPLACE INTO under_way VALUES (?, ?)", (key, utc_now()))
+            finally:
+                self._db.execute("PRAGMA synchronous = NORMAL")
+
+    def came_to_nothing(self, key: str) -> None:
+        """Take the note away: the request is over, and nothing was made of it."""
+        with self._lock:
+            self._db.execute("DELETE FROM under_way WHERE key = ?", (key,))
+
+    def asked_at(self, key: str) -> str | None:
+        """When an answer was asked for that has not been kept; None where it was not, or came to nothing."""
+        with self._lock:
+            row = self._db.execute("SELECT asked_at FROM under_way WHERE key = ?", (key,)).fetchone()
+        return row[0] if row else None
 
     def __contains__(self, key: str) -> bool:
         with self._lock:

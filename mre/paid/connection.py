@@ -15,6 +15,7 @@ from urllib.parse import quote, urlsplit
 from mre.errors import ServiceError, SettingsError
 
 OPENAI_URL = "https://api.openai.com/v1"
+GAVE_UP_WAITING = (504, 524)    # what a gateway says while the server behind it may still be at work
 LONGEST_WAIT = 600.0            # seconds; a server that says to wait longer has said no
 _NEVER_MIND = "[key]"
 
@@ -24,11 +25,12 @@ class Fatal(ServiceError):
 
 
 class TryAgain(Exception):
-    """One request failed in a way that may pass; `wait` is what the server asked for, in seconds."""
+    """One request failed in a way that may pass; `wait` is what the server asked for, in seconds. `perhaps_paid`: it went out, and nobody
+    said what became of it."""
 
-    def __init__(self, reason: str, wait: float | None = None, is_throttled: bool = False) -> None:
+    def __init__(self, reason: str, wait: float | None = None, is_throttled: bool = False, perhaps_paid: bool = False) -> None:
         super().__init__(reason)
-        self.wait, self.is_throttled = wait, is_throttled
+        self.wait, self.is_throttled, self.perhaps_paid = wait, is_throttled, perhaps_paid
 
     def pause(self, attempts: int) -> float:
         """Seconds until the next attempt, after so many: as long as the server asked, or about twice as long each time."""
@@ -126,15 +128,17 @@ def find_endpoint(base_url: str | None = None, key_file: str | Path | None = Non
 
 def meaning_of(error: Exception, endpoint: Endpoint, model: str) -> Exception:
     """What to do about a client's error: Fatal, TryAgain or Unanswered. A fault in the code itself comes back as it is."""
+    import httpx2
     import openai
 
+    went_out = not isinstance(error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout)
     if isinstance(error, openai.APITimeoutError):
-        return TryAgain("timed out")
+        return TryAgain("timed out", perhaps_paid=went_out)
     if isinstance(error, openai.APIStatusError):
         return _meaning_of_status(error, endpoint, model)
     if isinstance(error, openai.APIConnectionError):
         cause = endpoint.clean(str(error.__cause__ or error)) or type(error.__cause__).__name__
-        return TryAgain(f"connection failed: {cause}")
+        return TryAgain(f"connection failed: {cause}", perhaps_paid=went_out)
     if isinstance(error, openai.OpenAIError | ValueError):      # a body that is no JSON, or no completion
         return TryAgain(f"malformed response: {endpoint.clean(' '.join(str(error).split()))[:200]}")
     return error
@@ -151,7 +155,7 @@ def _meaning_of_status(error, endpoint: Endpoint, model: str) -> Exception:
             return Fatal(f"{endpoint.host} says the account's quota is used up (429): {said}")
         return TryAgain(f"rate limit (429): {said}", _asked_wait(error.response.headers), is_throttled=True)
     if status in (408, 409) or status >= 500:
-        return TryAgain(f"server error ({status}): {said}", _asked_wait(error.response.headers))
+        return TryAgain(f"server error ({status}): {said}", _asked_wait(error.response.headers), perhaps_paid=status in GAVE_UP_WAITING)
     return Unanswered(f"refused ({status}): {said}")
 
 

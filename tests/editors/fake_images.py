@@ -107,6 +107,8 @@ class FakeImages:
                 return self.send(handler, 429, {"error": {"message": "no money left", "code": "insufficient_quota"}})
             case "500":
                 return self.send(handler, 500, {"error": {"message": "oops"}}, {"Retry-After": self.retry_after})
+            case "504":
+                return self.send(handler, 504, {"error": {"message": "gateway time-out"}})
             case "not-json":
                 return self.send(handler, 200, b"<html>gateway</html>")
             case "list":

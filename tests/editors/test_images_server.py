@@ -21,7 +21,7 @@ from mre.editors.images_kind import ImagesEditor, ServerName, nearest
 from mre.editors.images_price import charge_of
 from mre.editors.kinds import kind_of, make_editor
 from mre.editors.settings import EditSettings
-from mre.errors import EditRefused, EditStopped, ModelError, SettingsError
+from mre.errors import EditRefused, EditStopped, ModelError, PerhapsPaid, SettingsError
 from mre.imaging import open_image
 from mre.masks import Mask
 from mre.paid.cache import AnswerCache
@@ -132,7 +132,7 @@ def test_an_answer_without_a_picture_is_one_line_and_asked_for_once(photo, troub
         assert (server.requests, server.elsewhere) == (1, 0)
 
 
-@pytest.mark.parametrize("trouble", ["429", "500", "not-json", "list", "cut"])
+@pytest.mark.parametrize("trouble", ["429", "500", "not-json", "list"])
 def test_what_may_pass_is_asked_again_and_given_up_in_one_line(photo, trouble):
     with FakeImages(script=[trouble, trouble, None]) as server:
         editor_on(server).edit(photo, SETTINGS)
@@ -162,7 +162,48 @@ def test_a_server_that_does_not_finish_times_out_and_one_can_stop_before(photo, 
         monkeypatch.setattr(images_api, "SECONDS", 0.2)
         monkeypatch.setattr(images_api, "ATTEMPTS", 2)
         with pytest.raises(ModelError, match="after 2 attempts: timed out"):
-            editor_on(server).edit(photo, SETTINGS)
+            editor_on(server, "size=64&idempotent=1").edit(photo, SETTINGS)
+
+
+def test_an_edit_that_was_sent_and_not_answered_is_not_sent_again_unasked_unless_that_costs_nothing(photo, tmp_path):
+    with FakeImages(script=["cut", "504", None, "cut", None, "cut", None]) as server:
+        kept = {"cache": tmp_path / "kept.sqlite"}
+        editor = editor_on(server, max_requests=9, **kept)
+        with pytest.raises(PerhapsPaid, match=r"^perhaps paid: no answer from HOST, which was sent the edit: connection failed: ".replace(
+                "HOST", re.escape(server.url[7:-3]))):
+            editor.edit(photo, SETTINGS)
+        with pytest.raises(PerhapsPaid, match=r"^perhaps paid: \S+ was asked for this edit at 20\S+Z, and no answer was kept; --ask-again"):
+            editor_on(server, **kept).edit(photo, SETTINGS)
+        with pytest.raises(PerhapsPaid, match="gateway"):
+            editor.edit(photo, EditSettings("make it gateway red"))
+        assert server.requests == 2, "both are asked for once"
+        editor_on(server, ask_again=True, **kept).edit(photo, SETTINGS)
+        editor_on(server, **kept).edit(photo, SETTINGS)
+        assert server.requests == 3, "kept, so that nothing is said of it any more"
+        editor_on(server, "size=64&idempotent=1", **kept).edit(photo, EditSettings("two"))
+        editor_on(server, price_picture=0.0, **kept).edit(photo, EditSettings("three"))
+        assert server.requests == 7, "cut and asked again, where the server makes it once or for nothing"
+
+
+def test_what_was_perhaps_paid_counts_in_the_budget_and_edits_without_answers_end_a_run(photo):
+    with FakeImages(always="cut") as server:
+        editor = editor_on(server, budget=10.0, price_picture=0.04)
+        for number in range(3):
+            with pytest.raises(PerhapsPaid, match=r"; edit again to ask again$"):
+                editor.edit(photo, EditSettings(f"make it {number}"))
+        with pytest.raises(ModelError, match=r"^4 edits in a row went unanswered, the last: perhaps paid: ") as raised:
+            editor.edit(photo, SETTINGS)
+        assert not isinstance(raised.value, EditRefused), "which would be one edit's fault"
+        assert editor.budget.usd == pytest.approx(0.16)
+
+
+def test_a_server_that_is_not_reached_was_not_asked(photo, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        name = f"images:x@http://127.0.0.1:{free.getsockname()[1]}/v1"                  # bound, but nobody listens
+        for _ in range(2):
+            with pytest.raises(ModelError, match="after 4 attempts: connection failed"):
+                make_editor(name, cache=tmp_path / "kept.sqlite").edit(photo, SETTINGS)
 
 
 def test_an_answer_without_end_is_cut(photo, monkeypatch):
@@ -216,7 +257,7 @@ def test_openais_models_get_a_size_that_they_make_and_no_field_that_they_refuse(
 @pytest.mark.parametrize(("name", "said"), [
     ("images:", "an editor on a server is called images:MODEL@URL"), ("images:a@ftp://host/v1", "an editor on a server is called"),
     ("images:a@http://user:pass@host/v1", "must not carry a user, password or query"),
-    ("images:a@http://host/v1?api-key=1", "an option is called 'api-key'; there are size, steps, seed and mask"),
+    ("images:a@http://host/v1?api-key=1", "an option is called 'api-key'; there are size, steps, seed, mask and idempotent"),
     ("images:a@http://host/v1?steps=0", r"\?steps= must be a whole number between 1 and 200, got '0'"),
     ("images:a@http://host/v1?size=9999999999999999999999", r"\?size= must be a whole number between 64 and 2048")])
 def test_a_name_that_leads_nowhere_is_one_line_without_what_it_hides(name, said):
@@ -318,7 +359,11 @@ def test_a_killed_benchmark_goes_on_without_paying_twice_and_names_what_was_refu
         assert main(command) == 1
         said = capsys.readouterr().err
         assert "images_fake, i1: 127.0.0.1" in said
-        assert "1 edit was refused and is missing" in said
+        assert "images_fake, i4: perhaps paid: 127.0.0.1" in said, "which was under way when the run was killed"
+        assert "2 edits were refused and are missing, 1 of them perhaps paid: --ask-again asks again" in said
+        assert sorted(server.paid) == [f"make it {number}" for number in (0, 2, 3, 5)]
+        assert main([*command, "--ask-again"]) == 1
+        assert "1 edit was refused and is missing\n" in capsys.readouterr().err
         assert sorted(server.paid) == [f"make it {number}" for number in (0, 2, 3, 4, 5)]
         with (tmp_path / "out" / "edits.csv").open(newline="") as file:
             assert [row["item"] for row in csv.DictReader(file)] == ["i0", "i2", "i3", "i4", "i5"]

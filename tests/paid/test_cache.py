@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from mre.errors import ServiceError
-from mre.paid.cache import AnswerCache
+from mre.paid.cache import AnswerCache, StoredAnswer
 
 
 @pytest.mark.parametrize(("make", "said"), [
@@ -54,3 +54,32 @@ def test_two_long_runs_do_not_share_a_cache(tmp_path):
         pass
     with cache.only_run():
         pass
+
+
+def stored(raw: str) -> StoredAnswer:
+    return StoredAnswer("judge", "model", "task", "perspective", raw, "", 1, 1, None, 1.0, "2026-01-01T00:00:00Z")
+
+
+def test_a_request_is_noted_until_its_answer_is_kept_or_it_came_to_nothing(tmp_path):
+    cache = AnswerCache(tmp_path / "answers.sqlite")
+    for key in ("kept", "refused", "cut"):
+        cache.begin(key)
+    cache.put("kept", stored("picture"))
+    cache.came_to_nothing("refused")
+    again = AnswerCache(tmp_path / "answers.sqlite")            # as after a kill
+    assert [again.asked_at(key) is not None for key in ("kept", "refused", "cut")] == [False, False, True]
+    again.begin("cut")
+    again.put("cut", stored("picture"))
+    assert again.asked_at("cut") is None
+
+
+def test_a_cache_from_before_requests_were_noted_is_read(tmp_path):
+    path = tmp_path / "answers.sqlite"
+    cache = AnswerCache(path)
+    cache.put("old", stored("picture"))
+    cache.close()
+    with sqlite3.connect(path) as before:
+        before.execute("DROP TABLE under_way")
+    cache = AnswerCache(path)
+    assert cache.get("old") == stored("picture")
+    assert cache.asked_at("old") is None

@@ -115,7 +115,8 @@ def test_what_is_chosen_before_a_reload_has_brought_back_the_rest_stays(page, ph
     run_was_asked = "document.querySelector('#undo').disabled === false"
     page.wait_for_function(run_was_asked)
     page.wait_for_timeout(1600)
-    late = """const now = window.setInterval; window.setInterval = (work, wait, ...rest) => now(work, wait === 100 ? 4000 : wait, ...rest);"""
+    late = """const now = window.setInterval;
+              window.setInterval = (work, wait, ...rest) => now(work, wait === 100 ? 4000 : wait, ...rest);"""
     page.add_init_script(late)                           # the timer that brings back ticks late, as on a slow machine
     page.reload()
     page.wait_for_selector("#examples .shot")
