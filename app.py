@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import socket
 import sys
 from pathlib import Path
@@ -56,7 +57,7 @@ def flag_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    args = flag_parser().parse_args(argv)
+    args = flag_parser().parse_args([*shlex.split(os.environ.get("MRE_APP_FLAGS", "")), *(sys.argv[1:] if argv is None else argv)])
     os.umask(0o077)                     # whatever the server writes, uploads too, is for its own eyes
     if args.port is not None and not 0 <= args.port <= 65535:
         print(f"error: --port must be between 0 and 65535, got {args.port}", file=sys.stderr)
@@ -68,6 +69,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: --host {args.host}, port {where}: cannot listen ({error.strerror or error})", file=sys.stderr)
         return 1
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    from mre import device
+    device.begin()
     from mre.editors.load_options import load_options
     from mre.errors import MreError
     from ui.app import build_app
@@ -84,7 +87,9 @@ def main(argv: list[str] | None = None) -> int:
             loading=load_options(args), server_options={
                 "key_file": args.edit_key_file, "max_requests": args.edit_requests, "budget": args.edit_budget,
                 "price_picture": args.price_picture})
-        return serve(build_app(settings), server)
+        app = build_app(settings)
+        device.report()
+        return serve(app, server)
     except MreError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from mre.__main__ import COMMANDS
+from mre.models import known
 from tests import reference
 from tests.conftest import ROOT
 
@@ -72,6 +73,8 @@ def test_a_spaces_host_can_run_the_readme_as_it_is():
     assert f"gradio=={front['sdk_version']}" in (ROOT / "requirements.txt").read_text()
     assert (ROOT / front["app_file"]).is_file()
     assert front["license"] == "apache-2.0"
+    assert set(front["models"]) <= {about.hub_id for about in known.KNOWN.values()}
+    assert len(front["short_description"]) <= 60, "longer ones are refused"
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
@@ -147,13 +150,3 @@ def defined(name: str) -> bool:
                 body = getattr(found[0], "body", [])
             return True
     return False
-
-
-def test_the_front_matter_of_a_space_names_the_program_its_gradio_and_models_that_are_known():
-    from mre.models.known import KNOWN
-
-    block = re.search(r"```yaml\n---\n(.*?)---\n```", (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8"), flags=re.S)
-    told = yaml.safe_load(block[1])
-    assert (ROOT / told["app_file"]).is_file()
-    assert f"gradio=={told['sdk_version']}" in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    assert set(told["models"]) <= {known.hub_id for known in KNOWN.values()}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from mre.device import best_device
 from mre.editors import weights
 from mre.editors.capabilities import NOTHING, Capabilities
 from mre.editors.compatibility import agreeing, class_of, processors_without_video, tokenizers_for_processors
@@ -144,7 +145,7 @@ class DiffusersEditor(LocalEditor):
 
     @property
     def _device(self) -> str:
-        return self.device or weights.best_device()
+        return self.device or best_device()
 
     def loaded_with(self) -> dict[str, str]:
         return weights.loaded_with(self.loading, self._device, own_dtype(self._device))

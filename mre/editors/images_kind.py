@@ -113,6 +113,10 @@ class ImagesEditor(LocalEditor):
         self._said: set[tuple[Size, Size]] = set()
         self._unanswered = 0                            # edits in a row
 
+    @property
+    def wants_gpu(self) -> bool:
+        return False
+
     @cached_property
     def named(self) -> ServerName:
         """Raises ModelError."""

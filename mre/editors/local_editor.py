@@ -7,12 +7,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
+from mre.device import LentGpu, best_device, is_zero_gpu
 from mre.editors.device_queue import DeviceQueue
 from mre.editors.editor import EditorInfo, EditResult, Step, Vocabulary
 from mre.editors.load_options import OWN_WAY, LoadOptions
@@ -60,6 +62,7 @@ class LocalEditor:
         self._loaded: Any = None
         self._failure: ModelError | None = None
         self._loading = threading.Lock()
+        self._lent = LentGpu(self._make_lent, self._take_gpu, self.shown) if is_zero_gpu() and self.wants_gpu else None
 
     # -- what a kind says
 
@@ -97,6 +100,11 @@ class LocalEditor:
     def loaded_with(self) -> dict[str, str]:
         """How its weights are loaded, where that is not its own way: for recipes."""
         return {}
+
+    @property
+    def wants_gpu(self) -> bool:
+        """Whether it is worth a GPU that is lent by the minute."""
+        return True
 
     @property
     def device_kind(self) -> str:
@@ -203,7 +211,7 @@ class LocalEditor:
             tell = on_step or (lambda step: None)
             tell(Step(0, steps, self.pace and self.pace * steps, lambda: None))
             is_made = reading is None or bool(reading.understood)
-            made = self._guarded(lambda: self.make(seen, as_made(settings, reading), tell, stop)) if is_made else seen
+            made = self._guarded(lambda: self._make(seen, as_made(settings, reading), tell, stop)) if is_made else seen
             seconds = time.perf_counter() - started
         image = photo.convert("RGB")
         if is_made:
@@ -232,6 +240,8 @@ class LocalEditor:
     def _is_batch(self, photos: Sequence[Image.Image], settings: Sequence[EditSettings]) -> bool:
         alike = {(asked.steps, asked.guidance_scale, asked.image_guidance_scale, asked.scheduler, asked.negative_reward is None,
                   asked.way_back) for asked in settings}
+        if self._lent is not None:               # one at a time has it
+            return False
         return len(alike) == len({photo.size for photo in photos}) == 1 and self._fit(photos[0]).seen == photos[0].size
 
     def _edit_batch(self, photos: Sequence[Image.Image], settings: Sequence[EditSettings],
@@ -253,6 +263,21 @@ class LocalEditor:
             fit = self._fit(photo)
             image = put_back_asked(photo, made, asked)
             yield EditResult(image, photo, made, fit, asked, self.recipe(photo, asked, fit), seconds, reading)
+
+    def _make(self, seen: Image.Image, settings: EditSettings, on_step: Callable[[Step], None],
+              should_stop: Callable[[], bool]) -> Image.Image:
+        """`make`, where the GPU is."""
+        return self._lent(on_step, should_stop, seen, settings) if self._lent else self.make(seen, settings, on_step, should_stop)
+
+    def _make_lent(self, tell: Callable[[Step], None], should_stop: Callable[[], bool], seen: Image.Image,
+                   settings: EditSettings) -> Image.Image:
+        """In the process that has the GPU: with each step its preview, since the latents stay there."""
+        return self.make(seen, settings, lambda step: tell(replace(step, preview=partial(_same, step.preview()))), should_stop)
+
+    def _take_gpu(self) -> None:
+        loaded = self.prepare()
+        if hasattr(loaded, "to"):
+            loaded.to(best_device())
 
     @contextmanager
     def _turn(self, on_wait: Callable[[int], None] | None, stop: Callable[[], bool]) -> Iterator[None]:
@@ -300,7 +325,7 @@ class LocalEditor:
         settings = settings.resolved(self.info)
         fit = fit or self._fit(photo)
         made_with = circumstances(model=self.info.name, weights=self.info.digest or "", input_digest=pixel_digest(photo), size=fit.seen,
-                                  device=self.device_kind) | self.loaded_with()
+                                  device="cuda" if self._lent else self.device_kind) | self.loaded_with()
         if settings.reward_words:
             made_with["reward_words"] = "in the instruction"
         if (reading := self._read(settings)) is not None:
@@ -308,6 +333,10 @@ class LocalEditor:
         steps, guidance_scale, image_guidance_scale, way_back = settings.filled
         return Recipe(settings.instruction, settings.reward, settings.seed, steps, guidance_scale, image_guidance_scale,
                       settings.scheduler, settings.negative_reward, way_back, made_with, settings.mask, settings.put_back)
+
+
+def _same(picture: Image.Image | None) -> Image.Image | None:
+    return picture
 
 
 def as_made(settings: EditSettings, reading: Reading | None) -> EditSettings:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from mre.device import best_device
 from mre.editors import pipeline_info, weights
 from mre.editors.capabilities import SCHEDULERS, Capabilities
 from mre.editors.editor import EditorInfo, Step, Vocabulary
@@ -16,6 +17,7 @@ from mre.editors.load_options import OWN_WAY
 from mre.editors.local_editor import EditorOptions, LocalEditor
 from mre.errors import EditStopped, MreError, SettingsError
 from mre.models import zoo
+from mre.models.known import KNOWN
 
 if TYPE_CHECKING:
     import torch
@@ -64,7 +66,7 @@ class PipelineEditor(LocalEditor):
             return pipeline
         if options.gguf:
             raise SettingsError(f"--gguf is for other people's pipelines, and the model {self.info.name} is read as one of ours")
-        device = self.device or weights.best_device()
+        device = self.device or best_device()
         weights.check_offload(options, device)
         dtype = weights.torch_dtype(weights.dtype_of(options, device, OWN_DTYPE))
         bits: dict[str, str] = {"quantise": options.quantise} if options.quantise else {}
@@ -74,8 +76,14 @@ class PipelineEditor(LocalEditor):
         pipeline.keep_readings()
         return weights.put(pipeline, device, options.offload)
 
+    @property
+    def wants_gpu(self) -> bool:
+        """Not the small ones that ship or are made without weights."""
+        about = KNOWN.get(self.name)
+        return about is None or not (about.folder or about.build)
+
     def loaded_with(self) -> dict[str, str]:
-        return weights.loaded_with(self.loading, self.device or weights.best_device(), OWN_DTYPE) if self.loading != OWN_WAY else {}
+        return weights.loaded_with(self.loading, self.device or best_device(), OWN_DTYPE) if self.loading != OWN_WAY else {}
 
     def pipeline(self) -> Any:
         """The loaded pipeline. Raises ModelError when the weights are not there or not whole."""
@@ -84,7 +92,7 @@ class PipelineEditor(LocalEditor):
     @property
     def device_kind(self) -> str:
         loaded = self._loaded if self.loading.offload == "none" else None
-        at = getattr(loaded, "device", self.device or ("cpu" if self._loaded is None else weights.best_device()))
+        at = getattr(loaded, "device", self.device or ("cpu" if self._loaded is None else best_device()))
         return str(at).split(":")[0]
 
     def count_tokens(self, text: str) -> tuple[int, int, str]:

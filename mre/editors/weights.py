@@ -27,14 +27,7 @@ LORA_FILE = "pytorch_lora_weights.safetensors"
 LORA_LAYER = re.compile(r"(lora_A|lora_down|lora\.down)(\.\w+)?\.weight$")
 
 
-# ---------------------------------------------------------------------------------------------------------- devices and number formats
-
-def best_device() -> str:
-    """A GPU where there is one."""
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
+# ------------------------------------------------------------------------------------------------------------------ number formats
 
 def computed_dtypes(device: str) -> tuple[str, ...]:
     """The number formats that a device computes in its own units, the fastest first."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mre.device import best_device
 from mre.judge.local import ACCEPTED_FROM, LocalJudge, Numbers
 from mre.judge.reward_models.folder import judge_version, load_network, read_facts
 from mre.judge.verdicts import Verdict
@@ -30,9 +31,7 @@ class TrainedJudge(LocalJudge):
 
     def load(self) -> Any:
         """On the accelerator if there is one."""
-        import torch
-
-        return load_network(self.folder, self.facts).to("cuda" if torch.cuda.is_available() else "cpu")
+        return load_network(self.folder, self.facts).to(best_device())
 
     def seen(self, picture: Image.Image, item: str) -> np.ndarray:
         return self.network.seen(picture)

@@ -13,6 +13,7 @@ from typing import Any, cast
 import numpy as np
 from PIL import Image
 
+from mre.device import best_device
 from mre.errors import ModelError
 
 BATCH = 16
@@ -25,7 +26,6 @@ class ClipFeatures:
         from mre.models.quiet import quiet_libraries
 
         with quiet_libraries():
-            import torch
             from transformers import AutoTokenizer, CLIPModel
             from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
@@ -35,7 +35,7 @@ class ClipFeatures:
                 self._processor = CLIPImageProcessorPil.from_pretrained(model)
             except (OSError, ValueError, KeyError) as error:
                 raise ModelError(f"--clip {model}: not a CLIP model that is here or can be fetched") from error
-        self._device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self._device = device or best_device()
         self._model.to(self._device)
         self.name = model
         self.size = self._model.config.vision_config.image_size

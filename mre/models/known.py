@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
+from mre.device import is_zero_gpu
 from mre.errors import ModelError
 from mre.families import Known, known_models
 
@@ -25,9 +26,10 @@ KNOWN = {
 
 
 def default_names() -> tuple[str, ...]:
-    """What a page opens that is told no model: those that ship, else what can be made without weights; none where there is neither."""
+    """What a page opens that is told no model: those that ship, else what can be made without weights; none where there is neither. On a
+    ZeroGPU Space one of full size first."""
     ships = tuple(name for name, known in KNOWN.items() if known.folder and (ASSETS / known.folder / "model_index.json").is_file())
-    return ships or tuple(filter(is_built, KNOWN))
+    return ("reward-insp2p",) * is_zero_gpu() + (ships or tuple(filter(is_built, KNOWN)))
 
 
 def is_built(name: str) -> bool:

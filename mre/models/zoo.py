@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mre.device import best_device
 from mre.errors import ModelError
 from mre.families import Known, layout_of, named, pipeline_names
 from mre.models.known import KNOWN, is_built, shipped_folder, shortened
@@ -35,7 +36,7 @@ def load_pipeline(name: str, device: str | torch.device | None = None, dtype: to
         if quantise:
             pipeline.quantise_readers(quantise)
         pipeline.load_readers()
-        return pipeline.to(device or ("cuda" if torch.cuda.is_available() else "cpu"), dtype or torch.float32)
+        return pipeline.to(device or best_device(), dtype or torch.float32)
 
 
 def load_starting_pipeline(name: str, **condition: Any) -> RewardEditPipeline:

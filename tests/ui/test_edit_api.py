@@ -199,12 +199,9 @@ def agent(client):
 def test_an_agent_finds_three_tools_and_gets_to_see_its_edit(agent, app):
     photo = "data:image/png;base64," + base64.b64encode(picture(4)).decode()
 
-    async def heard(*_) -> None:
-        """Who asks for progress gets each output as content of its own; Gradio 6.31 gives others all of them as one text."""
-
     async def work(session):
         asked = {"image": photo, "instruction": "make it blue", "seed": 3}
-        return (await session.list_tools(), await session.call_tool("edit", asked, progress_callback=heard),
+        return (await session.list_tools(), await session.call_tool("edit", asked),
                 await session.call_tool("edit", {"image": photo, "instruction": ""}), await session.call_tool("models", {}))
     tools, made, refused, models = agent(work)
     assert {tool.name for tool in tools.tools} == {"edit", "recipe", "models"}

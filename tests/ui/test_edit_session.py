@@ -4,10 +4,12 @@ import threading
 from types import SimpleNamespace
 
 import pytest
+from gradio.context import LocalContext
 
 from tests.fake_editing import fake_editor
 from ui.edit import left, steps
 from ui.edit.job import Job
+from ui.edit.run import WorkInBackground
 from ui.edit.steps import Steps
 from ui.edit.visit import enter, leave
 from ui.site.uploads import Caller
@@ -113,3 +115,13 @@ def test_a_job_goes_on_for_the_one_who_follows_last_and_hands_on_its_error():
         next(second)
     assert job.done
     assert list(first) == []
+
+
+def test_a_run_knows_whose_request_it_is_down_to_the_thread_that_edits(monkeypatch):
+    """A GPU that is lent is lent to somebody."""
+    def news():
+        yield from WorkInBackground(lambda tell, should_stop: tell("asked by", LocalContext.request.get(None)), threading.Event())
+    token = LocalContext.request.set(asked := page("one"))
+    job = Job(news())
+    LocalContext.request.reset(token)
+    assert list(job.follow()) == [("asked by", asked)]

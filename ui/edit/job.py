@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Generator, Iterator
+from contextvars import copy_context
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -21,7 +22,8 @@ class Job(Generic[T]):
         self._follower: object = None
         self._asked = time.monotonic()
         self.done = False                        # and all news taken
-        threading.Thread(target=self._make, name="job", daemon=True).start()
+        context = copy_context()                 # of whose request it is
+        threading.Thread(target=context.run, args=(self._make,), name="job", daemon=True).start()
 
     def _make(self) -> None:
         try:

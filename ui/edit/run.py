@@ -7,6 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
+from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -83,7 +84,7 @@ class WorkInBackground(Generic[T]):
             self._news.put(("error", error))
 
     def __iter__(self) -> Iterator[tuple[str, Any]]:
-        threading.Thread(target=self._run, name="edit", daemon=True).start()
+        threading.Thread(target=copy_context().run, args=(self._run,), name="edit", daemon=True).start()
         told = False
         try:
             while True:

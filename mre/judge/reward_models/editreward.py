@@ -23,6 +23,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from mre.device import best_device
 from mre.errors import ImageError, JudgeError
 
 HEADS = ("following", "quality")            # head_0 and head_1, by the prompt that each reads
@@ -291,10 +292,10 @@ def load_editreward(weights: Path, base: Path) -> EditReward:
     with init_empty_weights():              # parameters take no memory; the tables of rotary positions, which no file has, are computed
         backbone = Qwen2_5_VLModel(config)
         heads = [RewardHead(width) for _ in HEADS]
-    on_accelerator = torch.cuda.is_available()
+    device = best_device()
     model = EditReward(backbone, tokenizer, image_processor, heads)
-    _fill(model, tensors, path, torch.bfloat16 if on_accelerator else torch.float32)
-    return model.to("cuda" if on_accelerator else "cpu").eval()
+    _fill(model, tensors, path, torch.bfloat16 if device == "cuda" else torch.float32)
+    return model.to(device).eval()
 
 
 def _tokenizer_folder(weights: Path, base: Path) -> Path:

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from mre.device import best_device
 from mre.errors import JudgeError
 from mre.judge.reward_models.heads import RewardHeads, Scores
 from mre.rewards import PERSPECTIVES
@@ -117,7 +118,7 @@ def _opened(base: str) -> tuple[Any, Any, Any]:
         kind = getattr(transformers, MODELS[config.model_type], None)
         if kind is None:
             raise JudgeError(f"this version of transformers has no {MODELS[config.model_type]}")
-        dtype = torch.bfloat16 if torch.cuda.is_available() else torch.float32
+        dtype = torch.bfloat16 if best_device() == "cuda" else torch.float32
         return (kind.from_pretrained(base, dtype=dtype), transformers.AutoTokenizer.from_pretrained(base),
                 Qwen2VLImageProcessorPil.from_pretrained(base))
     except (OSError, ValueError, KeyError) as error:
