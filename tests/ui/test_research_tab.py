@@ -6,6 +6,7 @@ import html
 import re
 from functools import partial
 
+import gradio as gr
 import pytest
 from fastapi.testclient import TestClient
 
@@ -19,8 +20,9 @@ from tests.study.test_participants import Recruit
 from tests.study.test_participation import started
 from tests.ui.serving import browser, draw_only, served
 from ui.app import build_app
-from ui.research import tab as research_tab
-from ui.research.tab import ResearchHandlers
+from ui.research import handlers as research_handlers
+from ui.research.handlers import ResearchHandlers
+from ui.research.panel import ResearchPanel
 from ui.studio import Studio, StudioSettings
 
 EVIL = "<img src=x onerror=alert(1)>"
@@ -33,6 +35,12 @@ class Asked:
 
     headers = {"accept-language": "zh-CN,zh"}
     request = None
+
+
+def desk_of(studio: Studio) -> ResearchHandlers:
+    """Handlers without a page."""
+    with gr.Blocks():
+        return ResearchHandlers(studio, ResearchPanel(accounts=False))
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +86,7 @@ def inner_tab(page, place: int) -> None:
 def test_agreement_answers_at_a_click_and_the_table_too(page, monkeypatch):
     assert page.input_value("#study-choice input") == "scored-simulated"
     monkeypatch.setattr(figures, "agreement", partial(figures.agreement, draws=20))         # of 500, which take seconds
-    monkeypatch.setattr(research_tab, "study_table", partial(research_tab.study_table, draws=20))
+    monkeypatch.setattr(research_handlers, "study_table", partial(research_handlers.study_table, draws=20))
     inner_tab(page, 3)
     page.click("#agreement-go")
     page.wait_for_selector("#study-agreement tbody tr")
@@ -162,10 +170,10 @@ def test_an_exported_file_is_brought_back_in_the_background_or_refused_with_its_
 
 
 def test_without_a_choice_of_study_each_button_says_so(tmp_path):
-    desk = ResearchHandlers(Studio(StudioSettings(data=tmp_path)))
-    for press in (lambda: desk.agreement(None, Asked()), lambda: desk.table(None, Asked()), lambda: desk.mover("start")(None, Asked()),
-                  lambda: desk.exclude(None, "a", "b", Asked()), lambda: desk.invite(None, 1, Asked()),
-                  lambda: desk.simulate(None, 2, Asked())):
+    desk = desk_of(Studio(StudioSettings(data=tmp_path)))
+    for press in (lambda: desk.agreement(Asked(), name=None), lambda: desk.table(Asked(), name=None),
+                  lambda: desk.mover("start")(Asked(), name=None), lambda: desk.exclude(Asked(), name=None, who="a", reason="b"),
+                  lambda: desk.invite(Asked(), name=None, count=1), lambda: desk.simulate(Asked(), name=None, annotators=2)):
         with pytest.raises(Exception, match="请先选择一个研究") as caught:
             press()
         assert isinstance(caught.value.__cause__, StudyError)
@@ -189,35 +197,36 @@ def paid(tmp_path):
 
 def test_participants_are_shown_with_code_id_state_and_why_in_both_languages(paid):
     app, people = paid
-    desk = ResearchHandlers(app.state.studio)
+    desk = desk_of(app.state.studio)
     code = people[0].work()["completion_code"]
     chinese = Asked()
     english = Asked()
     english.headers = {"accept-language": "en"}
     for asked, stopped, broken in ((english, "stopped: median of 0.5 s a screen", "picture broken 1"),
                                    (chinese, "被终止: 每屏中位数 0.5 秒", "图片损坏 1")):
-        shown = desk.show("s", asked)
-        skipped, took_part = shown[3], shown[4]
+        shown = desk.show(asked, name="s")
+        skipped, took_part = shown[desk.panel.skipped], shown[desk.panel.took_part]
         assert code in took_part
         assert "id0 (prolific)" in took_part
         assert stopped in took_part
         assert EVIL not in took_part
         assert "&lt;img src=x" in took_part
         assert broken in skipped
-    assert "Stopped by a rule" in desk.show("s", english)[0]
+    assert "Stopped by a rule" in desk.show(english, name="s")[desk.panel.summary]
 
 
 def test_the_tab_lets_go_on_collects_again_and_deletes_ids(paid):
     app, people = paid
-    desk = ResearchHandlers(app.state.studio)
-    desk.let_continue("s", people[1].label, Asked())
+    desk = desk_of(app.state.studio)
+    said = desk.panel.said
+    desk.let_continue(Asked(), name="s", who=people[1].label)
     assert people[1].work()["current"]
-    assert "2" in desk.recollect("s", people[2].label, Asked())[0]
-    assert "2" in desk.include("s", people[2].label, Asked())[0]
-    assert "3" in desk.forget("s", Asked())[0]
-    assert "id0" not in desk.show("s", Asked())[4]
+    assert "2" in desk.recollect(Asked(), name="s", who=people[2].label)[said]
+    assert "2" in desk.include(Asked(), name="s", who=people[2].label)[said]
+    assert "3" in desk.forget(Asked(), name="s")[said]
+    assert "id0" not in desk.show(Asked(), name="s")[desk.panel.took_part]
     with pytest.raises(Exception, match="no rule has ended"):
-        desk.let_continue("s", people[0].label, Asked())
+        desk.let_continue(Asked(), name="s", who=people[0].label)
 
 
 def test_lists_of_people_are_downloads_for_researchers(paid):
@@ -227,8 +236,8 @@ def test_lists_of_people_are_downloads_for_researchers(paid):
         assert people.headers["content-disposition"].startswith("attachment")
         assert people.headers["cache-control"] == "no-store"
         assert "id0" in people.text
-        address = re.search('href="(/research/payments/prolific/[^"]+)"',
-                            ResearchHandlers(app.state.studio).pay_links("s", Asked(), amount=2.5, per_screen=0.1, reject=True)).group(1)
+        links = desk_of(app.state.studio).pay_links(Asked(), name="s", amount=2.5, per_screen=0.1, reject=True)
+        address = re.search('href="(/research/payments/prolific/[^"]+)"', links).group(1)
         assert http.get(html.unescape(address)).text == "id0,3.60\n"                # 2.50 and 0.10 for each of 11 screens
         assert http.get("/research/payments/mturk/s.csv").json()["error"].startswith("nobody in study s has an id of mturk")
         assert http.get("/research/payments/csv/s.csv?amount=x").status_code == 404

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,42 +32,61 @@ COLUMNS = {"res_judge_n": "edits", "res_judge_error": "mean_error", "res_judge_r
 SHARES = ("coverage", "pair_accuracy", "accuracy_with_ties")
 
 
-def build(studio: Studio, chosen: gr.Dropdown) -> None:
-    """Draw the inner tab. `chosen`: which study is looked at."""
-    handlers = JudgeHandlers(studio)
-    gr.Markdown(t("res_judge_about"), elem_classes="muted small")
-    with gr.Row(elem_classes="toolbar study-moves", elem_id="judge-train-row"):
-        train = gr.Button(t("res_judge_train"), elem_id="judge-train", size="sm", min_width=160)
-        cancel = gr.Button(t("res_judge_cancel"), elem_id="judge-cancel", size="sm", min_width=80, interactive=False)
-    said = gr.HTML(elem_id="judge-said")
-    with gr.Row(equal_height=False):
-        judge = gr.Dropdown([EMBEDDED], value=EMBEDDED, label=t("res_judge_choice"), min_width=180, elem_id="judge-choice")
-        with gr.Row(elem_classes="toolbar study-moves"):
-            compare = gr.Button(t("res_judge_compare"), elem_id="judge-compare", size="sm", min_width=160)
-    against = gr.HTML(elem_id="judge-against")
-    job, following = gr.State(None), gr.State(None)             # the job's id; (study, judge, ratings) of the table that is shown
-    look, follow = gr.Timer(LOOK_SECONDS, active=False), gr.Timer(FOLLOW_SECONDS)
+class JudgePanel:
+    """The components of the inner tab."""
+
+    def __init__(self) -> None:
+        gr.Markdown(t("res_judge_about"), elem_classes="muted small")
+        with gr.Row(elem_classes="toolbar study-moves", elem_id="judge-train-row"):
+            self.train = gr.Button(t("res_judge_train"), elem_id="judge-train", size="sm", min_width=160)
+            self.cancel = gr.Button(t("res_judge_cancel"), elem_id="judge-cancel", size="sm", min_width=80, interactive=False)
+        self.said = gr.HTML(elem_id="judge-said")
+        with gr.Row(equal_height=False):
+            self.judge = gr.Dropdown([EMBEDDED], value=EMBEDDED, label=t("res_judge_choice"), min_width=180, elem_id="judge-choice")
+            with gr.Row(elem_classes="toolbar study-moves"):
+                self.compare = gr.Button(t("res_judge_compare"), elem_id="judge-compare", size="sm", min_width=160)
+        self.against = gr.HTML(elem_id="judge-against")
+        self.job, self.following = gr.State(None), gr.State(None)           # the job's id; what the table that is shown was made of
+        self.look, self.follow = gr.Timer(LOOK_SECONDS, active=False), gr.Timer(FOLLOW_SECONDS)
+
+
+@dataclass(frozen=True)
+class Following:
+    """What a table was made of: another choice, or more ratings, make another table."""
+
+    study: str
+    judge: str
+    ratings: int
+
+
+def connect(studio: Studio, panel: JudgePanel, chosen: gr.Dropdown) -> None:
+    """Connect the handlers. `chosen`: which study is looked at."""
+    handlers = JudgeHandlers(studio, panel)
     page = this_page()
+    study: dict[str, Any] = {"name": chosen}
     private: dict[str, Any] = {"queue": False, "api_visibility": "private"}
-    running, shown = [job, said, look, cancel], [against, following]
-    train.click(handlers.train, chosen, running, **private)
-    cancel.click(handlers.cancel, job, said, **private)
-    look.tick(handlers.look, job, [*running, judge], **QUIET)
-    page.load(handlers.opened, None, [*running, judge], **QUIET)
-    compare.click(handlers.compare, [chosen, judge], shown, concurrency_limit=1, api_visibility="private")
-    follow.tick(handlers.follow, [chosen, judge, following], shown, concurrency_limit=1, show_progress="hidden", api_visibility="private")
-    chosen.input(lambda: ("", None), None, shown, **QUIET)
+    one_at_a_time: dict[str, Any] = {"concurrency_limit": 1, "api_visibility": "private"}
+    running, shown = [panel.job, panel.said, panel.look, panel.cancel], [panel.against, panel.following]
+    compared = {**study, "judge": panel.judge}
+    panel.train.click(handlers.train, None, running, inputs_kwargs=study, **private)
+    panel.cancel.click(handlers.cancel, None, None, inputs_kwargs={"job_id": panel.job}, **private)
+    panel.look.tick(handlers.look, None, [*running, panel.judge], inputs_kwargs={"job_id": panel.job}, **QUIET)
+    page.load(handlers.opened, None, [*running, panel.judge], **QUIET)
+    panel.compare.click(handlers.compare, None, shown, inputs_kwargs=compared, **one_at_a_time)
+    panel.follow.tick(handlers.follow, None, shown, inputs_kwargs={**compared, "following": panel.following}, show_progress="hidden",
+                      **one_at_a_time)
+    chosen.input(lambda: {panel.against: "", panel.following: None}, None, shown, **QUIET)
 
 
 class JudgeHandlers:
     """Handlers of the inner tab."""
 
-    def __init__(self, studio: Studio) -> None:
-        self.studio = studio
+    def __init__(self, studio: Studio, panel: JudgePanel) -> None:
+        self.studio, self.panel = studio, panel
         self.jobs = Jobs()              # of their own: an import does not wait for a training
         self._naming = threading.Lock()
 
-    def train(self, name: str | None, request: gr.Request) -> list:
+    def train(self, request: gr.Request, *, name: str | None) -> dict[Any, Any]:
         """Begin a training in the background."""
         language = language_of(request)
         try:
@@ -91,52 +111,54 @@ class JudgeHandlers:
             out = self.studio.judges.folder / next(free for free in wanted if free not in taken)
         return named("mre.training.judges.study_judge:train_from_study")(self.studio.store, job.name, out, on_step)
 
-    def cancel(self, job_id: str | None, request: gr.Request) -> Any:
+    def cancel(self, *, job_id: str | None) -> None:
         """Ask the training to end; it does within a step."""
         job = self.jobs.get(job_id)
         if job is not None:
             job.stop.set()
-        return gr.skip()
 
-    def opened(self, request: gr.Request) -> list:
+    def opened(self, request: gr.Request) -> dict[Any, Any]:
         """What goes on when a page is opened, and the judges that there are."""
         job, names = self.jobs.latest(), gr.update(choices=self.studio.judges.names)
-        return [*(self._shown(job, language_of(request)) if job else [gr.skip()] * 4), names]
+        return {self.panel.judge: names, **(self._shown(job, language_of(request)) if job else {})}
 
-    def look(self, job_id: str | None, request: gr.Request) -> list:
+    def look(self, request: gr.Request, *, job_id: str | None) -> dict[Any, Any]:
         """How far the training is; once it has ended, what came of it, and the list of judges anew."""
-        language, job = language_of(request), self.jobs.get(job_id)
+        panel, language, job = self.panel, language_of(request), self.jobs.get(job_id)
+        if job is not None and not job.ended:
+            return {panel.said: job_bar(job, language)}
+        over = {panel.job: None, panel.look: gr.Timer(active=False), panel.cancel: gr.update(interactive=False)}
         if job is None:
-            return [None, gr.skip(), gr.Timer(active=False), gr.update(interactive=False), gr.skip()]
-        if not job.ended:
-            return [gr.skip(), job_bar(job, language), gr.skip(), gr.skip(), gr.skip()]
+            return over
         if job.made:
-            told, names = note(say("res_judge_made", language, name=job.made)), gr.update(choices=self.studio.judges.names, value=job.made)
-        elif isinstance(job.error, TrainingStopped):
-            told, names = note(say("res_judge_stopped", language)), gr.skip()
-        else:
-            assert job.error is not None, "a job ends with what it made, or with why not"
-            told, names = note(self.studio.trouble(job.error), "bad", role="alert"), gr.skip()
-        return [None, told, gr.Timer(active=False), gr.update(interactive=False), names]
+            return {**over, panel.said: note(say("res_judge_made", language, name=job.made)),
+                    panel.judge: gr.update(choices=self.studio.judges.names, value=job.made)}
+        if isinstance(job.error, TrainingStopped):
+            return {**over, panel.said: note(say("res_judge_stopped", language))}
+        assert job.error is not None, "a job ends with what it made, or with why not"
+        return {**over, panel.said: note(self.studio.trouble(job.error), "bad", role="alert")}
 
-    def _shown(self, job: Job, language: str) -> list:
-        return [job.id, job_bar(job, language), gr.Timer(active=True), gr.update(interactive=True)]
+    def _shown(self, job: Job, language: str) -> dict[Any, Any]:
+        return {self.panel.job: job.id, self.panel.said: job_bar(job, language), self.panel.look: gr.Timer(active=True),
+                self.panel.cancel: gr.update(interactive=True)}
 
-    def compare(self, name: str | None, judge: str | None, request: gr.Request) -> list:
+    def compare(self, request: gr.Request, *, name: str | None, judge: str | None) -> dict[Any, Any]:
         """The judge beside the people of the study, as far as they are."""
         language = language_of(request)
         try:
             if not name:
                 raise StudyError(say("res_choose", language))
-            return [self._against(name, judge or EMBEDDED, language), (name, judge, self._ratings(name))]
+            return {self.panel.against: self._against(name, judge or EMBEDDED, language),
+                    self.panel.following: Following(name, judge or EMBEDDED, self._ratings(name))}
         except MreError as error:
             raise self.studio.error(error) from error
 
-    def follow(self, name: str | None, judge: str | None, following: Any, request: gr.Request) -> list:
+    def follow(self, request: gr.Request, *, name: str | None, judge: str | None, following: Following | None) -> dict[Any, Any]:
         """The table anew where it is shown and ratings have come since."""
-        if not following or not name or tuple(following[:2]) != (name, judge) or self._ratings(name) == following[2]:
-            return [gr.skip(), gr.skip()]
-        return self.compare(name, judge, request)
+        if following is None or not name or (following.study, following.judge) != (name, judge or EMBEDDED) or (
+                self._ratings(name) == following.ratings):
+            return gr.skip()
+        return self.compare(request, name=name, judge=judge)
 
     def _ratings(self, name: str) -> int:
         return coverage(self.studio.store, name).slots_done
