@@ -111,6 +111,14 @@ def test_every_function_of_the_research_tabs_refuses_visitors(studio_app, browse
                 asyncio.run(page.process_api(known, [None] * len(fn.inputs), request=gr.Request(request), state=SessionState(page)))
 
 
+def test_events_of_research_and_data_pass_every_value_by_name(studio_app):
+    """A field that is added or moved must not shift the others."""
+    inside = [fn for fn in studio_app.state.page.fns.values()
+              if fn.fn is not None and getattr(fn.fn, "__module__", "").startswith(("ui.research", "ui.data"))]
+    assert len(inside) > 10
+    assert [fn.name for fn in inside if len(fn.input_keyword_names) != len(fn.inputs)] == []
+
+
 def cookies_of(client: TestClient) -> str:
     return "; ".join(f"{name}={value}" for name, value in client.cookies.items())
 

@@ -3,6 +3,7 @@
 import json
 from types import SimpleNamespace
 
+import gradio as gr
 import pytest
 from PIL import Image
 
@@ -56,10 +57,22 @@ def studio(tmp_path):
 
 
 REQUEST = SimpleNamespace(headers={}, session_hash="visit-1")
+EVERYTHING = {"name": "mine.jsonl", "perspective": "any", "lowest": 0, "highest": 5, "word": ""}
 
 
-def look(studio, name="mine.jsonl", perspective="any", lowest=0, highest=5, word="", page=0, step=0):
-    return data_tab.on_filter(studio, step)(name, perspective, lowest, highest, word, page, REQUEST)
+@pytest.fixture(scope="module")
+def panel():
+    with gr.Blocks():
+        return data_tab.DataPanel([])
+
+
+@pytest.fixture
+def look(studio, panel):
+    """What a page of triplets shows, by the name of the component."""
+    def look(step=0, studio=studio, request=REQUEST, **changes):
+        shown = data_tab.on_filter(studio, panel, step)(request, **EVERYTHING | changes)
+        return SimpleNamespace(**{name: shown[getattr(panel, name)] for name in ("cards", "count", "page", "back", "forth")})
+    return look
 
 
 def test_the_folders_data_sets_are_offered_once_each_and_nothing_else_opens(studio, tmp_path):
@@ -70,76 +83,73 @@ def test_the_folders_data_sets_are_offered_once_each_and_nothing_else_opens(stud
             reward_browser.open_data(folder, name)
 
 
-def test_a_page_shows_twelve_triplets_escaped_with_their_pictures(studio):
-    cards, count, page, back, forth = look(studio)
-    assert cards.count("<article") == 12
-    assert "15 of 15 triplets match; page 1 of 2" in count
-    assert (page, back.interactive, forth.interactive) == (0, False, True)
-    assert "<img src=x" not in cards
-    assert "&lt;img src=x" in cards
-    assert cards.count("<img ") == 12
-    assert cards.count("picture not found") == 12
-    token = cards.split("/pictures/")[1].split("/")[0]
+def test_a_page_shows_twelve_triplets_escaped_with_their_pictures(studio, look):
+    shown = look()
+    assert shown.cards.count("<article") == 12
+    assert "15 of 15 triplets match; page 1 of 2" in shown.count
+    assert (shown.page, shown.back.interactive, shown.forth.interactive) == (0, False, True)
+    assert "<img src=x" not in shown.cards
+    assert "&lt;img src=x" in shown.cards
+    assert shown.cards.count("<img ") == 12
+    assert shown.cards.count("picture not found") == 12
+    token = shown.cards.split("/pictures/")[1].split("/")[0]
     assert Image.open(studio.shelf.get(token).file).getpixel((0, 0)) == (200, 10, 10)
 
 
-def test_paging_goes_forth_and_back_and_leaves_no_pictures_behind(studio):
-    look(studio)
-    cards, count, page, *_ = look(studio, page=0, step=1)
-    assert (page, cards.count("<article")) == (1, 3)
-    assert "page 2 of 2" in count
+def test_paging_goes_forth_and_back_and_leaves_no_pictures_behind(studio, look):
+    look()
+    second = look(1, page=0)
+    assert (second.page, second.cards.count("<article")) == (1, 3)
+    assert "page 2 of 2" in second.count
     assert len(studio.shelf._pictures) == 3
-    assert look(studio, page=1, step=1)[2] == 1
-    assert look(studio, page=1, step=-1)[2] == 0
+    assert look(1, page=1).page == 1
+    assert look(-1, page=1).page == 0
 
 
-def test_a_filter_that_nothing_passes_says_so_and_a_bad_one_is_told(studio):
-    assert "No triplets match" in look(studio, word="zebra")[0]
-    assert "between 0 and 5" in look(studio, highest=9)[0]
-    assert "no data set" in look(studio, name="../x")[0]
+def test_a_filter_that_nothing_passes_says_so_and_a_bad_one_is_told(look):
+    assert "No triplets match" in look(word="zebra").cards
+    assert "between 0 and 5" in look(highest=9).cards
+    assert "no data set" in look(name="../x").cards
 
 
-def test_a_faulty_data_set_is_one_line_without_a_server_path(studio, tmp_path):
+def test_a_faulty_data_set_is_one_line_without_a_server_path(studio, panel, tmp_path):
     (tmp_path / "rewards" / "bad.jsonl").write_text("not json\n")
-    told = data_tab.on_open(studio)("bad.jsonl", "any", REQUEST)[0]
+    told = data_tab.on_open(studio, panel)(REQUEST, name="bad.jsonl", perspective="any")[panel.numbers]
     assert "row 1: not JSON" in told
     assert str(tmp_path) not in told
 
 
-def test_numbers_show_scores_and_words_of_all_perspectives(studio):
-    numbers, words = data_tab.on_open(studio)("mine.jsonl", "any", REQUEST)
-    assert numbers.count("class='bar'") == 18
-    assert "mean 2.20, 87 % below 5" in numbers
-    assert ("fault (45)", "fault") in words.choices
+def test_numbers_show_scores_and_words_of_all_perspectives(studio, panel):
+    shown = data_tab.on_open(studio, panel)(REQUEST, name="mine.jsonl", perspective="any")
+    assert shown[panel.numbers].count("class='bar'") == 18
+    assert "mean 2.20, 87 % below 5" in shown[panel.numbers]
+    assert ("fault (45)", "fault") in shown[panel.word].choices
 
 
-def test_drawn_scenes_are_there_without_any_file(tmp_path, monkeypatch):
+def test_drawn_scenes_are_there_without_any_file(look, tmp_path, monkeypatch):
     monkeypatch.setattr(reward_browser, "DRAWN_COUNT", 3)
     reward_browser.drawn_data.cache_clear()
-    studio = Studio(StudioSettings(models=("tiny-untrained",), data=tmp_path / "nothing"))
-    cards, count, *_ = look(studio, name=DRAWN)
+    shown = look(studio=Studio(StudioSettings(models=("tiny-untrained",), data=tmp_path / "nothing")), name=DRAWN)
     reward_browser.drawn_data.cache_clear()
-    assert "3 of 3" in count
-    assert cards.count("<img src='/pictures/") == 6
+    assert "3 of 3" in shown.count
+    assert shown.cards.count("<img src='/pictures/") == 6
 
 
-def test_the_tab_draws_when_it_is_opened_and_keeps_its_place_when_one_comes_back(studio, tmp_path):
-    select = data_tab.on_select(studio)
-    first = select(False, "mine.jsonl", "any", 0, 5, "", REQUEST)
-    assert first[0] is True
-    assert first[4].count("<article") == 12
+def test_the_tab_draws_when_it_is_opened_and_keeps_its_place_when_one_comes_back(studio, panel, tmp_path):
+    select = data_tab.on_select(studio, panel)
+    first = select(REQUEST, opened=False, **EVERYTHING)
+    assert first[panel.opened] is True
+    assert first[panel.cards].count("<article") == 12
     (tmp_path / "rewards" / "new.jsonl").write_text("")
-    again = select(True, "mine.jsonl", "any", 0, 5, "", REQUEST)
-    assert ("new.jsonl", "new.jsonl") in again[1].choices
-    assert len(again) == len(first)
-    assert all(isinstance(value, dict) and value["__type__"] == "update" for value in again[2:])
+    again = select(REQUEST, opened=True, **EVERYTHING)
+    assert list(again) == [panel.name]
+    assert ("new.jsonl", "new.jsonl") in again[panel.name].choices
 
 
-def test_the_page_answers_in_the_browsers_language(studio):
-    chinese = SimpleNamespace(headers={"accept-language": "zh-CN,zh;q=0.9"}, session_hash="visit-2")
-    cards, count, *_ = data_tab.on_filter(studio, 0)("mine.jsonl", "any", 0, 5, "", 0, chinese)
-    assert "原图" in cards
-    assert "15 个三元组中有 15 个符合" in count
+def test_the_page_answers_in_the_browsers_language(look):
+    shown = look(request=SimpleNamespace(headers={"accept-language": "zh-CN,zh;q=0.9"}, session_hash="visit-2"))
+    assert "原图" in shown.cards
+    assert "15 个三元组中有 15 个符合" in shown.count
 
 
 def test_in_a_browser_the_tab_opens_filters_and_stays_within_a_phones_width(chromium, tmp_path):

@@ -20,9 +20,9 @@ from tests.study.test_participants import Recruit
 from tests.study.test_participation import started
 from tests.ui.serving import browser, draw_only, served
 from ui.app import build_app
-from ui.research import handlers as research_handlers
-from ui.research.handlers import ResearchHandlers
+from ui.research import tab as research_tab
 from ui.research.panel import ResearchPanel
+from ui.research.tab import ResearchHandlers
 from ui.studio import Studio, StudioSettings
 
 EVIL = "<img src=x onerror=alert(1)>"
@@ -86,7 +86,7 @@ def inner_tab(page, place: int) -> None:
 def test_agreement_answers_at_a_click_and_the_table_too(page, monkeypatch):
     assert page.input_value("#study-choice input") == "scored-simulated"
     monkeypatch.setattr(figures, "agreement", partial(figures.agreement, draws=20))         # of 500, which take seconds
-    monkeypatch.setattr(research_handlers, "study_table", partial(research_handlers.study_table, draws=20))
+    monkeypatch.setattr(research_tab, "study_table", partial(research_tab.study_table, draws=20))
     inner_tab(page, 3)
     page.click("#agreement-go")
     page.wait_for_selector("#study-agreement tbody tr")

@@ -49,65 +49,84 @@ title = t("tab_data")
 PAGE = 12
 
 
+class DataPanel:
+    """The components of the tab."""
+
+    def __init__(self, names: list[str]) -> None:
+        """`names`: the data sets there are."""
+        gr.Markdown(t("data_about"), elem_classes="muted small")
+        with gr.Row(elem_id="data-filter"):
+            self.name = gr.Dropdown(choices=names, value=DRAWN, label=t("data_set"), elem_id="data-set", scale=2)
+            self.perspective = gr.Dropdown(choices=[(t("data_any"), "any"), *((perspective_label(one), one) for one in PERSPECTIVES)],
+                                           value="any", label=t("data_perspective"), elem_id="data-perspective", min_width=130)
+            self.lowest = gr.Number(0, minimum=0, maximum=5, step=1, label=t("data_from"), elem_id="data-from", min_width=80)
+            self.highest = gr.Number(5, minimum=0, maximum=5, step=1, label=t("data_to"), elem_id="data-to", min_width=80)
+            self.word = gr.Dropdown(choices=[], value="", allow_custom_value=True, label=t("data_word"), elem_id="data-word", scale=2)
+        self.numbers = gr.HTML(elem_id="data-numbers")
+        self.page, self.opened = gr.State(0), gr.State(False)
+        with gr.Row(elem_classes="toolbar"):
+            self.back = gr.Button(t("data_back"), size="sm", elem_id="data-back", min_width=90, scale=0)
+            self.forth = gr.Button(t("data_next"), size="sm", elem_id="data-next", min_width=90, scale=0)
+            self.count = gr.HTML(elem_id="data-count")
+        gr.Markdown(t("data_drawing"), elem_id="data-waiting", elem_classes="muted small")     # until there are cards, by the style
+        self.cards = gr.HTML(elem_id="data-cards")
+
+    @property
+    def wanted(self) -> dict[str, Any]:
+        """Which triplets are looked for, by the names that the handlers know them under."""
+        return {name: getattr(self, name) for name in ("name", "perspective", "lowest", "highest", "word")}
+
+    @property
+    def shown(self) -> list[Any]:
+        """What shows a page of triplets."""
+        return [self.cards, self.count, self.page, self.back, self.forth]
+
+
 def build(studio: Studio) -> None:
     """Draw the tab and connect its handlers. Nothing is read or drawn before the tab is opened."""
-    tab = this_tab()
-    folder = studio.settings.data / "rewards"
-    gr.Markdown(t("data_about"), elem_classes="muted small")
-    with gr.Row(elem_id="data-filter"):
-        name = gr.Dropdown(choices=reward_browser.names_of_data(folder), value=DRAWN, label=t("data_set"), elem_id="data-set", scale=2)
-        perspective = gr.Dropdown(choices=[(t("data_any"), "any"), *((perspective_label(one), one) for one in PERSPECTIVES)], value="any",
-                                  label=t("data_perspective"), elem_id="data-perspective", min_width=130)
-        lowest = gr.Number(0, minimum=0, maximum=5, step=1, label=t("data_from"), elem_id="data-from", min_width=80)
-        highest = gr.Number(5, minimum=0, maximum=5, step=1, label=t("data_to"), elem_id="data-to", min_width=80)
-        word = gr.Dropdown(choices=[], value="", allow_custom_value=True, label=t("data_word"), elem_id="data-word", scale=2)
-    numbers = gr.HTML(elem_id="data-numbers")
-    page = gr.State(0)
-    with gr.Row(elem_classes="toolbar"):
-        back = gr.Button(t("data_back"), size="sm", elem_id="data-back", min_width=90, scale=0)
-        forth = gr.Button(t("data_next"), size="sm", elem_id="data-next", min_width=90, scale=0)
-        count = gr.HTML(elem_id="data-count")
-    gr.Markdown(t("data_drawing"), elem_id="data-waiting", elem_classes="muted small")         # until there are cards, by the style
-    cards = gr.HTML(elem_id="data-cards")
-
-    wanted = [name, perspective, lowest, highest, word]
-    shown = [cards, count, page, back, forth]
-    opened = gr.State(False)
-    tab.select(on_select(studio), [opened, *wanted], [opened, name, numbers, word, *shown], **QUIET)
-    name.change(on_open(studio), [name, perspective], [numbers, word], **QUIET)
-    perspective.change(on_words(studio), [name, perspective, word], word, **QUIET)
-    gr.on([field.change for field in wanted], on_filter(studio, 0), [*wanted, page], shown, trigger_mode="always_last", **QUIET)
-    back.click(on_filter(studio, -1), [*wanted, page], shown, **QUIET)
-    forth.click(on_filter(studio, 1), [*wanted, page], shown, **QUIET)
+    tab, panel = this_tab(), DataPanel(data_sets(studio))
+    of_name: dict[str, Any] = {"name": panel.name, "perspective": panel.perspective}
+    tab.select(on_select(studio, panel), None, [panel.opened, panel.name, panel.numbers, panel.word, *panel.shown],
+               inputs_kwargs={"opened": panel.opened, **panel.wanted}, **QUIET)
+    panel.name.change(on_open(studio, panel), None, [panel.numbers, panel.word], inputs_kwargs=of_name, **QUIET)
+    panel.perspective.change(on_words(studio), None, panel.word, inputs_kwargs={**of_name, "typed": panel.word}, **QUIET)
+    gr.on([field.change for field in panel.wanted.values()], on_filter(studio, panel, 0), None, panel.shown, inputs_kwargs=panel.wanted,
+          trigger_mode="always_last", **QUIET)
+    for button, step in ((panel.back, -1), (panel.forth, 1)):
+        button.click(on_filter(studio, panel, step), None, panel.shown, inputs_kwargs={**panel.wanted, "page": panel.page}, **QUIET)
 
 
-def on_select(studio: Studio) -> Callable:
+def data_sets(studio: Studio) -> list[str]:
+    """Names of the data sets there are."""
+    return reward_browser.names_of_data(studio.settings.data / "rewards")
+
+
+def on_select(studio: Studio, panel: DataPanel) -> Callable:
     """What the tab shows when it is opened; coming back to it only looks for new data sets."""
-    def selected(opened: bool, name: str, perspective: str, lowest: float | None, highest: float | None, word: str | None,
-                 request: gr.Request) -> list:
-        names = gr.Dropdown(choices=reward_browser.names_of_data(studio.settings.data / "rewards"))
+    def selected(request: gr.Request, *, opened: bool, name: str, perspective: str, **wanted: Any) -> dict[Any, Any]:
+        names = {panel.name: gr.Dropdown(choices=data_sets(studio))}
         if opened:
-            return [True, names, *[gr.skip()] * 7]
-        numbers, words = on_open(studio)(name, perspective, request)
-        return [True, names, numbers, words, *on_filter(studio, 0)(name, perspective, lowest, highest, word, 0, request)]
+            return names
+        return {panel.opened: True, **names, **on_open(studio, panel)(request, name=name, perspective=perspective),
+                **on_filter(studio, panel, 0)(request, name=name, perspective=perspective, **wanted)}
     return selected
 
 
-def on_open(studio: Studio) -> Callable:
+def on_open(studio: Studio, panel: DataPanel) -> Callable:
     """The numbers and words of a data set."""
-    def opened(name: str, perspective: str, request: gr.Request) -> tuple[str, Any]:
-        language = language_of(request)
+    def opened(request: gr.Request, *, name: str, perspective: str) -> dict[Any, Any]:
         try:
             data = reward_browser.open_data(studio.settings.data / "rewards", name)
         except MreError as error:
-            return note(studio.trouble(error), "bad"), gr.skip()
-        return numbers_html(data, language), gr.Dropdown(choices=word_choices(data, perspective), value="")
+            return {panel.numbers: note(studio.trouble(error), "bad")}
+        return {panel.numbers: numbers_html(data, language_of(request)),
+                panel.word: gr.Dropdown(choices=word_choices(data, perspective), value="")}
     return opened
 
 
 def on_words(studio: Studio) -> Callable:
     """The words of the chosen perspective; what was typed stays."""
-    def words(name: str, perspective: str, typed: str | None) -> Any:
+    def words(*, name: str, perspective: str, typed: str | None) -> Any:
         try:
             data = reward_browser.open_data(studio.settings.data / "rewards", name)
         except MreError:
@@ -122,10 +141,10 @@ def word_choices(data: RewardData, perspective: str) -> list[tuple[str, str]]:
     return [("", ""), *((f"{word} ({count})", word) for word, count in words)]
 
 
-def on_filter(studio: Studio, step: int) -> Callable:
-    """One page of the rows that pass; `step` 0 begins at the first page."""
-    def look(name: str, perspective: str, lowest: float | None, highest: float | None, word: str | None, page: int,
-             request: gr.Request) -> list:
+def on_filter(studio: Studio, panel: DataPanel, step: int) -> Callable:
+    """One page of the rows that pass: the first, or `step` pages from the one that is shown."""
+    def look(request: gr.Request, *, name: str, perspective: str, lowest: float | None, highest: float | None, word: str | None,
+             page: int = 0) -> dict[Any, Any]:
         language = language_of(request)
         try:
             wanted = Filter(perspective if perspective in PERSPECTIVES else None, 0 if lowest is None else lowest,
@@ -133,17 +152,18 @@ def on_filter(studio: Studio, step: int) -> Callable:
             data = reward_browser.open_data(studio.settings.data / "rewards", name)
             rows = reward_browser.filtered(data, wanted)
         except MreError as error:
-            return [note(studio.trouble(error), "bad"), "", 0, gr.Button(interactive=False),
-                    gr.Button(interactive=False)]
+            return {panel.cards: note(studio.trouble(error), "bad"), panel.count: "", panel.page: 0,
+                    panel.back: gr.Button(interactive=False), panel.forth: gr.Button(interactive=False)}
         pages = max(1, -(-len(rows) // PAGE))
-        page = min(max(0, page + step), pages - 1) if step else 0
+        page = min(max(0, page + step), pages - 1)
         owner = f"data {request.session_hash}"
         studio.shelf.drop_owner(owner)
         studio.shelf.reserve(owner, studio.caller(request))
         cards = "".join(card_html(studio, data, row, owner, language) for row in rows[page * PAGE:(page + 1) * PAGE])
         told = say("data_count", language, shown=len(rows), total=len(data.rows), page=page + 1, pages=pages)
-        return [f"<div class='data-cards'>{cards}</div>" if rows else note(say("data_none", language)),
-                f"<p class='small muted'>{told}</p>", page, gr.Button(interactive=page > 0), gr.Button(interactive=page < pages - 1)]
+        return {panel.cards: f"<div class='data-cards'>{cards}</div>" if rows else note(say("data_none", language)),
+                panel.count: f"<p class='small muted'>{told}</p>", panel.page: page,
+                panel.back: gr.Button(interactive=page > 0), panel.forth: gr.Button(interactive=page < pages - 1)}
     return look
 
 
