@@ -17,7 +17,7 @@ from mre.machine import free_memory
 WEIGHTS = re.compile(r"(model|diffusion_pytorch_model)(-\d+-of-\d+)?\.safetensors")
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 QUANTISED_BYTES = {"bitsandbytes-4bit": 0.56, "bitsandbytes-8bit": 1.0, "torchao-int8": 1.0, "quanto-int8": 1.0}       # with their scales
-FLOATS = {"F64", "F32", "F16", "BF16"}
+FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}      # bytes as stored
 SMALLER = "a smaller model, such as FLUX.2 klein 4B"
 MOST_HEADER = 100_000_000           # bytes, as safetensors allows
 
@@ -28,9 +28,14 @@ class Part:
 
     numbers: int
     kept_bytes: int
+    stored_bytes: int | None = None     # of the numbers, where they keep the format that they are stored in
+    quantisable: bool = True            # whether `--quantise` is for it
 
-    def size(self, per_number: float) -> int:
-        return round(self.numbers * per_number) + self.kept_bytes
+    def size(self, dtype: str, quantise: str | None) -> int:
+        """Bytes in memory."""
+        if quantise and self.quantisable:
+            return round(self.numbers * QUANTISED_BYTES[quantise]) + self.kept_bytes
+        return (self.numbers * BYTES[dtype] if self.stored_bytes is None else self.stored_bytes) + self.kept_bytes
 
 
 def parts_of(folder: Path) -> dict[str, Part]:
@@ -58,18 +63,19 @@ def stored_in(file: Path) -> Counter[str]:
         for name, tensor in header.items():
             if name != "__metadata__":
                 start, end = tensor["data_offsets"]
-                width = {"F64": 8, "F32": 4}.get(tensor["dtype"], 2)
-                counted[tensor["dtype"] if tensor["dtype"] in FLOATS else "kept"] += (
-                    (end - start) // width if tensor["dtype"] in FLOATS else end - start)
+                kind = tensor["dtype"]
+                counted[kind if kind in FLOATS else "kept"] += (end - start) // FLOATS.get(kind, 1)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error):
         return Counter(kept=file.stat().st_size if file.exists() else 0)
     return counted
 
 
-def check_memory(parts: dict[str, Part], device: str, dtype: str, options: LoadOptions, name: str, computed: tuple[str, ...]) -> None:
+def check_memory(parts: dict[str, Part], device: str, dtype: str, options: LoadOptions, name: str, computed: tuple[str, ...],
+                 quantised: tuple[str, ...] = ("torchao-int8", "bitsandbytes-4bit")) -> None:
     """Raises ModelError, before anything is read, for weights that are larger than the memory that is free, with what would fit.
 
-    computed: the number formats that the device computes, the fastest first
+    computed:  the number formats that the device computes, the fastest first
+    quantised: of QUANTISED_BYTES those that may be proposed
     """
     if options.gguf:
         parts = parts | {"transformer": Part(0, options.gguf.stat().st_size)}
@@ -88,9 +94,8 @@ def check_memory(parts: dict[str, Part], device: str, dtype: str, options: LoadO
     if device != "cpu":
         said += [f"--offload {way}" for way in ("model", "group", "sequential") if way != options.offload
                  and fits(dtype, way, options.quantise)]
-    if not options.gguf:
-        said += [f"--quantise {way}" for way in ("torchao-int8", "bitsandbytes-4bit") if options.quantise is None
-                 and fits(dtype, options.offload, way)]
+    if not options.gguf and any(part.quantisable for part in parts.values()):
+        said += [f"--quantise {way}" for way in quantised if options.quantise is None and fits(dtype, options.offload, way)]
     billions = sum(part.numbers for part in parts.values()) / 1e9
     raise ModelError(f"the model {name} has {billions:.3g} billion weights, {taken[place] / 1e9:.3g} GB as {options.quantise or dtype}, "
                      f"and {(free[place] or 0) / 1e9:.3g} GB of memory are free on {place}; "
@@ -100,7 +105,7 @@ def check_memory(parts: dict[str, Part], device: str, dtype: str, options: LoadO
 def needed(parts: dict[str, Part], device: str, dtype: str, offload: str, quantise: str | None) -> dict[str, int]:
     """Bytes that the weights take at each place. Offloaded, all lie in the machine's memory, and in the device's what is used at once: the
     largest model, or about a twentieth of it where its layers or blocks come and go."""
-    sizes = [part.size(QUANTISED_BYTES[quantise] if quantise else BYTES[dtype]) for part in parts.values()]
+    sizes = [part.size(dtype, quantise) for part in parts.values()]
     if offload == "none" or device == "cpu":
         return {device: sum(sizes)}
     return {"cpu": sum(sizes), device: max(sizes) if offload == "model" else max(sizes) // 20}

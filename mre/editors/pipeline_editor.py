@@ -12,9 +12,11 @@ from PIL import Image
 from mre.device import best_device
 from mre.editors import pipeline_info, weights
 from mre.editors.capabilities import SCHEDULERS, Capabilities
+from mre.editors.download import check_own_download
 from mre.editors.editor import EditorInfo, Step, Vocabulary
 from mre.editors.load_options import OWN_WAY
 from mre.editors.local_editor import EditorOptions, LocalEditor
+from mre.editors.memory import check_memory
 from mre.errors import EditStopped, MreError, SettingsError
 from mre.models import zoo
 from mre.models.known import KNOWN
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 
 OWN_DTYPE = "float32"
+BITSANDBYTES = ("bitsandbytes-8bit", "bitsandbytes-4bit")       # in which a language model of ours is read
 
 
 class PipelineEditor(LocalEditor):
@@ -59,13 +62,17 @@ class PipelineEditor(LocalEditor):
 
     def _read_pipeline(self) -> Any:
         options = self.loading
+        if options.gguf:
+            raise SettingsError(f"--gguf is for other people's pipelines, and the model {self.info.name} is read as one of ours")
+        if self._load is zoo.load_pipeline and (parts := check_own_download(self.name)):
+            device = self.device or best_device()
+            check_memory(parts, device, weights.dtype_of(options, device, OWN_DTYPE), options, self.shown, weights.computed_dtypes(device),
+                         BITSANDBYTES)
         if options == OWN_WAY:
             pipeline = self._load(self.name, self.device)
             pipeline.set_progress_bar_config(disable=True)
             pipeline.keep_readings()
             return pipeline
-        if options.gguf:
-            raise SettingsError(f"--gguf is for other people's pipelines, and the model {self.info.name} is read as one of ours")
         device = self.device or best_device()
         weights.check_offload(options, device)
         dtype = weights.torch_dtype(weights.dtype_of(options, device, OWN_DTYPE))

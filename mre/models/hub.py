@@ -139,6 +139,12 @@ def _wanted(files: Collection[str], subfolder: str | None, variant: str | None, 
     raise ModelError(_no_model(where, files))
 
 
+def weights_among(files: Collection[str], subfolder: str | None, name: str) -> list[str]:
+    """Of a repository's or folder's files, those with the weights that a model of this name is made of. Raises ModelError that says what is
+    not there."""
+    return [file for file in _wanted(files, subfolder, AVAILABLE, tuple(WEIGHTS), name) if file.endswith(".safetensors")]
+
+
 def _no_model(where: str, files: Collection[str]) -> str:
     others = sorted(file.removesuffix(f"/{INDEX}") for file in files if file.endswith(f"/{INDEX}"))
     elsewhere = f"; there are some in its folders {', '.join(others)}" if others else ""

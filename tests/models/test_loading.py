@@ -6,12 +6,16 @@ import shutil
 import pytest
 import torch
 from huggingface_hub import constants
+from safetensors.torch import load_file
 
 from mre import Reward
-from mre.editors import pipeline_info
+from mre.editors import pipeline_info, weights
+from mre.editors.kinds import make_editor
+from mre.editors.load_options import LoadOptions
 from mre.errors import ModelError
 from mre.models import zoo
 from mre.models.hub import HUB_SETTINGS
+from mre.models.known import KNOWN
 from mre.models.unet import RewardUNet2DConditionModel
 from mre.pipeline import RewardEditPipeline
 from tests.models.fake_hub import hub_for
@@ -238,6 +242,27 @@ def test_a_model_is_fetched_from_the_hub_once(editor, ours, hub, tmp_path):
     assert len(hub.asked) > before
     unet = RewardUNet2DConditionModel.from_pretrained("someone/weights", subfolder="stage2/unet", cache_dir=tmp_path / "other", token=False)
     assert torch.equal(edited(pipeline(unet)), edited(editor))
+
+
+@pytest.mark.parametrize("name", ["someone/weights", "reward-insp2p"])
+def test_weights_of_ours_larger_than_the_memory_are_refused_before_any_is_fetched(ours, hub, tmp_path, monkeypatch, name):
+    there = hub.repositories["someone/weights"] = hub.repositories["Gstar666/Reward-InsPix2Pix"] = tmp_path / "there"
+    folder = shutil.copytree(ours, there / (KNOWN[name].subfolder if name in KNOWN else "."))
+    (folder / "unet" / "diffusion_pytorch_model.fp16.safetensors").write_bytes(b"not wanted")
+    numbers = sum(value.numel() for file in ours.glob("*/*.safetensors") for value in load_file(file).values())
+    monkeypatch.setattr("mre.editors.memory.free_memory", lambda device: 2 * numbers + 40_000)     # for half of it, and what are no floats
+    monkeypatch.setattr(weights, "computed_dtypes", lambda device: ("bfloat16", "float32"))
+    editor = make_editor(name, device="cpu", loading=LoadOptions(dtype="float32"))
+    with pytest.raises(ModelError, match=rf"^the model {name} has {numbers / 1e9:.3g} billion weights, \S+ GB as float32, and \S+ GB of "
+                                         r"memory are free on cpu; what would fit: --dtype bfloat16$"):
+        editor.prepare()
+    assert not list((tmp_path / "cache").rglob("*.safetensors"))
+    if name not in KNOWN:
+        monkeypatch.setattr("mre.editors.memory.free_memory", lambda device: 10**9)
+        editor.prepare()
+        monkeypatch.setattr("mre.editors.memory.free_memory", lambda device: 10_000)
+        with pytest.raises(ModelError, match="nothing makes it fit here"):
+            make_editor(name, device="cpu").prepare()       # of files that are here, which nobody is asked about
 
 
 def test_a_variant_is_fetched_by_its_files_alone(half, hub):
