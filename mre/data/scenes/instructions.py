@@ -20,7 +20,8 @@ GROUPS = ("known", "unknown", "meaningless", "other", "absent", "several")
 
 @dataclass(frozen=True)
 class Instruction:
-    """One hand-written instruction. `colours`: any of them is right, as of operations; "" where it does not say."""
+    """One hand-written instruction. `colours`: any of them is right, as of operations; "" where it does not say. A kind, a place or
+    a colour that is referred to may be read in several ways too, with "|" between."""
 
     text: str
     operations: tuple[str, ...]
@@ -37,7 +38,12 @@ class Instruction:
 @cache
 def instructions(split: str = "test") -> tuple[Instruction, ...]:
     """All of a split ("test" or "development"), in the order of its file."""
-    with FILES[split].open(encoding="utf-8", newline="") as lines:
+    return read_instructions(FILES[split])
+
+
+def read_instructions(path: Path) -> tuple[Instruction, ...]:
+    """All of a file with these columns, in its order."""
+    with path.open(encoding="utf-8", newline="") as lines:
         return tuple(Instruction(row["text"], tuple(row["operations"].split("|")), row["kind"], tuple(row["colours"].split("|")),
                                  row["of_colour"], row["place"], row["beside"], int(row["count"]), row["group"], row["language"])
                      for row in csv.DictReader(lines))
