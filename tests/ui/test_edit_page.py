@@ -269,14 +269,29 @@ def test_a_chinese_browser_gets_chinese(chrome, address):
     context.close()
 
 
-def test_language_and_theme_are_switched_at_the_top_everywhere_and_stay(page):
+def test_language_and_theme_are_switched_at_the_top_everywhere_and_stay_and_nothing_is_lost(page, photo):
+    choose(page, "quick")
+    fill(page, photo)
+    run(page)
+    page.press("#score-quality input[type=range]", "ArrowLeft")
     is_dark = "document.body.classList.contains('dark')"
     assert not page.evaluate(is_dark)
     page.get_by_role("button", name="Dark", exact=True).click()
     assert page.evaluate(is_dark), "at once"
-    page.get_by_role("button", name="中文").click()
+    network = page.context.new_cdp_session(page)
+    slow = {"offline": False, "downloadThroughput": -1, "uploadThroughput": -1}
+    network.send("Network.emulateNetworkConditions", slow | {"latency": 300})        # the server knows nothing yet of the last letters
+    page.locator("#instruction textarea").press_sequentially(" and blue")
+    page.evaluate("document.querySelector('#preferences [data-language=zh]').click()")
     page.wait_for_selector("#examples >> text=试试这些例子")
+    network.send("Network.emulateNetworkConditions", slow | {"latency": 0})
     expect(page.locator("#run")).to_have_text("运行")
+    page.wait_for_selector("#look .caption >> text=make it look like sunset")
+    page.wait_for_selector("#history .shot")
+    page.wait_for_selector("#seen >> text=240 × 160")
+    expect(page.locator("#instruction textarea")).to_have_value("make it look like sunset and blue")
+    expect(page.locator("#score-quality input[type=number]")).to_have_value("4")
+    assert "种子 42" in page.inner_text("#look .caption")
     assert page.evaluate(f"{is_dark} && document.documentElement.lang").startswith("zh")
     expect(page.get_by_role("button", name="深色", exact=True)).to_have_attribute("aria-pressed", "true")
     page.get_by_role("tab", name="参加研究").click()

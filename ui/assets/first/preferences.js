@@ -36,9 +36,25 @@ window.mrePreferences = (() => {
   window.matchMedia = (query) => DARK.test(query.trim()) ? asked : media(query);
   follow();
 
+  // What was typed last is on its way to the server yet, which brings it back after the page has been loaded anew.
+  const QUIET_MS = 150, PATIENCE_MS = 3000, fetched = window.fetch.bind(window);
+  let calls = 0, lastCall = 0;
+  window.fetch = (...asked) => {
+    const ended = () => { calls -= 1; lastCall = performance.now(); };
+    const answer = fetched(...asked);
+    calls += 1;
+    answer.then(ended, ended);
+    return answer;
+  };
+  const reload = (since) => {
+    const now = performance.now();
+    if (now - since > PATIENCE_MS || (!calls && now - Math.max(since, lastCall) > QUIET_MS)) location.reload();
+    else setTimeout(reload, 20, since);
+  };
+
   return {
     language, get theme() { return theme; },
-    speak(wanted) { write("language", wanted); if (wanted !== language) location.reload(); },
+    speak(wanted) { write("language", wanted); if (wanted !== language) reload(performance.now()); },
     light(wanted) { theme = wanted; write("theme", wanted === "system" ? "" : wanted); changed(); },
   };
 })();
