@@ -4,8 +4,11 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
+
+import pytest
 
 from tests.bench.structure import cycles, import_graph, longest_chain, modules
 from tests.conftest import ROOT
@@ -13,9 +16,15 @@ from tests.conftest import ROOT
 HEAVY = {"torch", "diffusers", "transformers", "accelerate"}
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
 def imported_roots(path: Path, top_level_only: bool = False) -> set[str]:
     """Names of the top-level packages that a module imports; with `top_level_only`, only what importing it runs."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parsed(path)
     nodes = tree.body if top_level_only else ast.walk(tree)
     roots = set()
     for node in nodes:
@@ -40,18 +49,27 @@ def test_rooms_without_tensors_do_not_import_torch_at_module_level():
         assert not HEAVY & imported_roots(path, top_level_only=True), path
 
 
-def test_imports_go_round_in_no_circle_and_are_not_deep():
+@pytest.fixture(scope="module")
+def product():
+    return modules(ROOT)
+
+
+def test_imports_go_round_in_no_circle_and_are_not_deep(product):
     """Those inside functions count too."""
-    graph = import_graph(modules(ROOT))
+    graph = import_graph(product)
     assert cycles(graph) == []
     assert len(longest_chain(graph)) <= 10, " > ".join(longest_chain(graph))
+
+
+def test_no_module_is_longer_than_can_be_read_at_a_sitting(product):
+    assert {name: module.lines for name, module in product.items() if module.lines > 450} == {}
 
 
 def test_types_of_page_handlers_are_there_when_gradio_looks_for_them():
     """Gradio hands a handler its request only where all of its annotations can be resolved; elsewhere it says nothing and hands on nothing.
     A function that is given the studio is called by handlers."""
     for path in sorted((ROOT / "ui").rglob("*.py")):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tree = parsed(path)
         unrun = [inner for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
                  for inner in node.body if isinstance(inner, ast.ImportFrom)]
         absent = {alias.asname or alias.name for statement in unrun for alias in statement.names}

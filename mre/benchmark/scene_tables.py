@@ -203,7 +203,7 @@ def operation_of(item: Item) -> str:
 
 def counts_found(folder: ResultsFolder, method: str, items: Sequence[Item]) -> dict[str, bool | None]:
     """Item -> whether exactly the things are there that should be, for the scenes that add or remove; None: no edit to look at."""
-    from mre.data.scenes import oracle
+    from mre.data.scenes.counting import counts_right
     from mre.errors import ImageError
     from mre.judge.pictures import as_array
 
@@ -212,7 +212,7 @@ def counts_found(folder: ResultsFolder, method: str, items: Sequence[Item]) -> d
         if not operation_of(item):
             continue
         try:
-            found[item.item] = oracle.counts_right(item.drawn(), as_array(folder.edited(method, item.item)))
+            found[item.item] = counts_right(item.drawn(), as_array(folder.edited(method, item.item)))
         except ImageError:
             found[item.item] = None
     return found

@@ -60,11 +60,12 @@ def imported(module: Module, known: set[str]) -> set[str]:
 
 
 def _run_nodes(node: ast.AST) -> Iterator[ast.AST]:
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test):
-            continue
-        yield child
-        yield from _run_nodes(child)
+    waiting = [node]
+    while waiting:
+        for child in ast.iter_child_nodes(waiting.pop()):
+            if not (isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test)):
+                yield child
+                waiting.append(child)
 
 
 def import_graph(found: dict[str, Module]) -> dict[str, set[str]]:

@@ -8,6 +8,7 @@ from scipy.stats import spearmanr
 
 from mre.benchmark.scene_tables import kind_of
 from mre.data.scenes import oracle
+from mre.data.scenes.counting import counts_right
 from mre.data.scenes.defects import CLEAN, FORM, PHOTOMETRIC, QUALITY_KINDS, WAYS, Form
 from mre.data.scenes.looks import blurred
 from mre.data.scenes.photos import read_photos
@@ -254,7 +255,7 @@ def test_a_picture_of_another_size_or_kind_is_refused():
         with pytest.raises(DataError, match="picture must be uint8"):
             oracle.score(triplet, picture)
         with pytest.raises(DataError, match="picture must be uint8"):
-            oracle.counts_right(triplet, picture)
+            counts_right(triplet, picture)
 
 
 def test_counts_and_positions_are_checked_thing_by_thing(photos):
@@ -262,17 +263,17 @@ def test_counts_and_positions_are_checked_thing_by_thing(photos):
     for index in range(30):
         for edit_type in ("add", "remove"):
             triplet = draw_triplet(66, index, "heldout", 128, photos, edit_type=edit_type, photo_share=0.4, spoiled=False)
-            assert oracle.counts_right(triplet, triplet.target), triplet.instruction
-            assert not oracle.counts_right(triplet, triplet.original), triplet.instruction
-            assert not oracle.counts_right(triplet, triplet.wrong), triplet.instruction
+            assert counts_right(triplet, triplet.target), triplet.instruction
+            assert not counts_right(triplet, triplet.original), triplet.instruction
+            assert not counts_right(triplet, triplet.wrong), triplet.instruction
             soft = to_bytes(blurred(triplet.original + np.float32(0.8) * (triplet.target - triplet.original.astype(np.float32)), 0.6) / 255)
-            assert oracle.counts_right(triplet, soft), triplet.instruction
+            assert counts_right(triplet, soft), triplet.instruction
             if triplet.edit.half is not None:
                 halves += 1
-                assert not oracle.counts_right(triplet, to_bytes(render(triplet.edit.half, 128, triplet.photo))), triplet.instruction
+                assert not counts_right(triplet, to_bytes(render(triplet.edit.half, 128, triplet.photo))), triplet.instruction
             third = triplet.edit.after.free_slots({"left": 0.2, "middle": 0.5, "right": 0.8})
             if edit_type == "add" and triplet.edit.operation == "add" and third and not triplet.edit.after.things[-1].in_sky:
                 one_more = replace(triplet.edit.after.things[-1], slot=third[0], x={"left": 0.2, "middle": 0.5, "right": 0.8}[third[0]])
                 picture = to_bytes(render(triplet.edit.after.with_added(one_more), 128, triplet.photo))
-                assert not oracle.counts_right(triplet, picture), triplet.instruction
+                assert not counts_right(triplet, picture), triplet.instruction
     assert halves >= 4

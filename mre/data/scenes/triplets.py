@@ -160,3 +160,10 @@ def differ(a: Array, b: Array) -> Array:
 
 def to_bytes(picture: Array) -> Array:
     return (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def checked(triplet: SceneTriplet, picture: Array) -> Array:
+    """uint8 as float32 in [0, 1]. Raises DataError for a picture that is not of the scene's size."""
+    if picture.shape != triplet.original.shape or picture.dtype != np.uint8:
+        raise DataError(f"picture must be uint8 {triplet.original.shape} as the scene is, got {picture.dtype} {picture.shape}")
+    return picture.astype(np.float32) * np.float32(1 / 255)
