@@ -14,6 +14,7 @@ from mre.version import __version__
 COMMANDS = {
     "edit": "edit pictures with an instruction and a reward",
     "scenes": "draw triplets with oracle rewards",
+    "shards": "write triplets as tar shards (WebDataset)",
     "judge": "score one edit",
     "rewards": "make RewardEdit data from triplets",
     "train-judge": "train a judge from ratings, reward data or scenes",

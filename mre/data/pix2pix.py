@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm.auto import tqdm
 
-from mre.data.triplets import SIDES, Triplet, TripletFault, TripletList, TripletSource, TripletText
+from mre.data.tar_shards import open_shards
+from mre.data.triplets import SIDES, Triplet, TripletFault, TripletList, TripletSource, TripletText, row_name
 from mre.errors import DataError
 from mre.files import read_json
 
@@ -28,24 +29,32 @@ _COLUMNS = ("original_image", "edit_prompt", "edited_image")
 _GROUPS_IN_MEMORY = 2                                                    # row groups of Parquet files: the one in use, and the next
 
 
-def open_pix2pix(path: str | Path, only: Collection[str] | None = None) -> ParquetSource | TripletList:
-    """The triplets of a tree or of a folder of Parquet files, in a fixed order.
+def open_pix2pix(path: str | Path, only: Collection[str] | None = None) -> TripletSource:
+    """The triplets of a tree or of a folder of Parquet or tar files, in a fixed order.
 
     only: folders (or folder/SEED) to read; a tree is then not searched, which matters when it holds hundreds of thousands.
-    Raises DataError for a folder that is neither, and for a triplet that is not whole.
+    Raises DataError for a folder that is none of them, and for a triplet that is not whole.
     """
     path = Path(path)
-    return open_parquet(path) or read_tree(path, only)
+    return open_files(path) or read_tree(path, only)
 
 
-def open_parquet(path: Path) -> ParquetSource | None:
+def open_files(path: Path, beside: Path | None = None) -> TripletSource | None:
+    """The triplets of a Parquet or tar file, or of a folder that holds some; None for another folder. Names of their pictures are relative
+    to the folder `beside`, or to that of the files. Raises DataError for no folder."""
+    return open_parquet(path, beside) or open_shards(path, beside)
+
+
+def open_parquet(path: Path, beside: Path | None = None) -> ParquetSource | None:
     """The rows of a Parquet file, or of a folder that holds some; None for another folder. Raises DataError for no folder at all."""
     if path.is_file() and path.suffix == ".parquet":
-        return ParquetSource([path])
+        return ParquetSource([path], beside=beside)
+    if path.is_file() and path.suffix == ".tar":
+        return None
     if not path.is_dir():
         raise DataError(f"{path}: no such folder of triplets")
     files = sorted(path.glob("*.parquet")) or sorted(path.glob("data/*.parquet"))
-    return ParquetSource(files) if files else None
+    return ParquetSource(files, beside=beside) if files else None
 
 
 def read_tree(root: Path, only: Collection[str] | None = None) -> TripletList:
@@ -64,7 +73,7 @@ def walk_tree(root: Path, only: Collection[str] | None = None) -> Iterator[Tripl
     for folder, seeds in wanted.items():
         yield from _folder_triplets(root / folder, folder, seeds)
     if not wanted:
-        raise DataError(f"{root}: holds no triplets (shard-xx/ID/ with SEED_0.jpg, SEED_1.jpg and {PROMPTS}; or *.parquet)")
+        raise DataError(f"{root}: holds no triplets (shard-xx/ID/ with SEED_0.jpg, SEED_1.jpg and {PROMPTS}; *.parquet or *.tar)")
 
 
 def _wanted(root: Path, only: Collection[str] | None) -> dict[str, set[str] | None]:
@@ -128,11 +137,12 @@ class ParquetSource(TripletSource):
     once. Ids and instructions are had without pictures by `texts`.
     """
 
-    def __init__(self, files: Sequence[Path], chosen: Sequence[int] | None = None) -> None:
-        """chosen: numbers of the rows to take, counted through all files; None: all. Raises DataError for a file that is not right."""
+    def __init__(self, files: Sequence[Path], chosen: Sequence[int] | None = None, beside: Path | None = None) -> None:
+        """chosen: numbers of the rows to take, counted through all files; None: all. beside: the folder that names of pictures are relative
+        to; None: that of the files. Raises DataError for a file that is not right."""
         from pyarrow import ArrowInvalid, parquet
 
-        self.files = list(files)
+        self.files, self.beside = list(files), beside
         self.groups: list[tuple[Path, int, int]] = []             # file, row group, first row in the file
         self._starts: list[int] = [0]                             # first row of each group, counted through all files; then their number
         for file in self.files:
@@ -154,7 +164,7 @@ class ParquetSource(TripletSource):
 
     def choose(self, rows: Sequence[int]) -> ParquetSource:
         """The same files with some of these rows, numbered as here."""
-        return ParquetSource(self.files, [self._chosen[row] for row in rows])
+        return ParquetSource(self.files, [self._chosen[row] for row in rows], self.beside)
 
     @property
     def blocks(self) -> list[list[int]]:
@@ -187,8 +197,10 @@ class ParquetSource(TripletSource):
         for role, side in zip(SIDES, (original, edited), strict=True):
             if not isinstance(side, dict) or not side.get("bytes"):
                 raise DataError(f"{name}: the {role} picture is missing")
-        return Triplet(name, (instruction,), original["bytes"], edited["bytes"], original_name=f"{name}/original",
-                       edited_name=f"{name}/edited")
+        file, _, first = self.groups[group]
+        place = row_name(file, first + row - self._starts[group], self.beside)
+        return Triplet(name, (instruction,), original["bytes"], edited["bytes"], original_name=f"{place}/original",
+                       edited_name=f"{place}/edited")
 
     def _group_of(self, row: int) -> int:
         return bisect_right(self._starts, row) - 1

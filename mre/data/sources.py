@@ -1,6 +1,7 @@
-"""Triplets by the name of their source: an InstructPix2Pix tree, Parquet, a CSV, or synthetic scenes. No torch here.
+"""Triplets by the name of their source: an InstructPix2Pix tree, Parquet or tar files, a CSV, or synthetic scenes. No torch here.
 
-Every picture of a source has a name that finds it again: a path, `FILE.parquet#ROW/original`, or `scenes:heldout-7-12/edited?size=128`.
+Every picture of a source has a name that finds it again: a path, `FILE.parquet#ROW/original` (or `FILE.tar#ROW/original`), or
+`scenes:heldout-7-12/edited?size=128`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from urllib.parse import parse_qs
 
 from PIL import Image
 
-from mre.data.pix2pix import ParquetSource, open_parquet, walk_tree
+from mre.data.pix2pix import open_files, walk_tree
 from mre.data.triplets import PictureSource, Triplet, TripletFault, TripletList, TripletSource
 from mre.errors import DataError
 from mre.files import read_json, read_table
@@ -30,10 +31,10 @@ _SCENE_NAME = re.compile(r"scenes:(?P<split>[a-z]+)-(?P<seed>\d+)-(?P<index>\d+)
 def open_triplets(source: str, beside: Path) -> TripletSource:
     """The triplets of a source, in a fixed order. Names of pictures are relative to the folder `beside`.
 
-    source: `scenes:N`, `scenes:N?seed=7&split=heldout&size=128`, a CSV with instruction, original, edited (and id), a Parquet file,
-    or a folder: an InstructPix2Pix tree or Parquet files. Raises DataError naming what is wrong.
+    source: `scenes:N`, `scenes:N?seed=7&split=heldout&size=128`, a CSV with instruction, original, edited (and id), a Parquet or
+    tar file, or a folder: an InstructPix2Pix tree, Parquet or tar files. Raises DataError naming what is wrong.
     """
-    found = _by_number(source)
+    found = _by_number(source, beside)
     return TripletList(map(_whole, stream_triplets(source, beside))) if found is None else found
 
 
@@ -42,7 +43,7 @@ def stream_triplets(source: str, beside: Path) -> Iterator[Triplet | TripletFaul
 
     Raises DataError for a source that cannot be read at all.
     """
-    found = _by_number(source)
+    found = _by_number(source, beside)
     path = Path(source)
     if found is not None:
         yield from _numbered(found, source)
@@ -52,7 +53,7 @@ def stream_triplets(source: str, beside: Path) -> Iterator[Triplet | TripletFaul
         yield from _from_tree(path, beside)
 
 
-def _by_number(source: str) -> TripletSource | None:
+def _by_number(source: str, beside: Path) -> TripletSource | None:
     """A source whose triplets are made when they are looked at; None for one that is read from its beginning."""
     if source.startswith(SCENES):
         return SceneSource.parse(source)
@@ -61,7 +62,7 @@ def _by_number(source: str) -> TripletSource | None:
         return None
     if path.is_dir() and not any(path.iterdir()):
         raise DataError(f"{path}: the folder is empty")
-    return open_parquet(path)
+    return open_files(path, beside)
 
 
 def _numbered(found: TripletSource, source: str) -> Iterator[Triplet | TripletFault]:
@@ -86,15 +87,20 @@ def named_picture(name: str, beside: Path) -> Image.Image:
     if match := _SCENE_NAME.fullmatch(name):
         triplet = drawn(match["split"], int(match["seed"]), int(match["index"]), int(match["size"]))
         return Image.fromarray(getattr(triplet, match["side"]))
-    if ".parquet#" in name:
+    if is_row(name):
         file, _, rest = name.partition("#")
         row, _, side = rest.partition("/")
         path = beside / file
-        rows = _parquet(path, path.stat().st_mtime_ns if path.is_file() else 0)
+        rows = _rows(path, path.stat().st_mtime_ns if path.is_file() else 0)
         if not row.isdigit() or int(row) >= len(rows) or side not in ("original", "edited"):
             raise DataError(f"{name}: no such row")
         return open_image(getattr(rows[int(row)], side), name=name)
     return open_image(beside / name, name=name)
+
+
+def is_row(name: str) -> bool:
+    """Whether the name of a picture is that of a row of a Parquet or tar file."""
+    return ".parquet#" in name or ".tar#" in name
 
 
 def scene_of_picture(name: str) -> Callable | None:
@@ -104,8 +110,10 @@ def scene_of_picture(name: str) -> Callable | None:
 
 
 @functools.lru_cache(maxsize=4)
-def _parquet(path: Path, _changed: int) -> ParquetSource:
-    return ParquetSource([path])
+def _rows(path: Path, _changed: int) -> TripletSource:
+    rows = open_files(path)
+    assert rows is not None, "asked of files with rows"
+    return rows
 
 
 @functools.lru_cache(maxsize=64)

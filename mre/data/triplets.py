@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,11 @@ class Triplet:
         if original.size != edited.size:
             raise DataError(f"{self.id}: original is {original.width}x{original.height}, edited {edited.width}x{edited.height}")
         return original, edited
+
+
+def row_name(file: Path, row: int, beside: Path | None) -> str:
+    """What finds a row of a file again, relative to a folder; to the file's own where that is None."""
+    return f"{file.name if beside is None else Path(os.path.relpath(file, beside)).as_posix()}#{row}"
 
 
 class TripletFault(NamedTuple):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from mre.data.sources import named_picture, scene_of_picture, stream_triplets
+from mre.data.sources import is_row, named_picture, scene_of_picture, stream_triplets
 from mre.data.triplets import PictureSource, TripletFault
 from mre.errors import DataError
 from mre.files import JSON_LINES, read_table
@@ -107,7 +107,7 @@ def _picture(name: str, beside: Path) -> PictureSource:
 
 
 def _is_made(name: str) -> bool:
-    return scene_of_picture(name) is not None or ".parquet#" in name
+    return scene_of_picture(name) is not None or is_row(name)
 
 
 def _renamed(name: str, beside: Path, to: Path) -> str:

@@ -77,9 +77,9 @@ class DataSettings(Settings):
     """Where triplets and rewards come from, and how they are looked at."""
 
     data: str = setting("scenes", "where triplets come from: synthetic scenes, those whose instructions need looking, or an "
-                                  "InstructPix2Pix tree or Parquet folder",
+                                  "InstructPix2Pix tree, Parquet or tar files",
                         choices=("scenes", "looking", "pix2pix"))
-    data_dir: str = setting("", "the InstructPix2Pix tree or Parquet folder")
+    data_dir: str = setting("", "the InstructPix2Pix tree, or the folder of Parquet or tar files")
     rewards: str = setting("", "RewardEdit file (released JSON, or our JSONL) that scores the triplets of data_dir")
     row_map: str = setting("", "JSON object (or CSV: key, row) that says which Parquet row, FILE.parquet#ROW, each key of rewards is")
     scores: tuple[str, ...] = setting((), "files that `python -m mre score` wrote of the triplets of data_dir, read by keep, weight and "

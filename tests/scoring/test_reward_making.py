@@ -91,11 +91,11 @@ def test_a_parquet_file_is_judged_row_by_row(tmp_path):
         side = {"bytes": (tmp_path / "p.png").read_bytes(), "path": None}
         rows.append({"original_image": side, "edit_prompt": f"make it {number}", "edited_image": side})
     parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "part.parquet")
-    out = tmp_path / "rewards.jsonl"
+    out = tmp_path / "elsewhere" / "rewards.jsonl"
     with FakeOpenAI() as server:
         assert rewards(server, tmp_path / "part.parquet", out, "--yes") == 0
     assert [row["id"] for row in rows_of(out)] == ["part.parquet#0", "part.parquet#1", "part.parquet#2"]
-    assert named_picture("part.parquet#1/original", tmp_path).size == (32, 32)
+    assert named_picture(rows_of(out)[1]["original"], out.parent).size == (32, 32), "named from where the rewards lie"
 
 
 def test_a_cut_run_goes_on_and_an_unfinished_line_is_taken_back(tmp_path, table):
