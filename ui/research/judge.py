@@ -19,7 +19,7 @@ from ui.notices import note
 from ui.research.jobs import Job, Jobs
 from ui.research.markup import escaped, job_bar, number, table
 from ui.research.words import TEXTS
-from ui.site.door import this_page
+from ui.site.door import this_tab
 from ui.texts import add_texts, language_of, say, t
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class JudgePanel:
                 self.compare = gr.Button(t("res_judge_compare"), elem_id="judge-compare", size="sm", min_width=160)
         self.against = gr.HTML(elem_id="judge-against")
         self.job, self.following = gr.State(None), gr.State(None)           # the job's id; what the table that is shown was made of
-        self.look, self.follow = gr.Timer(LOOK_SECONDS, active=False), gr.Timer(FOLLOW_SECONDS)
+        self.look, self.follow = gr.Timer(LOOK_SECONDS, active=False), gr.Timer(FOLLOW_SECONDS, active=False)
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Following:
 def connect(studio: Studio, panel: JudgePanel, chosen: gr.Dropdown) -> None:
     """Connect the handlers. `chosen`: which study is looked at."""
     handlers = JudgeHandlers(studio, panel)
-    page = this_page()
+    tab = this_tab()
     study: dict[str, Any] = {"name": chosen}
     private: dict[str, Any] = {"queue": False, "api_visibility": "private"}
     one_at_a_time: dict[str, Any] = {"concurrency_limit": 1, "api_visibility": "private"}
@@ -71,7 +71,7 @@ def connect(studio: Studio, panel: JudgePanel, chosen: gr.Dropdown) -> None:
     panel.train.click(handlers.train, None, running, inputs_kwargs=study, **private)
     panel.cancel.click(handlers.cancel, None, None, inputs_kwargs={"job_id": panel.job}, **private)
     panel.look.tick(handlers.look, None, [*running, panel.judge], inputs_kwargs={"job_id": panel.job}, **QUIET)
-    page.load(handlers.opened, None, [*running, panel.judge], **QUIET)
+    tab.select(handlers.opened, None, [*running, panel.judge, panel.follow], **QUIET)
     panel.compare.click(handlers.compare, None, shown, inputs_kwargs=compared, **one_at_a_time)
     panel.follow.tick(handlers.follow, None, shown, inputs_kwargs={**compared, "following": panel.following}, show_progress="hidden",
                       **one_at_a_time)
@@ -118,9 +118,10 @@ class JudgeHandlers:
             job.stop.set()
 
     def opened(self, request: gr.Request) -> dict[Any, Any]:
-        """What goes on when a page is opened, and the judges that there are."""
-        job, names = self.jobs.latest(), gr.update(choices=self.studio.judges.names)
-        return {self.panel.judge: names, **(self._shown(job, language_of(request)) if job else {})}
+        """What goes on when the tab is opened, and the judges that there are."""
+        panel, job = self.panel, self.jobs.latest()
+        known = {panel.judge: gr.update(choices=self.studio.judges.names), panel.follow: gr.Timer(active=True)}
+        return known | (self._shown(job, language_of(request)) if job else {})
 
     def look(self, request: gr.Request, *, job_id: str | None) -> dict[Any, Any]:
         """How far the training is; once it has ended, what came of it, and the list of judges anew."""

@@ -31,7 +31,7 @@ from ui.research.jobs import Job, Jobs
 from ui.research.markup import job_bar
 from ui.research.new_study import design_of
 from ui.research.panel import MAX_LINKS, MAX_SIMULATED, MOVES, ResearchPanel
-from ui.site.door import this_page
+from ui.site.door import this_tab
 from ui.texts import language_of, say, t
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ T = TypeVar("T")
 
 
 def build(studio: Studio) -> None:
-    """Draw the tab and connect its handlers."""
+    """Draw the tab and connect its handlers. Nothing is read before the tab is opened."""
     panel = ResearchPanel(studio.access.enabled)
     handlers = ResearchHandlers(studio, panel)
     judge.connect(studio, panel.judge, panel.chosen)
@@ -57,19 +57,20 @@ def build(studio: Studio) -> None:
 
 
 def connect_looking(panel: ResearchPanel, handlers: ResearchHandlers) -> None:
-    """What is to be seen of the chosen study, anew at a choice, a click and from time to time."""
-    page, lists = this_page(), [panel.chosen, *panel.shown]
-    for seen in (panel.refresh.click, page.load):
+    """What is to be seen of the chosen study, anew when the tab is opened, at a choice, a click and from time to time."""
+    tab, lists, ticks = this_tab(), [panel.chosen, *panel.shown], gr.Timer(REFRESH_SECONDS, active=False)
+    tab.select(lambda: gr.Timer(active=True), None, ticks, **QUIET)
+    for seen in (panel.refresh.click, tab.select):
         seen(handlers.lists, None, lists, inputs_kwargs=panel.study, **NOW)
-    gr.on([panel.refresh.click, page.load], handlers.folders, None, panel.new.folder, **QUIET)
-    for seen in (panel.chosen.change, gr.Timer(REFRESH_SECONDS).tick):
+    gr.on([panel.refresh.click, tab.select], handlers.folders, None, panel.new.folder, **QUIET)
+    for seen in (panel.chosen.change, ticks.tick):
         seen(handlers.show, None, panel.shown, inputs_kwargs=panel.study, **QUIET)
     panel.chosen.input(handlers.forget_answers, None, [panel.agreement, panel.table, panel.said], **QUIET)
     gr.on([panel.chosen.change, *(box.change for box in panel.pay.values())], handlers.pay_links, None, panel.pay_links,
           inputs_kwargs={**panel.study, **panel.pay}, **QUIET)
     panel.compute.click(handlers.agreement, None, panel.agreement, inputs_kwargs=panel.study, **SLOW)
     panel.make_table.click(handlers.table, None, panel.table, inputs_kwargs=panel.study, **SLOW)
-    gr.on([*(box.change for box in panel.power.values()), page.load], handlers.power, None, panel.power_table, inputs_kwargs=panel.power,
+    gr.on([*(box.change for box in panel.power.values()), tab.select], handlers.power, None, panel.power_table, inputs_kwargs=panel.power,
           trigger_mode="always_last", **QUIET)
 
 
@@ -94,7 +95,7 @@ def connect_making(panel: ResearchPanel, handlers: ResearchHandlers) -> None:
     panel.new.imported.upload(handlers.bring_back, None, [*panel.running, panel.new.imported],
                               inputs_kwargs={"name": panel.new.name, "path": panel.new.imported}, **NOW)
     panel.look.tick(handlers.look, None, [*panel.running, *lists], inputs_kwargs={"job_id": panel.job}, **QUIET)
-    this_page().load(handlers.running, None, panel.running, **QUIET)
+    this_tab().select(handlers.running, None, panel.running, **QUIET)
     panel.simulate.click(handlers.simulate, None, [panel.said, *lists], inputs_kwargs={**panel.study, "annotators": panel.annotators},
                          concurrency_limit=1, **SLOW)
     panel.invite.click(handlers.invite, None, panel.links, inputs_kwargs={**panel.study, "count": panel.links_count}, **SLOW)
