@@ -1,4 +1,4 @@
-"""What a training step costs at the size of Stable Diffusion 1.5, as the released script trains and as this trainer can, with random weights.
+"""What a training step costs at the size of Stable Diffusion 1.5 with random weights: the released script's settings, and others.
 
     python -m tests.bench.train_speed [--batch 4] [--steps 2] [--threads 2]
 
@@ -63,7 +63,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--steps", type=int, default=2, help="that count, after one that does not")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--only", choices=SETTINGS, nargs="+", default=list(SETTINGS), help="these rows; the first is what others are compared with")
+    parser.add_argument("--only", choices=SETTINGS, nargs="+", default=list(SETTINGS),
+                        help="these rows; others are compared with the first")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
