@@ -54,6 +54,7 @@ class Family:
     models: str = ""                # short names -> Known
     capabilities: str = ""          # (class of the U-Net, scores, texts: whether it reads them) -> Capabilities
     vocabulary: str = ""            # name -> Vocabulary of the model
+    dtype: str = "auto"             # number format of its models where none is asked for: see `mre.editors.load_options.DTYPES`
 
 
 @lru_cache(maxsize=1)

@@ -48,7 +48,7 @@ class Recipe:
     scheduler: str
     negative_reward: Reward | None = None
     way_back: str = "guided"
-    made_with: dict[str, str] = field(default_factory=dict)     # model, weights, input, size, device, code, torch, reading
+    made_with: dict[str, str] = field(default_factory=dict)     # model, weights, input, size, device, code, torch, dtype, reading
     mask: Mask | None = None
     put_back: bool = False
 
@@ -85,15 +85,19 @@ class Recipe:
                    negative_reward=None if negative is None else _reward_in(negative, "negative_reward"),
                    **(_put_back_in(values) if version == FORMAT_VERSION else {}))
 
-    def differences(self, here: Recipe) -> list[str]:
-        """What stands in the way of equal bytes, a line each: this recipe as it was made against `here`, the same settings now."""
+    def differences(self, here: Recipe, silent_dtype: str = "float32") -> list[str]:
+        """What stands in the way of equal bytes, a line each: this recipe as it was made against `here`, the same settings now.
+
+        silent_dtype: the number format of a recipe that tells none, as those of before do not
+        """
+        then, now = ({"dtype": silent_dtype, **made.made_with} for made in (self, here))
         names = {"model": "model", "weights": "weights of the model", "input": "input picture", "size": "size at which the model works",
                  "reading": "reading of the instruction", "device": "kind of device", "code": "version of MRE Studio",
                  "torch": "version of torch", "server": "server",
                  "dtype": "number format", "lora": "LoRA", "quantised": "quantisation", "gguf": "GGUF file",
                  "reward_words": "scores as words"}
-        lines = [f"{label}: {_short(self.made_with.get(name))} then, {_short(here.made_with.get(name))} now"
-                 for name, label in names.items() if self.made_with.get(name) != here.made_with.get(name)]
+        lines = [f"{label}: {_short(then.get(name))} then, {_short(now.get(name))} now"
+                 for name, label in names.items() if then.get(name) != now.get(name)]
         settings = [name for name in (*SCALARS, "reward", "negative_reward", "put_back", "mask")
                     if getattr(self, name) != getattr(here, name)]
         return lines + [f"{name.replace('_', ' ')}: {getattr(self, name)} then, {getattr(here, name)} now" for name in settings]

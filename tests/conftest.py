@@ -14,6 +14,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from mre.editors import weights
 from mre.files import png_bytes
 from mre.study import images
 from tests import processes
@@ -67,6 +68,14 @@ def pictures_of_studies_are_encoded_once() -> Iterator[None]:
     encode = functools.lru_cache(maxsize=512)(lambda mode, size, pixels: png_bytes(Image.frombytes(mode, size, pixels)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(images, "png_bytes", lambda image: encode(image.mode, image.size, image.tobytes()))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def editors_make_the_same_pictures_on_every_chip() -> Iterator[None]:
+    """As on one that computes no half precision, whatever this one does; tests of number formats say which there are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(weights, "computed_dtypes", lambda device: ("float32",))
         yield
 
 

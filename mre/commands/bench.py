@@ -182,7 +182,7 @@ def make_edits(args: argparse.Namespace, plan, editor, processes):
 
     if processes.is_main_process:       # one process notes what the folder is for, the others find it noted
         folder = ResultsFolder(args.out, plan.benchmark)
-        folder.claim([method for method, _ in plan.jobs], lambda model: editor(model).info.identity, args.seed)
+        folder.claim([method for method, _ in plan.jobs], lambda model: editor(model).identity, args.seed)
     processes.wait_for_everyone()
     folder = ResultsFolder(args.out, plan.benchmark)
     refused = perhaps_paid = 0

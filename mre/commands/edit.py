@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ from mre.rewards import NOTHING_WRONG, PERSPECTIVES, Reward, parsed_score
 
 if TYPE_CHECKING:
     from mre.editors.editor import Editor
+    from mre.editors.load_options import LoadOptions
     from mre.editors.settings import EditSettings
     from mre.judge.verdicts import Judge
 
@@ -104,8 +106,13 @@ def run(args: argparse.Namespace) -> int:
     from mre.editors.kinds import make_editor
     model, settings = _asked(args)
     jobs = _jobs(args, settings)
-    editor = make_editor(model, device=args.device, loading=load_options(args), key_file=args.key_file, cache=args.cache,
-                         max_requests=args.max_requests, budget=args.budget, price_picture=args.price_picture, ask_again=args.ask_again)
+
+    def editor_with(loading: LoadOptions) -> Editor:
+        return make_editor(model, device=args.device, loading=loading, key_file=args.key_file, cache=args.cache,
+                           max_requests=args.max_requests, budget=args.budget, price_picture=args.price_picture, ask_again=args.ask_again)
+    editor = editor_with(load_options(args))
+    if args.recipe and args.dtype is None:
+        editor = _as_recipe(editor, args.recipe, lambda dtype: editor_with(replace(load_options(args), dtype=dtype)))
     _refuse_unused(editor, args.recipe, jobs)
     best = _best_of(args, editor)
     code = 0
@@ -116,6 +123,22 @@ def run(args: argparse.Namespace) -> int:
     _say_how_it_was_read(editor, jobs)
     _say_what_is_idle(editor, jobs)
     return code
+
+
+def _as_recipe(editor: Editor, path: Path, in_format: Callable[[str], Editor]) -> Editor:
+    """The editor in the number format that a recipe's picture was made in, where the chip has it; else a note says that it lacks it."""
+    from mre.editors.load_options import DTYPES
+    from mre.recipes import read_recipe
+    asked = read_recipe(path, name=str(path)).made_with.get("dtype", editor.silent_dtype)
+    if asked == editor.dtype or asked not in DTYPES[1:]:
+        return editor
+    other = in_format(asked)
+    try:
+        return other if other.dtype == asked else editor
+    except SettingsError:
+        print(f"note: {path.name} was made in {asked}, which this chip does not compute: it is made in {editor.dtype} here",
+              file=sys.stderr)
+        return editor
 
 
 def _best_of(args: argparse.Namespace, editor: Editor) -> BestOf | None:
@@ -335,10 +358,9 @@ def _is_made(editor: Editor, photo: Any, job: Job, best: BestOf | None = None) -
     except RecipeError:
         return False
     editor.prepare()                             # the recipe names the kind of device that the model is on
-    if best is None:
-        return not there.differences(editor.recipe(photo, job.settings))
     from mre.best_of import with_seeds
-    return any(not there.differences(editor.recipe(photo, one)) for one in with_seeds(job.settings, best.count) if one.seed == there.seed)
+    asked = [job.settings] if best is None else [one for one in with_seeds(job.settings, best.count) if one.seed == there.seed]
+    return any(not there.differences(editor.recipe(photo, one), editor.silent_dtype) for one in asked)
 
 
 def _make_all(editor: Editor, jobs: list[Job], *, keep_recipe: bool, best: BestOf | None = None) -> int:

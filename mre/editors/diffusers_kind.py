@@ -9,6 +9,7 @@ import inspect
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +87,7 @@ class DiffusersEditor(LocalEditor):
         return EditorInfo(
             name=Path(self.name).name, title=Path(self.name).name, limits=limits,
             limits_zh=f"diffusers 的 {index['_class_name']}；{rewards[1]}。{about_licence_zh(licence)}",
-            loading=self.loading.shown, licence=licence,
+            licence=licence,
             native_size=native, size_rule=form.size_rule, steps=form.steps, guidance_scale=form.scale,
             image_guidance_scale=form.image_scale, guidable=bool(form.guidance), capabilities=capabilities_of(form), digest=self._digest())
 
@@ -116,7 +117,7 @@ class DiffusersEditor(LocalEditor):
             form = form_of(str(index.get("_class_name")), self.shown)         # raises ModelError for a class that does not edit
             device = self._device
             weights.check_offload(options, device)
-            dtype = weights.dtype_of(options, device, own_dtype(device))
+            dtype = self.dtype
             folder = Path(self.stock).expanduser()
             place = str(folder) if folder.is_dir() else self.stock
             parts = parts_of(folder) if folder.is_dir() else check_download(self.stock, index)
@@ -148,7 +149,15 @@ class DiffusersEditor(LocalEditor):
         return self.device or best_device()
 
     def loaded_with(self) -> dict[str, str]:
-        return weights.loaded_with(self.loading, self._device, own_dtype(self._device))
+        return weights.loaded_with(self.loading, self.dtype)
+
+    @cached_property
+    def dtype(self) -> str:
+        return weights.dtype_of(self.loading, self.computes_on, "auto")
+
+    @property
+    def silent_dtype(self) -> str:
+        return "float32" if self.computes_on == "cpu" else "bfloat16"
 
     @property
     def device_kind(self) -> str:
@@ -191,11 +200,6 @@ class DiffusersEditor(LocalEditor):
             raise ModelError(f"the model {self.shown}: {first_line(error)}") from error
         made = last_picture(next((found for name in RESULTS if (found := getattr(result, name, None)) is not None), None))
         return made if made.size == seen.size else made.resize(seen.size, Image.Resampling.LANCZOS)
-
-
-def own_dtype(device: str) -> str:
-    """The number format of a pipeline for which none is asked."""
-    return "float32" if device == "cpu" else "bfloat16"
 
 
 @contextmanager

@@ -36,13 +36,7 @@ class EditorInfo:
     guidable: bool = False              # whether guidance does anything at all, be it good or bad
     capabilities: Capabilities = NOTHING
     digest: str | None = None           # of its weights; none while they are not on this machine
-    loading: str = ""                   # how these are loaded, where that is not its own way
     effects: Effects | None = field(default=None, compare=False)        # what its score sliders do, where that was measured
-
-    @property
-    def identity(self) -> str:
-        """What makes its pictures: weights, and how they are loaded."""
-        return "; ".join(filter(None, (self.digest, self.loading)))
 
     @property
     def conditioned(self) -> bool:
@@ -111,6 +105,21 @@ class Editor(Protocol):
     @property
     def info(self) -> EditorInfo:
         """Without loading the model. Raises ModelError for a name that leads nowhere."""
+        ...
+
+    @property
+    def identity(self) -> str:
+        """What makes its pictures: weights, and how they are loaded."""
+        ...
+
+    @property
+    def dtype(self) -> str:
+        """The number format of its weights. Raises SettingsError for one that was asked for and that the chip lacks."""
+        ...
+
+    @property
+    def silent_dtype(self) -> str:
+        """The number format of pictures whose recipe tells none, as those of before do not."""
         ...
 
     @property

@@ -89,8 +89,8 @@ OWN_WAY = LoadOptions()
 def add_load_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of every command that loads editors."""
     group = parser.add_argument_group("weights of an editor on this machine")
-    group.add_argument("--dtype", choices=DTYPES, help="number format; auto: the fastest that the chip computes (default: float32; for "
-                                                       "other people's pipelines bfloat16 on a GPU)")
+    group.add_argument("--dtype", choices=DTYPES, help="number format; auto: the fastest that the chip computes (default: auto; for the "
+                                                       "small models that ship float32)")
     group.add_argument("--offload", choices=OFFLOADS, default="none",
                        help="keep in the machine's memory what a GPU does not need just now: whole models, single layers, or groups of "
                             "blocks (default %(default)s)")

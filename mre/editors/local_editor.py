@@ -98,8 +98,30 @@ class LocalEditor:
         return self.vocabulary.read(instruction) if self.vocabulary else None
 
     def loaded_with(self) -> dict[str, str]:
-        """How its weights are loaded, where that is not its own way: for recipes."""
+        """How its weights are loaded, for recipes: in which number format, and what else is not the usual way."""
         return {}
+
+    @property
+    def dtype(self) -> str:
+        """The number format of its weights. Raises SettingsError for one that was asked for and that the chip lacks."""
+        return "float32"
+
+    @property
+    def silent_dtype(self) -> str:
+        """The number format of pictures whose recipe tells none, as those of before do not."""
+        return "float32"
+
+    @property
+    def identity(self) -> str:
+        """What makes its pictures: weights, and how they are loaded; of the number format, where that is not the one of before."""
+        said = self.loaded_with().get("dtype", self.silent_dtype)
+        loading = replace(self.loading, dtype=None if said == self.silent_dtype else said)
+        return "; ".join(filter(None, (self.info.digest, loading.shown)))
+
+    @property
+    def computes_on(self) -> str:
+        """The device that its edits are made on."""
+        return "cuda" if self._lent else self.device or best_device()
 
     @property
     def wants_gpu(self) -> bool:

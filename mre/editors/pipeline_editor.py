@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
@@ -14,7 +14,6 @@ from mre.editors import pipeline_info, weights
 from mre.editors.capabilities import SCHEDULERS, Capabilities
 from mre.editors.download import check_own_download
 from mre.editors.editor import EditorInfo, Step, Vocabulary
-from mre.editors.load_options import OWN_WAY
 from mre.editors.local_editor import EditorOptions, LocalEditor
 from mre.editors.memory import check_memory
 from mre.errors import EditStopped, MreError, SettingsError
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from mre.editors.settings import EditSettings
 
 
-OWN_DTYPE = "float32"
 BITSANDBYTES = ("bitsandbytes-8bit", "bitsandbytes-4bit")       # in which a language model of ours is read
 
 
@@ -36,13 +34,13 @@ class PipelineEditor(LocalEditor):
 
     def __init__(self, name: str, options: EditorOptions | None = None, *, load: Callable[..., Any] = zoo.load_pipeline,
                  info: EditorInfo | None = None) -> None:
-        """`load(name, device)`, and a number format where one is asked for, makes the pipeline and `info` describes it, where they do not
+        """`load(name, device, dtype)` makes the pipeline and `info` describes it, where they do not
         come from names, folders and the hub."""
         super().__init__(name, options)
         self._load, self._info = load, info
 
     def describe(self) -> EditorInfo:
-        return replace(pipeline_info.describe(self.name), loading=self.loading.shown)
+        return pipeline_info.describe(self.name)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -64,24 +62,22 @@ class PipelineEditor(LocalEditor):
         options = self.loading
         if options.gguf:
             raise SettingsError(f"--gguf is for other people's pipelines, and the model {self.info.name} is read as one of ours")
-        if self._load is zoo.load_pipeline and (parts := check_own_download(self.name)):
-            device = self.device or best_device()
-            check_memory(parts, device, weights.dtype_of(options, device, OWN_DTYPE), options, self.shown, weights.computed_dtypes(device),
-                         BITSANDBYTES)
-        if options == OWN_WAY:
-            pipeline = self._load(self.name, self.device)
-            pipeline.set_progress_bar_config(disable=True)
-            pipeline.keep_readings()
-            return pipeline
         device = self.device or best_device()
         weights.check_offload(options, device)
-        dtype = weights.torch_dtype(weights.dtype_of(options, device, OWN_DTYPE))
+        if self._load is zoo.load_pipeline and (parts := check_own_download(self.name)):
+            check_memory(parts, device, self.dtype, options, self.shown, weights.computed_dtypes(device), BITSANDBYTES)
         bits: dict[str, str] = {"quantise": options.quantise} if options.quantise else {}
-        pipeline = self._load(self.name, device if options.offload == "none" else "cpu", dtype, **bits)
+        pipeline = self._load(self.name, device if options.offload == "none" else "cpu", weights.torch_dtype(self.dtype), **bits)
         pipeline.set_progress_bar_config(disable=True)
         weights.add_loras(pipeline, options.loras)
         pipeline.keep_readings()
-        return weights.put(pipeline, device, options.offload)
+        return pipeline if options.offload == "none" else weights.put(pipeline, device, options.offload)
+
+    @cached_property
+    def dtype(self) -> str:
+        assert self.info                        # a repository's settings are here then
+        own = pipeline_info.number_format(self.name) if self._load is zoo.load_pipeline else self.silent_dtype
+        return weights.dtype_of(self.loading, self.computes_on, own)
 
     @property
     def wants_gpu(self) -> bool:
@@ -90,7 +86,7 @@ class PipelineEditor(LocalEditor):
         return about is None or not (about.folder or about.build)
 
     def loaded_with(self) -> dict[str, str]:
-        return weights.loaded_with(self.loading, self.device or best_device(), OWN_DTYPE) if self.loading != OWN_WAY else {}
+        return weights.loaded_with(self.loading, self.dtype)
 
     def pipeline(self) -> Any:
         """The loaded pipeline. Raises ModelError when the weights are not there or not whole."""

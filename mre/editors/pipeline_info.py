@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,14 +28,27 @@ FULL_SIZE = Capabilities(reward=True, reward_text=True, negative_reward=True, se
                          open_vocabulary=True)
 
 
-def _family(name: str) -> Family | None:
-    """The family of a model by name, or by what a folder says of its U-Net."""
+def _family(name: str, folder: Path | None = None) -> Family | None:
+    """The family of a model by name, or by what a folder (its own, where none is given) says of its U-Net."""
     if name in known.KNOWN:
         return family_of(name, None)
     try:
-        return family_of(name, read_json(Path(name).expanduser() / "unet" / "config.json")["_class_name"])
+        return family_of(name, read_json((folder or Path(name).expanduser()) / "unet" / "config.json")["_class_name"])
     except (DataError, LookupError, TypeError):
         return None
+
+
+def number_format(name: str) -> str:
+    """The number format in which a model is read that nobody asks another of: see `mre.editors.load_options.DTYPES`. Of a repository its
+    settings must be on this machine, as they are once it is described."""
+    from mre.models.hub import find_files
+
+    folder = None
+    if name not in known.KNOWN and HUB_ID.fullmatch(name) and not Path(name).expanduser().exists():
+        with suppress(ModelError):
+            folder = find_files(name, (INDEX, "unet/config.json"), local_files_only=True)
+    family = _family(name, folder)
+    return family.dtype if family is not None else "auto"
 
 
 def capabilities_of(name: str) -> Capabilities:

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mre.device import is_zero_gpu
 from mre.editors.load_options import LoadOptions, Lora
 from mre.editors.repository import HUB_ID
 from mre.errors import ModelError, SettingsError
@@ -33,6 +34,8 @@ def computed_dtypes(device: str) -> tuple[str, ...]:
     """The number formats that a device computes in its own units, the fastest first."""
     import torch
 
+    if device.startswith("cuda") and is_zero_gpu():         # this process must not ask; those that Spaces lend are of 2022 and newer
+        return "bfloat16", "float16", "float32"
     if device.startswith("cuda"):
         return ("bfloat16", "float16", "float32") if torch.cuda.is_bf16_supported(including_emulation=False) else ("float16", "float32")
     if device.startswith("mps"):
@@ -46,15 +49,17 @@ def computed_dtypes(device: str) -> tuple[str, ...]:
 
 
 def dtype_of(options: LoadOptions, device: str, own: str) -> str:
-    """The number format asked for; `own` where nothing is. Raises SettingsError for one that the device does not compute."""
-    computed = computed_dtypes(device)
-    if options.dtype is None:
+    """The number format asked for, `own` where nothing is: of either `auto` is the fastest that the device computes. Raises SettingsError
+    for one that it does not compute."""
+    asked = options.dtype or own
+    if options.dtype is None and own != "auto":
         return own
-    if options.dtype == "auto":
+    computed = computed_dtypes(device)
+    if asked == "auto":
         return computed[0]
-    if options.dtype not in computed:
-        raise SettingsError(f"--dtype {options.dtype}: {device} has no units for it; take {' or '.join(computed)}, or auto")
-    return options.dtype
+    if asked not in computed:
+        raise SettingsError(f"--dtype {asked}: {device} has no units for it; take {' or '.join(computed)}, or auto")
+    return asked
 
 
 def torch_dtype(name: str) -> torch.dtype:
@@ -249,10 +254,9 @@ def _digest_of(path: Path, modified: int, size: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:12]
 
 
-def loaded_with(options: LoadOptions, device: str, own: str) -> dict[str, str]:
-    """How weights are loaded, where that is not their editor's own way: for recipes, which thus stay as they were."""
-    dtype = dtype_of(options, device, own)
-    said = {"dtype": "" if dtype == own else dtype, "offload": options.offload.replace("none", ""), "quantised": options.quantise or "",
+def loaded_with(options: LoadOptions, dtype: str) -> dict[str, str]:
+    """How weights are loaded, for recipes: the number format, and what else is not the usual way."""
+    said = {"dtype": dtype, "offload": options.offload.replace("none", ""), "quantised": options.quantise or "",
             "gguf": f"{options.gguf.name} {_digest(options.gguf)}" if options.gguf else "",
             "lora": ", ".join(f"{lora.shown} {_digest(lora_file(lora.source))}" for lora in options.loras)[:300]}
     return {name: value for name, value in said.items() if value}

@@ -24,4 +24,5 @@ FAMILY = Family(
     models="mre.embedded.names:MODELS",
     capabilities="mre.embedded.names:capabilities",
     vocabulary="mre.embedded.names:vocabulary_of",
+    dtype="float32",                # they are small, and a page's examples and tables are of these very numbers
 )

@@ -3,6 +3,7 @@
 import json
 import shutil
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import accelerate
@@ -19,9 +20,12 @@ from mre.editors import memory, weights
 from mre.editors.kinds import make_editor
 from mre.editors.load_options import LoadOptions, Lora
 from mre.editors.settings import EditSettings
+from mre.editors.weights import computed_dtypes
 from mre.errors import ModelError, SettingsError
-from mre.recipes import read_recipe
+from mre.models.known import shipped_folder
+from mre.recipes import png_bytes, read_recipe
 from tests.editors import tiny_diffusers
+from tests.tiny_models import pipeline
 
 ASKED = EditSettings("make it red", steps=1, seed=1)
 
@@ -44,7 +48,8 @@ def every_format(monkeypatch):
 
 
 def editor(folder: Path | str, **said):
-    return make_editor(str(folder), device="cpu", loading=LoadOptions(**said))
+    """In float32 unless another number format is said, None for none."""
+    return make_editor(str(folder), device="cpu", loading=LoadOptions(**{"dtype": "float32", **said}))
 
 
 def lora_for(folder: Path, file: Path, rank: int = 2, size: float = 1.0, width: int | None = None) -> Path:
@@ -136,9 +141,10 @@ def test_the_embedded_editor_takes_a_lora_and_half_precision_too(photo, tmp_path
 @pytest.mark.parametrize("kind", ["FluxKontextPipeline", "StableDiffusionXLInstructPix2PixPipeline"])
 def test_half_precision_is_near_the_whole_one_and_auto_is_the_fastest_that_the_chip_computes(kind, photo, tmp_path):
     folder = tiny_diffusers.save(kind, tmp_path / kind, native=64)
-    plain, half, auto = (editor(folder, dtype=dtype).edit(photo, ASKED) for dtype in (None, "bfloat16", "auto"))
+    plain, half, auto = (editor(folder, dtype=dtype).edit(photo, ASKED) for dtype in ("float32", "bfloat16", "auto"))
     assert 0 < away(half.made, plain.made) < 6
-    assert (auto.png(), half.recipe.made_with["dtype"]) == (half.png(), "bfloat16")
+    assert [each.recipe.made_with["dtype"] for each in (plain, half)] == ["float32", "bfloat16"]
+    assert auto.png() == editor(folder, dtype=None).edit(photo, ASKED).png() == half.png(), "which is the default"
 
 
 @pytest.mark.parametrize(("said", "message"), [
@@ -255,8 +261,42 @@ def test_the_command_takes_them_and_a_model_that_is_not_named_is_refused(kontext
 
 
 def test_the_chip_is_asked_for_the_formats_that_it_computes(monkeypatch):
-    monkeypatch.undo()
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True, "amx_fp16": False})
-    assert weights.computed_dtypes("cpu") == ("bfloat16", "float32")
+    assert computed_dtypes("cpu") == ("bfloat16", "float32")
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
-    assert weights.computed_dtypes("cpu") == ("float32",)
+    assert computed_dtypes("cpu") == ("float32",)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: pytest.fail("a process that may not ask"))
+    monkeypatch.setenv("SPACES_ZERO_GPU", "true")
+    assert computed_dtypes("cuda")[0] == "bfloat16"
+
+
+def test_the_models_that_ship_and_those_trained_from_them_stay_in_float32_and_others_take_what_the_chip_computes(tmp_path):
+    for name, dtype in (("tiny", "float32"), ("tiny-untrained", "float32"), ("reward-insp2p", "bfloat16")):
+        assert make_editor(name, device="cpu").dtype == dtype
+    shipped = shutil.copytree(shipped_folder("tiny"), tmp_path / "mine")
+    assert make_editor(str(shipped), device="cpu").loaded_with() == {"dtype": "float32"}
+    assert make_editor(str(shipped), device="cpu").identity == make_editor("tiny").info.digest, "as in results of before"
+    pipeline().save_pretrained(tmp_path / "other")
+    other = make_editor(str(tmp_path / "other"), device="cpu")
+    assert other.identity == f"{other.info.digest}; dtype bfloat16", "whose edits are not mixed with those of before"
+    assert editor(tmp_path / "other").identity == other.info.digest
+    assert other.prepare().unet.dtype == torch.bfloat16
+
+
+def test_a_recipe_from_before_number_formats_were_told_is_made_in_float32_again(photo, tmp_path, capsys, monkeypatch):
+    pipeline(native_size=32).save_pretrained(tmp_path / "model")
+    photo.save(tmp_path / "photo.png")
+    command = ["edit", str(tmp_path / "photo.png"), "--model", str(tmp_path / "model"), "--device", "cpu", "--steps", "1"]
+    before = editor(tmp_path / "model").edit(photo, ASKED)
+    told_nothing = replace(before.recipe, made_with={name: text for name, text in before.recipe.made_with.items() if name != "dtype"})
+    (tmp_path / "before.png").write_bytes(png_bytes(before.image, told_nothing))
+    now = make_editor(str(tmp_path / "model"), device="cpu").edit(photo, ASKED)
+    (tmp_path / "now.png").write_bytes(now.png())
+    assert told_nothing.differences(now.recipe) == ["number format: float32 then, bfloat16 now"]
+    for name, expected in (("before", before), ("now", now)):
+        assert main([*command, "--recipe", str(tmp_path / f"{name}.png"), "--out", str(tmp_path / f"{name} again.png")]) == 0
+        assert (tmp_path / f"{name} again.png").read_bytes() == expected.png()
+    monkeypatch.setattr(weights, "computed_dtypes", lambda device: ("float32",))
+    assert main([*command, "--recipe", str(tmp_path / "now.png"), "--out", str(tmp_path / "other.png")]) == 0
+    assert "note: now.png was made in bfloat16, which this chip does not compute: it is made in float32 here\n" in capsys.readouterr().err
+    assert (tmp_path / "other.png").read_bytes() == before.png()

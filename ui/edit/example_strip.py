@@ -79,7 +79,7 @@ class Results:
         if editor.status != "ready" or not is_shown_off(editor):
             return None
         with self._lock:                         # one at a time: visitors' own edits come in between
-            key = editor.info.identity, number
+            key = editor.identity, number
             if key not in self._made:
                 example = EXAMPLES[number]
                 try:

@@ -70,7 +70,7 @@ def on_drop(studio: Studio, form: Form, sweep: SweepPanel, answer: gr.HTML, prog
                 opened = photo_of(photo)
                 as_the_form_asks = replace(settings, as_typed=False)        # the form's words are read, also those of a recipe from before
                 here = editor.recipe(opened, for_photo(as_the_form_asks, opened))
-                lines.append(differences_html(recipe.differences(here), language))
+                lines.append(differences_html(recipe.differences(here, editor.silent_dtype), language))
             else:
                 lines.append(note(say("recipe_no_photo", language)))
             filled = form.fill(settings, found, editor.info, as_file(studio, recipe.mask, request))
