@@ -1,7 +1,8 @@
 """The reader: a small network that says what an instruction asks for, slot by slot, with probabilities.
 
 Whole words come in as public word vectors (GloVe), so that a synonym that training never saw lies near one that it did; beside them the
-pieces of each word's spelling, which know typing errors and Chinese. It is trained on texts alone (`mre.embedded.train_reader`).
+pieces of each word's spelling, which know typing errors and Chinese. It is trained on texts alone (`mre.embedded.train_reader`). Words that
+a lexicon has are read as words that training asks with.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from mre.editors.reading import Reading
+from mre.embedded.lexicon import Lexicon, read_lexicon, write_lexicon
 from mre.embedded.request import ALLOWED, NEEDED, NONE, OTHER, SEVERAL, SLOTS, Request, Wordings, all_values
 from mre.embedded.words import BUCKETS, FIRST_WORD, MOST_WORDS, PAD, Spelling, in_another_script, numbered, words_of
 from mre.files import write_whole
 
-WEIGHTS, WORDS, SETTINGS = "reader.safetensors", "words.txt", "reader.json"
+WEIGHTS, WORDS, SETTINGS, LEXICON = "reader.safetensors", "words.txt", "reader.json", "lexicon.txt"
 SHIPPED = Path(__file__).resolve().parent.parent / "assets" / "tiny-reader"
 MOST_NEAREST = 3
 SCALE = "vectors_scale"
@@ -114,6 +116,7 @@ class Reader:
     least: float            # confidence below which nothing is understood
     asked_with: tuple[str, ...] = ()        # words of its training's requests, of concepts first: slips are mended to them
     complaints: Mapping[str, Sequence[str]] = field(default_factory=dict)       # "dark": the look that mends it, and the one that is dark
+    lexicon: Lexicon = field(default_factory=lambda: Lexicon({}))
 
     @cached_property
     def index(self) -> dict[str, int]:
@@ -122,7 +125,7 @@ class Reader:
 
     @cached_property
     def spelling(self) -> Spelling:
-        return Spelling(self.asked_with, self.index)
+        return Spelling(self.asked_with, self.index.keys() | self.lexicon.words)
 
     @cached_property
     def own(self) -> dict[str, Request]:
@@ -182,6 +185,15 @@ class Reader:
             return Reading(text, fault="wordless", nearest=()), Request()
         if in_another_script(text):
             return Reading(text, fault="script", nearest=()), Request()
+        typed = self._in_known_words(text)
+        words = [self.spelling.mend(word) for word in words_of(text)]
+        variants = [self._in_known_words(" ".join(variant)) for variant in self.lexicon.variants(words)]
+        clear = [each for each in variants if each[0].understood or each[0].fault == "several"]
+        reading, request = max(clear, key=lambda each: each[0].confidence, default=typed)
+        return replace(reading, instruction=text), request
+
+    def _in_known_words(self, text: str) -> tuple[Reading, Request]:
+        """A text as `reading` has it, by the network alone."""
         if own := self.own.get(plain(" ".join(map(self.spelling.mend, words_of(text))))):
             return Reading(text, self.wordings.of(own)), own
         [found] = self.probabilities([text])
@@ -229,6 +241,8 @@ class Reader:
         weights |= _in_bytes(self.network.vectors)
         save_file(weights, folder / WEIGHTS)
         write_whole(folder / WORDS, "".join(f"{word}\n" for word in self.words))
+        if self.lexicon.entries:
+            write_lexicon(self.lexicon.entries, folder / LEXICON)
         settings = {"size": asdict(self.size), "least": self.least, "wordings": asdict(self.wordings),
                     "asked_with": " ".join(self.asked_with), "complaints": self.complaints,
                     "values": {slot: list(values) for slot, values in self.network.values.items()}}
@@ -295,5 +309,6 @@ def load_reader(folder: Path) -> Reader:
     network = RequestReader(len(words), settings["values"], size)
     network.load_state_dict(_from_file(folder / WEIGHTS))
     asked_with = tuple(settings.get("asked_with", "").split())
+    lexicon = Lexicon(read_lexicon(folder / LEXICON) if (folder / LEXICON).is_file() else {})
     return Reader(network.eval(), words, Wordings(**settings["wordings"]), size, settings["least"], asked_with,
-                  settings.get("complaints", {}))
+                  settings.get("complaints", {}), lexicon)
