@@ -104,7 +104,7 @@ def entries(net: WordNet, common: Sequence[str], senses: Mapping[str, Mapping[st
         entry = Entry(tuple(words_of(target)), part)
         if entry not in found.setdefault(word, []):
             found[word].append(entry)
-    phrases_of_training = requests.all_phrases(held_out=False) | training_words()
+    phrases_of_training = known_phrases()
     for section, part, target, word in of_thesaurus():
         if word not in phrases_of_training or part == VERB:
             for form, read_as in _forms(word, target, section):
@@ -128,8 +128,13 @@ def entries(net: WordNet, common: Sequence[str], senses: Mapping[str, Mapping[st
                         for form, read_as in _forms(word, target, section):
                             add(form, read_as, VERB if section == "verbs" and form == word else WORD)
     for phrase in _chinese_of_training():              # which hold signs that are entries by themselves
-        found.setdefault(" ".join(words_of(phrase)), [Entry(tuple(words_of(phrase)))])
+        found[_bare(phrase)] = [Entry(tuple(words_of(phrase)))]
     return found
+
+
+def known_phrases() -> frozenset[str]:
+    """Words and phrases that training asks with, which are read as they are."""
+    return requests.all_phrases(held_out=False) | training_words() | {_bare(phrase) for phrase in _chinese_of_training()}
 
 
 def of_thesaurus() -> Iterator[tuple[str, str, str, str]]:
