@@ -7,9 +7,12 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from mre.data.rewardedit import read_rewards, write_released
 from mre.data.scenes.tree import TreeSettings, write_tree
+from mre.training.checkpoints import checkpoints as whole_checkpoints
 from mre.training.config import TrainConfig
 from tests import tiny_models
 
@@ -50,3 +53,12 @@ def log_of(out: str | Path) -> list[dict[str, str]]:
 
 def state_of(checkpoint: Path) -> dict:
     return json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
+
+
+def weights(run_or_folder: str | Path) -> dict[str, torch.Tensor]:
+    """What the newest checkpoint of a run holds."""
+    return load_file(whole_checkpoints(Path(run_or_folder))[-1] / "model.safetensors")
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(value, b[name]) for name, value in a.items())

@@ -1,136 +1,34 @@
-"""Runs of the trainer: the released implementation's numbers, resuming, being cut, full disks, several processes."""
+"""Runs of the trainer: clipping, resuming, being cut, full disks, what a run leaves, other ways to the same numbers."""
 
-import csv
 import dataclasses
 import errno
-import functools
 import json
 import os
 import shutil
 import signal
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator, DistributedType
-from diffusers import DDPMScheduler
 from PIL import Image
 from safetensors.torch import load_file
 
 from mre.errors import DataError, MreError, SettingsError
-from mre.models.instruction import EditCondition
-from mre.models.released import released_name
 from mre.models.zoo import load_pipeline
 from mre.rewards import Reward
 from mre.training import checkpoints, loop
 from mre.training.checkpoints import checkpoints as whole_checkpoints
 from mre.training.config import TrainConfig
 from mre.training.draws import Draws
-from mre.training.encoding import Latents
-from mre.training.examples import TrainingExample, batches
-from mre.training.scene_examples import held_out_scene
-from mre.training.validation import oracle_scores
+from mre.training.examples import batches
 from tests import tiny_models
-from tests.golden import Golden
-from tests.processes import Program, run_program
-from tests.training.conftest import log_of, state_of
-from tests.training.launch import meeting
+from tests.processes import Program
+from tests.training.conftest import log_of, same, state_of, weights
 
-# ------------------------------------------------------------------------------------------------- the released implementation
-
-STEPS = 2
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}         # so that two processes on two cores do not get in each other's way
-
-
-class GoldenBatch:
-    """The reference's training batch, as a source of triplets, an instruction encoder and a reader of reward texts."""
-
-    def __init__(self, golden: Golden) -> None:
-        self.tensors = {name.removeprefix("train/"): value for name, value in load_file(golden.folder / "train_case.safetensors").items()}
-
-    def row(self, sample: int) -> int:
-        return sample % 4
-
-    def example(self, row: int) -> TrainingExample:
-        edited = self.tensors["latents"][row]
-        latents = Latents(self.tensors["original_image_latents"][row], edited, torch.zeros_like(edited))
-        return TrainingExample("", Reward(*self.tensors["reward_scores"][row].tolist()), latents=latents)
-
-    def encode(self, read, images=None) -> EditCondition | dict[str, torch.Tensor]:
-        if isinstance(read[0], Reward):
-            return {"reward_text": self.tensors["negative_embeds"]}
-        return EditCondition(self.tensors["encoder_hidden_states"], self.tensors["null_hidden_states"])
-
-    def draws(self) -> Draws:
-        noise, ones = self.tensors["noise"], torch.ones(4)
-        return Draws(self.tensors["timesteps"], self.tensors["random_p"], ones, ones, noise, torch.zeros_like(noise))
-
-
-@pytest.fixture(params=["float32_no_clipping", "float32_clip_norm_1"])
-def golden_run(request, shared, monkeypatch, train, tmp_path):
-    """Two steps of the whole trainer on the reference's batch and weights; and what the reference says of them."""
-    golden = Golden(shared / "parity")
-    said = golden.numbers["train"][request.param]
-    batch = GoldenBatch(golden)
-    unet = golden.unet
-    for module in unet.modules():                       # the reference's dropout inside was set to 0
-        if hasattr(module, "dropout") and isinstance(module.dropout, float):
-            module.dropout = 0.0
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
-    vae = torch.nn.Module()
-    vae.dtype, vae.config = torch.float32, SimpleNamespace(scaling_factor=1.0, latent_channels=4)
-    scheduler = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
-    pipeline = SimpleNamespace(unet=unet, vae=vae, text_encoder=torch.nn.Module(), tokenizer=None, scheduler=scheduler, vae_scale_factor=8,
-                               instruction_encoder=batch, reward_text_encoder=batch, trainable_parts=lambda *_: {"unet": unet},
-                               components={"unet": unet, "vae": vae}, load_readers=lambda: None)
-    monkeypatch.setattr(loop, "starting_pipeline", lambda *args: pipeline)
-    monkeypatch.setattr(loop, "open_examples", lambda config: batch)
-    monkeypatch.setattr(loop.Draws, "of", classmethod(lambda *args: batch.draws()))
-    monkeypatch.setattr(loop, "save_editor", lambda pipeline, folder, config: None)
-    norms: dict[str, float] = {}
-
-    def note(parameter, name):
-        norms.setdefault(name, parameter.grad.double().norm().item())       # of the first step
-
-    for name, parameter in unet.named_parameters():
-        parameter.register_post_accumulate_grad_hook(functools.partial(note, name=released_name(name)))
-    before = {released_name(name): value.detach().clone() for name, value in unet.named_parameters()}
-    config = TrainConfig(out=tmp_path / "run", init_from="given", data="pix2pix", data_dir="given", rewards="given", resolution=64,
-                         max_steps=STEPS, batch_size=4, accumulation=1, decay_all=True,
-                         max_grad_norm=1.0 if "clip_norm_1" in request.param else 1e9,
-                         log_every=1, checkpoint_every=1, checkpoint_limit=0, validation_every=0)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(2)        # float32 sums hang on their number, and Adam's first step on the sign of the tiniest gradients
-    try:
-        train(config)
-    finally:
-        torch.set_num_threads(threads)
-    return SimpleNamespace(said=said, out=config.out, norms=norms, before=before, tensors=batch.tensors)
-
-
-def test_loss_gradients_weights_and_average_are_those_of_the_released_code(golden_run):
-    said, rows = golden_run.said, log_of(golden_run.out)
-    assert [float(row["loss"]) for row in rows] == pytest.approx(said["losses"][:STEPS], rel=1e-5)
-    assert [float(row["grad_norm"]) for row in rows] == pytest.approx(said["total_grad_norm"][:STEPS], rel=1e-4)
-    for name, norm in said["grad_norms"].items():               # one of them is a ten-thousandth of the whole: float32 rounds it coarser
-        assert golden_run.norms[name] == pytest.approx(norm, rel=1e-4, abs=2e-7), name
-    first = whole_checkpoints(Path(golden_run.out))[0]
-    after, average = ({released_name(name.removeprefix("unet.")): value for name, value in load_file(first / file).items()}
-                      for file in ("model.safetensors", "ema.safetensors"))
-    for name, expected in said["after_step_1"].items():
-        value = after[name].double()
-        # Adam's first step is nearly the gradient's sign, so float32 noise in the tiniest of a million gradients moves their sum by 1e-3
-        close = 2e-3 if value.numel() > 900_000 else 1e-3
-        assert value.sum().item() == pytest.approx(expected["sum"], abs=close), name
-        assert value.abs().sum().item() == pytest.approx(expected["abs_sum"], abs=1e-3), name
-        assert (value - golden_run.before[name].double()).norm().item() == pytest.approx(expected["delta_l2"], rel=5e-3), name
-        assert average[name].double().sum().item() == pytest.approx(expected["ema_sum"], abs=close), name
-    torch.testing.assert_close(after["conv_out.weight"], golden_run.tensors["out.conv_out.weight.after_1"], atol=2e-5, rtol=0)
-    assert state_of(first)["ema_updates"] == 1
 
 
 # ------------------------------------------------------------------------------------------------------------------ clipping
@@ -152,14 +50,6 @@ def test_clipping_clips(config, train, monkeypatch):
 
 
 # ------------------------------------------------------------------------------------------------------------------ resuming
-
-def weights(run_or_folder) -> dict[str, torch.Tensor]:
-    return load_file(whole_checkpoints(Path(run_or_folder))[-1] / "model.safetensors")
-
-
-def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(value, b[name]) for name, value in a.items())
-
 
 @pytest.fixture
 def whole(config, train) -> str:
@@ -277,61 +167,6 @@ def test_a_sheet_of_samples_shows_each_reward_beside_original_and_data(config, t
     assert not (Path(config.out) / "validation.csv").exists()
 
 
-@pytest.fixture
-def drawn(tmp_path):
-    """A short run on synthetic scenes."""
-    return TrainConfig(out=tmp_path / "run", resolution=64, width=(32, 48, 64), batch_size=1, accumulation=1, max_steps=2, learning_rate=0,
-                       train_text_encoder=True, validation_every=1, validation_samples=1, validation_scored=1, checkpoint_every=2)
-
-
-def scored_steps(config):
-    with (Path(config.out) / "validation.csv").open(newline="") as file:
-        return [row["step"] for row in csv.DictReader(file)]
-
-
-def test_each_validation_writes_one_line_of_scores_however_often_the_run_was_cut(drawn, train):
-    train(drawn)
-    assert scored_steps(drawn) == ["1", "2"]
-    (Path(drawn.out) / "samples" / "step-000002.png").unlink()                      # as a run that was cut after its checkpoint left it
-    lines = (Path(drawn.out) / "validation.csv").read_text().splitlines(keepends=True)
-    (Path(drawn.out) / "validation.csv").write_text("".join(lines[:2]))
-    train(drawn, max_steps=3)
-    assert scored_steps(drawn) == ["1", "2", "3"]
-    shutil.rmtree(Path(drawn.out) / "checkpoints" / "step-000003")                  # or before that checkpoint was whole
-    train(drawn, max_steps=3)
-    assert scored_steps(drawn) == ["1", "2", "3"]
-    (Path(drawn.out) / "samples" / "step-000003.png").unlink()                      # or between the line and the sheet
-    train(drawn, max_steps=3)
-    assert scored_steps(drawn) == ["1", "2", "3"]
-
-
-def test_a_line_of_scores_is_written_before_the_sheet_that_says_it_is_done(drawn, train):
-    Path(drawn.out).mkdir(parents=True)
-    (Path(drawn.out) / "samples").write_text("in the way of the folder")
-    with pytest.raises(FileExistsError):
-        train(drawn)
-    assert scored_steps(drawn) == ["1"]
-
-
-def test_the_scores_are_the_oracles_of_the_models_own_edits_at_the_best_reward(drawn):
-    asked = []
-
-    def editor(instruction, picture, reward, generator):
-        """Does edits in turn as they should be, not at all, and as something else."""
-        scene = held_out_scene(drawn, len(asked))
-        assert (instruction, reward) == (scene.instruction, Reward.best())
-        assert np.array_equal(np.asarray(picture), scene.original)
-        asked.append(scene)
-        return SimpleNamespace(images=[Image.fromarray((scene.target, scene.original, scene.wrong)[len(asked) % 3 - 1])])
-
-    editor.device, editor.set_progress_bar_config = "cpu", lambda **_: None
-    scores = oracle_scores(editor, dataclasses.replace(drawn, validation_scored=6))
-    assert len(asked) == 6
-    assert scores["following"] == pytest.approx((5 + 0 + 1) / 3, abs=0.2)
-    assert scores["preserving"] > 4.5
-    assert scores["quality"] > 4.5
-
-
 # ----------------------------------------------------------------------------------------------------------- the same numbers
 
 def test_an_editor_trained_with_perspectives_dropped_knows_no_wish(config, train):
@@ -384,92 +219,6 @@ def test_other_ways_to_train_run_and_change_what_they_train(config, train, tmp_p
     assert not same(began.unet.state_dict(), run.pipeline.unet.state_dict())
     assert same(began.text_encoder.state_dict(), run.pipeline.text_encoder.state_dict()) != run.config.train_text_encoder
     assert same(began.vae.state_dict(), run.pipeline.vae.state_dict())
-
-
-def test_two_processes_learn_what_one_does_with_twice_the_batch(config, train, tmp_path):
-    one = train(config, batch_size=4, max_steps=3)
-    two = dataclasses.replace(config, batch_size=2, max_steps=3, out=tmp_path / "two")
-    (tmp_path / "two.yaml").write_text(two.as_yaml(), encoding="utf-8")
-    apart = dataclasses.replace(two, local_sgd_steps=2, out=tmp_path / "apart", ema=False)
-    (tmp_path / "apart.yaml").write_text(apart.as_yaml(), encoding="utf-8")
-    run_program("-m", "tests.training.launch", "--nproc_per_node=2", *meeting(), "-m", "tests.training.both_ways",
-                tmp_path / "two.yaml", tmp_path / "apart.yaml", env=ENVIRONMENT)
-    assert [row["samples"] for row in log_of(apart.out)] == ["8", "16", "24"]
-    assert not same(weights(apart.out), weights(two.out))
-    rows = list(zip(log_of(one.out), log_of(two.out), strict=True))
-    assert len(rows) == 3
-    for alone, together in rows:
-        assert alone["samples"] == together["samples"]
-        assert float(together["loss"]) == pytest.approx(float(alone["loss"]), rel=1e-5)
-        assert float(together["grad_norm"]) == pytest.approx(float(alone["grad_norm"]), rel=1e-4)
-    ours, theirs = weights(one.out), weights(two.out)
-    began = load_pipeline(config.init_from).unet.state_dict()
-    for name, value in ours.items():
-        assert (value - theirs[name]).abs().max() < 2e-4, name              # a first Adam step of 1e-3 is nearly the gradient's sign
-    moved = torch.cat([(value - began[name.removeprefix("unet.")]).flatten() for name, value in ours.items()])
-    apart = torch.cat([(value - theirs[name]).flatten() for name, value in ours.items()])
-    assert apart.norm() < 0.01 * moved.norm()
-
-
-class Launched:
-    """One run on two machines of one process each; both are this machine, with a disk of their own each."""
-
-    def __init__(self, config: TrainConfig, folder: Path) -> None:
-        self.out = Path(config.out)
-        self.out.mkdir(parents=True, exist_ok=True)
-        for leftover in self.out.glob("*-[01]"):
-            if leftover.is_file():
-                leftover.unlink()
-        (folder / "run.yaml").write_text(config.as_yaml(), encoding="utf-8")
-        self.before = len(self.rows())
-        flags = ["--nnodes=2", "--nproc_per_node=1", *meeting()]
-        self.launchers = [Program("-m", "tests.training.launch", *flags, "-m", "tests.training.own_disks", folder / "run.yaml",
-                                  env=ENVIRONMENT, both=True) for _ in range(2)]
-
-    def rows(self) -> list[dict[str, str]]:
-        log = self.out / "disk-0"
-        return log_of(log) if (log / "log.csv").exists() else []
-
-    def wait_for_steps(self, count: int) -> None:
-        deadline = time.monotonic() + 120
-        while len(self.rows()) < self.before + count:
-            assert all(one.poll() is None for one in self.launchers), [one.communicate(timeout=60)[0] for one in self.launchers]
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-
-    def stopped_at(self) -> int:
-        """The step that both ended at, when all has ended."""
-        output = [one.communicate(timeout=120)[0] for one in self.launchers]
-        first, second = (int((self.out / f"step-{rank}").read_text()) for rank in (0, 1))
-        assert first == second, output
-        return first
-
-
-def test_two_processes_that_are_asked_to_stop_save_the_step_they_are_in_and_resume_it_without_a_common_disk(config, train, tmp_path):
-    """Ctrl-C reaches every launcher; a scheduler may stop one process alone. Each machine makes the whole cache of latents."""
-    cut = dataclasses.replace(config, max_steps=100_000, checkpoint_every=100_000, schedule="constant", out=tmp_path / "cut")
-    first = Launched(cut, tmp_path)
-    first.wait_for_steps(3)
-    for launcher in first.launchers:
-        launcher.send_signal(signal.SIGINT)
-    at = first.stopped_at()
-    assert [path.name for path in whole_checkpoints(first.out / "disk-0")] == [f"step-{at:06d}"]
-    assert not whole_checkpoints(first.out / "disk-1")
-    caches = [sorted(path.relative_to(disk) for path in disk.rglob("*.safetensors"))
-              for disk in (first.out / "disk-0" / "cache", first.out / "disk-1" / "cache")]
-    assert caches[0] == caches[1] != []
-    second = Launched(cut, tmp_path)
-    second.wait_for_steps(2)
-    os.kill(int((second.out / "pid-1").read_text()), signal.SIGTERM)
-    later = second.stopped_at()
-    assert [path.name for path in whole_checkpoints(second.out / "disk-0")] == [f"step-{at:06d}", f"step-{later:06d}"]
-    whole = train(dataclasses.replace(cut, batch_size=4, max_steps=later, checkpoint_every=later, out=tmp_path / "whole",
-                                      cache_latents=first.out / "disk-0" / "cache"))
-    rows = list(zip(log_of(whole.out), second.rows(), strict=True))
-    assert len(rows) == later > at >= 3
-    for alone, together in rows:
-        assert together["step"] == alone["step"]
-        assert float(together["loss"]) == pytest.approx(float(alone["loss"]), rel=1e-3)     # float32 sums in another order, step after step
 
 
 # -------------------------------------------------------------------------------------------------------------------- stages
