@@ -43,9 +43,9 @@ def photo(number: int, size: tuple[int, int]) -> bytes:
 
 
 class Visitor:
-    """A session of the page, which has edited its photo once."""
+    """A session of the page, which has edited its photo once unless that is to come later."""
 
-    def __init__(self, url: str, number: int, model: str, size: tuple[int, int]) -> None:
+    def __init__(self, url: str, number: int, model: str, size: tuple[int, int], edits: bool = True) -> None:
         self.client = httpx.Client(base_url=url, timeout=300)
         self.walk, self.session, self.model = Walk(self.client), secrets.token_hex(8), model
         path = self.client.post("/gradio_api/upload", files={"files": ("photo.jpg", photo(number, size))}).json()[0]
@@ -53,7 +53,7 @@ class Visitor:
         self.names = {part["id"]: part["props"].get("elem_id") for part in self.walk.config["components"]}
         self.run, self.live = (self._function(trigger) for trigger in (("run", "click"), ("score-following", "change")))
         self.newer = self._function(("score-following", "change"), with_photo=False)
-        self.shown = self.call(self.run, 5.0, queued=True)
+        self.shown = self.call(self.run, 5.0, queued=True) if edits else ""
 
     def _function(self, trigger: tuple[str, str], with_photo: bool = True) -> dict:
         """The function of the server that answers an event of an element, and takes the photo, or only scores."""

@@ -175,6 +175,7 @@ def test_a_score_that_moves_edits_at_once_where_that_is_quick_and_the_newest_val
         page.click("#preset-5")
     assert (quick.steps_begun, slow.steps_begun) == (begun, slow_steps), "switched off; not quick"
     assert "0 / 0 / 0" in page.inner_text("#look .caption")
+    page.wait_for_selector("#progress >> text=press Run to see it with these scores")
 
 
 def test_a_sweep_is_forecast_made_cell_by_cell_and_can_be_taken_away(page, photo):

@@ -223,7 +223,31 @@ def test_an_instruction_is_never_run_as_markup(page, photo):
 THERE = {"edit": "#run", "study": "iframe", "research": "#study-choice", "compare": "#cmp-sample", "data": "#data-cards .card"}
 
 
-def test_on_a_phone_no_tab_scrolls_sideways_every_control_has_a_name_and_news_are_said(chrome, address):
+COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast"]}}         # what another theme changes
+LOOKS = [({"width": 390, "height": 844}, "dark", None), ({"width": 390, "height": 844}, "light", COLOURS),
+         ({"width": 1280, "height": 900}, "light", None), ({"width": 1280, "height": 900}, "dark", COLOURS)]
+FOCUSED = """() => { const e = document.activeElement, box = e.getBoundingClientRect(), style = getComputedStyle(e);
+    const ringed = style.outlineStyle === 'solid' && parseFloat(style.outlineWidth) >= 2;
+    return {end: e === document.body, frame: e.tagName === 'IFRAME', html: e.outerHTML.slice(0, 120), seen: ringed || style.opacity === '0',
+            there: box.bottom > 0 && box.top < innerHeight && box.right > 0 && box.left < innerWidth}; }"""
+
+
+def unseen_by_keyboard(page) -> list[str]:
+    """What the Tab key reaches and nobody sees: out of the window, or without a ring."""
+    page.evaluate("() => { document.body.tabIndex = -1; document.body.focus(); window.scrollTo(0, 0); }")
+    unseen = []
+    for _ in range(120):
+        page.keyboard.press("Tab")
+        place = page.evaluate(FOCUSED)
+        if place["end"] or place["frame"]:       # the frame's pages have tests of their own
+            break
+        if not (place["seen"] and place["there"]):
+            unseen.append(place["html"])
+    return unseen
+
+
+def test_no_tab_scrolls_sideways_every_control_has_a_name_and_is_seen_by_keyboard_and_news_are_said(chrome, address):
+    """On a phone and wide, light and dark."""
     from axe_playwright_python.sync_playwright import Axe
 
     context = chrome.new_context(viewport={"width": 390, "height": 844}, locale="en-US", color_scheme="dark", reduced_motion="reduce")
@@ -251,10 +275,17 @@ def test_on_a_phone_no_tab_scrolls_sideways_every_control_has_a_name_and_news_ar
         else:
             page.click(f"#tab-{tab}-button")
         expect(page.locator(there).first).to_be_visible()
-        found = Axe().run(page, {"exclude": [["iframe"]]}).response["violations"]          # its pages have a test of their own
-        faults += [f"{tab}: {one['id']}: {node['html'][:120]}" for one in found if one["impact"] in ("serious", "critical")
-                   for node in one["nodes"]]
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390, tab
+        faults += [f"{tab}: {html}" for html in unseen_by_keyboard(page)]
+        for size, scheme, options in LOOKS:
+            page.set_viewport_size(size)
+            page.emulate_media(color_scheme=scheme)
+            expect(page.locator("body.dark")).to_have_count(int(scheme == "dark"))
+            found = Axe().run(page, {"exclude": [["iframe"]]}, options).response["violations"]     # its pages have a test of their own
+            faults += [f"{tab} {size['width']} {scheme}: {one['id']}: {node['html'][:120]}" for one in found
+                       if one["impact"] in ("serious", "critical") for node in one["nodes"]]
+            assert page.evaluate("document.documentElement.scrollWidth") <= size["width"], tab
+        page.set_viewport_size(LOOKS[0][0])
+        page.emulate_media(color_scheme="dark")
     assert not page.is_visible("#data-waiting")
     assert not faults
     context.close()

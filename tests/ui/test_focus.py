@@ -72,6 +72,7 @@ def test_every_control_that_the_keyboard_reaches_shows_it(chrome, address, schem
         reached.append(place["name"])
         if (np.abs(one - other).max(axis=2) > 40).sum() < CHANGED_PIXELS:
             unseen.append(place["name"])
+    assert page.locator("[role=option]:visible").count() == 0, "a list that opened under the key has closed behind it"
     context.close()
     assert unseen == []
     for name in ("range slider for Following", "range slider for Preserving", "range slider for Quality", "Position of the divider",

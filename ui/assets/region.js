@@ -5,6 +5,7 @@ window.mreRegion = (() => {
   const ops = [];                              // {kind: "brush" | "erase", size, points} | {kind: "box", box} | {kind: "base", image} | {kind: "invert"}
   let tool = null, current = null, size = null, file = null, ink = null, overlay = null, timer = 0, sending = 0;
 
+  const TOOLS = 44;                            // pixels of what stands below the photo
   const $ = (selector) => document.querySelector(selector);
   const photo = () => { const image = $("#photo .image-frame img, #photo img"); return image?.naturalWidth ? image : null; };
   const canvasOf = (width, height) => Object.assign(document.createElement("canvas"), { width, height });
@@ -36,6 +37,7 @@ window.mreRegion = (() => {
   function draw() {                            // all of it anew
     size = sized();
     if (!size) { overlay?.remove(); return; }
+    $("#photo").style.setProperty("--whole", `${Math.round($("#photo").clientWidth * size[1] / size[0]) + TOOLS}px`);     // what the photo needs while it is painted on
     if (!ink || ink.canvas.width !== size[0] || ink.canvas.height !== size[1]) ink = canvasOf(...size).getContext("2d", { willReadFrequently: true });
     ink.globalCompositeOperation = "source-over";
     ink.clearRect(0, 0, ...size);
@@ -142,7 +144,7 @@ window.mreRegion = (() => {
     tool = tool === next ? null : next;
     document.querySelectorAll("[data-region-tool]").forEach((b) => b.setAttribute("aria-pressed", String(b.dataset.regionTool === tool)));
     $("#photo")?.classList.toggle("painting", tool !== null);
-    requestAnimationFrame(draw);
+    requestAnimationFrame(() => { draw(); if (tool !== null) $("#photo")?.scrollIntoView({ block: "nearest" }); });
   }
   function add(op) {
     if (!sized()) { say("noPhoto"); return; }

@@ -211,7 +211,7 @@ def numbers_html(data: RewardData, language: str) -> str:
                        for level, count in enumerate(whole))
         mean = sum(score * count for score, count in found.scores[name].items()) / max(1, found.count)
         words = ", ".join(html.escape(f"{word} {count}") for word, count in reward_browser.frequent_words(data, name, 8))
-        panels += (f"<section class='card'><h4>{perspective_names(language)[name]}</h4>"
+        panels += (f"<section class='card'><h3>{perspective_names(language)[name]}</h3>"
                    f"<div class='bars' role='img' aria-label='{whole}'>{bars}</div>"
                    f"<p class='small muted'>{say('data_mean', language, mean=mean, below=100 * found.share_below_best(name))}</p>"
                    f"<p class='small'><span class='muted'>{say('data_words', language)}:</span> {words or '–'}</p></section>")

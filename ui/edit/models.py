@@ -58,7 +58,7 @@ def _card(name: str, editor: Editor, language: str) -> str:
     rows = ((say("model_uses", language), _uses(editor, language)), (say("model_weights", language), _source(name, language)),
             (say("model_licence", language), licence or say("model_own" if _is_ours(name) else "model_unstated", language)))
     facts = "".join(f"<dt>{html.escape(label)}</dt><dd>{html.escape(text)}</dd>" for label, text in rows)
-    return (f'<section class="card"><h4>{html.escape(title)}</h4>'
+    return (f'<section class="card"><h3>{html.escape(title)}</h3>'
             f'<p class="small">{html.escape(limits)}</p><dl>{facts}</dl></section>')
 
 

@@ -39,6 +39,8 @@ add_texts({
     "tab_edit": ("Edit", "编辑"), "reuse": ("Reuse last run's settings", "使用上次的全部设置"),
     "own_mask": ("It is told the region that you mark.", "它会收到你标记的区域。"),
     "need_photo": ("Photo: choose a picture first.", "照片：请先选择图片。"),
+    "not_at_once": ("An edit of this photo takes longer than a second: press Run to see it with these scores.",
+                    "编辑这张照片需要一秒以上：请按“运行”查看新评分的结果。"),
     "need_instruction": ("Instruction: say what to change.", "编辑指令：请写下要改什么。"),
 })
 title = t("tab_edit")
@@ -133,14 +135,16 @@ def build(studio: Studio) -> None:
           [status, ticks, form.effects, form.steps, form.guidance_scale, form.image_guidance_scale], trigger_mode="always_last", **QUIET)
     chosen = connect_form(studio, tab, form)
 
+    wishes = [*form.scores, form.no_wish]
+    live_inputs = [visit, form.photo, form.model, form.at_once]
+    live_shown = [visit, progress, *result.shown, *history_panel.choices, *steps.both]
     gr.on([run.click, form.instruction.submit], on_run(studio, tab),
           [visit, form.photo, form.model, form.previews, form.random_seed, form.best],
           [visit, progress, *result.shown, form.seed, below_photo, below_instruction], inputs_kwargs=form.settings,
-          **QUEUED).then(history_panel.redraw, visit, history_panel.choices, **QUIET)
-    wishes = [*form.scores, form.no_wish]
-    gr.on([box.change for box in wishes], on_live(studio, tab), [visit, form.photo, form.model, form.at_once],
-          [visit, progress, *result.shown, *history_panel.choices, *steps.both], inputs_kwargs=form.settings, trigger_mode="always_last",
-          **QUIET)
+          **QUEUED).then(history_panel.redraw, visit, history_panel.choices, **QUIET).then(
+        on_live(studio, tab), live_inputs, live_shown, inputs_kwargs=form.settings, **QUIET)           # of scores that moved meanwhile
+    gr.on([box.change for box in wishes], on_live(studio, tab), live_inputs, live_shown, inputs_kwargs=form.settings,
+          trigger_mode="always_last", **QUIET)
     gr.on([box.change for box in wishes], on_newer, visit, None, trigger_mode="multiple", **QUIET,
           inputs_kwargs={**dict(zip(PERSPECTIVES, form.scores, strict=True)), "no_wish": form.no_wish})
     others = [box.change for box in form.memory.values() if box not in wishes]
@@ -305,8 +309,10 @@ def on_live(studio: Studio, tab: EditTab) -> Callable:
             return nothing
         try:
             settings = settings_of(**fields)
-            if not follows(settings, shown.asked) or visit.seconds(model, photo) > LIVE_SECONDS:
+            if not follows(settings, shown.asked):
                 return nothing
+            if visit.seconds(model, photo) > LIVE_SECONDS:
+                return nothing if visit.busy.locked() else nothing | {tab.progress: note(say("not_at_once", language_of(request)), "plain")}
             entry = run_live(studio, visit, photo, model, settings)
             if visit.shown is not entry:         # a run that waited for it has its own to show
                 return nothing

@@ -28,8 +28,8 @@ DEEPEST = 32
 NOBODY = Caller()
 MARK = {"_type": "gradio.FileData"}
 TEXTS = {
-    "not_uploaded": ("This is not a file that was uploaded in this session; please upload it first.",
-                     "这不是本次会话中上传的文件，请先上传。"),
+    "not_uploaded": ("This file was not uploaded in this session, or is not kept any more: please choose it again.",
+                     "此文件不是在本次会话中上传的，或已不再保留：请重新选择。"),
     "not_your_session": ("This session belongs to another browser; please reload the page.", "此会话属于另一个浏览器，请刷新页面。"),
     "for_researchers": ("This is for researchers; please sign in with a researcher's account.",
                         "此功能仅供研究者使用，请用研究者账号登录。"),
