@@ -18,7 +18,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from mre import families
 from mre.errors import EditStopped, MreError, RewardError, SettingsError
-from mre.models.branches import BRANCHES, without_idle_branches
+from mre.models.branches import BRANCHES, computed_branches, without_idle_branches
 from mre.models.condition import RESIDUAL
 from mre.models.instruction import CLIPInstructionEncoder, EditCondition, InstructionEncoder
 from mre.models.kept_readings import KeptReadings, tensor_key
@@ -117,7 +117,8 @@ class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
                  ip_adapter_image: Any = None, ip_adapter_image_embeds: list[Tensor] | None = None, output_type: str | None = "pil",
                  return_dict: bool = True, callback_on_step_end: Callable | None = None,
                  callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",), cross_attention_kwargs: dict[str, Any] | None = None, *,
-                 reward: Rewards | None = None, negative_reward: Rewards | None = None, **older: Any):
+                 reward: Rewards | None = None, negative_reward: Rewards | None = None,
+                 guidance_interval: tuple[float, float] | None = None, **older: Any):
         """Edit one picture or a batch. Returns a StableDiffusionPipelineOutput with `.images`.
 
         Arguments by position are the stock pipeline's, and mean what they mean there. Beside them:
@@ -126,6 +127,8 @@ class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
         reward           what the edit should score; one, or one for each picture; none means the best
         negative_reward  reward of the two guidance branches without the instruction; none means the same as `reward`.
                          A lower one makes guidance lead away from it. Or a pair: one for each of the two branches, image alone and neither
+        guidance_interval  between which shares of the noise levels, 0 (none) to 1 (all), there is guidance; elsewhere the branch with
+                         instruction and image is the only one, and the only one computed (arXiv 2404.07724). None means everywhere
         num_inference_steps, guidance_scale, image_guidance_scale     none means the model's own defaults
         older            the stock pipeline's deprecated `callback` and `callback_steps`
 
@@ -151,7 +154,7 @@ class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
             callback_on_step_end_tensor_inputs = callback_on_step_end.tensor_inputs
         self._interrupt = False
         try:
-            with self._device_kept(), self._branches_that_count():
+            with self._device_kept(), self._branches_that_count(guidance_interval):
                 return super().__call__(
                     cast(Any, prompt), image, steps, self._guidance_scale, self._image_guidance_scale, negative_prompt=negative_prompt,
                     num_images_per_prompt=num_images_per_prompt, eta=eta, generator=generator, latents=latents, prompt_embeds=prompt_embeds,
@@ -180,10 +183,15 @@ class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
         finally:
             self._kept_device = None
 
-    def _branches_that_count(self) -> AbstractContextManager[None]:
+    def _branches_that_count(self, interval: tuple[float, float] | None) -> AbstractContextManager[None]:
         if not self.do_classifier_free_guidance:
             return nullcontext()
-        return without_idle_branches(self.unet, lambda: (self.guidance_scale, self.image_guidance_scale))
+        levels = cast(Any, self.scheduler.config).num_train_timesteps
+
+        def branches(timestep: Any) -> tuple[int, ...]:
+            is_guided = interval is None or interval[0] * levels <= float(timestep) <= interval[1] * levels
+            return computed_branches(self.guidance_scale, self.image_guidance_scale, is_guided)
+        return without_idle_branches(self.unet, branches)
 
     def _paired(self, prompt: Any, image: Any, prompt_embeds: Tensor | None, copies: int) -> tuple[Any, Any, int]:
         """One instruction for each picture and one picture for each result, so that nothing is paired by accident; and how many pairs."""

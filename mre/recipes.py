@@ -22,8 +22,9 @@ from mre.masks import Mask
 from mre.rewards import PERSPECTIVES, Reward
 from mre.version import __version__
 
-FORMAT_VERSION = 2
-PLAIN_VERSION = 1            # of a recipe that puts nothing back: versions before read it, and its bytes are theirs
+FORMAT_VERSION = 3           # of a recipe with a guidance interval
+PUT_BACK_VERSION = 2         # of one without, that puts something back
+PLAIN_VERSION = 1            # of one that does neither: versions before read it, and its bytes are theirs
 CHUNK = "mre"
 MAX_RECIPE_BYTES = 400_000   # a mask takes up to 342 kB of it
 MAX_CHUNKS = 100_000
@@ -51,14 +52,17 @@ class Recipe:
     made_with: dict[str, str] = field(default_factory=dict)     # model, weights, input, size, device, code, torch, dtype, reading
     mask: Mask | None = None
     put_back: bool = False
+    guidance_interval: tuple[float, float] | None = None
 
     def to_json(self) -> str:
         """The chunk's text: keys sorted, so that equal recipes are equal bytes."""
         values = {name: getattr(self, name) for name in SCALARS} | {
             "recipe": PLAIN_VERSION, "reward": _reward_out(self.reward), "made_with": dict(self.made_with),
             "negative_reward": self.negative_reward and _reward_out(self.negative_reward)}
-        if self.put_back:
-            values |= {"recipe": FORMAT_VERSION, "put_back": True, "mask": self.mask and self.mask.text}
+        if self.put_back or self.guidance_interval:
+            values |= {"recipe": PUT_BACK_VERSION, "put_back": self.put_back, "mask": self.mask and self.mask.text}
+        if self.guidance_interval:
+            values |= {"recipe": FORMAT_VERSION, "guidance_interval": list(self.guidance_interval)}
         return json.dumps(values, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
     @classmethod
@@ -74,7 +78,7 @@ class Recipe:
         if isinstance(version, int) and version > FORMAT_VERSION:
             raise RecipeError(f"this picture's recipe is of a newer form ({version}) than this version of MRE Studio reads "
                               f"({FORMAT_VERSION}); update to use it")
-        if version not in (PLAIN_VERSION, FORMAT_VERSION) or isinstance(version, bool):
+        if version not in (PLAIN_VERSION, PUT_BACK_VERSION, FORMAT_VERSION) or isinstance(version, bool):
             raise RecipeError("the recipe in this picture has no known version")
         scalars = {name: _scalar(values, name, kind) for name, kind in SCALARS.items()}
         negative = values.get("negative_reward")
@@ -83,7 +87,8 @@ class Recipe:
             raise RecipeError("recipe field made_with must hold short texts")
         return cls(**scalars, reward=_reward_in(values.get("reward"), "reward"), made_with=made_with,
                    negative_reward=None if negative is None else _reward_in(negative, "negative_reward"),
-                   **(_put_back_in(values) if version == FORMAT_VERSION else {}))
+                   **(_put_back_in(values) if version >= PUT_BACK_VERSION else {}),
+                   guidance_interval=_interval_in(values.get("guidance_interval")) if version == FORMAT_VERSION else None)
 
     def differences(self, here: Recipe, silent_dtype: str = "float32") -> list[str]:
         """What stands in the way of equal bytes, a line each: this recipe as it was made against `here`, the same settings now.
@@ -98,7 +103,7 @@ class Recipe:
                  "reward_words": "scores as words"}
         lines = [f"{label}: {_short(then.get(name))} then, {_short(now.get(name))} now"
                  for name, label in names.items() if then.get(name) != now.get(name)]
-        settings = [name for name in (*SCALARS, "reward", "negative_reward", "put_back", "mask")
+        settings = [name for name in (*SCALARS, "reward", "negative_reward", "put_back", "mask", "guidance_interval")
                     if getattr(self, name) != getattr(here, name)]
         return lines + [f"{name.replace('_', ' ')}: {getattr(self, name)} then, {getattr(here, name)} now" for name in settings]
 
@@ -181,6 +186,12 @@ def _put_back_in(values: dict[str, Any]) -> dict[str, Any]:
         return {"put_back": put_back, "mask": None if mask is None else Mask.from_text(mask, "the recipe's mask")}
     except MreError as error:
         raise RecipeError(f"recipe field mask: {error}") from error
+
+
+def _interval_in(value: Any) -> tuple[float, float]:
+    if not isinstance(value, list) or len(value) != 2 or not all(isinstance(end, int | float) and 0 <= end <= 1 for end in value):
+        raise RecipeError("recipe field guidance_interval must hold two numbers from 0 to 1")
+    return float(value[0]), float(value[1])
 
 
 def _scalar(values: dict[str, Any], name: str, kind: type) -> Any:

@@ -204,6 +204,22 @@ def test_a_branch_of_guidance_that_cancels_is_not_computed_and_the_edit_is_that_
     assert rows == [3] * 2, "the next call has its own scales"
 
 
+def test_outside_the_interval_of_guidance_one_branch_is_computed_and_stands_for_all():
+    ours, rows, timesteps = pipeline(), [], []
+    stock = StableDiffusionInstructPix2PixPipeline(**pipeline().components, requires_safety_checker=False)
+    best = {name: value.repeat(3, *[1] * (value.ndim - 1)) for name, value in ours.encode_rewards([Reward.best()]).items()}
+    given = {"num_inference_steps": 4, "latents": latents(), "output_type": "latent"}
+
+    def first_for_all(module, args, output):            # all three are computed, and two thrown away
+        timesteps.append(int(args[1]))
+        return output if 200 <= timesteps[-1] <= 600 else (output[0][:1].repeat(3, 1, 1, 1),)
+    stock.unet.register_forward_hook(first_for_all)
+    expected = stock("red", photo(), **given, cross_attention_kwargs={"reward": best}).images
+    ours.unet.conv_in.register_forward_pre_hook(lambda module, args: rows.append(len(args[0])))
+    torch.testing.assert_close(ours("red", photo(), **given, guidance_interval=(0.2, 0.6)).images, expected, atol=2e-5, rtol=1e-4)
+    assert (timesteps, rows) == ([751, 501, 251, 1], [1, 3, 3, 1])
+
+
 def test_scales_that_a_callback_changes_count_from_the_next_step_on():
     ours, rows = pipeline(), []
     ours.unet.conv_in.register_forward_pre_hook(lambda module, args: rows.append(len(args[0])))

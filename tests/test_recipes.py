@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from mre.editors.settings import EditSettings
+from mre.errors import SettingsError
 from mre.imaging import open_image
 from mre.masks import Mask
 from mre.recipes import PNG_SIGNATURE, Recipe, RecipeError, png_bytes, read_recipe
@@ -59,6 +60,19 @@ def test_a_mask_travels_in_the_recipe_and_a_recipe_without_is_what_versions_befo
     assert masked.differences(replace(masked, mask=Mask.of(np.eye(20, 31, dtype=bool))))[0].startswith("mask: 30x20, 3.3% of it")
 
 
+def test_an_interval_of_guidance_travels_in_a_recipe_that_versions_before_do_not_read():
+    fast = replace(RECIPE, guidance_interval=(0.1, 0.8))
+    assert Recipe.from_json(fast.to_json()) == fast
+    assert EditSettings.from_recipe(fast).guidance_interval == (0.1, 0.8)
+    assert json.loads(fast.to_json())["recipe"] == 3
+    assert fast.differences(RECIPE) == ["guidance interval: (0.1, 0.8) then, None now"]
+    for wrong in ([0.1], [0.1, 2], "0.1", [None, 1], [True, "x"]):
+        with pytest.raises(RecipeError, match="guidance_interval must hold two numbers"):
+            Recipe.from_json(json.dumps(json.loads(fast.to_json()) | {"guidance_interval": wrong}))
+    with pytest.raises(SettingsError, match=r"guidance interval must end above where it begins, got 0\.8 to 0\.1"):
+        EditSettings("x", guidance_interval=(0.8, 0.1))
+
+
 def test_equal_pixels_and_recipes_are_equal_bytes(picture):
     other = picture.copy()
     other.info["comment"] = "from elsewhere"
@@ -98,7 +112,7 @@ def changed(**fields) -> str:
 
 
 @pytest.mark.parametrize(("text", "reason"), [
-    (changed(recipe=3), "newer form"), (changed(recipe="1"), "no known version"), (changed(recipe=True), "no known version"),
+    (changed(recipe=4), "newer form"), (changed(recipe="1"), "no known version"), (changed(recipe=True), "no known version"),
     ("{", "not valid JSON"), ("[" * 5000, "not valid JSON"), ("[]", "not a JSON object"),
     (changed(seed="7"), "seed must be a number"), (changed(instruction=5), "instruction must be a text"),
     (changed(reward={"following": 9, "preserving": 5, "quality": 5, "texts": ["", "", ""]}), "reward: following must be"),

@@ -77,6 +77,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--guidance-scale", help="how strongly the instruction is followed (default: the model's)")
     parser.add_argument("--image-guidance-scale", help="how strongly the picture is kept (default: the model's)")
     parser.add_argument("--scheduler", help="default, ddim, dpm-solver, unipc, euler or euler-ancestral")
+    parser.add_argument("--fast", action="store_true", help="half the steps by a solver that needs no more, and guidance only at the noise "
+                                                            "levels where it matters: about a third of the time, another picture")
     parser.add_argument("--way-back", choices=("guided", "replace"), help="how the model's picture returns to the photo's size")
     parser.add_argument("--mask", type=Path, metavar="PNG", help="a picture of the photo's size: white may change, all else is put back")
     parser.add_argument("--reward-words", action="store_true",
@@ -113,6 +115,8 @@ def run(args: argparse.Namespace) -> int:
     editor = editor_with(load_options(args))
     if args.recipe and args.dtype is None:
         editor = _as_recipe(editor, args.recipe, lambda dtype: editor_with(replace(load_options(args), dtype=dtype)))
+    if args.fast:
+        jobs = [replace(job, settings=job.settings.faster(editor.info)) for job in jobs]
     _refuse_unused(editor, args.recipe, jobs)
     best = _best_of(args, editor)
     code = 0

@@ -38,6 +38,7 @@ class Capabilities:
     preview: bool                   # there is something to see between the steps
     batch: int                      # pictures that it can edit at once
     open_vocabulary: bool           # it was taught no closed list of words
+    guidance_interval: bool = False     # guidance can be left out at some noise levels
     no_wish: bool = False           # a score may be left out, perspective by perspective
     why: Mapping[str, str] = field(default_factory=dict, compare=False)         # why it lacks a control, where WHY is not the reason
 
@@ -71,6 +72,7 @@ def unused(settings: EditSettings, info: EditorInfo) -> dict[str, Any]:
         "guidance_scale": None if has.guidance_scale or settings.guidance_scale == info.guidance_scale else settings.guidance_scale,
         "image_guidance_scale": None if has.image_guidance_scale or settings.image_guidance_scale == info.image_guidance_scale
         else settings.image_guidance_scale,
+        "guidance_interval": None if has.guidance_interval else settings.guidance_interval,
         "scheduler": None if settings.scheduler in ("default", *has.schedulers) else settings.scheduler}
     return {name: value for name, value in asked.items() if value is not None}
 
@@ -82,7 +84,7 @@ WHY = {
     "reward_text": "reads no reward text", "negative_reward": "cannot move away from a reward",
     "seed": "makes the same picture, but for traces, from every seed", "steps": "always works in its own number of steps",
     "guidance_scale": "was not made for guidance", "image_guidance_scale": "was not made for guidance",
-    "scheduler": "has no other scheduler"}
+    "guidance_interval": "was not made for guidance", "scheduler": "has no other scheduler"}
 
 
 def refuse_unused(settings: EditSettings, info: EditorInfo, flag: Callable[[str], str] = str,
@@ -111,7 +113,7 @@ def limited(settings: EditSettings, info: EditorInfo) -> EditSettings:
     needs a score of each perspective is asked for the best where there is no wish."""
     wanted = Reward.of((SCORE_MAX if wish is None else wish for wish in settings.reward.wishes), settings.reward.texts)
     defaults = {"no_wish": wanted, "reward_words": False, "negative_reward": None, "seed": DEFAULT_SEED, "steps": None,
-                "guidance_scale": None, "image_guidance_scale": None, "scheduler": "default"}
+                "guidance_scale": None, "image_guidance_scale": None, "guidance_interval": None, "scheduler": "default"}
     return replace(settings, **{FIELDS.get(name, name): defaults[name] for name in unused(settings, info) if name in defaults})
 
 

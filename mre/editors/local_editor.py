@@ -261,7 +261,7 @@ class LocalEditor:
 
     def _is_batch(self, photos: Sequence[Image.Image], settings: Sequence[EditSettings]) -> bool:
         alike = {(asked.steps, asked.guidance_scale, asked.image_guidance_scale, asked.scheduler, asked.negative_reward is None,
-                  asked.way_back) for asked in settings}
+                  asked.way_back, asked.guidance_interval) for asked in settings}
         if self._lent is not None:               # one at a time has it
             return False
         return len(alike) == len({photo.size for photo in photos}) == 1 and self._fit(photos[0]).seen == photos[0].size
@@ -354,7 +354,8 @@ class LocalEditor:
             made_with["reading"] = reading.line[:MAX_NOTE]
         steps, guidance_scale, image_guidance_scale, way_back = settings.filled
         return Recipe(settings.instruction, settings.reward, settings.seed, steps, guidance_scale, image_guidance_scale,
-                      settings.scheduler, settings.negative_reward, way_back, made_with, settings.mask, settings.put_back)
+                      settings.scheduler, settings.negative_reward, way_back, made_with, settings.mask, settings.put_back,
+                      settings.guidance_interval)
 
 
 def _same(picture: Image.Image | None) -> Image.Image | None:

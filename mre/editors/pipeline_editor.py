@@ -134,7 +134,7 @@ class PipelineEditor(LocalEditor):
                     settings.instruction, image=seen, reward=settings.reward, negative_reward=settings.negative_reward,
                     num_inference_steps=settings.steps, guidance_scale=settings.guidance_scale,
                     image_guidance_scale=settings.image_guidance_scale, generator=torch.Generator("cpu").manual_seed(settings.seed),
-                    callback_on_step_end=after_step).images[0]
+                    callback_on_step_end=after_step, **_interval(settings)).images[0]
         except (RuntimeError, ValueError, NotImplementedError, OSError) as error:
             if isinstance(error, MreError) or settings.scheduler == "default":
                 raise
@@ -154,7 +154,11 @@ class PipelineEditor(LocalEditor):
                 [each.instruction for each in settings], image=list(seen), reward=[each.reward for each in settings],
                 negative_reward=negative, num_inference_steps=first.steps, guidance_scale=first.guidance_scale,
                 image_guidance_scale=first.image_guidance_scale,
-                generator=[torch.Generator("cpu").manual_seed(each.seed) for each in settings]).images
+                generator=[torch.Generator("cpu").manual_seed(each.seed) for each in settings], **_interval(first)).images
+
+
+def _interval(settings: EditSettings) -> dict[str, Any]:
+    return {} if settings.guidance_interval is None else {"guidance_interval": settings.guidance_interval}
 
 
 def preview(pipeline: Any, latents: torch.Tensor) -> Image.Image | None:

@@ -24,8 +24,8 @@ from mre.models import known
 log = logging.getLogger("mre.studio")
 # A latent diffusion model with guidance, such as InstructPix2Pix.
 FULL_SIZE = Capabilities(reward=True, reward_text=True, negative_reward=True, seed=True, steps=range(1, MAX_STEPS + 1), guidance_scale=True,
-                         image_guidance_scale=True, schedulers=tuple(SCHEDULERS)[1:], mask=False, preview=True, batch=MOST_AT_ONCE,
-                         open_vocabulary=True)
+                         image_guidance_scale=True, guidance_interval=True, schedulers=tuple(SCHEDULERS)[1:], mask=False, preview=True,
+                         batch=MOST_AT_ONCE, open_vocabulary=True)
 
 
 def _family(name: str, folder: Path | None = None) -> Family | None:

@@ -19,8 +19,11 @@ from torch import Tensor, nn
 BRANCHES = 3        # instruction and image; image alone; neither
 
 
-def computed_branches(guidance_scale: float, image_guidance_scale: float) -> tuple[int, ...]:
-    """For each branch, in the stock order, the branch whose prediction stands in its place: its own, unless that cancels."""
+def computed_branches(guidance_scale: float, image_guidance_scale: float, is_guided: bool = True) -> tuple[int, ...]:
+    """For each branch, in the stock order, the branch whose prediction stands in its place: its own, unless that cancels. Where nothing is
+    guided the first, of instruction and image, stands for all: their sum is this one."""
+    if not is_guided:
+        return 0, 0, 0
     if image_guidance_scale == 1:
         return 0, 1, 1
     if image_guidance_scale == guidance_scale:
@@ -29,19 +32,22 @@ def computed_branches(guidance_scale: float, image_guidance_scale: float) -> tup
 
 
 @contextmanager
-def without_idle_branches(unet: nn.Module, scales: Callable[[], tuple[float, float]]) -> Iterator[None]:
+def without_idle_branches(unet: nn.Module, branches: Callable[[Any], tuple[int, ...]]) -> Iterator[None]:
     """Inside, a call of the U-Net with a batch of all branches computes those that count alone, and gives the others their predictions.
 
-    unet:   called with sample (3 B, C, h, w) and whatever else has 3 B rows
-    scales: tells both guidance scales at a call, since a callback may change them
+    unet:      called with sample (3 B, C, h, w), timestep, and whatever else has 3 B rows
+    branches:  of the timestep of a call, what `computed_branches` says then: a callback may change the scales
     """
+    places: tuple[int, ...] = ()
+
     def fewer(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[Any, Any]:
-        computed = sorted(set(computed_branches(*scales())))
+        nonlocal places
+        places = branches(args[1] if len(args) > 1 else kwargs["timestep"])
+        computed = sorted(set(places))
         rows = (args[0] if args else kwargs["sample"]).shape[0]
         return (args, kwargs) if len(computed) == BRANCHES else (_rows_of(args, rows, computed), _rows_of(kwargs, rows, computed))
 
     def all_again(module: nn.Module, args: tuple, output: Any) -> Any:
-        places = computed_branches(*scales())
         computed = sorted(set(places))
         if len(computed) == BRANCHES:
             return output

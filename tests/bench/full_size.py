@@ -1,10 +1,11 @@
 """What an edit costs at the size of Stable Diffusion 1.5, in float32 and in the number format of `--dtype auto`, with random weights.
 
-    python -m tests.bench.full_size [--sizes 256 512] [--steps 2] [--threads 1]
+    python -m tests.bench.full_size [--sizes 256 512] [--steps 2] [--threads 1] [--fast]
 
 A row is a size. The seconds are CPU time of one denoising step of three guidance branches, the two formats in turn; the last column is how
 far the decoded pictures of the same few steps are from each other, of 255 levels. Random weights cost what trained ones do; their pictures
-say how rounding spreads, not how a photo looks.
+say how rounding spreads, not how a photo looks. With `--fast` a row is a whole edit: 30 steps in float32 against what `edit --fast` asks
+for in that format.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, EulerAncestralDiscreteScheduler
+from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, EulerAncestralDiscreteScheduler
 from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from mre.editors.settings import FAST_INTERVAL
 from mre.editors.weights import computed_dtypes, torch_dtype
 from mre.embedded.tokenizer import word_tokenizer
 from mre.machine import free_memory
@@ -45,17 +48,31 @@ def full_size_pipeline() -> RewardEditPipeline:
 
 
 @torch.inference_mode()
-def edit(pipeline: RewardEditPipeline, size: int, steps: int) -> tuple[Image.Image, list[float]]:
+def edit(pipeline: RewardEditPipeline, size: int, steps: int, **more: Any) -> tuple[Image.Image, list[float]]:
     """The picture, and the CPU seconds of each step of the U-Net."""
     photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8))
     seconds: list[float] = []
     hooks = (pipeline.unet.register_forward_pre_hook(lambda *_: seconds.append(-time.process_time())),
              pipeline.unet.register_forward_hook(lambda *_: seconds.append(seconds.pop() + time.process_time())))
     picture = pipeline("red", photo, reward=Reward.best(), num_inference_steps=steps,
-                       generator=torch.Generator().manual_seed(0)).images[0]
+                       generator=torch.Generator().manual_seed(0), **more).images[0]
     for hook in hooks:
         hook.remove()
     return picture, seconds
+
+
+def whole_edits(whole: RewardEditPipeline, half: RewardEditPipeline, size: int, dtype: str) -> str:
+    """A row: the seconds of a slow edit and of a fast one, CPU time of all that there is in it, and how far apart they are."""
+    quick = DPMSolverMultistepScheduler.from_config(half.scheduler.config)
+    pictures, seconds = [], []
+    for pipeline, steps, more in ((whole, 30, {}), (half, 15, {"guidance_interval": FAST_INTERVAL})):
+        own, started = pipeline.scheduler, time.process_time()
+        pipeline.scheduler = quick if more else own
+        pictures.append(np.asarray(edit(pipeline, size, steps, **more)[0], float))
+        pipeline.scheduler = own
+        seconds.append(time.process_time() - started)
+    return (f"| {size} | {seconds[0]:.0f} | {seconds[1]:.0f} ({dtype}) | {seconds[0] / seconds[1]:.1f} | "
+            f"{np.abs(pictures[0] - pictures[1]).mean():.1f} |")
 
 
 def main() -> None:
@@ -63,6 +80,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512], help="pixels of a side")
     parser.add_argument("--steps", type=int, default=2, help="of an edit")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--fast", action="store_true", help="compare whole edits, slow and fast")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     free, auto = free_memory("cpu"), computed_dtypes("cpu")[0]
@@ -70,6 +88,11 @@ def main() -> None:
         raise SystemExit(f"{BILLIONS / 1e9:g} GB of memory are needed, and {free / 1e9:.3g} are free")
     with quiet_libraries():
         whole, half = full_size_pipeline(), full_size_pipeline().to(torch_dtype(auto))
+        if args.fast:
+            print("| pixels | 30 steps in float32, s | fast, s | times as fast | difference, of 255 |\n| --- | --- | --- | --- | --- |")
+            for size in args.sizes:
+                print(whole_edits(whole, half, size, auto), flush=True)
+            return
         print(f"| pixels | float32, s a step | {auto} | times as fast | mean difference, of 255 |\n| --- | --- | --- | --- | --- |")
         for size in args.sizes:
             (one, slow), (other, fast) = (edit(pipeline, size, args.steps) for pipeline in (whole, half))
