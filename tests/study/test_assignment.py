@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import shutil
 
 import pytest
 import sqlalchemy as sa
@@ -60,8 +61,10 @@ def check_balance(store, study):
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(items=st.integers(3, 9), per_pair=st.integers(1, 5), seed=st.integers(0, 2**32), moves=st.lists(
     st.tuples(st.integers(0, 11), st.sampled_from(["answer", "answer", "answer", "leave", "away"])), min_size=20, max_size=150))
-def test_every_pair_gets_k_annotators_and_sides_stay_balanced_whoever_comes_and_goes(tmp_path_factory, items, per_pair, seed, moves):
+def test_every_pair_gets_k_annotators_and_sides_stay_balanced_whoever_comes_and_goes(tmp_path_factory, empty_database, items,
+                                                                                     per_pair, seed, moves):
     folder = tmp_path_factory.mktemp("assignment")
+    shutil.copy(empty_database, folder)
     clock = Clock()
     store = Store.open(folder, clock=clock)
     design = StudyDesign(per_pair=per_pair, repeats=20, repeat_gap=2, checks=10, seed=seed, lease_minutes=10, **NO_RULES)

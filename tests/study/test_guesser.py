@@ -26,7 +26,7 @@ from tests.study import guesser
 from tests.study.conftest import NO_RULES
 from ui.study.pages.routes import add_routes
 
-STUDIES, PEOPLE, ITEMS = 20, 2, 10       # so many that a guess that is right in nine of ten visits stands out; it takes its seconds
+STUDIES, PEOPLE, ITEMS = 18, 2, 10       # so many that a guess that is right on every visit stands out; it takes its seconds
 pytestmark = pytest.mark.timeout(300)
 
 
@@ -56,16 +56,18 @@ def drawn_once(monkeypatch):
 def guessed(store, begun_before: bool) -> tuple[dict[str, list[bool]], dict[str, list[bool]]]:
     """Whether each guess was right: of the side orders, screen by screen, and of which look is the first method's, visit by visit.
 
-    Twenty studies; in half of them the first method makes smooth pictures, in the others the second. `begun_before`: their order comes
-    from the public seed, as in studies that began before there were secrets.
+    In half of the studies the first method makes the smooth pictures, in the others the second. `begun_before`: their order comes from the
+    public seed, as in studies that began before there were secrets.
     """
     rng, app = np.random.default_rng(3), FastAPI()
     add_routes(app, SimpleNamespace(store=store))
+    drawn = [(picture(rng, False), (picture(rng, False), picture(rng, True))) for _ in range(ITEMS)]
     sides, looks = defaultdict(list), defaultdict(list)
     for number in range(STUDIES):
         smooth = number % 2
-        items = [Item(f"item-{place}", "local", f"make change {place}", picture(rng, False),
-                      {name: picture(rng, method == smooth) for method, name in enumerate("ab")}) for place in range(ITEMS)]
+        items = [Item(f"item-{place}", "local", f"make change {place}", original,
+                      {"a": edited[not smooth], "b": edited[smooth]})
+                 for place, (original, edited) in enumerate(drawn)]
         studies.create_study(store, f"s{number}", StudyDesign(per_pair=PEOPLE, repeats=10, repeat_gap=3, checks=10, **NO_RULES),
                              items, ["a", "b"])
         study = studies.start(store, f"s{number}")

@@ -37,12 +37,17 @@ def screen(annotator: str, number: int, **other) -> str:
                    for side in (1, 2) for perspective in ("following", "preserving", "quality"))
 
 
+SMALL_STEPS = {"BATCH": 60, "LOOK_EVERY": 100}        # in which a small file needs as many transactions and looks as a large one
+
+
 @pytest.fixture
-def file(tmp_path):
-    """An export of three annotators and 700 screens each: several transactions."""
+def file(tmp_path, monkeypatch):
+    """An export of three annotators and 140 screens each: several transactions."""
+    for name, value in SMALL_STEPS.items():
+        monkeypatch.setattr(importer, name, value)
     path = tmp_path / "s.csv"
     path.write_text(",".join(LONG) + "\n" + "".join(screen(f"a{person:03d}", number, excluded=int(person == 2)) for person in (1, 2, 3)
-                                                    for number in range(1, 701)))
+                                                    for number in range(1, 141)))
     return path
 
 
@@ -87,7 +92,7 @@ def test_until_its_end_an_import_is_seen_by_nobody_and_others_write_meanwhile(st
     import_file(store, "s", file, on_progress=look)
     assert [study.name for study in records.all_studies(store)] == ["s"]
     assert records.find_study(store, "s").state == "closed"
-    assert not store.is_sqlite or (len(looks) > 5 and looks[-1] == (2100, 2100))
+    assert not store.is_sqlite or (len(looks) > 5 and looks[-1] == (420, 420))
 
 
 @pytest.mark.parametrize("after", [0, 1, 3, 6, 9])
@@ -120,7 +125,8 @@ def test_a_killed_import_is_seen_by_nobody_and_its_remains_go(tmp_path, file):
     store = Store.open(tmp_path / "data")
     import_file(store, "earlier", file)
     before = counts(store)
-    code = (f"from pathlib import Path; from mre.study import importer; from mre.study.store import Store; importer.REST = 50\n"
+    code = (f"from pathlib import Path; from mre.study import importer; from mre.study.store import Store; importer.REST = 50; "
+            f"importer.BATCH = {SMALL_STEPS['BATCH']}\n"
             f"importer.import_file(Store.open(Path({str(tmp_path / 'data')!r})), 's', Path({str(file)!r}), "
             f"on_progress=lambda what, done, total: print(what, flush=True))")
     killed = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
