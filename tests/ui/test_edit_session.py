@@ -1,17 +1,23 @@
 """What a visit keeps, without a browser: steps to go back to, and visits whose page is gone."""
 
+import re
 import threading
 from types import SimpleNamespace
 
+import gradio as gr
 import pytest
 from gradio.context import LocalContext
+from PIL import Image
 
+from mre.editors.settings import EditSettings
+from mre.sweep import Axis, Sweep
 from tests.fake_editing import fake_editor
 from ui.edit import left, steps
 from ui.edit.job import Job
 from ui.edit.run import WorkInBackground
 from ui.edit.steps import Steps
-from ui.edit.visit import enter, leave
+from ui.edit.sweep import SweepPanel, run_sweep
+from ui.edit.visit import EditVisit, enter, leave
 from ui.site.uploads import Caller
 from ui.studio import Studio, StudioSettings
 
@@ -125,3 +131,19 @@ def test_a_run_knows_whose_request_it_is_down_to_the_thread_that_edits(monkeypat
     job = Job(news())
     LocalContext.request.reset(token)
     assert list(job.follow()) == [("asked by", asked)]
+
+
+def test_a_page_that_is_loaded_anew_shows_the_sweep_again_in_the_language_of_now(studio, tmp_path):
+    has = {name: editor.capabilities for name, editor in studio.editors.items()}
+    with gr.Blocks():
+        panel = SweepPanel(has["fake"], studio.models)
+    visit = EditVisit(studio.shelf)
+    assert panel.redraw(visit, "en") == {}
+    photo = tmp_path / "photo.png"
+    Image.new("RGB", (24, 16), "olive").save(photo)
+    sweep = Sweep.plan(EditSettings("make it blue", steps=1), "fake", [Axis.parse("quality", "0,5")], has)
+    *_, last = run_sweep(studio, visit, "en", str(photo), sweep)
+    shown = panel.redraw(visit, "zh")
+    assert re.findall("src='([^']+)", shown[panel.grid]) == re.findall("src='([^']+)", last["grid"])
+    assert "表" in shown[panel.downloads]
+    assert "Table" not in shown[panel.downloads]

@@ -77,8 +77,9 @@ def on_back(studio: Studio, tab: Any) -> Callable:
         chosen = [name for name in CHOSEN if visit.loaded and known[name] != visit.loaded[name]]
         visit.loaded = None
         visit.steps.settle()
-        return {**off, **_form(studio, tab, visit, now, request, axes, chosen), **_shown(tab, visit, visit.shown, language_of(request)),
-                **tab.history.redraw(visit, request), **tab.steps.follow(visit)}
+        language = language_of(request)
+        return {**off, **_form(studio, tab, visit, now, request, axes, chosen), **_shown(tab, visit, visit.shown, language),
+                **tab.history.redraw(visit, request), **tab.sweep.redraw(visit, language), **tab.steps.follow(visit)}
     return back
 
 

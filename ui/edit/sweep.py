@@ -138,6 +138,11 @@ class SweepPanel:
         return {component: value for (key, axis), (name, text) in zip(self.axes.items(), [*grid, *rest], strict=True)
                 for component, value in ((axis, name), (self.values[f"{key}_values"], text))}
 
+    def redraw(self, visit: EditVisit, language: str) -> dict[Any, Any]:
+        """Updates that show the visit's last sweep, for a page that was loaded anew."""
+        made = visit.sweep
+        return {} if made is None else {self.grid: grid_html(visit, made, language), self.downloads: downloads_html(visit, made, language)}
+
 
 def axes_of(choice: Mapping[str, str]) -> list[Axis]:
     """The axes that the panel asks for, by the values of `SweepPanel.fields`. Raises MreError."""

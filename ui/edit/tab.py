@@ -125,7 +125,8 @@ def build(studio: Studio) -> None:
                        *form.controls, *sweep_panel.controls, sweep_panel.forecast],
               js="async (visit, place, ...rest) => [visit, await window.mreTab.ready, ...rest]", **QUIET)
     form_and_result = [form.photo, *form.controls, *sweep_panel.controls, *result.shown, *steps.both]
-    back = again.tick(session.on_back(studio, tab), visit, [again, *form_and_result, *history_panel.choices],
+    back = again.tick(session.on_back(studio, tab), visit,
+                      [again, *form_and_result, *history_panel.choices, sweep_panel.grid, sweep_panel.downloads],
                       inputs_kwargs={**form.memory, **sweep_panel.axes}, **QUIET)
     back.then(session.on_again(studio, tab), visit, [progress, *result.shown], **QUEUED).then(
         history_panel.redraw, visit, history_panel.choices, **QUIET)
