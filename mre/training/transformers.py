@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mre.editors.load_options import LoadOptions
 from mre.editors.repository import folder_of, index_of
 from mre.errors import SettingsError
 from mre.families import named
@@ -51,7 +52,8 @@ def transformer_pipeline(name: str, config: TrainConfig) -> TransformerPipeline:
 
 def load_stock(name: str) -> Any:
     """The pipeline of diffusers of this name, in float32 on the CPU, from where it is moved."""
-    return named("mre.editors.diffusers_kind:DiffusersEditor")(name, named("mre.editors.local_editor:EditorOptions")(device="cpu")).load()
+    options = named("mre.editors.local_editor:EditorOptions")(device="cpu", loading=LoadOptions(dtype="float32"))
+    return named("mre.editors.diffusers_kind:DiffusersEditor")(name, options).load()
 
 
 def shrink_frozen(pipeline: TransformerPipeline, dtype: torch.dtype) -> None:

@@ -23,6 +23,7 @@ from PIL import Image
 
 from mre.editors.diffusers_kind import DiffusersEditor
 from mre.editors.forms import FORMS
+from mre.editors.load_options import LoadOptions
 from mre.editors.local_editor import EditorOptions
 from mre.editors.settings import EditSettings
 from tests.editors import tiny_diffusers
@@ -67,7 +68,7 @@ def main() -> None:
                                            axes_dims_rope=(16, 24, 24))) if args.width else None
     with tempfile.TemporaryDirectory() as place:
         folder = tiny_diffusers.save(args.kind, Path(place) / args.kind, native=args.size, build=wide)
-        editor = DiffusersEditor(str(folder), EditorOptions(device="cpu"))
+        editor = DiffusersEditor(str(folder), EditorOptions(device="cpu", loading=LoadOptions(dtype="float32")))
         pipeline = getattr(diffusers, args.kind).from_pretrained(folder)
         pipeline.set_progress_bar_config(disable=True)
         inside: list[float] = []

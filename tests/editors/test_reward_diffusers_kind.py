@@ -13,6 +13,7 @@ from diffusers import Flux2KleinPipeline
 from PIL import Image
 
 from mre.__main__ import main
+from mre.editors import weights
 from mre.editors.capabilities import Capabilities
 from mre.editors.forms import FORMS
 from mre.editors.kinds import make_editor
@@ -101,6 +102,12 @@ def test_the_picture_is_that_of_the_trained_pipeline(folders, bases, photo):
     own = pipeline("make it red", result.seen, reward=WRONG, num_inference_steps=2, guidance_scale=4.0,
                    generator=torch.Generator().manual_seed(3)).images[0]
     assert result.made.tobytes() == own.tobytes()
+
+
+def test_training_begins_in_float32_whatever_the_chip_computes(bases, monkeypatch):
+    monkeypatch.setattr(weights, "computed_dtypes", lambda device: ("bfloat16", "float32"))
+    assert load_stock(str(bases[KLEIN])).transformer.dtype == torch.float32
+    assert make_editor(str(bases[KLEIN]), device="cpu").dtype == "bfloat16"
 
 
 def test_with_no_wish_at_all_it_is_its_parent(folders, bases, photo):
