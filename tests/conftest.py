@@ -115,20 +115,24 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return read
 
 
+def trained(config, **changes: object):
+    """The `Run` of a TrainConfig, with changes, in this process."""
+    from accelerate.state import AcceleratorState
+
+    from mre.training.loop import Run
+
+    AcceleratorState._reset_state(reset_partial_state=True)
+    made = Run(dataclasses.replace(config, **changes))
+    made.train()
+    return made
+
+
 @pytest.fixture
 def train():
     """Runs a TrainConfig, with changes, in this process."""
     from accelerate.state import AcceleratorState
 
-    from mre.training.loop import Run
-
-    def run(config, **changes: object) -> Run:
-        AcceleratorState._reset_state(reset_partial_state=True)
-        made = Run(dataclasses.replace(config, **changes))
-        made.train()
-        return made
-
-    yield run
+    yield trained
     AcceleratorState._reset_state(reset_partial_state=True)
 
 

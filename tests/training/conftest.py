@@ -37,12 +37,16 @@ def editor(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture
-def config(tree, editor, tmp_path) -> TrainConfig:
+def config_of(tree: Path, editor: Path, out: Path) -> TrainConfig:
     """Six steps of four triplets on that editor and tree."""
-    return TrainConfig(out=tmp_path / "run", init_from=editor, data="pix2pix", data_dir=tree, rewards=tree / "rewards.json", resolution=16,
+    return TrainConfig(out=out, init_from=editor, data="pix2pix", data_dir=tree, rewards=tree / "rewards.json", resolution=16,
                        batch_size=2, accumulation=2, max_steps=6, learning_rate=1e-3, log_every=1, checkpoint_every=2, validation_every=0,
                        reward_init="released")
+
+
+@pytest.fixture
+def config(tree, editor, tmp_path) -> TrainConfig:
+    return config_of(tree, editor, tmp_path / "run")
 
 
 def log_of(out: str | Path) -> list[dict[str, str]]:

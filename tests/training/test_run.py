@@ -25,8 +25,9 @@ from mre.training.config import TrainConfig
 from mre.training.draws import Draws
 from mre.training.examples import batches
 from tests import tiny_models
+from tests.conftest import trained
 from tests.processes import Program
-from tests.training.conftest import log_of, same, state_of, weights
+from tests.training.conftest import config_of, log_of, same, state_of, weights
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}         # so that two processes on two cores do not get in each other's way
 
@@ -51,10 +52,10 @@ def test_clipping_clips(config, train, monkeypatch):
 
 # ------------------------------------------------------------------------------------------------------------------ resuming
 
-@pytest.fixture
-def whole(config, train) -> str:
+@pytest.fixture(scope="module")
+def whole(tree, editor, tmp_path_factory) -> str:
     """Folder of a run that nothing cut."""
-    return train(config, out=f"{config.out}-whole").config.out
+    return trained(config_of(tree, editor, tmp_path_factory.mktemp("whole") / "run")).config.out
 
 
 def test_a_run_that_was_cut_within_a_checkpoint_goes_on_to_the_same_losses(config, train, whole, monkeypatch):

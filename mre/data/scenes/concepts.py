@@ -7,8 +7,7 @@ nothing that a scene has ("none"). What else it says is in the slots of `Asked`.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -53,7 +52,6 @@ class Asked:
         return self.operation.partition(":")[2]
 
 
-SLOT_NAMES = tuple(field.name for field in fields(Asked))
 REFERENCES = ("", *GROUND_SLOTS, "sky")       # places by which a thing is referred to
 
 
@@ -122,8 +120,3 @@ def plural(thing: str) -> str:
     if thing.endswith("y") and thing[-2] not in "aeiou":
         return thing[:-1] + "ies"
     return thing + ("es" if thing.endswith(("s", "x", "ch", "sh")) else "s")
-
-
-def concepts_of(section: str) -> Sequence[str]:
-    """The concepts of a section of the table: "colours", "kinds", "textures", "backgrounds", "looks", "places"."""
-    return tuple(table()[section])

@@ -30,7 +30,6 @@ HEADS = ("following", "quality")            # head_0 and head_1, by the prompt t
 REWARD_TOKEN, IMAGE_TOKEN = "<|Reward|>", "<|image_pad|>"
 PIXELS = 256 * 28 * 28                      # of a picture, as near as multiples of 28 allow
 PROMPTS = Path(__file__).with_name("editreward_prompts.json")
-HEAD_LAYERS = (0, 3, 5)                     # of the linear layers, in the released names
 
 
 @lru_cache(maxsize=1)
