@@ -18,13 +18,14 @@ from pathlib import Path
 
 from mre.data.scenes import requests
 from mre.data.scenes.concepts import phrases, plural, table
-from mre.embedded.lexicon import VERB, WORD, Entry, write_lexicon
+from mre.embedded.lexicon import AGAIN, VERB, WORD, Entry, write_lexicon
 from mre.embedded.reader_texts import training_words
 from mre.embedded.train_reader import public_words
 from mre.embedded.words import words_of
 
 COMMON, COMMON_IN_PHRASE = 60_000, 30_000       # words of the public list that entries are made of
 LEAST_SHARE = 0.4           # of a word's occurrences, in WordNet's counts, that have the sense
+PARTS_OF = {"verbs": VERB, "again": AGAIN}
 SHORTEST = 3                # letters of a word of WordNet
 THESAURUS, SENSES = Path(__file__).with_name("thesaurus.toml"), Path(__file__).with_name("senses.toml")
 PARTS = {"n": "noun", "v": "verb", "a": "adj", "r": "adv"}
@@ -106,9 +107,9 @@ def entries(net: WordNet, common: Sequence[str], senses: Mapping[str, Mapping[st
             found[word].append(entry)
     phrases_of_training = known_phrases()
     for section, part, target, word in of_thesaurus():
-        if word not in phrases_of_training or part == VERB:
+        if word not in phrases_of_training or part != WORD:
             for form, read_as in _forms(word, target, section):
-                if form in phrases_of_training:
+                if form in phrases_of_training and part != AGAIN:
                     add(form, form, part)           # what training knows of it, or
                 if form == word or form not in phrases_of_training:
                     add(form, read_as, part if form == word else WORD)
@@ -146,7 +147,7 @@ def of_thesaurus() -> Iterator[tuple[str, str, str, str]]:
                 raise ValueError(f"{THESAURUS.name}: training does not ask with {', '.join(unknown)}")
             for word in re.split(r",\s*|，", words):
                 if len(word) > 1:
-                    yield section, VERB if section == "verbs" else WORD, _bare(target), _bare(word)
+                    yield section, PARTS_OF.get(section, WORD), _bare(target), _bare(word)
 
 
 def _bare(phrase: str) -> str:

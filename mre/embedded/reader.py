@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from mre.editors.reading import Reading
 from mre.embedded.lexicon import Lexicon, read_lexicon, write_lexicon
 from mre.embedded.request import ALLOWED, NEEDED, NONE, OTHER, SEVERAL, SLOTS, Request, Wordings, all_values
+from mre.embedded.structure import besides, contrast, is_question
 from mre.embedded.words import BUCKETS, FIRST_WORD, MOST_WORDS, PAD, Spelling, in_another_script, numbered, words_of
 from mre.files import write_whole
 
@@ -42,6 +43,7 @@ CERTAIN = 0.7           # confidence in each of several requests
 HEARD = 0.4             # confidence in a request of a clause that is not certain enough to be one of several, and yet asks for something
 BOUND = re.compile(r"(\bnot |n't (make|get|let|be|become|turn|go)( \w+){0,3} |[别不要])$")       # a request's, before "too dark"
 TOO = ("too ", "太")     # before what a picture has too much of
+SURE_ONE = 0.9          # confidence in one request where several are heard that cannot be told apart
 LEAST = 0.5             # confidence: below it nothing is understood
 
 
@@ -157,13 +159,13 @@ class Reader:
         found = [{slot: dict(zip(values[slot], scores[slot][row], strict=True)) for slot in SLOTS} for row in range(len(texts))]
         for text, each in zip(texts, found, strict=True):
             if not LINKS.search(text):          # one part asks for one thing at most
-                rest = 1 - each["operation"].pop(SEVERAL)
-                each["operation"] = {value: probability / rest for value, probability in each["operation"].items()} | {SEVERAL: 0.0}
+                each |= _without_several(each)
         return found
 
     def requests(self, texts: Sequence[str]) -> list[tuple[Request, float]]:
-        """The likeliest request of each text, and how likely all that it says is."""
-        return [self._meant(text, *likeliest(found)) for text, found in zip(texts, self.probabilities(texts), strict=True)]
+        """The likeliest request of each text, and how likely all that it says is: of its own words, certain."""
+        read = [self._meant(text, *likeliest(found)) for text, found in zip(texts, self.probabilities(texts), strict=True)]
+        return [(self.own[plain(text)], 1.0) if plain(text) in self.own else each for text, each in zip(texts, read, strict=True)]
 
     def _meant(self, text: str, request: Request, confidence: float) -> tuple[Request, float]:
         """"It is too dark" names what is wrong: the look that it would be taken for is the opposite of what is asked. "Darker, but not too
@@ -185,20 +187,56 @@ class Reader:
             return Reading(text, fault="wordless", nearest=()), Request()
         if in_another_script(text):
             return Reading(text, fault="script", nearest=()), Request()
-        typed = self._in_known_words(text)
         words = [self.spelling.mend(word) for word in words_of(text)]
-        variants = [self._in_known_words(" ".join(variant)) for variant in self.lexicon.variants(words)]
-        clear = [each for each in variants if each[0].understood or each[0].fault == "several"]
-        reading, request = max(clear, key=lambda each: each[0].confidence, default=typed)
+        reading, request = self._surest(self.lexicon.variants(words), self._in_known_words(text))
+        if reading.fault == "unknown":
+            reading, request = self._surest(self.lexicon.variants(words, again=True), (reading, request))
         return replace(reading, instruction=text), request
 
+    def _surest(self, variants: Sequence[Sequence[str]], typed: tuple[Reading, Request]) -> tuple[Reading, Request]:
+        """The surest reading of the variants of a text; as it was typed where there are none, or none is clear."""
+        read = [self._in_known_words(" ".join(words)) for words in variants]
+        clear = [each for each in read if each[0].understood or each[0].fault == "several"]
+        return max(clear, key=lambda each: each[0].confidence, default=typed)
+
     def _in_known_words(self, text: str) -> tuple[Reading, Request]:
-        """A text as `reading` has it, by the network alone."""
+        """A text as `reading` has it, without the lexicon."""
         if own := self.own.get(plain(" ".join(map(self.spelling.mend, words_of(text))))):
             return Reading(text, self.wordings.of(own)), own
+        if is_question(text):
+            return Reading(text, fault="unknown", nearest=()), Request()
+        for shorter in (self._beside(text), self._contrasted(text)):
+            if shorter and shorter[1] >= self.least:
+                return Reading(text, self.wordings.of(shorter[0]), confidence=shorter[1]), shorter[0]
+        return self._as_it_stands(text)
+
+    def _beside(self, text: str) -> tuple[Request, float] | None:
+        """Something that is to be added beside another thing, read in two parts: what, and beside what."""
+        for each in besides(text):
+            (reading, request), [thing] = self._as_it_stands(each.rest), self.probabilities([each.removal])
+            other = max(thing["kind"], key=lambda kind: thing["kind"][kind])
+            if reading.understood and request.operation == "add" and thing["kind"][other] >= CERTAIN and other not in (NONE, OTHER):
+                return replace(request, where=each.side, anchor=other), reading.confidence
+        return None
+
+    def _contrasted(self, text: str) -> tuple[Request, float] | None:
+        """A request by what stands before "not yellow" or "instead of red"."""
+        if not (found := contrast(text)):
+            return None
+        rest, word = found
+        [(request, confidence), (other, its_confidence)] = self.requests([rest, f"make the ball {word}"])
+        is_colour = other.operation == "recolour" and other.is_whole and its_confidence >= CERTAIN
+        return (request, confidence) if is_colour and request.is_whole and request.colour not in (NONE, other.colour) else None
+
+    def _as_it_stands(self, text: str) -> tuple[Reading, Request]:
+        """A text as the network has it, and if it has clauses by them."""
         [found] = self.probabilities([text])
         request, confidence = self._meant(text, *likeliest(found))
         parts, rest_is_silent = self._parts(text)
+        if request.operation == SEVERAL and len(parts) < 2:
+            alone, its_confidence = likeliest(_without_several(found))
+            if alone.is_whole and its_confidence >= SURE_ONE:
+                request, confidence = self._meant(text, alone, its_confidence)
         is_letter = len(parts) == 1 and rest_is_silent and len(words_of(text)) >= LETTER
         if len(parts) > 1 or (request.operation == SEVERAL and confidence >= self.least and not is_letter):
             each = tuple(map(self.wordings.of, parts))[:MOST_NEAREST]
@@ -252,6 +290,13 @@ class Reader:
 def plain(text: str) -> str:
     """A text in lower case without politeness, doubled blanks and a stop at its end."""
     return POLITE.sub("", " ".join(text.lower().split())).strip(" .,!?")
+
+
+def _without_several(found: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    """Probabilities of slots if there is one request at most."""
+    rest = 1 - found["operation"][SEVERAL]
+    operation = {value: probability / max(rest, 1e-9) for value, probability in found["operation"].items() if value != SEVERAL}
+    return {**found, "operation": operation | {SEVERAL: 0.0}}
 
 
 def likeliest(found: Mapping[str, Mapping[str, float]]) -> tuple[Request, float]:

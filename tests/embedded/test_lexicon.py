@@ -50,22 +50,22 @@ WORDNET = {
     "data.noun": "00000001 20 n 01 tree 0 001 ~ 00000002 n 0000 | a tall plant\n"
                  "00000002 20 n 02 tamarack 0 plane 0 000 | a kind of tree\n00000003 06 n 01 plane 0 000 | it flies\n",
     "index.noun": "tree n 1 1 ~ 1 1 00000001\ntamarack n 1 0 1 0 00000002\nplane n 2 0 2 1 00000003 00000002\n",
-    "data.verb": "00000004 30 v 02 expunge 0 strike_out 0 000 01 + 08 00 | delete\n",
-    "index.verb": "expunge v 1 0 1 0 00000004\nstrike_out v 1 0 1 0 00000004\n",
+    "data.verb": "00000004 30 v 02 extirpate 0 root_out 0 000 01 + 08 00 | delete\n",
+    "index.verb": "extirpate v 1 0 1 0 00000004\nroot_out v 1 0 1 0 00000004\n",
     "data.adj": "", "index.adj": "", "data.adv": "", "index.adv": "", "cntlist.rev": "plane%1:06:01:: 1 9\n"}
 
 
 def test_words_below_a_sense_that_mostly_mean_it_are_entries_and_so_are_their_forms(tmp_path):
     for name, text in WORDNET.items():
         (tmp_path / name).write_text("  1 a licence\n" + text)
-    common = ["tamarack", "plane", "expunge", "strike", "out", "tree"]
-    made = entries(read_wordnet(tmp_path), common, {"things": {"tree": "tree.n.1+"}, "verbs": {"remove": "expunge.v.1"}})
+    common = ["tamarack", "plane", "extirpate", "root", "out", "tree"]
+    made = entries(read_wordnet(tmp_path), common, {"things": {"tree": "tree.n.1+"}, "verbs": {"remove": "extirpate.v.1"}})
     assert made["tamarack"] == [Entry(("tree",))]
     assert made["tamaracks"] == [Entry(("trees",))]
     assert "plane" not in made, "it mostly flies"
     assert "tree" not in made, "training asks with it"
-    assert made["expunge"] == [Entry(("remove",), VERB)]
-    assert made["expunging"] == [Entry(("removing",))]
+    assert made["extirpate"] == [Entry(("remove",), VERB)]
+    assert made["extirpating"] == [Entry(("removing",))]
 
 
 def test_forms_of_verbs_are_spelt_as_they_are():
