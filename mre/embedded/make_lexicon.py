@@ -1,6 +1,6 @@
 """Make the reader's lexicon from WordNet 3.0: `python -m mre.embedded.make_lexicon WORDNET OUT`.
 
-WORDNET is the folder of its database (data.noun, index.verb, noun.exc, ...; Debian's package wordnet-base has it in
+WORDNET is the folder of its database (data.noun, index.verb, cntlist.rev, ...; Debian's package wordnet-base has it in
 /usr/share/wordnet), OUT the file to write. What stands for a concept is named by senses in senses.toml, and
 their words come from WordNet; thesaurus.toml has what it lacks.
 """
