@@ -122,7 +122,7 @@ def page(data, chromium, tmp_path_factory):
         page.set_input_files("#cmp-human input[type=file]", str(data / "people.csv"))
         page.wait_for_selector("#cmp-human >> text=people")
         page.click("#cmp-go")
-        page.wait_for_selector("#cmp-zip")
+        page.wait_for_selector("#cmp-zip", timeout=180_000)     # all is drawn and computed
         yield page
 
 

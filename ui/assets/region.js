@@ -86,11 +86,21 @@ window.mreRegion = (() => {
 
   const mark = Object.assign(document.createElement("i"), { className: "uploading", hidden: true });     // holds Run, see uploads.js
   const hold = () => { if (!mark.isConnected) ($("#region-tools") || document.body).append(mark); };
+  const passing = new Set();                   // files on their way into the field, which tells of each when it has it
+  let newer = false;                           // the hand has changed something that is not sent yet
+  const settle = () => { if (!newer) mark.remove(); };
+  function hand(made) {                        // to the field; Run is free once it is there
+    if (made) passing.add(made.path);
+    $("#mask-take").click();
+    if (made) setTimeout(settle, 3000);        // a field that has it already tells nothing
+    else settle();
+  }
 
   function changed() {
     draw();
     tell();
     hold();
+    newer = true;
     clearTimeout(timer);
     timer = setTimeout(send, 250);
   }
@@ -111,17 +121,19 @@ window.mreRegion = (() => {
       }
       if (own !== sending) return;             // something newer is on its way
       file = made;
-      $("#mask-take").click();
+      newer = false;
+      hand(made);
     } catch {
-      if (own === sending) say("failed");
-    } finally {
-      if (own === sending) mark.remove();
+      if (own === sending) { say("failed"); newer = false; settle(); }
     }
   }
   function show(value) {                       // the field has another value: one that was sent from here, or the server's
-    if ((value?.path ?? null) === (file?.path ?? null)) return;
+    const path = value?.path ?? null;
+    if (path === (file?.path ?? null)) { passing.clear(); settle(); return; }
+    if (passing.delete(path)) return;          // one from here, after which another was sent
     file = value;
-    clearTimeout(timer); sending += 1; mark.remove();
+    passing.clear();
+    clearTimeout(timer); sending += 1; newer = false; mark.remove();
     ops.length = 0;
     draw(); tell();
     if (!value) return;
@@ -177,8 +189,9 @@ window.mreRegion = (() => {
           const [path] = await answer.json();
           const value = { path, url: new URL(`gradio_api/file=${path}`, document.baseURI).href, orig_name: chosen.name, meta: { _type: "gradio.FileData" } };
           show(value);
-          $("#mask-take").click();
-        } catch { say("failed"); } finally { mark.remove(); }
+          hold();
+          hand(value);
+        } catch { say("failed"); mark.remove(); }
       });
       document.body.append(pick);
       pick.click();
