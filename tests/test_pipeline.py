@@ -270,11 +270,11 @@ def test_an_untrained_reward_pipeline_edits_exactly_as_the_stock_pipeline():
 
 # -------------------------------------------------------------------------------------------------- what comes with diffusers
 
-def test_positions_names_and_defaults_are_the_stock_pipelines_and_rewards_are_keywords():
+def test_positions_names_and_defaults_are_the_stock_pipelines_and_what_we_add_are_keywords():
     ours, stock = (inspect.signature(kind.__call__).parameters for kind in (RewardEditPipeline, StableDiffusionInstructPix2PixPipeline))
     positional = [name for name, one in stock.items() if one.kind is one.POSITIONAL_OR_KEYWORD]
     assert [name for name, one in ours.items() if one.kind is one.POSITIONAL_OR_KEYWORD] == positional
-    assert {name for name, one in ours.items() if one.kind is one.KEYWORD_ONLY} == {"reward", "negative_reward"}
+    assert {name for name, one in ours.items() if one.kind is one.KEYWORD_ONLY} == {"reward", "negative_reward", "guidance_interval"}
     of_the_model = {"num_inference_steps", "guidance_scale", "image_guidance_scale"}
     for name in positional:
         if name not in of_the_model:
