@@ -40,7 +40,7 @@ def test_the_model_and_what_it_cannot_do_are_said(shared_page):
     assert "edits nothing sensibly" in shared_page.inner_text("#status")
     shared_page.click("#models button")
     cards = shared_page.locator("#model-cards .card")
-    assert cards.count() == 5
+    expect(cards).to_have_count(5)
     assert "Weights\nrandom, untrained" in cards.nth(0).inner_text()
     assert "a closed list of requests, scores, reward texts" in cards.nth(1).inner_text()
     shared_page.click("#models-pair")

@@ -64,7 +64,6 @@ class EditTab:
     result: ResultPanel
     history: history.HistoryPanel
     sweep: sweep.SweepPanel
-    models: gr.HTML             # what each can do
     steps: session.StepButtons
     again: gr.Timer             # ticks once where a page is loaded anew that showed something before
 
@@ -98,7 +97,7 @@ def build(studio: Studio) -> None:
             look = gr.HTML(empty_viewer("en"), elem_id="look")
             scores = build_scores(has)
             result = ResultPanel.build(look)
-            with gr.Accordion(t("models_about"), open=False, elem_id="models"):
+            with gr.Accordion(t("models_about"), open=False, elem_id="models") as about:
                 cards = gr.HTML(elem_id="model-cards")
     form = Form(photo=photo, instruction=instruction, mask=marks.mask, put_back=marks.put_back, model=model, **texts, **settings, **scores)
     with gr.Tabs(elem_id="edit-tools"):
@@ -116,12 +115,12 @@ def build(studio: Studio) -> None:
             programs.build(studio)
     again = gr.Timer(0.1, active=False)
     tab = EditTab(visit, form, strip, below_photo, marks.tools, below_instruction, status, progress, result, history_panel, sweep_panel,
-                  cards, steps, again)
+                  steps, again)
 
     page = this_page()
     place = gr.Textbox(visible=False)            # the tab's name, which `assets/first/tab.js` has
     page.load(on_load(studio, tab), [visit, place], inputs_kwargs={**form.memory, **sweep_panel.axes},
-              outputs=[visit, status, cards, result.look, strip, marks.tools, below_instruction, history_panel.shots, progress, again,
+              outputs=[visit, status, result.look, strip, marks.tools, below_instruction, history_panel.shots, progress, again,
                        *form.controls, *sweep_panel.controls, sweep_panel.forecast],
               js="async (visit, place, ...rest) => [visit, await window.mreTab.ready, ...rest]", **QUIET)
     form_and_result = [form.photo, *form.controls, *sweep_panel.controls, *result.shown, *steps.both]
@@ -130,6 +129,7 @@ def build(studio: Studio) -> None:
                       inputs_kwargs={**form.memory, **sweep_panel.axes}, **QUIET)
     back.then(session.on_again(studio, tab), visit, [progress, *result.shown], **QUEUED).then(
         history_panel.redraw, visit, history_panel.choices, **QUIET)
+    about.expand(on_about(studio), None, cards, **QUIET)
     page.unload(on_close(studio, page))
     ticks = gr.Timer(1.0)
     gr.on([ticks.tick, form.model.change], on_tick(studio, tab, ticks), form.model,
@@ -227,11 +227,17 @@ def on_load(studio: Studio, tab: EditTab) -> Callable:
         studio.warm(after=OPENED_SECONDS)
         return {tab.visit: visit, tab.status: status_html(studio, model, language), tab.result.look: empty_viewer(language),
                 tab.history.shots: history.shots_html(visit, language), tab.form.model: model, tab.again: gr.Timer(active=is_back),
-                tab.models: models.models_html(studio, language),
                 tab.examples: example_strip.strip_html(language, example_strip.is_shown_off(studio.editor())),
                 tab.region: region.tools_html(language), tab.words: words.words_html(studio.editor(model), "", language),
                 tab.sweep.forecast: "", **(link.fill_from(studio, tab, asked, language, model, axes) if is_followed else {})}
     return load
+
+
+def on_about(studio: Studio) -> Callable:
+    """What each model can do, once it is looked at: some have to be asked, which takes seconds."""
+    def told(request: gr.Request) -> str:
+        return models.models_html(studio, language_of(request))
+    return told
 
 
 def on_close(studio: Studio, page: Page) -> Callable:
