@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm.auto import tqdm
 
 from mre.data.tar_shards import open_shards
-from mre.data.triplets import SIDES, Triplet, TripletFault, TripletList, TripletSource, TripletText, row_name
+from mre.data.triplets import SIDES, Triplet, TripletFault, TripletList, TripletSource, TripletText, blocks_of, row_name
 from mre.errors import DataError
 from mre.files import read_json
 
@@ -169,10 +169,7 @@ class ParquetSource(TripletSource):
     @property
     def blocks(self) -> list[list[int]]:
         """Numbers of the rows that lie together in a row group."""
-        blocks: dict[int, list[int]] = {}
-        for index, row in enumerate(self._chosen):
-            blocks.setdefault(self._group_of(row), []).append(index)
-        return list(blocks.values())
+        return blocks_of(self._chosen, self._starts)
 
     def texts(self) -> list[TripletText]:
         """Ids and instructions of all rows; the columns of pictures are not read. Raises DataError naming a row without an instruction."""

@@ -24,7 +24,7 @@ from typing import Any
 from PIL import Image
 from tqdm.auto import tqdm
 
-from mre.data.triplets import SIDES, PictureSource, Triplet, TripletSource, TripletText, row_name
+from mre.data.triplets import SIDES, PictureSource, Triplet, TripletSource, TripletText, blocks_of, row_name
 from mre.errors import DataError
 from mre.files import png_bytes, read_json, write_whole, written_whole
 
@@ -93,10 +93,7 @@ class TarSource(TripletSource):
     @property
     def blocks(self) -> list[list[int]]:
         """Numbers of the samples that lie together in a file."""
-        blocks: dict[int, list[int]] = {}
-        for number, sample in enumerate(self._chosen):
-            blocks.setdefault(self._file_of(sample), []).append(number)
-        return list(blocks.values())
+        return blocks_of(self._chosen, self._starts)
 
     def texts(self) -> list[TripletText]:
         return [text for sample in self._chosen if (text := self._samples[sample].text)]

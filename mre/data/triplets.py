@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +63,14 @@ class Triplet:
 def row_name(file: Path, row: int, beside: Path | None) -> str:
     """What finds a row of a file again, relative to a folder; to the file's own where that is None."""
     return f"{file.name if beside is None else Path(os.path.relpath(file, beside)).as_posix()}#{row}"
+
+
+def blocks_of(chosen: Sequence[int], starts: Sequence[int]) -> list[list[int]]:
+    """Places in `chosen` of the rows that lie in one block, by the first row of each block, ascending."""
+    blocks: dict[int, list[int]] = {}
+    for place, row in enumerate(chosen):
+        blocks.setdefault(bisect_right(starts, row), []).append(place)
+    return list(blocks.values())
 
 
 class TripletFault(NamedTuple):
