@@ -10,13 +10,19 @@ from mre.editors.device_queue import DeviceQueue
 from mre.editors.kinds import make_editor
 from tests.fake_editing import fake_editor
 from tests.ui.edit_page import SECONDS
-from tests.ui.serving import browser, served
+from tests.ui.serving import browser, draw_only, served
 from ui.app import build_app
 from ui.studio import StudioSettings
 
 
 @pytest.fixture(scope="module")
-def studio(tmp_path_factory):
+def tabs() -> tuple[str, ...]:
+    """The tabs that are drawn; a module of tests that look at others too names them."""
+    return ("edit",)
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory, tabs):
     """A studio with a real, untrained model, shown first, and two quick stand-ins."""
     import torch
     torch.set_num_threads(1)
@@ -26,8 +32,9 @@ def studio(tmp_path_factory):
     editors["tiny-untrained"].pipeline()
     editors["slow"].pipeline()
     editors["quick"].pipeline()
-    app = build_app(StudioSettings(data=tmp_path_factory.mktemp("data")), editors)
-    return app
+    with pytest.MonkeyPatch.context() as patch:
+        draw_only(patch, *tabs)
+        return build_app(StudioSettings(data=tmp_path_factory.mktemp("data")), editors)
 
 
 @pytest.fixture(scope="module")

@@ -42,6 +42,11 @@ def test_a_link_with_a_wrong_value_is_refused_by_the_field_s_name(query, reason)
         settings_from(query)
 
 
+@pytest.fixture(scope="module")
+def tabs() -> tuple[str, ...]:
+    return "edit", "data"
+
+
 def test_a_page_opened_by_a_link_shows_its_tab_or_its_form_and_a_copied_link_opens_the_same(chrome, address):
     context = chrome.new_context(viewport={"width": 1280, "height": 900}, locale="en-US", permissions=["clipboard-read", "clipboard-write"])
     page = context.new_page()
