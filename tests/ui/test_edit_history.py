@@ -30,7 +30,8 @@ def test_a_recipe_dropped_on_the_page_fills_the_form_and_the_run_gives_the_same_
     assert digest(download(page, "#download")) == digest(data)
 
 
-def test_a_forged_or_newer_recipe_is_refused_in_one_line(page, tmp_path):
+def test_a_forged_or_newer_recipe_is_refused_in_one_line(shared_page, tmp_path):
+    page = shared_page
     tool(page, "Recipe")
     plain = Image.new("RGB", (20, 20))
     good = Recipe("x", Reward.best(), 1, 1, 1.0, 1.0, "default", made_with={"model": "/etc/passwd"})
@@ -139,7 +140,9 @@ def bring(page, kind: str, data: bytes, name: str = "picture.png") -> None:
     page.evaluate(BRING, [base64.b64encode(data).decode(), kind, name])
 
 
-def test_a_picture_dropped_or_pasted_anywhere_is_the_photo_and_one_made_here_brings_its_recipe(page, photo):
+def test_a_picture_dropped_or_pasted_anywhere_is_the_photo_and_one_made_here_brings_its_recipe(shared_page, photo):
+    page = shared_page
+    tool(page, "History")
     choose(page, "quick")
     bring(page, "paste", photo.read_bytes())
     page.wait_for_selector("#seen >> text=240 × 160")

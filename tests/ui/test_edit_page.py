@@ -239,7 +239,7 @@ def test_an_instruction_is_never_run_as_markup(page, photo):
     assert page.locator("#history img[src=x]").count() == 0
 
 
-THERE = {"edit": "#run", "study": "iframe", "research": "#study-choice", "compare": "#cmp-sample", "data": "#data-cards .card"}
+THERE = {"edit": "#run", "study": "iframe", "research": "#study-summary dl", "compare": "#cmp-sample", "data": "#data-cards .card"}
 
 
 ALL = {"resultTypes": ["violations"]}            # of what is right, thousands of elements, nothing is told

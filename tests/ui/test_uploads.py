@@ -7,6 +7,7 @@ import base64
 import inspect
 import io
 import itertools
+import math
 import os
 import re
 import secrets
@@ -124,14 +125,14 @@ def refusal(client: httpx.Client) -> str:
     return found[0]
 
 
-EACH = 3            # attacks on an input that asks for no file
+MOST = 3            # attacks on an input that asks for no file
 
 
-@pytest.mark.timeout(900)        # thousands of requests
+@pytest.mark.timeout(900)        # a thousand requests
 def test_no_input_of_any_function_takes_what_was_not_uploaded_in_the_session(site, capsys):
     """Every function that the running studio describes, private ones too, and every input; a new input is tried as well, by itself.
-    An input that asks for a file is sent every attack, any other, in turn, EACH of them (with accounts two: that the door stands there too
-    is all that can differ), so that every attack meets every kind of input. MRE_WHOLE_WALK=1 sends every attack to every input."""
+    An input that asks for a file is sent every attack. Of another kind each is sent its share of them, at most MOST: every attack meets
+    every frequent kind of input. MRE_WHOLE_WALK=1 sends every attack to every input."""
     stranger = site.client("vera")
     places = {**site.places, "another's upload": upload(stranger), "another's upload as it lies": str(file_of(site, upload(stranger))),
               "another's picture": str(picture_of(site, stranger))}
@@ -139,30 +140,32 @@ def test_no_input_of_any_function_takes_what_was_not_uploaded_in_the_session(sit
     words = refusal(client)
     walk = Walk(client)
     wrong = defaultdict(list)
-    inputs = 0
-    attacks = {f"{place} as a file": (shapes(value)["file"], True) for place, value in places.items()}
-    attacks |= {shape: (value, True) for shape, value in shapes(places["picture"]).items()}
-    attacks |= {f"{place} as text": (places[place], False) for place in ("picture", "table")}
-    turn = itertools.cycle(attacks)
+    attacks = [(f"{place} as a file", shapes(value)["file"], True) for place, value in places.items()]
+    attacks += [(shape, value, True) for shape, value in shapes(places["picture"]).items()]
+    texts = [(f"{place} as text", places[place], False) for place in ("picture", "table")]
 
-    def attack(task: tuple[dict, int, str, object, bool]) -> None:
+    def send(task: tuple[dict, int, str, object, bool]) -> None:
         function, place, name, value, is_file = task
         values = walk.plain_values(function)
         values[place] = value
         answer = walk.run(function, values).text
         if (is_file and words not in answer) or "hush" in answer:
             wrong[f"{function['id']} {function['api_name']} input {place}: {name}"].append(answer[:200])
-    tasks = []
+    asked = defaultdict(list)                    # by kind of input
     for function in walk.functions:
-        for number in range(len(function["inputs"])):
-            inputs += 1
-            if walk.components[function["inputs"][number]]["type"] in ("file", "image") or os.environ.get("MRE_WHOLE_WALK"):
-                chosen = [*attacks]
-            else:
-                chosen = [next(turn) for _ in range(2 if site.signed else EACH)]
-            tasks += [(function, number, name, *attacks[name]) for name in chosen]
+        for number, component in enumerate(function["inputs"]):
+            asked[walk.components[component]["type"]].append((function, number))
+    tasks = []
+    for kind, its in asked.items():
+        if kind in ("file", "image") or os.environ.get("MRE_WHOLE_WALK"):
+            tasks += [(*one, *attack) for one in its for attack in [*attacks, *texts]]
+        else:
+            turn, share = itertools.cycle(attacks), min(MOST, math.ceil(len(attacks) / len(its)))
+            tasks += [(*one, *attack) for one in its for attack in itertools.islice(turn, share)]
+            tasks += [(*one, *attack) for one, attack in zip(itertools.cycle(its), texts)]
+    inputs = sum(map(len, asked.values()))
     with watching(list(places.values())) as opened, ThreadPoolExecutor(4) as pool:
-        list(pool.map(attack, tasks))
+        list(pool.map(send, tasks))
     with capsys.disabled():
         print(f"\n{'with' if site.signed else 'without'} accounts: {len(walk.functions)} functions, {inputs} inputs, {walk.tries} tries; "
               f"{len(wrong)} taken, {len(opened)} files touched, {len(site.asked)} requests to another host")
@@ -285,6 +288,16 @@ def every_route(app) -> list:
         found += [r for r in inner.routes if hasattr(r, "methods")] if inner is not None else [route] if hasattr(route, "methods") else []
     assert len(found) > 60
     return found
+
+
+def test_browsers_keep_files_whose_name_changes_with_what_is_in_them_and_nothing_else(site):
+    client, assets = site.client(), Path(gradio.__file__).parent / "templates" / "frontend" / "assets"
+    names = [path.name for path in assets.iterdir()]
+    assert [name for name in names if not re.search(r"-[\w-]{8,9}\.", name)] == [], "files without a hash in their name"
+    kept = client.get(f"/assets/{names[0]}")
+    assert (kept.status_code, kept.headers["cache-control"]) == (200, "private, max-age=31536000, immutable")
+    for path in ("/", "/login", "/assets/none.js", "/static/img/logo.svg", "/gradio_api/info"):
+        assert "immutable" not in client.get(path).headers.get("cache-control", ""), path
 
 
 # ------------------------------------------------------------------------------------------------------- what must go on working

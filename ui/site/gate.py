@@ -43,6 +43,8 @@ OPEN = tuple((methods, re.compile(path)) for methods, path in (
     ("POST", r"/gradio_api/(run|api)/[^/]+/?"), ("POST", r"/gradio_api/call/(v2/)?[^/]+/?"), ("GET", r"/gradio_api/call/(v2/)?[^/]+/[^/]+"),
     ("POST", r"/gradio_api/queue/join"), ("GET", r"/gradio_api/queue/data"), ("POST", r"/gradio_api/(cancel|reset/?)"),
     ("GET", r"/gradio_api/heartbeat/[^/]+"), ("GET POST DELETE", r"/gradio_api/mcp(/.*)?"), ("OPTIONS", r"/.*")))
+ASSETS = "/assets/"             # Gradio's scripts and styles, a hundred of a page: each name holds a hash of what is in the file
+KEPT = (b"cache-control", b"private, max-age=31536000, immutable")
 SESSION_PATH = re.compile(r"/gradio_api/(?:heartbeat/([^/]+)|queue/data)")
 
 
@@ -59,7 +61,7 @@ class Gate:
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         passes = any(scope["method"] in methods.split() and pattern.fullmatch(path) for methods, pattern in OPEN)
         if passes and self._is_own(scope, path):
-            await self.app(scope, receive, send)
+            await self.app(scope, receive, _kept(send) if path.startswith(ASSETS) else send)
         else:
             await PlainTextResponse("Not found", status_code=404)(scope, receive, send)
 
@@ -69,6 +71,15 @@ class Gate:
         session = found[1] or parse_qs(scope["query_string"].decode("latin-1")).get("session_hash", [""])[0]
         caller = self.studio.caller(Request(scope))
         return self.studio.uploads.holds_session(Caller(caller.identity, caller.visit, session or None))
+
+
+def _kept(send: Send) -> Send:
+    """Tells browsers to keep the file and never to ask for it again."""
+    async def send_kept(message: Message) -> None:
+        if message["type"] == "http.response.start" and message["status"] == 200:
+            message["headers"] = [*message.get("headers", ()), KEPT]
+        await send(message)
+    return send_kept
 
 
 class VisitCookie:
