@@ -94,6 +94,10 @@ class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
         raise SettingsError(f"--quantise {way} is for other people's pipelines and for the language model of a SmartEdit, and this model "
                             "is read as one of ours")
 
+    def answer_greedily(self) -> None:
+        """Have a language model decode its answer rather than be given it. Raises SettingsError: a CLIP text encoder answers nothing."""
+        raise SettingsError("--answer greedy is for the language model of a SmartEdit, and this model has none")
+
     def drop_readers(self) -> None:
         """Give the memory of what `load_readers` reads back. What was read before can still be asked for."""
 

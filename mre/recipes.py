@@ -100,7 +100,7 @@ class Recipe:
                  "reading": "reading of the instruction", "device": "kind of device", "code": "version of MRE Studio",
                  "torch": "version of torch", "server": "server",
                  "dtype": "number format", "lora": "LoRA", "quantised": "quantisation", "gguf": "GGUF file",
-                 "reward_words": "scores as words"}
+                 "answer": "answer of the language model", "reward_words": "scores as words"}
         lines = [f"{label}: {_short(then.get(name))} then, {_short(now.get(name))} now"
                  for name, label in names.items() if then.get(name) != now.get(name)]
         settings = [name for name in (*SCALARS, "reward", "negative_reward", "put_back", "mask", "guidance_interval")

@@ -37,7 +37,7 @@ from mre.editors.repository import (
     say_if_not_commercial,
 )
 from mre.editors.weights import first_line
-from mre.errors import EditRefused, EditStopped, ModelError, MreError
+from mre.errors import EditRefused, EditStopped, ModelError, MreError, SettingsError
 
 if TYPE_CHECKING:
     import torch
@@ -117,6 +117,9 @@ class DiffusersEditor(LocalEditor):
             form = form_of(str(index.get("_class_name")), self.shown)         # raises ModelError for a class that does not edit
             device = self._device
             weights.check_offload(options, device)
+            if options.answer != "forced":
+                raise SettingsError(f"--answer {options.answer} is for the language model of a SmartEdit, and the model {self.shown} has "
+                                    "none")
             dtype = self.dtype
             folder = Path(self.stock).expanduser()
             place = str(folder) if folder.is_dir() else self.stock

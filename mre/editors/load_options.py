@@ -12,6 +12,7 @@ from mre.errors import SettingsError
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 OFFLOADS = ("none", "model", "sequential", "group")
+ANSWERS = ("forced", "greedy")
 QUANTISED = ("bitsandbytes-4bit", "bitsandbytes-8bit", "torchao-int8", "quanto-int8")
 MAX_SCALE = 10.0
 
@@ -60,10 +61,11 @@ class LoadOptions:
     loras: tuple[Lora, ...] = ()
     quantise: str | None = None             # one of QUANTISED: weights in 4 or 8 bits, made while loading
     gguf: Path | None = None                # a file with the weights of the denoiser
+    answer: str = "forced"                  # one of ANSWERS, of a SmartEdit's language model
 
     def __post_init__(self) -> None:
         for flag, value, known in (("--dtype", self.dtype, DTYPES), ("--offload", self.offload, OFFLOADS),
-                                   ("--quantise", self.quantise, QUANTISED)):
+                                   ("--quantise", self.quantise, QUANTISED), ("--answer", self.answer, ANSWERS)):
             if value is not None and value not in known:
                 raise SettingsError(f"{flag} must be one of {', '.join(known)}, got {str(value)[:40]!r}")
         if self.quantise and self.gguf:
@@ -79,7 +81,8 @@ class LoadOptions:
     def shown(self) -> str:
         """What is said, for a name of what was loaded; empty where nothing is."""
         said = [f"dtype {self.dtype}" if self.dtype else "", f"{self.quantise}" if self.quantise else "",
-                f"gguf {self.gguf.name}" if self.gguf else "", *(f"lora {lora.shown}" for lora in self.loras)]
+                f"gguf {self.gguf.name}" if self.gguf else "", "" if self.answer == "forced" else f"answer {self.answer}",
+                *(f"lora {lora.shown}" for lora in self.loras)]
         return ", ".join(filter(None, said))
 
 
@@ -98,6 +101,9 @@ def add_load_arguments(parser: argparse.ArgumentParser) -> None:
                        help="a LoRA, as diffusers reads it, for one of the models or for all; again for more")
     group.add_argument("--quantise", choices=QUANTISED, help="load the weights in 4 or 8 bits, with a package of this name")
     group.add_argument("--gguf", type=Path, metavar="FILE", help="the denoiser's weights from a GGUF file (needs the package gguf)")
+    group.add_argument("--answer", choices=ANSWERS, default="forced",
+                       help="of a SmartEdit, the sentence before its 32 image tokens: given to the language model as in its training, or "
+                            "decoded by it, which takes one pass more a word (default %(default)s)")
 
 
 def load_options(args: argparse.Namespace) -> LoadOptions:
@@ -108,4 +114,4 @@ def load_options(args: argparse.Namespace) -> LoadOptions:
     for lora in loras:
         if lora.model is not None and lora.model not in known:
             raise SettingsError(f"--lora {lora.model}={lora.shown}: no such model is named; there are {', '.join(models) or 'none'}")
-    return LoadOptions(args.dtype, args.offload, loras, args.quantise, args.gguf)
+    return LoadOptions(args.dtype, args.offload, loras, args.quantise, args.gguf, args.answer)

@@ -66,8 +66,9 @@ class PipelineEditor(LocalEditor):
         weights.check_offload(options, device)
         if self._load is zoo.load_pipeline and (parts := check_own_download(self.name)):
             check_memory(parts, device, self.dtype, options, self.shown, weights.computed_dtypes(device), BITSANDBYTES)
-        bits: dict[str, str] = {"quantise": options.quantise} if options.quantise else {}
-        pipeline = self._load(self.name, device if options.offload == "none" else "cpu", weights.torch_dtype(self.dtype), **bits)
+        said = {"quantise": options.quantise, "answer": options.answer if options.answer != "forced" else None}
+        pipeline = self._load(self.name, device if options.offload == "none" else "cpu", weights.torch_dtype(self.dtype),
+                              **{name: value for name, value in said.items() if value})
         pipeline.set_progress_bar_config(disable=True)
         weights.add_loras(pipeline, options.loras)
         pipeline.keep_readings()

@@ -258,6 +258,7 @@ def loaded_with(options: LoadOptions, dtype: str) -> dict[str, str]:
     """How weights are loaded, for recipes: the number format, and what else is not the usual way."""
     said = {"dtype": dtype, "offload": options.offload.replace("none", ""), "quantised": options.quantise or "",
             "gguf": f"{options.gguf.name} {_digest(options.gguf)}" if options.gguf else "",
+            "answer": options.answer.replace("forced", ""),
             "lora": ", ".join(f"{lora.shown} {_digest(lora_file(lora.source))}" for lora in options.loras)[:300]}
     return {name: value for name, value in said.items() if value}
 

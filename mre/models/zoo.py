@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 
 def load_pipeline(name: str, device: str | torch.device | None = None, dtype: torch.dtype | None = None,
-                  quantise: str | None = None) -> RewardEditPipeline:
+                  quantise: str | None = None, answer: str | None = None) -> RewardEditPipeline:
     """The model behind a short name, a folder or a hub id, in float32 unless told otherwise, on `device` (a GPU where there is one).
 
     quantise: bits of the language model of a SmartEdit, as in `mre.editors.load_options.QUANTISED`; SettingsError for other models
+    answer:   "greedy" has such a language model decode its answer, rather than be given it; SettingsError for other models
 
     Raises ModelError in one line that names what is missing or wrong.
     """
@@ -31,10 +32,12 @@ def load_pipeline(name: str, device: str | torch.device | None = None, dtype: to
     with quiet_libraries():
         import torch
 
-        later: dict[str, Any] = {"condition": {}} if quantise else {}           # nothing is read before it is known in how many bits
+        later: dict[str, Any] = {"condition": {}} if quantise or answer else {}     # nothing is read before it is known how
         pipeline = named(KNOWN[name].build)() if is_built(name) else _read(name, dtype, **later)
         if quantise:
             pipeline.quantise_readers(quantise)
+        if answer == "greedy":
+            pipeline.answer_greedily()
         pipeline.load_readers()
         return pipeline.to(device or best_device(), dtype or torch.float32)
 

@@ -1,14 +1,19 @@
 """What SmartEdit reads: the same for the same picture however it comes, once for each instruction of it, and nothing it cannot read."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from mre.editors.kinds import make_editor
+from mre.editors.load_options import LoadOptions
 from mre.editors.settings import EditSettings
-from mre.errors import SettingsError
-from mre.models.smartedit.instruction import as_pictures
+from mre.errors import ModelError, SettingsError
+from mre.models.smartedit.connector import LanguageHead
+from mre.models.smartedit.instruction import LlavaInstructionEncoder, as_pictures
+from mre.models.smartedit.prompt import BARRED, IMAGE_TOKENS, encode, question
 from mre.models.zoo import load_pipeline
 from mre.rewards import Reward
 
@@ -102,3 +107,91 @@ def test_kept_conditions_are_what_is_read_anew_and_the_oldest_go_first(pipeline,
     kept.encode(["two"], [photo()])                             # the one that was not asked for last is gone
     assert calls == [2, 1, 1]
     kept.most = 1000
+
+
+def head_that_says(pipeline, *said):
+    """A head under which the language model, asked about `photo()`, answers with these ids: each row is fitted to the state before it."""
+    encoder, tokenizer = pipeline.instruction_encoder.encoder, pipeline.llm_tokenizer
+    asked = tokenizer.encode(question("add 2 bicycles"))
+    features = encoder.look(encoder.pixels([photo()]))
+    states = encoder.read([[*asked, *said]], features)[0][-len(said) - 1:-1]                  # (N, W): each tells the next
+    head = LanguageHead(states.shape[1], len(tokenizer))
+    head.linear.weight.data = torch.zeros(len(tokenizer), len(said)).index_put(
+        (torch.tensor(said), torch.arange(len(said))), torch.tensor(1.0)) @ torch.linalg.pinv(states.T)
+    return head
+
+
+def greedy(pipeline, head):
+    return LlavaInstructionEncoder(pipeline.readers, pipeline.instruction_encoder.encoder.null, head=head)
+
+
+def test_a_language_model_that_answers_as_it_was_trained_to_reads_the_same_with_its_answer_given_or_decoded(pipeline, encoder):
+    ids = encode("add 2 bicycles", pipeline.llm_tokenizer)
+    asked = pipeline.llm_tokenizer.encode(question("add 2 bicycles"))
+    assert ids[:len(asked)] == asked
+    decoding = greedy(pipeline, head_that_says(pipeline, *ids[len(asked):-32]))
+    assert decoding.answered("add 2 bicycles", decoding.look(decoding.pixels([photo()]))) == ids
+    given, decoded = (one.encode(["add 2 bicycles"], [photo()]) for one in (encoder, decoding))
+    assert torch.equal(decoded.context, given.context)
+    assert torch.equal(decoded.residual, given.residual)
+    assert decoding.key("add 2 bicycles", photo()) != encoder.key("add 2 bicycles", photo())
+
+
+def test_an_answer_is_decoded_token_by_token_as_by_reading_all_anew_and_its_32_tokens_follow_in_order(pipeline, encoder):
+    tokenizer = pipeline.llm_tokenizer
+    number, features = tokenizer.convert_tokens_to_ids, encoder.look(encoder.pixels([photo()]))
+    asked, shown = tokenizer.encode(question("add 2 bicycles")), number(list(IMAGE_TOKENS))
+    torch.manual_seed(3)
+    head = LanguageHead(pipeline.language_model.config.hidden_size, len(tokenizer))
+    allowed = [token for token in range(len(tokenizer)) if tokenizer.convert_ids_to_tokens(token) not in BARRED]
+    said = []
+    while len(said) < 64:
+        logits = head(encoder.read([[*asked, *said]], features)[0, -1])
+        said.append(max(allowed, key=lambda token: float(logits[token])))
+        if said[-1] in (*shown, number("</s>")):
+            said.pop()
+            break
+    assert len(set(said)) > 2
+    assert greedy(pipeline, head).answered("add 2 bicycles", features) == [*asked, *said, *shown, number("</s>")]
+
+
+@pytest.mark.parametrize(("likeliest", "words"), [("<img_7>", 0), ("</s>", 0), ("bicycles", 64), ("<im_start>", 64)])
+def test_an_answer_that_begins_ends_or_goes_on_wrongly_still_holds_the_32_tokens(pipeline, encoder, likeliest, words):
+    tokenizer = pipeline.llm_tokenizer
+    features, word = encoder.look(encoder.pixels([photo()])), tokenizer.encode("bicycles")[-1]
+    logits = torch.zeros(len(tokenizer))
+    logits[word] = 0.5
+    logits[word if likeliest == "bicycles" else tokenizer.convert_tokens_to_ids(likeliest)] = 1.0
+    decoding = greedy(pipeline, lambda state: logits.clone())
+    ids, asked = decoding.answered("add 2 bicycles", features), tokenizer.encode(question("add 2 bicycles"))
+    assert ids == [*asked, *[word] * words, *tokenizer.convert_tokens_to_ids([*IMAGE_TOKENS, "</s>"])]
+    assert decoding.encode(["add 2 bicycles"], [photo()]).context.isfinite().all()
+
+
+def test_a_flag_has_the_answer_decoded_in_either_layout_once_for_each_instruction_and_the_recipe_says_so(
+        smartedit_released, smartedit_converted, calls):
+    editor = make_editor(str(smartedit_converted), device="cpu", loading=LoadOptions(answer="greedy"))
+    result = editor.edit(photo(), EditSettings("add 2 bicycles", steps=1))
+    assert len(calls) > 2
+    assert result.recipe.made_with["answer"] == "greedy"
+    calls.clear()
+    editor.edit(photo(), EditSettings("add 2 bicycles", steps=1, seed=3))
+    assert calls == []
+    converted, released = (each.instruction_encoder.encode(["add 2 bicycles"], [photo()]).context
+                           for each in (editor.pipeline(), load_pipeline(str(smartedit_released), "cpu", answer="greedy")))
+    assert torch.equal(released, converted)
+    pipeline = editor.pipeline()
+    pipeline.drop_readers()
+    assert torch.equal(pipeline.instruction_encoder.encode(["add 2 bicycles"], [photo()]).context, converted), "what was read is kept"
+    pipeline.load_readers()
+    assert pipeline.language_head is not None
+
+
+def test_an_answer_cannot_be_decoded_without_a_head_or_a_language_model(smartedit_converted, tmp_path):
+    folder = shutil.copytree(smartedit_converted, tmp_path / "old", ignore=shutil.ignore_patterns("language_head"))
+    with pytest.raises(ModelError, match="holds no language model's head"):
+        load_pipeline(str(folder), "cpu", answer="greedy")
+    with pytest.raises(SettingsError, match="--answer greedy is for the language model of a SmartEdit"):
+        load_pipeline("tiny-untrained", "cpu", answer="greedy")
+    with pytest.raises(SettingsError, match="--answer must be one of forced, greedy"):
+        LoadOptions(answer="free")

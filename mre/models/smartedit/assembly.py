@@ -19,13 +19,23 @@ from mre.machine import free_memory
 from mre.models.folders import fill, report_names
 from mre.models.known import KNOWN
 from mre.models.quiet import quiet_libraries
-from mre.models.smartedit.connector import SmartEditConnector, VisionProjector
+from mre.models.smartedit.connector import LanguageHead, SmartEditConnector, VisionProjector
 from mre.models.smartedit.instruction import Readers
 from mre.models.smartedit.prompt import read_tokenizer
-from mre.models.smartedit.released import ReleasedFolder, Stored, check_vocabulary, connector_config, llama_config, opened, shape_of
+from mre.models.smartedit.released import (
+    HEAD_NAME,
+    ReleasedFolder,
+    Stored,
+    check_vocabulary,
+    connector_config,
+    llama_config,
+    opened,
+    shape_of,
+)
 from mre.models.weight_files import read_object, read_tensors, weight_files
 
 LANGUAGE_FORMAT = torch.bfloat16        # of a released language model: float16 may overflow in it
+HEAD_FOLDER = "language_head"
 PREFIX = "vision_model."                # of a vision tower's tensors in files of CLIP as a whole
 BITS = {"bitsandbytes-8bit": 0.5, "bitsandbytes-4bit": 0.3}        # --quantise -> the language model's size against bfloat16
 READER_PLACES = ("LLM-*/*", "embeddings_qformer/*", "modulate-*/*", "language_model/*", "projector/*", "connector/*", "vision_tower/*")
@@ -41,6 +51,9 @@ def check_released(files: ReleasedFolder, stored: Mapping[str, Stored]) -> None:
         check_shapes(LlamaModel(config), stored["language_model"])
         check_shapes(VisionProjector(settings["vision_width"], config.hidden_size), stored["projector"])
         check_shapes(SmartEditConnector(**settings), stored["connector"])
+    head, expected = files.language_head(), (config.vocab_size, config.hidden_size)
+    if head is not None and tuple(head.shape) != expected:
+        raise ModelError(f"{files.files['embeddings']}: tensor {HEAD_NAME} must be {expected}, it is {tuple(head.shape)}")
 
 
 def check_shapes(model: nn.Module, stored: Stored) -> None:
@@ -65,6 +78,18 @@ def released_readers(files: ReleasedFolder, tower: Path, tokenizer: Path, dtype:
     fill(connector, copied(stored["connector"], torch.float32), stored["connector"].file, shown=stored["connector"].shown)
     return Readers(read_tower(tower), projector.eval(), filled_llama(config, stored["language_model"], dtype), llm_tokenizer,
                    connector.eval())
+
+
+def released_head(files: ReleasedFolder, dtype: torch.dtype = LANGUAGE_FORMAT) -> LanguageHead | None:
+    """The language model's head, where the folder holds one."""
+    weight = files.language_head()
+    if weight is None:
+        return None
+    rows, width = weight.shape
+    with torch.device("meta"):
+        head = LanguageHead(width, rows)
+    head.load_state_dict({"linear.weight": weight.to(dtype, copy=True)}, assign=True)
+    return head.eval()
 
 
 def filled_llama(config: LlamaConfig, stored: Stored, dtype: torch.dtype) -> LlamaModel:
@@ -107,18 +132,22 @@ def folder_readers(folder: Path, dtype: torch.dtype | None = None, quantise: str
     tokenizer = read_tokenizer(folder / "llm_tokenizer")
     language_model = read_llama(folder / "language_model", dtype, quantise)
     check_vocabulary(language_model.config.vocab_size, tokenizer, folder / "language_model")
-    parts: dict[str, Any] = {}
-    for name, kind in (("projector", VisionProjector), ("connector", SmartEditConnector)):
-        config = read_object(folder / name / "config.json")
-        tensors = read_tensors(folder / name, "diffusion_pytorch_model")
-        with quiet_libraries(), torch.device("meta"):
-            try:
-                model = cast(nn.Module, kind.from_config(config))
-            except (TypeError, ValueError) as error:
-                raise ModelError(f"{folder / name / 'config.json'}: {error}") from error
-        fill(model, tensors, folder / name)
-        parts[name] = model.float().eval()
-    return Readers(read_tower(folder / "vision_tower"), parts["projector"], language_model, tokenizer, parts["connector"])
+    projector, connector = (read_part(kind, folder / name).float()
+                            for name, kind in (("projector", VisionProjector), ("connector", SmartEditConnector)))
+    return Readers(read_tower(folder / "vision_tower"), projector, language_model, tokenizer, connector)
+
+
+def read_part(kind: Any, folder: Path) -> nn.Module:
+    """A module of ours from its folder. Raises ModelError that names the file."""
+    config = read_object(folder / "config.json")
+    tensors = read_tensors(folder, "diffusion_pytorch_model")
+    with quiet_libraries(), torch.device("meta"):
+        try:
+            model = cast(nn.Module, kind.from_config(config))
+        except (TypeError, ValueError) as error:
+            raise ModelError(f"{folder / 'config.json'}: {error}") from error
+    fill(model, tensors, folder)
+    return model.eval()
 
 
 def read_llama(folder: Path, dtype: torch.dtype | None = None, quantise: str | None = None) -> LlamaModel:
@@ -174,6 +203,18 @@ class ReadersSource:
                              "--out NEW")
         return released_readers(ReleasedFolder(self.folder), layout.find_tower(self.folder), layout.find_tokenizer(self.folder),
                                 self.dtype or LANGUAGE_FORMAT)
+
+    def read_head(self) -> LanguageHead:
+        """The language model's head. Raises ModelError where there is none, or another model's."""
+        head: nn.Module | None = None
+        if layout_of("", self.folder) is not None:
+            head = released_head(ReleasedFolder(self.folder), self.dtype or LANGUAGE_FORMAT)
+        elif (self.folder / HEAD_FOLDER).is_dir():
+            head = read_part(LanguageHead, self.folder / HEAD_FOLDER).to(self.dtype)
+        if head is None:
+            raise ModelError(f"{self.folder}: holds no language model's head, which an answer is decoded with; a folder that was converted "
+                             "without it is converted anew")
+        return cast(LanguageHead, head)
 
     def check_memory(self) -> None:
         """Raise ModelError where the readers are larger than the memory that is free, with what would fit."""

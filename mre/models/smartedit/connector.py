@@ -24,6 +24,19 @@ class VisionProjector(ModelMixin, ConfigMixin):
         return self.linear(features)
 
 
+class LanguageHead(ModelMixin, ConfigMixin):
+    """A state of the language model -> how likely each token comes next. Needed only where the model finds its answer itself."""
+
+    @register_to_config
+    def __init__(self, language_width: int = 4096, vocabulary: int = 32_035) -> None:
+        super().__init__()
+        self.linear = nn.Linear(language_width, vocabulary, bias=False)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """(..., language_width) -> (..., vocabulary), logits in float32"""
+        return self.linear(states.to(self.linear.weight)).float()
+
+
 class SmartEditConnector(ModelMixin, ConfigMixin):
     """Q-Former and interaction module. Sizes by default are those of the released 7B model; the 13B one has language_width 5120."""
 

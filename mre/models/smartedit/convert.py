@@ -18,7 +18,7 @@ from torch import Tensor
 
 from mre.errors import ModelError
 from mre.models.quiet import quiet_libraries
-from mre.models.smartedit.assembly import LANGUAGE_FORMAT, check_released, copied, read_tower
+from mre.models.smartedit.assembly import HEAD_FOLDER, LANGUAGE_FORMAT, check_released, copied, read_tower, released_head
 from mre.models.smartedit.connector import SmartEditConnector, VisionProjector
 from mre.models.smartedit.layout import find_base, find_tokenizer, find_tower
 from mre.models.smartedit.prompt import read_tokenizer
@@ -32,6 +32,7 @@ READ_FILES = (".json", ".txt", ".safetensors")              # of the base: pickl
 CLASSES = {"vision_tower": ("transformers", "CLIPVisionModel"), "language_model": ("transformers", "LlamaModel"),
            "llm_tokenizer": ("transformers", "LlamaTokenizer"), "projector": ("mre.models.smartedit.connector", "VisionProjector"),
            "connector": ("mre.models.smartedit.connector", "SmartEditConnector"),
+           HEAD_FOLDER: ("mre.models.smartedit.connector", "LanguageHead"),
            "unet": ("mre.models.unet", "RewardUNet2DConditionModel"), "scheduler": ("diffusers", "EulerAncestralDiscreteScheduler")}
 
 
@@ -67,10 +68,14 @@ def convert(source: Path, out: Path, *, dtype: torch.dtype = LANGUAGE_FORMAT, na
         for part, model in small.items():
             model.load_state_dict(copied(stored[part], torch.float32), assign=True)
             model.save_pretrained(out / part)
+        head = released_head(files, dtype)
+        if head is not None:
+            head.save_pretrained(out / HEAD_FOLDER)
     (out / "unet").mkdir()
     write_json(out / "unet" / "config.json", {**unet_config, "_class_name": "UNet2DConditionModel"})
     write_shards(stored["unet"], out / "unet", "diffusion_pytorch_model", shard_bytes)
-    classes = {part: list(index[part]) for part in BASE_PARTS if part in index} | {part: list(name) for part, name in CLASSES.items()}
+    classes = {part: list(index[part]) for part in BASE_PARTS if part in index} | {part: list(name) for part, name in CLASSES.items()
+                                                                                      if (out / part).is_dir()}
     write_json(out / INDEX, {"_class_name": "SmartEditPipeline", "_diffusers_version": diffusers.__version__, **classes, **DEFAULTS,
                              "native_size": native_size})
 

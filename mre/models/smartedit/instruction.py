@@ -13,8 +13,8 @@ from torch import Tensor
 
 from mre.imaging import pixel_digest
 from mre.models.instruction import NULL, CLIPInstructionEncoder, EditCondition
-from mre.models.smartedit.connector import refuse_not_finite
-from mre.models.smartedit.prompt import DEFAULT_TEMPLATE, IMAGE_TOKENS, PICTURE, encode
+from mre.models.smartedit.connector import LanguageHead, refuse_not_finite
+from mre.models.smartedit.prompt import BARRED, DEFAULT_TEMPLATE, END, IMAGE_TOKENS, MOST_SAID, MOST_TOKENS, PICTURE, encode, question
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -46,9 +46,12 @@ class LlavaInstructionEncoder:
     reads_images = True
 
     def __init__(self, readers: Readers, null: CLIPInstructionEncoder, device: torch.device | None = None,
-                 template: int = DEFAULT_TEMPLATE) -> None:
-        """device: where inputs go; by default where the language model is"""
-        self.readers, self.null, self.template = readers, null, template
+                 template: int = DEFAULT_TEMPLATE, head: LanguageHead | None = None) -> None:
+        """
+        device  where inputs go; by default where the language model is
+        head    what the language model decodes its answer with, greedily; none = the answer is given
+        """
+        self.readers, self.null, self.template, self.head = readers, null, template, head
         self.device = readers.language_model.device if device is None else device
 
     def encode(self, instructions: Sequence[str], images: Any = None) -> EditCondition:
@@ -64,6 +67,8 @@ class LlavaInstructionEncoder:
         learns = self.readers.are_trained and torch.is_grad_enabled()
         with torch.inference_mode(False), torch.set_grad_enabled(learns):          # what is kept of it may be used in training, too
             features = self.look(self.pixels(pictures))
+            if self.head is not None:
+                ids = [self.answered(text, features[row:row + 1]) for row, text in enumerate(instructions)]
             states = self.image_tokens(ids, self.read(ids, features))
             refuse_not_finite(states, "the language model")
             context, residual = self.readers.connector(states.to(self.readers.connector.dtype), features)
@@ -71,7 +76,7 @@ class LlavaInstructionEncoder:
 
     def key(self, instruction: str, image: Any = None) -> str:
         """The picture's pixels, upright, and the instruction."""
-        return condition_key(instruction, image, self.template)
+        return condition_key(instruction, image, self.template, self.head is not None)
 
     def pixels(self, pictures: Sequence[Image.Image]) -> Tensor:
         """B pictures -> (B, 3, S, S): squeezed into the square that the vision tower sees, and normalised as it was trained."""
@@ -92,6 +97,31 @@ class LlavaInstructionEncoder:
 
         Conversations are filled up at their ends to one length. The picture's patches stand where the question holds PICTURE.
         """
+        return self._read(ids, features, use_cache=False).last_hidden_state
+
+    @torch.no_grad()
+    def answered(self, instruction: str, features: Tensor) -> list[int]:
+        """Ids of the conversation about a picture with (1, P, D) features, with the answer that the language model finds likeliest token by
+        token. The sentence ends where it would show a picture or end, or after MOST_SAID tokens; the 32 tokens follow in their order."""
+        assert self.head is not None, "the answer is given"
+        number = self.readers.llm_tokenizer.convert_tokens_to_ids
+        shown, barred, end = number(list(IMAGE_TOKENS)), number(list(BARRED)), number(END)
+        asked: list[int] = self.readers.llm_tokenizer.encode(question(instruction, self.template))
+        said: list[int] = []
+        result = self._read([asked], features, use_cache=True)
+        while len(said) < min(MOST_SAID, MOST_TOKENS - len(asked) - len(shown) - 1):
+            refuse_not_finite(result.last_hidden_state, "the language model")
+            logits = self.head(result.last_hidden_state[0, -1])                                                 # (V,)
+            logits[barred] = -torch.inf
+            token = int(logits.argmax())
+            if token in (*shown, end):
+                break
+            said.append(token)
+            step = self._embedded(torch.tensor([[token]])).to(result.last_hidden_state)                         # (1, 1, W)
+            result = self.readers.language_model(inputs_embeds=step, past_key_values=result.past_key_values, use_cache=True)
+        return [*asked, *said, *shown, end]
+
+    def _read(self, ids: Sequence[Sequence[int]], features: Tensor, use_cache: bool) -> Any:
         readers = self.readers
         words = readers.projector(features.to(readers.projector.dtype)).to(readers.language_model.dtype)        # (B, P, W)
         longest, start = max(map(len, ids)), readers.llm_tokenizer.convert_tokens_to_ids(PICTURE)
@@ -102,7 +132,7 @@ class LlavaInstructionEncoder:
                               for row, seen, place in zip(embedded, words, places, strict=True)])               # (B, T - 1 + P, W)
         lengths = torch.tensor([len(row) - 1 + words.shape[1] for row in ids])
         mask = (torch.arange(merged.shape[1])[None] < lengths[:, None]).long().to(merged.device)
-        return readers.language_model(inputs_embeds=merged, attention_mask=mask, use_cache=False).last_hidden_state
+        return readers.language_model(inputs_embeds=merged, attention_mask=mask, use_cache=use_cache)
 
     def image_tokens(self, ids: Sequence[Sequence[int]], states: Tensor) -> Tensor:
         """B conversations and what `read` makes of them -> (B, 32, W): the states of the image tokens in the answer."""
@@ -118,10 +148,10 @@ class LlavaInstructionEncoder:
         return embeddings(ids.to(self.device if place.type == "meta" else place)).to(self.device)
 
 
-def condition_key(instruction: str, image: Any, template: int) -> str:
-    """A name of what is read: the picture's pixels, upright, the instruction, and how it is asked."""
+def condition_key(instruction: str, image: Any, template: int, greedy: bool = False) -> str:
+    """A name of what is read: the picture's pixels, upright, the instruction, how it is asked, and how it is answered."""
     [picture] = as_pictures(image)
-    return f"{template} {pixel_digest(picture)} {instruction}"
+    return f"{template}{' greedy' if greedy else ''} {pixel_digest(picture)} {instruction}"
 
 
 def as_pictures(images: Any) -> list[Image.Image]:

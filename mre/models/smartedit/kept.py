@@ -21,9 +21,12 @@ class KeptConditions:
 
     reads_images = True
 
-    def __init__(self, encoder: InstructionEncoder | None, template: int, most: int = MOST_KEPT) -> None:
-        """encoder: that of `template`; None for one that is not in memory: then only what has been put here can be had"""
-        self.encoder, self.template, self.most = encoder, template, most
+    def __init__(self, encoder: InstructionEncoder | None, template: int, most: int = MOST_KEPT, greedy: bool = False) -> None:
+        """
+        encoder  that of `template`; None for one that is not in memory: then only what has been put here can be had
+        greedy   whether it decodes the answer
+        """
+        self.encoder, self.template, self.most, self.greedy = encoder, template, most, greedy
         self._kept: OrderedDict[str, tuple[Tensor, Tensor]] = OrderedDict()         # key -> (T, D), (C, g, g)
         self._null: Tensor | None = None                                            # (1, T, D)
         self._lock = threading.Lock()
@@ -50,7 +53,7 @@ class KeptConditions:
 
     def key(self, instruction: str, image: Any = None) -> str:
         """The encoder's, whether it is in memory or not."""
-        return condition_key(instruction, image, self.template)
+        return condition_key(instruction, image, self.template, self.greedy)
 
     def put(self, keys: Iterable[str], condition: EditCondition) -> None:
         """Keep B conditions that were made before, under their keys."""

@@ -1,7 +1,8 @@
 """What the language model reads: the conversation around an instruction, and a tokenizer that splits it as in SmartEdit's training.
 
 The answer, too, is given: in training it was always the same sentence and 32 tokens, whose states are what is wanted, so that one forward
-pass is enough and nothing needs to be generated.
+pass is enough and nothing needs to be generated. Where the model is to find the sentence itself, it does so greedily, and the 32 tokens
+follow in their order.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ IMAGE_TOKENS = tuple(f"<img_{number}>" for number in range(32))
 NEW_TOKENS = ("<img>", "<im_start>", "<im_end>", *IMAGE_TOKENS)        # in the order of their ids, after the base vocabulary
 SPECIAL = ("<im_start>", "<im_end>")
 BASE_VOCABULARY = 32_000            # of LLaMA; the released models' is 35 more
+BARRED = ("<img>", *SPECIAL, "<s>", "<unk>")        # what no answer holds
+END = "</s>"
+MOST_SAID = 64                      # tokens of an answer before its 32: twice as many as the longest sentence of training
 MOST_TOKENS = 256                   # of question and answer together, as in training
 SYSTEM = ("A chat between a curious user and an artificial intelligence assistant. The assistant can generate <img>. The assistant needs "
           "to conduct the image to image translation task based on given image and text information. The assistant gives helpful, "
@@ -68,7 +72,7 @@ def question(instruction: str, template: int = DEFAULT_TEMPLATE) -> str:
 
 def conversation(instruction: str, template: int = DEFAULT_TEMPLATE) -> str:
     """The question with its answer and its end."""
-    return f"{question(instruction, template)} {TEMPLATES[template].answer} {' '.join(IMAGE_TOKENS)}</s>"
+    return f"{question(instruction, template)} {TEMPLATES[template].answer} {' '.join(IMAGE_TOKENS)}{END}"
 
 
 def read_tokenizer(folder: Path) -> Any:

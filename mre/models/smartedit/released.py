@@ -30,6 +30,7 @@ PARTS = {"language_model": ("LLM-*", "adapter_model"), "embeddings": ("embedding
          "interaction": ("modulate-*", "adapter_model"), "unet": ("unet-*", "adapter_model")}
 SUFFIXES = (".safetensors", ".bin")
 NOT_NEEDED = re.compile(r"^lm_head\.weight$|(^|\.)embed_tokens\.weight$")       # of the embeddings' file: head, and stray embeddings
+HEAD_NAME = "lm_head.weight"
 LORA = re.compile(r"(.*)\.lora_([AB])\.default\.weight")
 LORA_ALPHA = 16             # of the released adapters, where no config says otherwise
 LLAVA_VOCABULARY = 32_003
@@ -76,6 +77,10 @@ class ReleasedFolder:
                 tensors[component][ours], names[component][ours] = tensor, name
         return {"language_model": self._language_model(),
                 **{component: Stored(files[component], tensors[component], names[component]) for component in tensors}}
+
+    def language_head(self) -> Tensor | None:
+        """(V, W), where it was released too: only an answer that is decoded needs it."""
+        return opened(self.files["embeddings"]).get(HEAD_NAME)
 
     def _language_model(self) -> Stored:
         file = self.files["language_model"]
