@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import rankdata
 
-from mre.benchmark.formats.choices import Choice, Rating
+from mre.benchmark.formats.choices import GOOD, Choice, Rating
 from mre.benchmark.tables import LEVEL, Cell, mean_cell
 
 Scores = Mapping[str, float]        # by an edit's name
@@ -28,6 +28,8 @@ class Pair:
     photo: str
     people: int
     difference: float
+    level: float = 0.0          # mean score of the two
+    tie: str = ""               # of a tie of people's: GOOD or BAD, where they were asked
 
     def verdict(self, threshold: float | None) -> int:
         """1, 0 or -1; a tie where the difference is at most the threshold, None: where there is no difference at all, as a wrong answer."""
@@ -47,8 +49,9 @@ def scored(choices: Sequence[Choice], scores: Scores) -> list[Choice]:
 
 def pairs_of(choices: Sequence[Choice], scores: Scores) -> list[Pair]:
     """Every pair of choices that are scored."""
-    return [Pair(choice.photo, people, scores[choice.edits[first].name] - scores[choice.edits[second].name])
-            for choice in scored(choices, scores) for first, second, people in choice.pairs]
+    return [Pair(choice.photo, people, one - other, (one + other) / 2, choice.tie) for choice in scored(choices, scores)
+            for first, second, people in choice.pairs
+            for one, other in [(scores[choice.edits[first].name], scores[choice.edits[second].name])]]
 
 
 def best_threshold(pairs: Sequence[Pair]) -> float | None:
@@ -57,11 +60,29 @@ def best_threshold(pairs: Sequence[Pair]) -> float | None:
     return max(candidates, key=lambda threshold: sum(pair.is_right(threshold) for pair in pairs))
 
 
+def best_level(pairs: Sequence[Pair], threshold: float | None) -> float:
+    """Of the pairs that are ties to people and judge, the mean score from which on most are rightly taken as both good."""
+    ties = [pair for pair in pairs if pair.people == 0 and pair.verdict(threshold) == 0]
+    candidates = [-math.inf, *sorted({pair.level for pair in ties}), math.inf]
+    return max(candidates, key=lambda level: sum((pair.level >= level) == (pair.tie == GOOD) for pair in ties))
+
+
 def split_right(pairs: Sequence[Pair]) -> list[bool]:
     """Right or wrong with ties, each pair by the threshold that is best on the other half of the photos."""
     half = [_half(pair.photo) for pair in pairs]
     thresholds = [best_threshold([pair for pair, side in zip(pairs, half, strict=True) if side != one]) for one in (0, 1)]
     return [pair.is_right(thresholds[side]) for pair, side in zip(pairs, half, strict=True)]
+
+
+def split_right_of_four(pairs: Sequence[Pair]) -> list[bool]:
+    """Right or wrong of the first better, the second better, both good, both bad; threshold and level are those of the other half."""
+    half, chosen = [_half(pair.photo) for pair in pairs], []
+    for one in (0, 1):
+        others = [pair for pair, side in zip(pairs, half, strict=True) if side != one]
+        threshold = best_threshold(others)
+        chosen.append((threshold, best_level(others, threshold)))
+    return [pair.is_right(threshold) and (pair.people != 0 or (pair.level >= level) == (pair.tie == GOOD))
+            for pair, side in zip(pairs, half, strict=True) for threshold, level in [chosen[side]]]
 
 
 def _half(photo: str) -> int:
@@ -89,6 +110,14 @@ def accuracy_with_ties(choices: Sequence[Choice], scores: Scores, fitted: bool =
     threshold = best_threshold(pairs) if fitted and pairs else None
     right = [pair.is_right(threshold) for pair in pairs] if fitted else split_right(pairs)
     return _share(right, [pair.photo for pair in pairs], _missing(choices, scores))
+
+
+def accuracy_of_four(choices: Sequence[Choice], scores: Scores) -> Cell:
+    """Share of all pairs on which the judge says what people did: the first, the second, both good or both bad. Two edits are alike where
+    their scores differ by at most a threshold, and both good from a mean score on; both numbers are chosen on the other half of the
+    photos."""
+    pairs = pairs_of(choices, scores)
+    return _share(split_right_of_four(pairs), [pair.photo for pair in pairs], _missing(choices, scores))
 
 
 def group_accuracy(choices: Sequence[Choice], scores: Scores, ways: int) -> Cell:

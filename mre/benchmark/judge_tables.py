@@ -8,6 +8,7 @@ from mre.benchmark.formats.choices import OVERALL, Choice, JudgeSet
 from mre.benchmark.formats.verdicts import Verdicts
 from mre.benchmark.judge_figures import (
     Scores,
+    accuracy_of_four,
     accuracy_with_ties,
     accuracy_without_ties,
     correlation,
@@ -18,6 +19,8 @@ from mre.benchmark.tables import INTERVALS, MISSING, Cell, Table, mean_cell
 from mre.rewards import PERSPECTIVES
 from mre.scoring.selection import Opinion
 
+FOUR = (" Four classes: the first, the second, both good, both bad; two alike are good from a mean score on that was chosen on the other "
+        "half.")
 MEASURED = ("A score is missing where a picture is, or where the judge gave no readable answer on a perspective: then its whole choice is "
             "missing, and is neither right nor wrong.")
 
@@ -40,20 +43,21 @@ def tables_of_set(judge_set: JudgeSet, judges: Mapping[str, Mapping[str, Opinion
 def table_of_choices(judge_set: JudgeSet, judges: Mapping[str, Mapping[str, Opinion]]) -> Table:
     """Accuracy on pairs, with ties and without, and on whole rankings."""
     ways = sorted({len(choice.edits) for choice in judge_set.choices})
-    has_tasks = any(choice.task for choice in judge_set.choices)
+    has_tasks, has_kinds = (any(getattr(choice, name) for choice in judge_set.choices) for name in ("task", "tie"))
     columns = ["judge", "by", "people's order", "with ties", "with ties, best threshold", *(f"K = {count}" for count in ways)]
-    columns += ["mean over tasks"] if has_tasks else []
+    columns += ["mean over tasks"] * has_tasks + ["four classes"] * has_kinds
     rows = []
     for judge, opinions in judges.items():
         for measure, choices, scores in _measured(judge_set, opinions):
             cells: list[str | int | Cell] = [judge, measure, accuracy_without_ties(choices, scores), accuracy_with_ties(choices, scores),
                                              accuracy_with_ties(choices, scores, fitted=True),
                                              *(group_accuracy(choices, scores, count) for count in ways)]
-            rows.append([*cells, _over_tasks(choices, scores)] if has_tasks else cells)
+            cells += [_over_tasks(choices, scores)] if has_tasks else []
+            rows.append([*cells, accuracy_of_four(choices, scores)] if has_kinds else cells)
     refused = f" {len(judge_set.refused)} entries contradict each other or show what no judge here takes." if judge_set.refused else ""
     notes = ["people's order: pairs that people ordered; equal scores are wrong. With ties: all pairs, a tie where scores differ by at "
              "most a threshold chosen on the other half of the photos; beside it the threshold that is best on these very pairs, too "
-             f"good to be true. K: the whole ranking of K edits.{refused}", MEASURED, INTERVALS]
+             f"good to be true. K: the whole ranking of K edits.{FOUR * has_kinds}{refused}", MEASURED, INTERVALS]
     return Table("judges", f"Judges on {judge_set.name}: share of people's choices that they make", columns, rows, notes)
 
 
@@ -97,11 +101,14 @@ def table_of_ratings(judge_set: JudgeSet, judges: Mapping[str, Mapping[str, Opin
 
 def table_of_verdicts(judge_set: JudgeSet, judges: Mapping[str, Verdicts]) -> Table:
     """Judges that saw two edits at once: right verdicts over both orders, whole groups, and what the order did."""
-    columns = ["judge", "verdicts", "people's order", "groups", "both orders", "consistent", "first position", "missing as wrong"]
+    has_kinds = any(choice.tie for choice in judge_set.choices)
+    columns = ["judge", "verdicts", "people's order", "groups", "both orders", "consistent", "first position", "missing as wrong",
+               *["four classes"] * has_kinds]
     rows = [[judge, *verdict_cells(judge_set.choices, found)] for judge, found in judges.items()]
     notes = ["verdicts: right of the readable ones, ties among them. groups: choices between several edits with every pair right. both "
              "orders: pairs right however they were shown; consistent: pairs with the same verdict both ways; first position: share of "
-             "verdicts for the edit shown first (half is fair). A reply without a verdict is missing.", INTERVALS]
+             "verdicts for the edit shown first (half is fair). A reply without a verdict is missing."
+             + " Four classes: first, second, both good, both bad; a tie of unsaid kind is right for both." * has_kinds, INTERVALS]
     return Table("judges_verdicts", f"Pairwise judges on {judge_set.name}", columns, rows, notes)
 
 
@@ -124,15 +131,26 @@ def verdict_cells(choices: Sequence[Choice], found: Verdicts) -> list[Cell | str
                   _cell([(photo, verdict == side) for photo, _, one, two in pairs for verdict, side in ((one, 1), (two, -1)) if verdict])]
     else:
         cells += [MISSING] * 3
-    return [*cells, _cell([(photo, verdict is not None and verdict == people) for photo, people, verdict in single])]
+    cells.append(_cell([(photo, verdict is not None and verdict == people) for photo, people, verdict in single]))
+    if any(choice.tie for choice in choices):
+        cells.append(_cell([(choice.photo, None if verdict is None else verdict == people and (
+            people != 0 or kind in ("", choice.tie))) for choice, people, verdict, kind in (
+                (choice, people, _asked(choice, first, second, found)[0], found.ties.get(_key(choice, first, second, found), ""))
+                for choice in choices for first, second, people in choice.pairs)]))
+    return cells
 
 
 def _asked(choice: Choice, first: int, second: int, found: Verdicts) -> tuple[int | None, int | None]:
-    """The verdict on a pair and the one in the other order. A row of Parquet files goes by its number where replies do."""
+    """The verdict on a pair and the one in the other order."""
+    key = _key(choice, first, second, found)
+    return found.forward.get(key), found.reverse.get(key)
+
+
+def _key(choice: Choice, first: int, second: int, found: Verdicts) -> tuple[str, str]:
+    """What a pair goes by in the replies: a row of Parquet files by its number, where replies do."""
     kind = f"{chr(ord('A') + first)}vs{chr(ord('A') + second)}" if len(choice.edits) > 2 else ""
     keys = [(choice.id, kind), (choice.id.rpartition("#")[2], kind)]
-    key = next((key for key in keys if key in found.forward or key in found.reverse), keys[0])
-    return found.forward.get(key), found.reverse.get(key)
+    return next((key for key in keys if key in found.forward or key in found.reverse), keys[0])
 
 
 def _cell(values: Sequence[tuple[str, bool | None]]) -> Cell:

@@ -7,9 +7,11 @@ import math
 import pytest
 
 from mre.benchmark.answers import Answer
+from mre.benchmark.formats.choices import BAD, GOOD, Choice, Edit
 from mre.benchmark.formats.judge_sets import SETS, open_judge_set
 from mre.benchmark.judge_figures import (
     Pair,
+    accuracy_of_four,
     accuracy_with_ties,
     accuracy_without_ties,
     best_threshold,
@@ -67,6 +69,24 @@ def test_correlations_are_of_methods_and_averaged_by_fisher(shared, name, scores
     assert cell.value == pytest.approx(right[f"{name}/spearman/fisher"]["correct"]["value"], abs=1e-9)
     assert cell.low < cell.value < cell.high
     assert (cell.n, cell.missing) == (39, 1)
+
+
+def test_both_good_is_told_from_both_bad_by_a_level_that_the_other_half_of_the_photos_chose():
+    """People call two alike edits good from 3 on; of the pairs that a judge scores so, all four classes are right."""
+    choices, scores = [], {}
+    for number in range(40):
+        level, gap = (1.0, 1.5, 3.5, 4.0)[number % 4], (0.0, 0.1, 2.0, -2.0)[number // 4 % 4]
+        people = 0 if abs(gap) < 1 else 1 if gap > 0 else -1
+        edits = tuple(Edit(f"{number}{side}", b"x") for side in "ab")
+        scores |= {edits[0].name: level + gap / 2, edits[1].name: level - gap / 2}
+        choices.append(Choice(str(number), "x", b"x", str(number), edits, ((0, 1, people),),
+                              tie="" if people else GOOD if level > 3 else BAD))
+    cell = accuracy_of_four(choices, scores)
+    assert (cell.value, cell.n, cell.missing) == (1.0, 40, 0)
+    turned = [dataclasses.replace(one, tie={GOOD: BAD, BAD: GOOD, "": ""}[one.tie]) for one in choices]
+    assert 16 / 40 <= accuracy_of_four(turned, scores).value < 0.9, "of the 24 ties no level has all"
+    del scores["0a"]
+    assert (accuracy_of_four(choices, scores).n, accuracy_of_four(choices, scores).missing) == (39, 1)
 
 
 def test_rankings_of_two_three_and_four_edits_are_right_as_a_whole(shared):

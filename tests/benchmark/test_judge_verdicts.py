@@ -5,12 +5,13 @@ import json
 import pytest
 
 from mre.__main__ import main
-from mre.benchmark.formats.judge_sets import open_judge_set
+from mre.benchmark.formats.choices import Choice, Edit, pairs_of_ranks
+from mre.benchmark.formats.judge_sets import TIES, VOTES, open_judge_set
 from mre.benchmark.formats.verdicts import VERDICTS, label_of
 from mre.benchmark.judge_tables import verdict_cells
 from tests.benchmark.test_judge_sets import golden
 
-VALUE, ORDERED, GROUPS, BOTH, CONSISTENT, FIRST, AS_WRONG = range(7)
+VALUE, ORDERED, GROUPS, BOTH, CONSISTENT, FIRST, AS_WRONG, FOUR_CLASSES = range(8)
 
 
 def matches(cell, figure: dict) -> None:
@@ -38,7 +39,18 @@ def test_genai_benchs_replies_are_read_by_their_last_label(shared, judge):
     figures = golden(shared, "genai_bench")
     matches(cells[VALUE], figures[f"genai/{judge}/accuracy_three_classes"])
     matches(cells[ORDERED], figures[f"genai/{judge}/accuracy_without_ties"])
-    assert cells[VALUE].missing == figures[f"genai/{judge}/accuracy"]["correct"]["missing"]
+    matches(cells[FOUR_CLASSES], figures[f"genai/{judge}/accuracy"])
+
+
+def test_of_four_classes_a_tie_is_right_by_its_kind_and_one_of_unsaid_kind_for_both(tmp_path):
+    votes = ["leftvote", "tievote", "tievote", "bothbad_vote", "bothbad_vote", "rightvote"]
+    said = ["[[A>B]]", "[[A=B=Good]]", "[[A=B=Bad]]", "[[A=B]]", "[[A=B=Good]]", "[[A=B=Bad]]"]
+    choices = [Choice(f"x#{row}", "x", b"x", f"p{row}", (Edit("a", b"x"), Edit("b", b"x")), pairs_of_ranks(VOTES[vote]),
+                      tie=TIES.get(vote, "")) for row, vote in enumerate(votes)]
+    path = tmp_path / "pairwise.jsonl"
+    path.write_text("".join(json.dumps({"idx": row, "response": reply}) + "\n" for row, reply in enumerate(said)))
+    cells = verdict_cells(choices, VERDICTS["genai-bench"](path))
+    assert (cells[FOUR_CLASSES].value, cells[FOUR_CLASSES].n, cells[VALUE].value) == (pytest.approx(3 / 6), 6, pytest.approx(5 / 6))
 
 
 def test_tigers_replies_are_counted_by_pair_and_by_group(shared, tmp_path):

@@ -12,6 +12,7 @@ from mre.errors import DataError
 
 Picture = Path | bytes
 OVERALL = "overall"
+GOOD, BAD = "good", "bad"                                   # both edits of a tie
 _TIES = re.compile(r"=\s*(GOOD|BAD)\b", re.IGNORECASE)      # "A=B=Good": both are good
 _RANKING = re.compile(r"[A-Z]([>=][A-Z])*|[A-Z]([<=][A-Z])*")
 
@@ -37,6 +38,7 @@ class Choice:
     pairs: tuple[tuple[int, int, int], ...]     # places of two edits; 1: the first is better, -1: the second, 0: a tie
     aspect: str = OVERALL                       # a perspective, or all things together
     task: str = ""
+    tie: str = ""                               # of two edits that are alike to people, where they were asked: GOOD or BAD
 
     @property
     def lacks(self) -> str:
@@ -84,7 +86,7 @@ def once(name: str, choices: Iterable[Choice]) -> JudgeSet:
     refused: dict[str, str] = {}
     for choice in choices:
         before = found.setdefault(choice.id, choice)
-        if not choice.pairs or (before.pairs, before.instruction) != (choice.pairs, choice.instruction):
+        if not choice.pairs or (before.pairs, before.tie, before.instruction) != (choice.pairs, choice.tie, choice.instruction):
             refused[choice.id] = "conflict"
     return JudgeSet(name, tuple(choice for key, choice in found.items() if key not in refused), refused=refused)
 

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mre.benchmark.formats.choices import Choice, Edit, JudgeSet, Rating, once, pairs_of_ranks, ranks_of
+from mre.benchmark.formats.choices import BAD, GOOD, Choice, Edit, JudgeSet, Rating, once, pairs_of_ranks, ranks_of
 from mre.errors import DataError
 from mre.files import read_json
 
 VOTES = {"leftvote": (1, 0), "rightvote": (0, 1), "tievote": (0, 0), "bothbad_vote": (0, 0)}
+TIES = {"tievote": GOOD, "bothbad_vote": BAD}
 ASPECTS = {"prompt_following": "following", "consistency": "preserving", "overall": "overall"}
 
 
@@ -31,7 +32,8 @@ def _genai_rows(folder: Path) -> Iterator[Choice]:
         if row["vote_type"] not in VOTES:
             raise DataError(f"{name}: vote_type must be one of {', '.join(VOTES)}, got {row['vote_type']!r}")
         edits = tuple(Edit(f"{name}/{side}", _bytes(row[f"{side}_output_image"]), row[f"{side}_model"] or "") for side in ("left", "right"))
-        yield Choice(name, row["instruct_prompt"], _bytes(row["source_image"]), name, edits, pairs_of_ranks(VOTES[row["vote_type"]]))
+        yield Choice(name, row["instruct_prompt"], _bytes(row["source_image"]), name, edits, pairs_of_ranks(VOTES[row["vote_type"]]),
+                     tie=TIES.get(row["vote_type"], ""))
 
 
 def aurora_pairs(folder: Path) -> JudgeSet:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mre.benchmark.formats.choices import BAD, GOOD
 from mre.errors import DataError
 from mre.files import read_json, read_json_lines
 
@@ -18,6 +19,7 @@ _LABEL = re.compile(r"\[\[([^\[\]\n]{1,40})\]\]|\\boxed\{([^{}\n]{1,40})\}")
 _WORDS = re.compile(r"\b(?:model|image|edit|response)\s+([AB])\s+is\s+better\b", re.IGNORECASE)
 _SIDES = {"A>B": 1, "A>>B": 1, "B<A": 1, "B>A": -1, "B>>A": -1, "A<B": -1, "A<<B": -1, "A=B": 0, "B=A": 0, "A==B": 0,
           "A=B=GOOD": 0, "A=B=BAD": 0}
+_KINDS = {"A=B=GOOD": GOOD, "A=B=BAD": BAD}
 _RESPONSES = {"A": 1, "B": -1, "TIE": 0}
 
 
@@ -27,22 +29,28 @@ class Verdicts:
 
     forward: Mapping[tuple[str, str], int | None]
     reverse: Mapping[tuple[str, str], int | None] = field(default_factory=dict)       # turned round: of the edits, not of the places
+    ties: Mapping[tuple[str, str], str] = field(default_factory=dict)                 # of forward's ties: GOOD, BAD, or "" where unsaid
 
 
 def label_of(reply: object, words: bool = False, letters: str = "AB") -> int | None:
     """1: the first is better, -1: the second, 0: a tie, by the last label in brackets (or, `words`, "model B is better"); None: it says
     none. `letters`: what the two are called, A and B or left and right beside it."""
+    return _read(reply, words, letters)[0]
+
+
+def _read(reply: object, words: bool = False, letters: str = "AB") -> tuple[int | None, str]:
+    """The label, and of a tie its kind."""
     if not isinstance(reply, str):
-        return None
+        return None, ""
     labels = [first or second for first, second in _LABEL.findall(reply)]
     for label in reversed(labels):
         plain = re.sub(r"\s+", "", label).upper().replace("LEFT", "A").replace("RIGHT", "B")
         if set(re.findall(r"\b[A-Z]\b", plain)) == set(letters):
             plain = plain.translate(str.maketrans(letters, "AB"))
         if plain in _SIDES:
-            return _SIDES[plain]
+            return _SIDES[plain], _KINDS.get(plain, "")
     said = _WORDS.findall(reply) if words and not labels else []
-    return {"A": 1, "B": -1}[said[-1].upper()] if said else None
+    return {"A": 1, "B": -1}[said[-1].upper()] if said else None, ""
 
 
 def mmrb2_verdicts(path: Path) -> Verdicts:
@@ -63,8 +71,9 @@ def mmrb2_verdicts(path: Path) -> Verdicts:
 
 
 def genai_verdicts(path: Path) -> Verdicts:
-    """GenAI-Bench's `pairwise.jsonl`: `idx` is the row of the Parquet files, `response` the reply."""
-    return Verdicts({(str(row["idx"]), ""): label_of(row.get("response")) for row in _rows(path, ("idx", "response"))})
+    """GenAI-Bench's `pairwise.jsonl`: `idx` is the row of the Parquet files, `response` the reply. Its labels are of four classes."""
+    read = {(str(row["idx"]), ""): _read(row.get("response")) for row in _rows(path, ("idx", "response"))}
+    return Verdicts({key: side for key, (side, _) in read.items()}, ties={key: kind for key, (side, kind) in read.items() if side == 0})
 
 
 def tiger_verdicts(path: Path) -> Verdicts:
