@@ -14,7 +14,7 @@ from mre.__main__ import main
 from mre.benchmark.answers import Answer, Scores
 from mre.benchmark.edits import Method, ResultsFolder, item_seed, write_edits
 from mre.benchmark.items import SceneSet, open_benchmark
-from mre.benchmark.report import table_1, table_of_stability
+from mre.benchmark.report import table_1, table_of_pairs, table_of_stability
 from mre.benchmark.runs import editors, plan_runs
 from mre.benchmark.scene_tables import defect_kinds, kind_of
 from mre.benchmark.scores import read_scores, write_scores
@@ -250,6 +250,48 @@ def test_a_gain_is_over_items_that_both_methods_have():
     answers += [answer("i0", score=4.0, method="b"), answer("i1", score=1.0, method="b")]
     gain = Scores(answers, items).gain("m", "b", "following")
     assert (gain.value, gain.n, gain.missing) == (1.5, 2, 1)
+
+
+def test_a_pair_stands_in_a_table_with_what_the_first_gains_on_the_items_that_both_have():
+    items = [FakeItem(f"i{number}", f"g{number}") for number in range(3)]
+    answers = [answer("i0", score=5.0), answer("i1", score=3.0, accepted=True), answer("i2", score=0.0, accepted=False)]
+    answers += [answer("i0", score=4.0, method="b"), answer("i1", score=1.0, accepted=False, method="b")]
+    table = table_of_pairs(Scores(answers, items), [("m", "b")])
+    assert [row[0] for row in table.rows] == ["b", "m", "m minus b"]
+    gained, score = table.rows[2][1:3]
+    assert (gained.text().split()[0], gained.n, gained.missing) == ("50.0", 2, 1)
+    assert (score.value, table.rows[0][2].value, table.rows[1][2].value) == (1.5, 2.5, pytest.approx(8 / 3))
+
+
+def test_pairs_are_those_named_or_each_model_that_reads_rewards_with_each_that_does_not(smartedit_converted):
+    smart, benchmark = str(smartedit_converted), SceneSet(1, size=64).benchmark()
+    def pairs(models, *named):
+        return plan_runs(benchmark, models, [Reward.best()], pipeline_info.describe, pairs=named).pairs
+    name = smartedit_converted.name
+    assert pairs([TINY, smart]) == ((f"{TINY}@5-5-5", name),)
+    assert pairs([TINY, smart], (smart, TINY)) == ((name, f"{TINY}@5-5-5"),)
+    assert pairs([smart]) == pairs([TINY]) == ()
+    with pytest.raises(SettingsError, match="--pair names other, which is none of the models: "):
+        pairs([TINY, smart], (TINY, "other"))
+
+
+def test_smartedit_with_rewards_against_smartedit_is_one_command_from_weights_to_their_table(smartedit_converted, tmp_path, capsys):
+    reward = zoo.load_starting_pipeline(str(smartedit_converted), variant="released", use_score=True, use_text=True, use_attention=True,
+                                        use_addition=True, perspectives=PERSPECTIVES, reward_init="released")
+    reward.save_pretrained(tmp_path / "reward-smart")
+    assert bench("scenes", "--model", tmp_path / "reward-smart", smartedit_converted, "--judge", "oracle", "--out", tmp_path / "out",
+                 "--per-type", 1, "--steps", 1, "--size", 64, "--tables", "scores", "--cache", tmp_path / "kept.sqlite", "--sheet", 0,
+                 "--no-preserving") == 0
+    assert "reward-smart@5-5-5 minus smart" in capsys.readouterr().out
+    scores = {(row["method"], row["item"], row["perspective"]): float(row["score"])
+              for row in csv.DictReader((tmp_path / "out" / "scores.csv").open(newline=""))}
+    row = [*csv.DictReader((tmp_path / "out" / "tables" / "pairs.csv").open(newline=""))][2]
+    for name in PERSPECTIVES:
+        gains = [score - scores["smart", item, name] for (method, item, of), score in scores.items() if (method, of) == (
+            "reward-smart@5-5-5", name)]
+        assert len(gains) == 7
+        assert float(row[f"{name} score"]) == pytest.approx(np.mean(gains), abs=1e-5)
+    assert any(float(row[f"{name} score"]) for name in PERSPECTIVES), "the new layers change the edits"
 
 
 def test_the_interval_of_independent_values_is_that_of_the_normal_approximation():

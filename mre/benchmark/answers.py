@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mre.benchmark.tables import Cell, gain_cell, mean_cell
@@ -77,6 +77,12 @@ class Scores:
         """Mean difference of scores on the same items."""
         keys = self.keys(items)
         return gain_cell(self.values(method, perspective, keys), self.values(against, perspective, keys), self.of(keys))
+
+    def accuracy_gain(self, method: str, against: str, perspective: str) -> Cell:
+        """Mean difference of yes (1) and no (0) on the same items, in points of per cent."""
+        keys = self.keys()
+        gained = gain_cell(self.accepted(method, perspective, keys), self.accepted(against, perspective, keys), self.of(keys))
+        return replace(gained, percent=True)
 
     def judge_note(self) -> str:
         """Who judged, in which builds."""

@@ -35,6 +35,20 @@ def table_6(scores: Scores, sweeps: dict[str, list[tuple[str, str]]]) -> Table:
     return Table("table_6", "Asked scores and what they give (form of Table 6)", columns, rows, [INTERVALS, scores.judge_note()])
 
 
+def table_of_pairs(scores: Scores, pairs: Sequence[tuple[str, str]]) -> Table:
+    """Two methods beside each other and what the first gains over the second on the items that both have, for each pair."""
+    columns = ["method", *(f"{name} {what}" for name in PERSPECTIVES for what in ("acc", "score"))]
+    rows: list[list] = []
+    for method, against in pairs:
+        rows += [[name, *(cell for of in PERSPECTIVES for cell in (scores.accuracy(name, of), scores.mean(name, of)))]
+                 for name in (against, method)]
+        rows.append([f"{method} minus {against}", *(cell for name in PERSPECTIVES for cell in (scores.accuracy_gain(method, against, name),
+                                                                                             scores.gain(method, against, name)))])
+    return Table("pairs", "Pairs of methods on the same items (forms of Tables 1, 3 and 13)", columns, rows,
+                 ["Differences of accuracy are points of per cent; their intervals are those of the differences.", INTERVALS,
+                  scores.judge_note()])
+
+
 def table_of_types(scores: Scores, methods: Sequence[str], perspective: str = "following") -> Table:
     """One perspective's mean score per edit type."""
     types = [name for name in EDIT_TYPES if any(item.edit_type == name for item in scores.items)]

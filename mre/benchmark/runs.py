@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mre.benchmark import scene_tables
 from mre.benchmark.edits import Method, method_name
-from mre.benchmark.report import table_1, table_6, table_of_stability, table_of_types
+from mre.benchmark.report import table_1, table_6, table_of_pairs, table_of_stability, table_of_types
 from mre.editors.capabilities import refuse_unused, unused
 from mre.editors.settings import EditSettings
 from mre.errors import SettingsError
@@ -33,6 +33,7 @@ class Plan:
     text_items: tuple[Item, ...] = ()
     conditioned: tuple[str, ...] = ()
     worded: tuple[str, ...] = ()                        # models without a condition that are told the scores in words, as `sweeps` has them
+    pairs: tuple[tuple[str, str], ...] = ()             # methods, each with the one that it is compared with
     guided: tuple[str, ...] = ()                        # of the conditioned, those whose guidance has a branch to lead away from
     jobs: list[tuple[Method, Sequence[Item]]] = field(default_factory=list)
 
@@ -47,9 +48,11 @@ class Plan:
 
 
 def plan_runs(benchmark: Benchmark, models: Sequence[str], rewards: Sequence[Reward], info: Callable[[str], EditorInfo],
-              tables: Sequence[str] = (), probe_per_type: int = 20, texts_per_type: int = 8, reward_words: bool = False, **given) -> Plan:
+              tables: Sequence[str] = (), probe_per_type: int = 20, texts_per_type: int = 8, reward_words: bool = False,
+              pairs: Sequence[tuple[str, str]] = (), **given) -> Plan:
     """All methods of a benchmark. `given` (steps and guidance) go to every method whose model can use them; `tables` are those of synthetic
-    scenes. reward_words: each model without a reward condition is also told the scores in words, a method of its own for each reward."""
+    scenes. reward_words: each model without a reward condition is also told the scores in words, a method of its own for each reward.
+    pairs: models to compare with each other; none = each that reads rewards with each that does not."""
     if len(set(models)) != len(models):
         raise SettingsError("a model is named twice")
     scales = {name: value for name, value in given.items() if name.endswith("guidance_scale")}
@@ -71,9 +74,13 @@ def plan_runs(benchmark: Benchmark, models: Sequence[str], rewards: Sequence[Rew
     if len(set(names)) != len(names):
         raise SettingsError(f"two models would be called {max(names, key=names.count)!r}; rename a folder or give each its own --out")
     conditioned = tuple(model for model in models if info(model).conditioned)
+    for model in (model for pair in pairs for model in pair if model not in models):
+        raise SettingsError(f"--pair names {model}, which is none of the models: {', '.join(models)}")
+    compared = pairs or [(model, plain) for model in conditioned for plain in models if plain not in conditioned]
     guided = tuple(model for model in conditioned if info(model).is_guided(**scales))
     plan = Plan(benchmark, tuple(models), sweeps, tuple(tables), first_of_each(benchmark.items, probe_per_type),
-                first_of_each(benchmark.items, texts_per_type), conditioned, tuple(told), guided)
+                first_of_each(benchmark.items, texts_per_type), conditioned, tuple(told),
+                tuple((sweeps[model][-1][1].name, sweeps[against][-1][1].name) for model, against in compared), guided)
     plan.jobs.extend((method, benchmark.items) for sweep in sweeps.values() for _, method in sweep)
     if "data" in tables:
         plan.jobs.append((scene_tables.training_data(), benchmark.items))
@@ -158,7 +165,7 @@ def tables_of(plan: Plan, scores: Scores) -> list[Table]:
     """Every table that the answers allow."""
     main, best = plan.main, plan.best
     if plan.benchmark.kind != "scenes":
-        tables = [table_1(scores, main)]
+        tables = [table_1(scores, main), *([table_of_pairs(scores, plan.pairs)] if plan.pairs else [])]
         if any(len(sweep) > 1 for sweep in plan.sweeps.values()):
             tables.append(table_6(scores, asked_of(plan)))
         if any(item.edit_type for item in plan.benchmark.items):
@@ -181,8 +188,7 @@ def scene_report(plan: Plan, scores: Scores) -> list[Table]:
     data = [scene_tables.TRAINING_DATA] if "data" in plan.tables else []
     tables = []
     if "scores" in plan.tables:
-        plain = [plan.sweeps[model][-1][1].name for model in plan.models if model not in plan.conditioned]
-        pairs = [(plan.sweeps[model][-1][1].name, other) for model in plan.conditioned for other in [*plain, *data]]
+        pairs = [*plan.pairs, *((plan.sweeps[model][-1][1].name, other) for model in plan.conditioned for other in data)]
         pairs += [(plan.sweeps[told][-1][1].name, plan.sweeps[model][-1][1].name) for told in plan.worded
                   for model in plan.models if plan.sweeps[told][0][1].model == model]
         pairs += [(high, low) for model in (*plan.conditioned, *plan.worded) if len(plan.sweeps[model]) > 1
@@ -190,7 +196,7 @@ def scene_report(plan: Plan, scores: Scores) -> list[Table]:
         tables.append(scene_tables.table_of_means(scores, [*main, *data]))
         if pairs:
             tables.append(scene_tables.table_of_gains(scores, pairs))
-        tables.append(table_1(scores, main))
+        tables += [table_1(scores, main), *([table_of_pairs(scores, plan.pairs)] if plan.pairs else [])]
         if any(len(plan.sweeps[model]) > 1 for model in (*plan.conditioned, *plan.worded)):
             tables.append(table_6(scores, asked_of(plan)))
         tables += [table_of_types(scores, best, name) for name in PERSPECTIVES]

@@ -1,17 +1,18 @@
-"""What SmartEdit costs: calls of the language model over edits, sweeps and benchmarks, pictures read a second, memory of the converter.
+"""What SmartEdit costs, and its two halves of a table: calls of the language model over edits, sweeps and benchmarks, pictures read a
+second, memory of the converter, and SmartEdit against Reward-SmartEdit from weights to table.
 
-    python -m tests.bench.smartedit [FOLDER_FOR_FILES]
+    python -m tests.bench.smartedit [FOLDER_FOR_FILES] [--only calls reading memory pairs]
 
-All at small sizes, on a small model in the released layout; the converter on a language model of 0.4 GB in float32.
+All at small sizes, on a small model of random weights in the released layout; the converter on a language model of 0.4 GB in float32.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,14 +22,17 @@ import torch
 from PIL import Image
 from transformers import LlamaModel
 
+from mre.__main__ import main as command
 from mre.editors.kinds import make_editor
 from mre.editors.settings import EditSettings
 from mre.models.smartedit import convert
-from mre.rewards import Reward
+from mre.models.zoo import load_starting_pipeline
+from mre.rewards import PERSPECTIVES, Reward
 from mre.sweep import Axis, Sweep
 from tests.conftest import SHARED
 from tests.tiny_smartedit import released_tensors, write_released
 
+PARTS = ("calls", "reading", "pairs", "memory")
 WIDTH, HIDDEN, LAYERS, SHARD = 1024, 2752, 8, 20_000_000       # of the language model that is converted; bytes of a shard
 
 
@@ -123,21 +127,37 @@ def print_memory(root: Path) -> None:
           f"what was there, {time.perf_counter() - started:.0f} s")
 
 
-def main(root: Path) -> None:
-    """Print all of it."""
-    from mre.__main__ import main as command
+def print_pairs(folder: Path, root: Path) -> None:
+    """Both models over seven drawn scenes, by one command."""
+    reward = load_starting_pipeline(str(folder), variant="released", use_score=True, use_text=True, use_attention=True, use_addition=True,
+                                    perspectives=PERSPECTIVES, reward_init="released")
+    reward.save_pretrained(root / "reward-smartedit")
+    flags = ["bench", "scenes", "--model", "reward-smartedit", "smartedit", "--judge", "oracle", "--out", "pairs", "--per-type", "1",
+             "--steps", "2", "--size", "64", "--tables", "scores", "--no-preserving"]
+    print("$ python -m mre", *flags, flush=True)
+    places = {"reward-smartedit": root / "reward-smartedit", "smartedit": folder, "pairs": root / "pairs"}
+    command([str(places.get(flag, flag)) for flag in flags] + ["--cache", str(root / "answers.sqlite")])
 
+
+def main(root: Path, only: Collection[str]) -> None:
+    """Print what is asked for."""
     released = write_released(root, SHARED)
-    command(["convert", str(released), "--out", str(root / "small"), "--size", "64"])
-    print("| calls of the language model for | pictures read |\n| --- | --- |")
-    print_calls(root / "small")
-    print_reading(root / "small")
-    print_memory(root)
+    command(["convert", str(released), "--out", str(root / "smartedit"), "--size", "64"])
+    if "calls" in only:
+        print("| calls of the language model for | pictures read |\n| --- | --- |")
+        print_calls(root / "smartedit")
+    if "reading" in only:
+        print_reading(root / "smartedit")
+    if "pairs" in only:
+        print_pairs(root / "smartedit", root)
+    if "memory" in only:
+        print_memory(root)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        main(Path(sys.argv[1]))
-    else:
-        with tempfile.TemporaryDirectory() as place:
-            main(Path(place))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, nargs="?", help="for files; none: one that goes afterwards")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as place:
+        main(options.folder or Path(place), options.only)
