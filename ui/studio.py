@@ -151,7 +151,7 @@ class Studio:
             return None
         from mre.judge.kinds import make_judge
         return make_judge(self.settings.judge, cache=self.settings.data / "judge-answers.sqlite",
-                          max_requests=self.settings.judge_requests, limits_last=True)
+                          max_requests=self.settings.judge_requests, limits_last=True, forgets_reported=True)
 
     def caller(self, request: Any) -> Caller:
         """Who a request comes from: one of Gradio's, or of the application's."""

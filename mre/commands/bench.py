@@ -42,6 +42,9 @@ SCENE_TABLES = ("scores", "data", "sliders", "texts", "negative", "counts")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("benchmark", metavar="BENCHMARK", help="what to edit (above)")
     parser.add_argument("--model", nargs="+", default=[], metavar="NAME", help="names, folders, hub ids, images:MODEL@URL")
+    parser.add_argument("--pair", nargs=2, action="append", default=[], metavar=("NAME", "BASE"),
+                        help="two of the models, whose difference on the same items is a table of its own; again for more (default: each "
+                             "that reads rewards with each that does not)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the results folder")
     parser.add_argument("--scores", nargs="+", default=["5,5,5"], metavar="F,P,Q", help="rewards to ask for (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the edits; each item has its own, made from it (default %(default)s)")
@@ -78,12 +81,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     servers.add_argument("--edit-key-file", type=Path, metavar="FILE", help="file that holds their key (default: OPENAI_API_KEY)")
     servers.add_argument("--edit-cache", type=Path, default=EDIT_CACHE, metavar="FILE",
                          help="where paid edits are kept (default %(default)s)")
-    servers.add_argument("--ask-again", action="store_true", help="ask again for edits that a run before asked for and that no answer came "
-                                                                  "for: each may be paid for twice")
     servers.add_argument("--edit-budget", type=float, metavar="USD", help="the most this run may spend on each; 0: kept edits only")
     servers.add_argument("--price-picture", type=float, metavar="USD", help="for each edit, where the list price is unknown or old")
     servers.add_argument("--max-edit-requests", type=int, metavar="N", help="the most requests this run may send to each")
-    add_judge_arguments(parser, default="oracle")
+    add_judge_arguments(parser, default="oracle", with_edits=True)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -112,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
     benchmark = open_what(args, editor(args.model[0]).info.native_size)
     tables = [name for name in SCENE_TABLES if name in args.tables] if benchmark.kind == "scenes" else []
     plan = plan_runs(benchmark, args.model, rewards, lambda model: editor(model).info, tables, args.probe_per_type, args.texts_per_type,
-                     args.reward_words, steps=args.steps, guidance_scale=args.guidance_scale,
+                     args.reward_words, args.pair, steps=args.steps, guidance_scale=args.guidance_scale,
                      image_guidance_scale=args.image_guidance_scale, put_back=args.put_back)
     effects = effects_folders(args, plan, editor)
     folder, refused = make_edits(args, plan, editor, processes)

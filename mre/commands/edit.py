@@ -100,7 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--max-requests", type=int, metavar="N", help="the most requests this run may send")
     group.add_argument("--budget", type=float, metavar="USD", help="the most this run may spend; 0: kept edits only")
     group.add_argument("--ask-again", action="store_true",
-                       help="ask again for edits that a run before asked for and that no answer came for: each may be paid for twice")
+                       help="ask again for edits that a run before asked for and that never came: each may be paid for twice")
     group.add_argument("--price-picture", type=float, metavar="USD", help="for each edit, where the list price is unknown or old")
 
 
@@ -160,7 +160,7 @@ def _best_of(args: argparse.Namespace, editor: Editor) -> BestOf | None:
         raise SettingsError("--best-of needs a judge; give --judge NAME")
     if kind_of(args.judge).scenes_only:
         raise SettingsError(f"--judge {args.judge} judges synthetic scenes only")
-    judge = make_judge(args.judge, max_requests=args.judge_requests, limits_last=True)
+    judge = make_judge(args.judge, max_requests=args.judge_requests, limits_last=True, ask_again=args.ask_again)
     if costs_money(judge) and args.judge_requests is None:
         raise SettingsError(f"--judge {args.judge} costs money; --judge-requests N says how many requests it may be sent")
     return BestOf(args.best_of, without_keeping(judge))

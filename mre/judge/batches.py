@@ -80,7 +80,8 @@ class _Batches:
             try:
                 original, edited = JudgePicture(ask.original, ask.item), JudgePicture(ask.edited, ask.item)
                 questions = self.judge.questions(self.task, ask.instruction, original, edited, ask.repeat)
-                missing = [question for question in questions if question.key not in self.cache and question.key not in sent]
+                missing = [question for question in questions if question.key not in self.cache and question.key not in sent
+                           and not self.judge.perhaps_paid(question.key)]
                 if not missing:
                     continue
                 pictures = self.judge.picture_parts(original, edited)

@@ -17,9 +17,9 @@ CACHE = Path("data") / "judge-answers.sqlite"
 
 
 def add_judge_arguments(parser: argparse.ArgumentParser, default: str = "gpt-4o-2024-08-06", many: bool = True,
-                        several: bool = False) -> None:
+                        several: bool = False, with_edits: bool = False) -> None:
     """Flags that say which judge is asked, how, and within which limits. `many`: also those about asking many questions; `several`: judges,
-    one after the other, none by default."""
+    one after the other, none by default; `with_edits`: the command also pays for edits."""
     group = parser.add_argument_group("judge")
     if several:
         group.add_argument("--judge", nargs="+", default=[], metavar="NAME", help=forms())
@@ -37,6 +37,8 @@ def add_judge_arguments(parser: argparse.ArgumentParser, default: str = "gpt-4o-
     group.add_argument("--judge-seed", type=int, default=JudgeSettings.seed, help="seed sent with each question (default %(default)s)")
     group.add_argument("--expect-build", metavar="NAME", help="stop when replies name another model build")
     group.add_argument("--retry-failed", action="store_true", help="ask again where kept replies were no verdicts")
+    group.add_argument("--ask-again", action="store_true", help="ask again for " + ("edits and answers" if with_edits else "answers")
+                       + " that a run before asked for and that never came: each may be paid for twice")
     if not many:
         return
     group.add_argument("--workers", type=int, default=JudgeSettings.concurrency, metavar="N",
@@ -57,8 +59,8 @@ def judge_from(args: argparse.Namespace, **options: Any) -> OpenedJudge:
         many = {"concurrency": args.workers, "batches": args.batch, "budget": args.budget, "max_requests": args.max_requests,
                 "max_tokens": args.max_tokens, "price_input": args.price_input, "price_output": args.price_output}
     return make_judge(args.judge, cache=args.cache, base_url=args.base_url, key_file=args.key_file, api_version=args.api_version,
-                      prompts=args.prompts, retry_failed=args.retry_failed, fence=not args.no_fence, picture_size=args.picture_size,
-                      seed=args.judge_seed, expect_build=args.expect_build, **many, **options)
+                      prompts=args.prompts, retry_failed=args.retry_failed, ask_again=args.ask_again, fence=not args.no_fence,
+                      picture_size=args.picture_size, seed=args.judge_seed, expect_build=args.expect_build, **many, **options)
 
 
 def agree_on_cost(judge: OpenedJudge, asks: Iterable[Ask], task: str, yes: bool) -> None:

@@ -34,6 +34,8 @@ class JudgeOptions:
     batches: bool = False
     retry_failed: bool = False
     limits_last: bool = False                   # the limits hold for all calls together, not for each
+    ask_again: bool = False                     # what was perhaps paid is asked for again
+    forgets_reported: bool = False              # and so it is when the same is asked for after that was said
     settings: dict[str, Any] = field(default_factory=dict)      # fields of JudgeSettings
 
 
@@ -67,7 +69,8 @@ def _editreward(name: str, options: JudgeOptions) -> OpenedJudge:
     return KeptAnswers(named("mre.judge.editreward:EditRewardJudge")(name), AnswerCache(options.cache))
 
 
-def _openai(model: str, options: JudgeOptions, *, base_url: str | None, azure: bool = False) -> OpenedJudge:
+def _openai(model: str, options: JudgeOptions, *, base_url: str | None, azure: bool = False,
+            idempotent: bool = False) -> OpenedJudge:
     from mre.judge.batches import fill_cache
     from mre.judge.prompts import load_prompts
     from mre.judge.settings import JudgeSettings
@@ -84,7 +87,7 @@ def _openai(model: str, options: JudgeOptions, *, base_url: str | None, azure: b
         JudgeSettings(model=model, **options.settings), endpoint, answers,
         Limits(options.max_requests, options.max_tokens, options.budget),
         load_prompts(options.prompts) if options.prompts else None, options.price_input, options.price_output,
-        fill_cache if options.batches else None, options.limits_last)
+        fill_cache if options.batches else None, options.limits_last, options.ask_again or idempotent, options.forgets_reported)
 
 
 def _azure(name: str, options: JudgeOptions) -> OpenedJudge:
@@ -92,10 +95,14 @@ def _azure(name: str, options: JudgeOptions) -> OpenedJudge:
 
 
 def _at_address(name: str, options: JudgeOptions) -> OpenedJudge:
-    model, _, address = name.partition("@")
+    model, _, place = name.partition("@")
+    address, _, said = place.partition("?")
+    if said not in ("", "idempotent=0", "idempotent=1"):
+        raise JudgeError(f"judge {model}@{address}?...: the one option of an address is idempotent=1, for a server that charges once for "
+                         "what comes twice with one Idempotency-Key")
     if options.base_url and options.base_url != address:
         raise JudgeError(f"judge {name}: --base-url names another address, {options.base_url}")
-    return _openai(model, options, base_url=address)
+    return _openai(model, options, base_url=address, idempotent=said == "idempotent=1")
 
 
 def _model(name: str, options: JudgeOptions) -> OpenedJudge:

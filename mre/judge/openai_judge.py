@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
-from mre.errors import ImageError, JudgeReplyError, ServiceError
+from mre.errors import ImageError, JudgeReplyError
+from mre.judge.openai_run import JudgeRun
 from mre.judge.pictures import JudgePicture, encoded_pair
 from mre.judge.prompts import Prompt, PromptSet, paper_prompts
 from mre.judge.question_tokens import REPLY_SECONDS, REPLY_TOKENS, expected_tokens
@@ -21,17 +19,10 @@ from mre.judge.settings import JudgeSettings, Question
 from mre.judge.verdicts import Ask, Tally, Verdict, Verdicts, checked_task
 from mre.paid.budget import Budget, Forecast, Limits, price_of
 from mre.paid.cache import AnswerCache, StoredAnswer, answer_key, utc_now
-from mre.paid.connection import LONGEST_WAIT, Endpoint, Fatal, TryAgain, Unanswered, meaning_of
+from mre.paid.connection import Endpoint, Fatal
 from mre.rewards import PERSPECTIVES
 
-LONGEST_GAP = 0.02              # seconds between two requests that leave; one takes a few milliseconds of processor time
-
-
 FillCache = Callable[["OpenAIJudge", Iterable[Ask], str, Tally], str | None]       # puts answers into the cache; why it stopped early
-
-
-class _Stopped(Exception):
-    """The run ends early; this question was not asked."""
 
 
 class OpenAIJudge:
@@ -42,15 +33,23 @@ class OpenAIJudge:
 
     def __init__(self, settings: JudgeSettings, endpoint: Endpoint, cache: AnswerCache | None = None, limits: Limits | None = None,
                  prompts: PromptSet | None = None, price_input: float | None = None, price_output: float | None = None,
-                 fill_cache: FillCache | None = None, limits_last: bool = False) -> None:
-        """fill_cache: another way to the same answers, which are read from the cache then, such as batches
-        limits_last: the limits hold for all calls together, not for each; calls may then come from several threads"""
+                 fill_cache: FillCache | None = None, limits_last: bool = False, may_repeat: bool = False,
+                 forgets_reported: bool = False) -> None:
+        """
+        fill_cache        another way to the same answers, which are read from the cache then, such as batches
+        limits_last       the limits hold for all calls together, not for each; calls may then come from several threads
+        may_repeat        ask again what was perhaps paid: by someone's wish, or because the server charges once for it
+        forgets_reported  who was told that an answer is perhaps paid, and asks for it once more, has agreed to that
+        """
         self.settings, self.endpoint = settings, endpoint
         self.cache = cache if cache is not None else AnswerCache(None)
         self.prompts = prompts or paper_prompts()
         self.limits = limits or Limits()
         self.price = price_of(settings.model, endpoint.is_own_server, price_input, price_output, fill_cache is not None)
         self.fill_cache = fill_cache
+        self.may_repeat = may_repeat or self.price.cost(1, 1) == 0
+        self.forgets_reported = forgets_reported
+        self.under_way: set[str] = set()                # keys of requests that are out now: their notes are no older run's
         self.name = self.prompts.judge_name(settings.model, settings.fence)
         self.version = settings.expected_build() or ""      # each reply names its own
         budget = Budget(self.limits, self.price)        # refuses limits that cannot be kept before anything is asked
@@ -85,6 +84,16 @@ class OpenAIJudge:
         said = json.dumps({"role": "system", "content": system}).encode()
         asked = b", ".join((json.dumps({"type": "text", "text": user}).encode(), *shown))
         return b'%b, "messages": [%b, {"role": "user", "content": [%b]}]}' % (head, said, asked)
+
+    def perhaps_paid(self, key: str) -> str | None:
+        """Why an answer is not asked for: it was before, nobody knows what became of it, and it is not to be asked for again."""
+        if self.may_repeat or key in self.under_way or (before := self.cache.asked_at(key)) is None:
+            return None
+        return f"perhaps paid: {self.endpoint.host} was asked for this at {before}, and no answer was kept; {self.how_to_repeat}"
+
+    @property
+    def how_to_repeat(self) -> str:
+        return "judge again to ask again" if self.forgets_reported else "--ask-again asks again"
 
     def parse(self, prompt: Prompt, raw: str) -> Reply:
         """A reply as a verdict. Raises JudgeReplyError."""
@@ -147,14 +156,14 @@ class OpenAIJudge:
         checked_task(task)
         tally = Tally(cost_usd=0.0 if self.price.cost(0, 0) is not None else None)
         if self.fill_cache is None:
-            return asyncio.run(_Run(self, task, on_verdicts, tally).over(asks))
+            return asyncio.run(JudgeRun(self, task, on_verdicts, tally).over(asks))
         asks = list(asks) if isinstance(asks, Iterator) else asks           # they are gone through twice
         stopped = self.fill_cache(self, asks, task, tally)
-        return asyncio.run(_Run(self, task, on_verdicts, tally, is_offline=True, budget_over=stopped).over(asks))
+        return asyncio.run(JudgeRun(self, task, on_verdicts, tally, is_offline=True, budget_over=stopped).over(asks))
 
     def forecast(self, asks: Iterable[Ask], task: str) -> Forecast:
         """What judging would send and cost now. Picture files are read to know which answers are kept; drawn ones are not drawn."""
-        edits = requests = cached = tokens = 0
+        edits = requests = cached = tokens = perhaps_paid = 0
         for ask in asks:
             edits += 1
             known: list[str] = []
@@ -165,236 +174,15 @@ class OpenAIJudge:
             for index, perspective in enumerate(PERSPECTIVES):
                 if known and known[index] in self.cache:
                     cached += 1
+                elif known and self.perhaps_paid(known[index]):
+                    perhaps_paid += 1
                 else:
                     requests += 1
                     tokens += self.expected_tokens(self.prompts[task, perspective], ask.instruction)
         output = requests * REPLY_TOKENS
         seconds = requests * REPLY_SECONDS / self.settings.concurrency
-        return Forecast(edits, requests, cached, tokens, output, self.price.cost(tokens, output), seconds)
+        return Forecast(edits, requests, cached, tokens, output, self.price.cost(tokens, output), seconds, perhaps_paid)
 
     def expected_tokens(self, prompt: Prompt, instruction: str) -> int:
         """Input tokens that a question will take, as far as can be known."""
         return expected_tokens(prompt, instruction, self.settings.fence, self.settings.picture_size, self.settings.model)
-
-
-class _Run:
-    """One pass over many edits on one event loop."""
-
-    def __init__(self, judge: OpenAIJudge, task: str, on_verdicts: Callable[[Ask, Verdicts], None], tally: Tally,
-                 is_offline: bool = False, budget_over: str | None = None) -> None:
-        self.judge, self.task, self.on_verdicts, self.tally = judge, task, on_verdicts, tally
-        self.is_offline, self.budget_over = is_offline, budget_over     # answers come from the cache, where batches put them
-        self.settings, self.cache = judge.settings, judge.cache
-        self.budget = judge.lasting_budget or Budget(judge.limits, judge.price)
-        self.in_flight = 0
-        self.calls = asyncio.Semaphore(self.settings.concurrency)
-        self.money = asyncio.Condition()
-        self.paused_until = self.next_start = 0.0
-        self.usual_seconds = 0.0                # that a reply takes
-        self.lost_in_a_row = self.refused = 0
-        self.has_answered = False
-        self.fatal: Exception | None = None
-        self.stopped: str | None = None
-
-    async def over(self, asks: Iterable[Ask]) -> Tally:
-        """Judge all, report in order. At most `concurrency` edits are open at a time, so memory does not grow with the run."""
-        from httpx2 import Response
-
-        self.response = Response
-        self.client = self.judge.endpoint.client(self.settings.timeout, self.settings.concurrency)
-        open_edits: deque[tuple[Ask, asyncio.Task]] = deque()
-        window = self.settings.concurrency * 4
-        self.slots = asyncio.Semaphore(self.settings.concurrency)
-        try:
-            for ask in asks:
-                if self.stopped or self.fatal:
-                    break
-                await self.slots.acquire()
-                open_edits.append((ask, asyncio.create_task(self.edit(ask))))
-                while open_edits and (open_edits[0][1].done() or len(open_edits) >= window):
-                    await self.report(*open_edits.popleft())
-            while open_edits:
-                await self.report(*open_edits.popleft())
-        except (asyncio.CancelledError, KeyboardInterrupt):
-            self.stopped = "interrupted"        # what is in flight is paid for: wait for it and keep it
-            await asyncio.gather(*(task for _, task in open_edits), return_exceptions=True)
-            raise
-        finally:
-            self.stopped = self.stopped or "over"
-            for _, task in open_edits:
-                task.cancel()
-            await asyncio.gather(*(task for _, task in open_edits), return_exceptions=True)
-            await self.client.close()
-        if self.fatal:
-            raise self.fatal
-        self.tally.stopped = None if self.stopped == "over" else self.stopped
-        return self.tally
-
-    async def report(self, ask: Ask, task: asyncio.Task) -> None:
-        try:
-            verdicts = await asyncio.shield(task)
-        except _Stopped:
-            return
-        self.tally.edits += 1
-        self.tally.failed += len(verdicts.errors)
-        self.on_verdicts(ask, verdicts)
-
-    async def edit(self, ask: Ask) -> Verdicts:
-        """The three verdicts on one edit. A picture that cannot be read fails all three, and the run goes on."""
-        try:
-            try:
-                original, edited = await asyncio.to_thread(lambda: (JudgePicture(ask.original, f"{ask.item}: original"),
-                                                                    JudgePicture(ask.edited, f"{ask.item}: edited")))
-                questions = self.judge.questions(self.task, ask.instruction, original, edited, ask.repeat)
-                kept = [self.cache.get(question.key) for question in questions]
-                pictures = None if all(kept) else await asyncio.to_thread(self.judge.picture_parts, original, edited)
-            except ImageError as error:
-                return Verdicts(self.judge.name, self.task, tuple(Verdict(name, None, error=str(error)) for name in PERSPECTIVES))
-            answers = await asyncio.gather(*(self.answer(question, answer, pictures)
-                                             for question, answer in zip(questions, kept, strict=True)), return_exceptions=True)
-            verdicts = []
-            for answer in answers:
-                if isinstance(answer, BaseException):
-                    raise answer
-                verdicts.append(answer)
-            return Verdicts(self.judge.name, self.task, tuple(verdicts))
-        except ServiceError as error:
-            self.fatal = self.fatal or error
-            raise _Stopped from error
-        finally:
-            self.slots.release()
-
-    async def answer(self, question: Question, kept: StoredAnswer | None, pictures: tuple[bytes, bytes] | None) -> Verdict:
-        """One verdict: the kept one, or a request. Where asking on is useless, the run ends at once, not with the edit's other answers."""
-        try:
-            if kept is not None:
-                return self.kept(question, kept)
-            assert pictures is not None, "made where an answer is missing"
-            return await self.ask(question, pictures)
-        except ServiceError as error:
-            self.fatal = self.fatal or error
-            raise
-
-    def kept(self, question: Question, kept: StoredAnswer) -> Verdict:
-        if kept.error is None:
-            self.judge.checked_build(kept.build)
-        self.tally.cached += 1
-        self.tally.builds[kept.build] += 1
-        return self.judge.verdict_of(question.prompt, kept, cached=True)
-
-    async def ask(self, question: Question, pictures: tuple[bytes, bytes]) -> Verdict:
-        """One verdict by as many requests as it takes. What was paid for is kept before it counts."""
-        if self.budget_over:
-            self.stopped = self.budget_over
-            raise _Stopped
-        if self.is_offline:
-            return Verdict(question.prompt.perspective, None, error="the batch brought no answer")
-        attempts = asked = 0
-        paid: list[StoredAnswer] = []
-        while True:
-            try:
-                stored = await self.request(question, pictures, asked)
-            except TryAgain as trouble:
-                attempts += 1
-                if attempts >= self.settings.max_attempts or (trouble.wait or 0) > LONGEST_WAIT:
-                    return self.lost(question, trouble)
-                if not self.has_answered and attempts >= 3 and str(trouble).startswith("connection"):
-                    raise Fatal(f"no answer from {self.judge.endpoint.host}: {trouble}") from trouble
-                await self.wait(trouble, attempts)
-                self.tally.retries += 1
-                continue
-            except Unanswered as refusal:
-                self.refused += 1
-                if not self.has_answered and self.refused >= len(PERSPECTIVES):
-                    raise Fatal(f"{self.judge.endpoint.host} takes no question for {self.settings.model!r}: {refusal} "
-                                "(does the model take pictures?)") from refusal
-                return Verdict(question.prompt.perspective, None, error=str(refusal))
-            asked += 1
-            paid.append(stored)
-            if stored.error is None or asked >= self.settings.max_asked:
-                stored = replace(stored, cost_usd=None if stored.cost_usd is None else sum(each.cost_usd or 0.0 for each in paid),
-                                 input_tokens=sum(each.input_tokens for each in paid),
-                                 output_tokens=sum(each.output_tokens for each in paid))
-                self.cache.put(question.key, stored)
-                self.judge.checked_build(stored.build)
-                return self.judge.verdict_of(question.prompt, stored, cached=False)
-            self.tally.retries += 1
-
-    def lost(self, question: Question, trouble: TryAgain) -> Verdict:
-        """A question given up. When question after question is given up, the server is down and the run ends."""
-        self.lost_in_a_row += 1
-        if not self.has_answered or self.lost_in_a_row >= max(8, self.settings.concurrency // 2):
-            raise Fatal(f"no answer from {self.judge.endpoint.host} after {self.settings.max_attempts} attempts: {trouble}; "
-                        "run the same command again to resume") from trouble
-        return Verdict(question.prompt.perspective, None, error=f"gave up after {self.settings.max_attempts} attempts: {trouble}")
-
-    async def wait(self, trouble: TryAgain, attempts: int) -> None:
-        """As long as the server asked, or twice as long each time. A throttled run holds back all requests, not this one alone."""
-        pause = trouble.pause(attempts)
-        if trouble.is_throttled and trouble.wait is not None:
-            self.paused_until = max(self.paused_until, time.monotonic() + pause)
-        await asyncio.sleep(pause)
-
-    async def request(self, question: Question, pictures: tuple[bytes, bytes], asked: int) -> StoredAnswer:
-        """Send one request and return its reply, verdict or not. Raises TryAgain, Unanswered, Fatal or _Stopped."""
-        async with self.calls:
-            while (pause := self.paused_until - time.monotonic()) > 0:
-                await asyncio.sleep(pause)
-            await self.turn()
-            ticket = await self.ticket(question)
-            used = (0, 0)
-            started = time.perf_counter()
-            try:
-                self.tally.calls += 1
-                response = await self.client.post(      # the same request as chat.completions.create, at half its processor time
-                    self.judge.endpoint.chat_path(self.settings.model), content=self.judge.body(question, pictures, asked),
-                    cast_to=self.response, options={"headers": {"Idempotency-Key": f"{question.key[:48]}-{asked}"}})
-                seconds = time.perf_counter() - started
-                unsaid = self.judge.expected_tokens(question.prompt, question.instruction), REPLY_TOKENS
-                stored = self.judge.read(question.prompt, response.json(), seconds, unsaid)
-                used = stored.input_tokens, stored.output_tokens
-            except ServiceError:
-                raise
-            except Exception as error:
-                meaning = meaning_of(error, self.judge.endpoint, self.settings.model)
-                raise meaning from (None if meaning is error else error)
-            finally:
-                async with self.money:
-                    self.in_flight -= 1
-                    self.budget.settle(ticket, *used)
-                    self.money.notify_all()
-        self.has_answered, self.lost_in_a_row = True, 0
-        self.usual_seconds += 0.1 * (seconds - self.usual_seconds)
-        self.tally.builds[stored.build] += 1
-        self.tally.input_tokens += used[0]
-        self.tally.output_tokens += used[1]
-        if self.tally.cost_usd is not None:
-            self.tally.cost_usd += stored.cost_usd or 0.0
-        return stored
-
-    async def turn(self) -> None:
-        """Requests leave a moment apart, at up to twice the rate at which they come back.
-
-        Those that leave together come back together, wait for each other at every step, and leave together again.
-        """
-        now = time.monotonic()
-        start = max(now, self.next_start)
-        self.next_start = start + min(LONGEST_GAP, self.usual_seconds / (2 * self.settings.concurrency))
-        if start > now:
-            await asyncio.sleep(start - now)
-
-    async def ticket(self, question: Question) -> int:
-        """A place in the budget. What is in flight may turn out cheaper than its reserve, so wait for it before giving up."""
-        tokens = self.judge.expected_tokens(question.prompt, question.instruction)
-        async with self.money:
-            while True:
-                if self.stopped or self.fatal:
-                    raise _Stopped
-                if (ticket := self.budget.reserve(int(tokens * 1.2), self.settings.max_reply_tokens)) is not None:
-                    self.in_flight += 1
-                    return ticket
-                if not self.in_flight:
-                    self.stopped = self.budget.reason()
-                    self.money.notify_all()
-                    raise _Stopped
-                await self.money.wait()

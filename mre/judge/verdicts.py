@@ -114,6 +114,7 @@ class Tally:
     retries: int = 0
     cached: int = 0             # answers taken from the cache
     failed: int = 0             # perspectives without an answer
+    perhaps_paid: int = 0       # of these, that the judge was asked without its answer arriving
     input_tokens: int = 0
     output_tokens: int = 0
     cost_usd: float | None = 0.0
@@ -122,7 +123,7 @@ class Tally:
 
     def add(self, other: Tally) -> None:
         """Count another run's questions with these."""
-        for name in ("edits", "calls", "retries", "cached", "failed", "input_tokens", "output_tokens"):
+        for name in ("edits", "calls", "retries", "cached", "failed", "perhaps_paid", "input_tokens", "output_tokens"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.cost_usd = None if self.cost_usd is None or other.cost_usd is None else self.cost_usd + other.cost_usd
         self.builds += other.builds
@@ -131,8 +132,9 @@ class Tally:
     def __str__(self) -> str:
         cost = "price unknown" if self.cost_usd is None else f"{self.cost_usd:.4f} USD"
         builds = ", ".join(f"{build} x {count}" for build, count in self.builds.most_common()) or "none"
+        unheard = f" ({self.perhaps_paid} of them perhaps paid: --ask-again asks again)" if self.perhaps_paid else ""
         return (f"{self.edits} edits judged, {self.calls} requests ({self.retries} of them retries), {self.cached} answers from the cache, "
-                f"{self.failed} failed, {self.input_tokens} + {self.output_tokens} tokens, {cost}; model builds: {builds}")
+                f"{self.failed} failed{unheard}, {self.input_tokens} + {self.output_tokens} tokens, {cost}; model builds: {builds}")
 
 
 class Judge(Protocol):

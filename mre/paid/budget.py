@@ -63,11 +63,13 @@ class Forecast:
     output_tokens: int
     cost_usd: float | None
     seconds: float
+    perhaps_paid: int = 0       # answers that were asked for before and never came
 
     def __str__(self) -> str:
         cost = "unknown (no list price for this model; give --price-input and --price-output)" if self.cost_usd is None \
             else f"about {self.cost_usd:.2f} USD (list prices of {PRICES_AS_OF} unless you gave your own)"
-        return (f"{self.edits} edits: {self.requests} requests to send, {self.cached} answers already in the cache; "
+        return (f"{self.edits} edits: {self.requests} requests to send, {self.cached} answers already in the cache"
+                + (f", {self.perhaps_paid} perhaps paid and not asked for again without --ask-again" if self.perhaps_paid else "") + "; "
                 f"about {self.input_tokens:,} + {self.output_tokens:,} tokens, {duration(self.seconds)}; cost {cost}")
 
 

@@ -3,7 +3,7 @@
     python -m tests.bench.judge_load                                   60,000 calls, 64 in flight, 1 s latency (about 16 minutes)
     python -m tests.bench.judge_load --calls 6000 --latency 0.25       shorter
     python -m tests.bench.judge_load --troubles                        with throttling, errors, lost connections and nonsense
-    python -m tests.bench.judge_load --kills 20                        kill -9 at random points, resume, count what was paid for
+    python -m tests.bench.judge_load --kills 20                        kill -9 at random points, resume, have it ask again, count payments
     python -m tests.bench.judge_load --ceiling                         latency 0: what client and server on this machine can do at most
 
 Says what the server allowed (calls in flight / latency), what was reached, how memory went, what was asked twice and what was lost.
@@ -15,7 +15,6 @@ import argparse
 import json
 import os
 import random
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 from PIL import Image
@@ -61,10 +61,14 @@ def edits(count: int) -> Iterator[Ask]:
         yield Ask(f"item-{index:06d}", f"make it number {index}", original, edited)
 
 
-def client(url: str, count: int, concurrency: int, cache: Path) -> None:
-    """The run that is measured: judges all edits and prints what came of it."""
+def judge_at(url: str, concurrency: int, cache: Path, **options: bool) -> Any:
     os.environ["OPENAI_API_KEY"] = KEY
-    judge = make_judge("gpt-4o-2024-08-06", base_url=url, cache=cache, concurrency=concurrency, picture_size=64)
+    return make_judge("gpt-4o-2024-08-06", base_url=url, cache=cache, concurrency=concurrency, picture_size=64, **options)
+
+
+def client(url: str, count: int, concurrency: int, cache: Path, ask_again: bool = False) -> None:
+    """The run that is measured: judges all edits and prints what came of it."""
+    judge = judge_at(url, concurrency, cache, ask_again=ask_again)
     process, memory, heard = psutil.Process(), [], []
     started = time.perf_counter()
 
@@ -82,16 +86,16 @@ def client(url: str, count: int, concurrency: int, cache: Path) -> None:
                       "client_cpu_seconds": sum(process.cpu_times()[:2])}))
 
 
-def start_client(url: str, count: int, concurrency: int, cache: Path, quiet: bool = False) -> subprocess.Popen:
+def start_client(url: str, count: int, concurrency: int, cache: Path, quiet: bool = False, ask_again: bool = False) -> subprocess.Popen:
     command = [sys.executable, "-m", "tests.bench.judge_load", "--client", url, "--calls", str(count * 3),
-               "--concurrency", str(concurrency), "--cache", str(cache)]
+               "--concurrency", str(concurrency), "--cache", str(cache), *(["--ask-again"] if ask_again else [])]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL if quiet else None, text=True)
 
 
 def load(calls: int, concurrency: int, latency: float, rates: dict[str, float]) -> bool:
     """One long run. Prints its numbers; false when it falls short."""
     with tempfile.TemporaryDirectory() as folder, server(latency, rates) as url:
-        child = start_client(url, calls // 3, concurrency, Path(folder) / "answers.sqlite")
+        child = start_client(url, calls // 3, concurrency, Path(folder) / "answers.sqlite", ask_again=bool(rates))
         report = json.loads(child.communicate()[0])
         ledger = tell(url, "/ledger")
     reached = ledger["requests"] / report["seconds"]
@@ -120,15 +124,14 @@ def load(calls: int, concurrency: int, latency: float, rates: dict[str, float]) 
 
 
 def kills(times: int, count: int, concurrency: int, latency: float, quiet: bool = False, seed: int = 0) -> dict[str, int]:
-    """Kill a run at random points until it has been killed so often, then let it finish. Counts what was paid for more than once.
+    """Kill a run at random points until it has been killed so often, let it finish, then have it ask again. Counts what was paid for.
 
-    `kept_paid_again`: answers that the cache held when a run was killed and that were asked for again. `in_flight_paid_again`: answers that
-    the server had sent or was about to send when the run died, so that nobody could keep them: at most `concurrency` a kill.
+    `perhaps_paid`: answers that were under way when a run was killed, as the last run reports them; `were_paid`: of these, that the server
+    had sent or was about to send, so that nobody could keep them.
     """
     rng = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder, server(latency, {}) as url:
         cache = Path(folder) / "answers.sqlite"
-        kept: dict[str, int] = {}           # key in the cache at a kill -> how often it had been paid then
         whole = count * 3 * latency / concurrency
         done = 0
         while done < times:
@@ -144,24 +147,15 @@ def kills(times: int, count: int, concurrency: int, latency: float, quiet: bool 
                 child.wait()
             done += 1
             time.sleep(latency + 0.3)       # what was in flight is answered by now, to nobody
-            paid = tell(url, "/paid")
-            for key in keys_in(cache):
-                kept.setdefault(key[:48], paid[key[:48]])
-        report = json.loads(start_client(url, count, concurrency, cache, quiet).communicate()[0])
-        paid = tell(url, "/paid")
-        return {"kills": done, "questions": count * 3, "answers_kept": report["answers_kept"], "failed": report["failed"],
-                "kept_paid_again": sum(paid[key] > before for key, before in kept.items()),
-                "in_flight_paid_again": sum(times - 1 for times in paid.values()), "most_in_flight_lost": done * concurrency}
-
-
-def keys_in(cache: Path) -> list[str]:
-    if not cache.exists():
-        return []
-    with sqlite3.connect(cache, timeout=30) as db:
-        try:
-            return [row[0] for row in db.execute("SELECT key FROM answers")]
-        except sqlite3.OperationalError:        # killed before the file had its tables
-            return []
+        finished = judge_at(url, concurrency, cache)
+        told = finished.score_all(edits(count), "reward", lambda ask, verdicts: None).perhaps_paid
+        kept, once = len(finished.cache), tell(url, "/paid")
+        asked = judge_at(url, concurrency, cache, ask_again=True)
+        asked.score_all(edits(count), "reward", lambda ask, verdicts: None)
+        twice = tell(url, "/paid")
+        return {"kills": done, "questions": count * 3, "perhaps_paid": told, "kept_before": kept, "answers_kept": len(asked.cache),
+                "were_paid": len(once) - kept, "paid_twice_unasked": sum(times - 1 for times in once.values()),
+                "paid_twice_as_asked": sum(times - 1 for times in twice.values())}
 
 
 def main() -> int:
@@ -174,15 +168,16 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--client", help=argparse.SUPPRESS)
     parser.add_argument("--cache", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--ask-again", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.client:
-        client(options.client, options.calls // 3, options.concurrency, options.cache)
+        client(options.client, options.calls // 3, options.concurrency, options.cache, options.ask_again)
         return 0
     if options.kills:
         found = kills(options.kills, 2000, options.concurrency, min(options.latency, 0.5))
         print(found)
-        good = found["answers_kept"] == found["questions"] and not found["kept_paid_again"]
-        return 0 if good and found["in_flight_paid_again"] <= found["most_in_flight_lost"] else 1
+        good = found["answers_kept"] == found["questions"] and not found["paid_twice_unasked"]
+        return 0 if good and found["perhaps_paid"] <= found["kills"] * options.concurrency else 1
     return 0 if load(options.calls, options.concurrency, 0.0 if options.ceiling else options.latency,
                      TROUBLES if options.troubles else {}) else 1
 
