@@ -9,8 +9,10 @@ import gradio as gr
 import pytest
 from playwright.sync_api import expect
 
+from mre.editors.kinds import make_editor
 from mre.imaging import open_image
 from mre.recipes import read_recipe
+from mre.rewards import PERSPECTIVES
 from tests.fake_editing import fake_editor
 from tests.ui.edit_page import SECONDS, choose, download, fill, run, tool
 from ui.edit import left
@@ -319,6 +321,43 @@ def test_a_model_that_loads_is_told_by_the_second_and_stop_ends_the_wait_at_once
     assert [text for text, _ in waiting] == ['<p class="notice plain" role="status">Stopped. loads goes on loading, for the next run.</p>']
     assert not first.busy.locked()
     gate.set()
+
+
+def test_of_scores_that_move_while_a_language_model_is_loaded_the_last_counts_and_the_photo_is_read_once(
+        smartedit_converted, photo, tmp_path, calls):
+    from mre.models import zoo
+    zoo.load_starting_pipeline(str(smartedit_converted), variant="released", use_score=True, use_text=True, use_attention=True,
+                               use_addition=True, perspectives=PERSPECTIVES, reward_init="released").save_pretrained(tmp_path / "smart")
+    smart, gate = make_editor(str(tmp_path / "smart"), device="cpu"), threading.Event()
+    load = smart._load
+    smart._load = lambda *args, **more: gate.wait(45) and load(*args, **more)
+    studio = Studio(StudioSettings(), {"smart": smart})
+    visit = EditVisit(studio.shelf)
+    asked = settings_of(**ASKED, following=5, steps=1)
+    running = run_edit(studio, visit, "en", str(photo), "smart", asked, newest_scores=True)
+    assert [next(running)[1] for _ in range(2)] == [None, None]
+    for following in (4, 3, 2):
+        on_newer(visit, following=following, preserving=5, quality=5)
+    gate.set()
+    *_, (done, entry) = running
+    assert (entry.recipe.reward.scores, entry.asked.reward.scores, calls) == ((2, 5, 5), (2, 5, 5), [1]), done
+    assert visit.newest is None, "what moves from now on is the next edit"
+
+    smart.unload()
+    gate.clear()
+    made = []
+    following = threading.Thread(target=lambda: made.append(run_live(studio, visit, str(photo), "smart",
+                                                                     settings_of(**ASKED, following=1, steps=1))))
+    following.start()
+    while visit.newest is None or smart.status != "loading":
+        time.sleep(0.005)
+    on_newer(visit, following=0, preserving=4, quality=5)
+    calls.clear()
+    gate.set()
+    following.join(45)
+    assert (made[0].recipe.reward.scores, calls) == ((0, 4, 5), [1]), "of a model that was gone meanwhile, once"
+    run_live(studio, visit, str(photo), "smart", settings_of(**ASKED, following=5, steps=1))
+    assert calls == [1]
 
 
 def test_links_to_an_edit_that_made_room_go_on_until_the_one_after(visit, photo):

@@ -113,8 +113,11 @@ class WorkInBackground(Generic[T]):
 
 
 def run_edit(studio: Studio, visit: EditVisit, language: str, photo_path: str | None, model: str, settings: EditSettings, *,
-             previews: bool = True) -> Generator[tuple[str, Entry | None], None, None]:
-    """Edit the photo. Yields (progress as HTML, entry when it is done). Raises MreError."""
+             previews: bool = True, newest_scores: bool = False) -> Generator[tuple[str, Entry | None], None, None]:
+    """Edit the photo. Yields (progress as HTML, entry when it is done). Raises MreError.
+
+    newest_scores: of scores that move while the model is still being loaded, the last ones count (`visit.newest`)
+    """
     if not visit.begin():
         raise MreError(say("run_busy", language))
     try:
@@ -124,11 +127,13 @@ def run_edit(studio: Studio, visit: EditVisit, language: str, photo_path: str | 
         asked = settings
         photo = opened(visit, photo_path)
         assert photo_path is not None, OPENED
-        settings = for_photo(settings, photo)
+        visit.newest = asked if newest_scores else None
         for told in loading(studio, visit, model, language):
             yield told, None
         if visit.stop.is_set():
             return
+        asked, visit.newest = visit.newest or asked, None
+        settings = for_photo(asked, photo)
 
         def work(tell: Callable[..., None], should_stop: Callable[[], bool]) -> EditResult:
             last = 0.0
@@ -164,6 +169,7 @@ def run_edit(studio: Studio, visit: EditVisit, language: str, photo_path: str | 
         done = done_text(entry, time.monotonic() - started, language)
         yield with_reading(done, result.reading, language), entry
     finally:
+        visit.newest = None
         visit.busy.release()
 
 
@@ -205,6 +211,10 @@ def run_live(studio: Studio, visit: EditVisit, photo_path: str, model: str, sett
         try:
             editor = studio.editor(model)
             photo = opened(visit, photo_path)
+            for _ in loading(studio, visit, model, "en"):
+                continue                         # nobody is told: the score that moves next counts
+            if visit.stop.is_set():
+                raise EditStopped("stopped while the model was loaded")
             with studio.following.join() as ticket:
                 while not ticket.wait(NOTICE_SECONDS):
                     if visit.stop.is_set():

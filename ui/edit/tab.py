@@ -140,7 +140,7 @@ def build(studio: Studio) -> None:
     live_inputs = [visit, form.photo, form.model, form.at_once]
     live_shown = [visit, progress, *result.shown, *history_panel.choices, *steps.both]
     gr.on([run.click, form.instruction.submit], on_run(studio, tab),
-          [visit, form.photo, form.model, form.previews, form.random_seed, form.best],
+          [visit, form.photo, form.model, form.previews, form.random_seed, form.best, form.at_once],
           [visit, progress, *result.shown, form.seed, below_photo, below_instruction], inputs_kwargs=form.settings,
           **QUEUED).then(history_panel.redraw, visit, history_panel.choices, **QUIET).then(
         on_live(studio, tab), live_inputs, live_shown, inputs_kwargs=form.settings, **QUIET)           # of scores that moved meanwhile
@@ -277,7 +277,7 @@ def on_pair(studio: Studio, form: Form) -> Callable:
 def on_run(studio: Studio, tab: EditTab) -> Callable:
     """Run, and show what comes. What is missing is said where it is missing, too."""
     def run(request: gr.Request, visit: EditVisit | None, photo: str | None, model: str, previews: bool, random_seed: bool,
-            best: bool, **fields: Any) -> Iterator[dict[Any, Any]]:
+            best: bool, at_once: bool, **fields: Any) -> Iterator[dict[Any, Any]]:
         language = language_of(request)
         visit = visit_of(studio, visit, request)
         missing = {}
@@ -292,7 +292,8 @@ def on_run(studio: Studio, tab: EditTab) -> Callable:
             settings = settings_of(**fields)
             if random_seed:
                 settings = replace(settings, seed=new_seed())
-            made = partial(run_best, JUDGING) if best and studio.editor(model).capabilities.seed else run_edit
+            made = (partial(run_best, JUDGING) if best and studio.editor(model).capabilities.seed
+                    else partial(run_edit, newest_scores=at_once))
             refused = visit.busy.locked() and not visit.following               # one at a time
             job = Job(made(studio, visit, language, photo, model, settings, previews=previews))
             visit.job = visit.job if refused else job
@@ -334,8 +335,8 @@ def on_live(studio: Studio, tab: EditTab) -> Callable:
 
 
 def on_newer(visit: EditVisit | None, no_wish: list[str] | None = None, **scores: float) -> None:
-    """A score moved on while an edit that follows it waits for its turn: it will be made with the newest value. The page asks `on_live`
-    for one at a time, and so would have to wait for the old one first."""
+    """A score moved on while an edit waits for its turn, or its model is loaded: it will be made with the newest value. The page asks
+    `on_live` for one at a time, and so would have to wait for the old one first."""
     waiting = visit and visit.newest
     if visit is None or not waiting:
         return

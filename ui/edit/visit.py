@@ -84,7 +84,7 @@ class EditVisit:
     stop: threading.Event = field(default_factory=threading.Event)
     replaced: set[str] = field(default_factory=set)             # files of the edit that made room last: its links may still be on the page
     following: bool = False                                     # what is busy follows a score
-    newest: EditSettings | None = None                          # of an edit that follows a score and has not begun: what it will ask for
+    newest: EditSettings | None = None                          # of an edit that has not begun and takes the newest score: what it will ask
     closed: bool = False
     place: tuple | None = None                                  # where a page that comes back finds it (`ui.edit.left`)
     session: str | None = None                                  # Gradio's, of the page that shows it
