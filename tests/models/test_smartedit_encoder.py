@@ -11,6 +11,7 @@ from mre.editors.kinds import make_editor
 from mre.editors.load_options import LoadOptions
 from mre.editors.settings import EditSettings
 from mre.errors import ModelError, SettingsError
+from mre.models.smartedit.assembly import ReadersSource
 from mre.models.smartedit.connector import LanguageHead
 from mre.models.smartedit.instruction import LlavaInstructionEncoder, as_pictures
 from mre.models.smartedit.prompt import BARRED, IMAGE_TOKENS, encode, question
@@ -146,7 +147,7 @@ def test_an_answer_is_decoded_token_by_token_as_by_reading_all_anew_and_its_32_t
     allowed = [token for token in range(len(tokenizer)) if tokenizer.convert_ids_to_tokens(token) not in BARRED]
     said = []
     while len(said) < 64:
-        logits = head(encoder.read([[*asked, *said]], features)[0, -1])
+        logits = head(encoder.read([[*asked, *said]], features)[0, -1]).detach()
         said.append(max(allowed, key=lambda token: float(logits[token])))
         if said[-1] in (*shown, number("</s>")):
             said.pop()
@@ -187,11 +188,16 @@ def test_a_flag_has_the_answer_decoded_in_either_layout_once_for_each_instructio
     assert pipeline.language_head is not None
 
 
-def test_an_answer_cannot_be_decoded_without_a_head_or_a_language_model(smartedit_converted, tmp_path):
+def test_an_answer_cannot_be_decoded_without_a_head_of_its_own_or_a_language_model(smartedit_released, smartedit_converted, tmp_path):
     folder = shutil.copytree(smartedit_converted, tmp_path / "old", ignore=shutil.ignore_patterns("language_head"))
     with pytest.raises(ModelError, match="holds no language model's head"):
         load_pipeline(str(folder), "cpu", answer="greedy")
     with pytest.raises(SettingsError, match="--answer greedy is for the language model of a SmartEdit"):
         load_pipeline("tiny-untrained", "cpu", answer="greedy")
+    other = shutil.copytree(smartedit_released, tmp_path / "other")
+    small = next((other / "embeddings_qformer").iterdir())
+    torch.save({**torch.load(small), "lm_head.weight": torch.zeros(7, 32)}, small)
+    with pytest.raises(ModelError, match=r"lm_head.weight must be \(595, 32\), it is \(7, 32\)"):
+        ReadersSource(other).read_head()
     with pytest.raises(SettingsError, match="--answer must be one of forced, greedy"):
         LoadOptions(answer="free")

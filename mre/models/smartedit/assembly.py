@@ -51,9 +51,6 @@ def check_released(files: ReleasedFolder, stored: Mapping[str, Stored]) -> None:
         check_shapes(LlamaModel(config), stored["language_model"])
         check_shapes(VisionProjector(settings["vision_width"], config.hidden_size), stored["projector"])
         check_shapes(SmartEditConnector(**settings), stored["connector"])
-    head, expected = files.language_head(), (config.vocab_size, config.hidden_size)
-    if head is not None and tuple(head.shape) != expected:
-        raise ModelError(f"{files.files['embeddings']}: tensor {HEAD_NAME} must be {expected}, it is {tuple(head.shape)}")
 
 
 def check_shapes(model: nn.Module, stored: Stored) -> None:
@@ -81,13 +78,16 @@ def released_readers(files: ReleasedFolder, tower: Path, tokenizer: Path, dtype:
 
 
 def released_head(files: ReleasedFolder, dtype: torch.dtype = LANGUAGE_FORMAT) -> LanguageHead | None:
-    """The language model's head, where the folder holds one."""
+    """The language model's head, where the folder holds one. Raises ModelError for another model's."""
     weight = files.language_head()
     if weight is None:
         return None
-    rows, width = weight.shape
+    config = llama_config(files.read()["language_model"], opened(files.files["language_model"]))
+    expected = config.vocab_size, config.hidden_size
+    if tuple(weight.shape) != expected:
+        raise ModelError(f"{files.files['embeddings']}: tensor {HEAD_NAME} must be {expected}, it is {tuple(weight.shape)}")
     with torch.device("meta"):
-        head = LanguageHead(width, rows)
+        head = LanguageHead(config.hidden_size, config.vocab_size)
     head.load_state_dict({"linear.weight": weight.to(dtype, copy=True)}, assign=True)
     return head.eval()
 
