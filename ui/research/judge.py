@@ -43,7 +43,7 @@ class JudgePanel:
         self.said = gr.HTML(elem_id="judge-said")
         with gr.Row(equal_height=False):
             self.judge = gr.Dropdown([EMBEDDED], value=EMBEDDED, label=t("res_judge_choice"), min_width=180, elem_id="judge-choice")
-            with gr.Row(elem_classes="toolbar study-moves"):
+            with gr.Row(elem_classes="toolbar study-moves", elem_id="judge-compare-row"):
                 self.compare = gr.Button(t("res_judge_compare"), elem_id="judge-compare", size="sm", min_width=160)
         self.against = gr.HTML(elem_id="judge-against")
         self.job, self.following = gr.State(None), gr.State(None)           # the job's id; what the table that is shown was made of
