@@ -291,7 +291,9 @@ def test_smartedit_with_rewards_against_smartedit_is_one_command_from_weights_to
             "reward-smart@5-5-5", name)]
         assert len(gains) == 7
         assert float(row[f"{name} score"]) == pytest.approx(np.mean(gains), abs=1e-5)
-    assert any(float(row[f"{name} score"]) for name in PERSPECTIVES), "the new layers change the edits"
+    pictures = [[path.read_bytes() for path in sorted((tmp_path / "out" / name).glob("*.png"))] for name in ("smart", "reward-smart@5-5-5")]
+    assert len(pictures[0]) == 7
+    assert pictures[0] != pictures[1], "the new layers change the edits"
 
 
 def test_the_interval_of_independent_values_is_that_of_the_normal_approximation():

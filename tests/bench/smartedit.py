@@ -100,11 +100,11 @@ def print_memory(root: Path) -> None:
         shape = [{32: WIDTH, 48: HIDDEN, 4: 32}.get(size, size) for size in value.shape]
         for layer in range(LAYERS) if "layers.0." in name else (0,) if "layers." not in name else ():
             llm[name.replace("layers.0.", f"layers.{layer}.")] = torch.rand(shape, generator=generator) + 0.5
-    small = {name: torch.zeros([WIDTH if name.endswith("weight") and axis == 0 and "mm_projector" in name else size
-                                for axis, size in enumerate(value.shape)]) + value.mean() for name, value in tensors["embeddings"].items()}
-    small["mm_projector.bias"] = torch.zeros(WIDTH)
+    small = dict(tensors["embeddings"])
     for name, value in tensors["embeddings"].items():
-        if ".crossattention.self.key.weight" in name or ".crossattention.self.value.weight" in name:
+        if name.startswith("mm_projector"):
+            small[name] = torch.zeros(WIDTH, *value.shape[1:])
+        elif name.endswith((".crossattention.self.key.weight", ".crossattention.self.value.weight", "lm_head.weight")):
             small[name] = torch.zeros(value.shape[0], WIDTH)
     folder = write_released(root / "large", SHARED, tensors={**tensors, "llm": llm, "embeddings": small})
     size = sum(value.nbytes for value in llm.values())
