@@ -36,6 +36,8 @@ class RunSettings(Settings):
     gradient_checkpointing: bool = setting(False, "trade time for memory; always on in the released code")
     plain_attention: bool = setting(False, "attention as plain matrix products: faster to train on a CPU")
     channels_last: bool = setting(False, "memory layout of convolutions")
+    compile: bool = setting(False, "compile the network by torch.compile: minutes at the start, for faster steps on a GPU",
+                            resume=True)
     local_sgd_steps: int = setting(0, "many processes: average parameters each so many steps; 0 = average gradients at every step", low=0)
 
 
@@ -165,6 +167,8 @@ class OptimisationSettings(Settings):
 
     batch_size: int = setting(4, "triplets per process and step; 4 in the released command", low=1)
     accumulation: int = setting(4, "batches per optimizer step; 4 in the released command", low=1)
+    optimizer: str = setting("adamw", "AdamW, or AdamW with its moments in 8 bits, in a quarter of their memory, by the package "
+                                      "bitsandbytes", choices=("adamw", "adamw-8bit"))
     learning_rate: float = setting(5e-5, "peak learning rate; 5e-5 in the released command", low=0)
     warmup_steps: int = setting(0, "optimizer steps of linear warm-up", low=0)
     schedule: str = setting("constant", "after warm-up: constant, or constant and then a cosine to zero", choices=("constant", "cosine"))
@@ -221,6 +225,8 @@ class TrainConfig(*GROUPS.values()):
             group.check(self)
         if self.data == "pix2pix" and self.conditioned and not self.rewards and not self.recondition:
             raise SettingsError("rewards must name a RewardEdit file when a model is trained with rewards on data_dir")
+        if self.optimizer != "adamw" and self.local_sgd_steps:
+            raise SettingsError(f"local_sgd_steps averages moments, which optimizer {self.optimizer} keeps in 8 bits; take adamw")
         if self.recondition and not self.conditioned:
             raise SettingsError("recondition gives rewards to a model that reads none: all of use_score, use_text, use_attention and "
                                 "use_addition are off")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -85,11 +85,12 @@ class Learner(nn.Module):
         for name, part in pipeline.trainable_parts(config.train_text_encoder, config.train_readers).items():
             self.add_module(name, part)
         self._frozen = {"vae": pipeline.vae}                # in a dictionary, so that it is no submodule
+        self._network = {"unet": cast(nn.Module, torch.compile(self.unet)) if config.compile else self.unet}
         self.instruction_encoder, self.reward_texts, self.objective, self.config = instruction_encoder, reward_texts, objective, config
 
     def forward(self, triplets: TrainingBatch, draws: Draws) -> dict[str, Tensor]:
         """Losses of a batch: `loss` and its parts."""
-        return self.objective(self.unet, self.encode(triplets, draws), draws)
+        return self.objective(self._network["unet"], self.encode(triplets, draws), draws)
 
     def encode(self, triplets: TrainingBatch, draws: Draws) -> Batch:
         """What the U-Net reads for these triplets, conditions dropped as the draws say."""

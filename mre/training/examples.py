@@ -70,6 +70,11 @@ class ExampleSource(Protocol):
         """A triplet to look at, which training does not see where the data allow it."""
         ...
 
+    def identity(self) -> tuple[int, str]:
+        """How many triplets are stored, and a digest of what they say: the same wherever a run sees the same data. Of data that are drawn
+        from numbers, nothing is stored."""
+        return 0, ""
+
 
 class Numbers(Sampler[list[int]]):
     """Batches of sample numbers for one of `world` processes, without end: together the processes take every number once."""

@@ -5,11 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -39,41 +37,38 @@ from mre.training.examples import ExampleSource, batches
 from mre.training.logs import RunLog
 from mre.training.memory import keep_freed_memory
 from mre.training.objectives import open_objective
-from mre.training.optimizer import build_optimizer, load_optimizer_tensors, optimizer_tensors, set_learning_rate
-from mre.training.start import latent_shape, open_examples, prepare_models, refuse_sharding, save_editor, starting_pipeline
+from mre.training.optimizer import (
+    build_optimizer,
+    load_optimizer_tensors,
+    optimized,
+    optimized_by,
+    optimizer_tensors,
+    set_learning_rate,
+)
+from mre.training.parked import ParkedModels
+from mre.training.peers import Peers
+from mre.training.sharding import WholeNetwork, as_spread, gathered, shard_of, spread_like, spreads_weights, whole
+from mre.training.start import (
+    check_machine,
+    check_size,
+    computes_bf16,
+    frozen_models,
+    latent_shape,
+    open_examples,
+    prepare_models,
+    save_editor,
+    starting_pipeline,
+)
+from mre.training.stopping import StopRequest
 from mre.training.stored_examples import StoredExamples
 from mre.training.validation import oracle_scores, sample_sheet
 
 PIPELINE = "pipeline"           # folder of the finished editor, inside the run's
 START = "start"                 # folder of a fresh model as it was before training
 SAMPLES = "samples"             # folder of validation sheets
+PARKED = "encoders"             # folder of frozen models in a cache
+CPU = torch.device("cpu")
 BAR = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} steps, {elapsed}{postfix}"
-
-
-class StopRequest:
-    """While it lasts, Ctrl-C or SIGTERM is noted, so that a step is finished and saved; a second one stops at once.
-
-    A launcher passes on the signal that the terminal has sent to all, so what comes within a second is the same request.
-    """
-
-    def __init__(self) -> None:
-        self.asked = False
-        self._asked_at = 0.0
-        self._signals = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
-
-    def __enter__(self) -> StopRequest:
-        self._before = {one: signal.signal(one, self._note) for one in self._signals}
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        for one, handler in self._before.items():
-            signal.signal(one, handler)
-
-    def _note(self, number: int, frame: object) -> None:
-        now = time.monotonic()
-        if self.asked and now - self._asked_at > 1:
-            raise KeyboardInterrupt
-        self.asked, self._asked_at = True, self._asked_at if self.asked else now
 
 
 class Run:
@@ -83,11 +78,10 @@ class Run:
         """`examples`: what is trained on, where it is not what the config names."""
         self.config = config
         self.out = Path(config.out)
-        if config.mixed_precision == "fp16" and not torch.accelerator.is_available():
-            raise SettingsError("mixed_precision fp16 needs a GPU; without one, take bf16 or no")
+        check_machine(config, torch.accelerator.current_accelerator(check_available=True) or CPU)
         self.accelerator = Accelerator(mixed_precision=config.mixed_precision, gradient_accumulation_steps=config.accumulation,
                                        cpu=not torch.accelerator.is_available())        # lets processes on CPUs find each other too
-        refuse_sharding(self.accelerator.distributed_type)
+        self.spread = spreads_weights(self.accelerator, config)              # each process holds a part of every weight
         self.device = self.accelerator.device
         if self.device.type == "cpu":
             keep_freed_memory()
@@ -95,10 +89,12 @@ class Run:
         self.main = self.accelerator.is_main_process
         self.local = config.local_sgd_steps > 0 and self.world > 1          # parameters are averaged, not gradients
         self.step, self.samples, self.seconds, self.agreed_seconds = 0, 0, 0.0, 0.0
-        # agrees on small things beside the device's work; every process is a member
-        self.peers = cast(dist.ProcessGroup, dist.new_group(backend="gloo")) if self.world > 1 else None
-        previous = self._of_main(self._checkpoint_to_resume)                 # others may not see its disk
+        self.peers = Peers(self.world, self.main)
+        previous = self.peers.of_main(self._checkpoint_to_resume)            # others may not see its disk
         self.triplets = examples or open_examples(config)
+        if examples is None:
+            self.peers.refuse_other_triplets(*self.triplets.identity())
+        check_size(config, self.device, self.world if self.spread else 1)
         torch.manual_seed(config.seed)                                      # new layers start alike in every process
         begun = self.out / START
         self.pipeline: Any = starting_pipeline(config, begun if previous and begun.exists() else None)
@@ -113,18 +109,22 @@ class Run:
         if not config.cache_latents:
             self.pipeline.load_readers()
         instructions, reward_texts = self.pipeline.instruction_encoder, self.pipeline.reward_text_encoder
+        self.parked: ParkedModels | None = None
         if config.cache_latents:
             self.triplets = cached = self._cached()
             instructions, reward_texts = cached.instructions, cached.reward_texts
+            self.parked = self._parked(cached)
         self.learner = Learner(self.pipeline, instructions, reward_texts, self.objective, config)
-        named = [(name, parameter) for name, parameter in self.learner.named_parameters() if parameter.requires_grad]
-        self.names, self.parameters = [name for name, _ in named], [parameter for _, parameter in named]
+        self.whole = WholeNetwork(self.accelerator, self.pipeline.unet) if self.spread else None
         self.optimizer = build_optimizer(self.learner, config)
-        self.ema = EMAModel(self.parameters, decay=config.ema_decay, foreach=True) if config.ema and self.main else None
         if self.local:
             self.module, self.optimizer = self.learner, self.accelerator.prepare(self.optimizer)
         else:
             self.module, self.optimizer = self.accelerator.prepare(self.learner, self.optimizer)
+        named = [(name, parameter) for name, parameter in self.learner.named_parameters() if parameter.requires_grad]
+        self.names, self.parameters = [name for name, _ in named], [parameter for _, parameter in named]
+        # spread weights are averaged where they lie, others by the first process
+        self.ema = EMAModel(self._held(), decay=config.ema_decay, foreach=True) if config.ema and (self.main or self.spread) else None
         if previous:
             self._load(previous)
 
@@ -140,14 +140,17 @@ class Run:
 
     def _train(self) -> Path:
         config, finished = self.config, self._finished()
-        to_show = self.step and self._shows_samples(finished) and not self._sheet().exists()       # cut between a checkpoint and its sheet
+        # cut between a checkpoint and its sheet
+        to_show = self.step > 0 and self._shows_samples(finished) and not self.peers.of_main(self._sheet().exists)
         log = RunLog(self.out, config, self.objective.names, self.step, validated=not to_show) if self.main else None
         loader = batches(self.triplets, config, self.samples, self.rank, self.world)
         self.learner.train()
+        if self.device.type == "cpu" and config.mixed_precision == "bf16" and not computes_bf16(self.device):
+            self._say("mixed_precision bf16: this processor has no units for it, which is slower than mixed_precision no")
         started = time.monotonic() - self.seconds
         window: list[dict[str, Tensor]] = []
         bar = tqdm(total=config.max_steps, initial=self.step, disable=not self.main, unit="step", dynamic_ncols=True, bar_format=BAR)
-        if to_show and log is not None:
+        if to_show and (self.main or self.spread):
             self._show_samples(log)
         with bar, StopRequest() as stop:
             while not finished:
@@ -169,7 +172,7 @@ class Run:
                     self._save()
                 if stopped:
                     raise KeyboardInterrupt
-                if log is not None and self._shows_samples(finished):
+                if self._shows_samples(finished) and (self.main or self.spread):
                     self._show_samples(log)
                 if config.pipeline_every and self._due(config.pipeline_every) and not finished:
                     self._save_pipeline()
@@ -179,7 +182,7 @@ class Run:
         """The triplets as latents and text states on disk, made by all processes together where they are not there yet."""
         assert isinstance(self.triplets, StoredExamples), "the config refuses a cache of others"
         cache = CachedExamples(self.triplets, self.pipeline, self.config)
-        self._of_main(cache.claim)
+        self.peers.of_main(cache.claim)
         if self.accelerator.is_local_main_process and not self.main:
             cache.claim()                                   # a folder of this machine's own, where the disk is not the first one's
         self.accelerator.wait_for_everyone()
@@ -194,6 +197,16 @@ class Run:
             cache.show(cast(Any, self.pipeline.instruction_encoder))
         return cache
 
+    def _parked(self, cache: CachedExamples) -> ParkedModels:
+        """What is frozen and has been read from for the last time until there is something to look at or to save."""
+        parked = ParkedModels(frozen_models(self.pipeline, self.config), cache.folder / PARKED)
+        self.peers.of_main(parked.write)
+        if self.accelerator.is_local_main_process:
+            parked.write()                                  # where the disk is not the first one's
+        self.accelerator.wait_for_everyone()
+        parked.park()
+        return parked
+
     def _one_step(self, loader: Iterator) -> dict[str, Tensor]:
         """One optimizer step: forward and backward of `accumulation` batches, clip, update. Returns losses and gradient norm, unread."""
         config, total = self.config, {}
@@ -206,12 +219,16 @@ class Run:
                     losses = self.module(triplets, draws)
                 self.accelerator.backward(losses["loss"])
                 if config.max_grad_norm and self.accelerator.sync_gradients:
-                    total["grad_norm"] = self.accelerator.clip_grad_norm_(self.parameters, config.max_grad_norm)
+                    total["grad_norm"] = whole(cast(Tensor, self.accelerator.clip_grad_norm_(self.parameters, config.max_grad_norm)))
                 self.optimizer.step()
                 self.optimizer.zero_grad()
             for name, value in losses.items():
                 total[name] = total.get(name, 0) + value.detach() / config.accumulation
         return total
+
+    def _held(self) -> list[Any]:
+        """What this process holds of each parameter."""
+        return [shard_of(parameter) for parameter in self.parameters]
 
     # What processes agree on
 
@@ -227,36 +244,15 @@ class Run:
         elif self.world == 1:
             self.agreed_seconds = self.seconds
         if self.ema and together and (self.local or self.step % self.config.ema_every == 0):
-            self.ema.step(self.parameters)
+            self.ema.step(self._held())
 
     def _agreed_to_stop(self, stop: StopRequest) -> bool:
         """Whether any process was asked to stop; the same answer in all of them, at a step after which all have the same weights."""
-        if self.peers is None:
-            return stop.asked
-        if not self._together():
-            return False
-        asked = torch.tensor(float(stop.asked))
-        dist.all_reduce(asked, dist.ReduceOp.MAX, group=self.peers)
-        return bool(asked)
+        return self._together() and self.peers.any(stop.asked)
 
     def _together(self) -> bool:
         """Whether the processes exchange something at this step; those that average parameters do so now and then."""
         return not self.local or self.step % self.config.local_sgd_steps == 0
-
-    def _of_main(self, make: Callable[[], Any]) -> Any:
-        """What the first process makes, in all of them; raises in all of them the MreError that it meets."""
-        if self.peers is None:
-            return make()
-        made = [None]
-        if self.main:
-            try:
-                made = [make()]
-            except MreError as error:
-                made = [error]
-        dist.broadcast_object_list(made, 0, group=self.peers)
-        if isinstance(made[0], MreError):
-            raise made[0]
-        return made[0]
 
     def _progress(self) -> float:
         """Share of the run that is done, by steps or by minutes, whichever is further: the same in all processes."""
@@ -278,26 +274,28 @@ class Run:
     # Checkpoints
 
     def _save(self) -> None:
-        """A checkpoint of this step. All processes come here; one writes."""
+        """A checkpoint of this step. All processes come here, with what they hold; one writes."""
         if self.local:
             moments = [value for entry in self.optimizer.state.values() for name, value in entry.items() if name != "step"]
             average(self.parameters, self.world)
             average(moments, self.world)
+        files = {"model": self._learned(), "optimizer": optimizer_tensors(self.optimizer)}
+        if self.ema:
+            files["ema"] = dict(zip(self.names, as_spread(self.ema.shadow_params, self.parameters), strict=True))
+        files = {file: gathered(tensors, self.main) for file, tensors in files.items()}
         if self.main:
-            write_whole(self.out / FOLDER / f"step-{self.step:06d}", self._write)
+            write_whole(self.out / FOLDER / f"step-{self.step:06d}", lambda folder: self._write(folder, files))
             remove_beyond(self.out, self.config.checkpoint_limit)
         self.accelerator.wait_for_everyone()
 
-    def _write(self, folder: Path) -> None:
+    def _write(self, folder: Path, files: dict[str, dict[str, Tensor]]) -> None:
         (folder / "config.yaml").write_text(self.config.as_yaml(), encoding="utf-8")
         scaler = self.accelerator.scaler
         state = {"step": self.step, "samples": self.samples, "seconds": self.seconds, "scaler": scaler.state_dict() if scaler else {},
                  "ema_updates": self.ema.optimization_step if self.ema else 0}
         (folder / "state.json").write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
-        save_tensors(self._learned(), folder / "model.safetensors")
-        save_tensors(optimizer_tensors(self.optimizer), folder / "optimizer.safetensors")
-        if self.ema:
-            save_tensors(dict(zip(self.names, self.ema.shadow_params, strict=True)), folder / "ema.safetensors")
+        for name, tensors in files.items():
+            save_tensors(tensors, folder / f"{name}.safetensors")
 
     def _learned(self) -> dict[str, Tensor]:
         """What a checkpoint keeps: all tensors of what is trained; beside adapters, only those that change."""
@@ -317,8 +315,11 @@ class Run:
 
     def _load(self, folder: Path) -> None:
         """The state of a checkpoint, read by the first process and handed to the others."""
-        state = self._of_main(lambda: read_json(folder / "state.json"))
-        weights, moments = (self._tensors_of_main(folder / name) for name in ("model.safetensors", "optimizer.safetensors"))
+        state = self.peers.of_main(lambda: read_json(folder / "state.json"))
+        now, parameters = self.learner.state_dict(), optimized(self.optimizer)
+        weights = self.peers.tensors_of_main(folder / "model.safetensors", lambda name, tensor: spread_like(tensor, now.get(name)))
+        moments = self.peers.tensors_of_main(folder / "optimizer.safetensors",
+                                             lambda name, tensor: spread_like(tensor, parameters[optimized_by(name)]))
         self.step, self.samples, self.seconds = state["step"], state["samples"], state["seconds"]
         self.agreed_seconds = self.seconds
         load_into(self.learner, {**self._untouched(), **weights}, folder / "model.safetensors")
@@ -326,49 +327,43 @@ class Run:
         if self.accelerator.scaler and state["scaler"]:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         if self.ema:
-            tensors = load_tensors(folder / "ema.safetensors")
+            file, like = folder / "ema.safetensors", dict(zip(self.names, self.parameters, strict=True))
+            tensors = load_tensors(file) if not self.spread else self.peers.tensors_of_main(
+                file, lambda name, tensor: shard_of(spread_like(tensor, like.get(name))))
             self.ema.shadow_params = [tensors[name].to(self.device) for name in self.names]
             self.ema.optimization_step = state["ema_updates"]
         self._say(f"going on from {folder}")
 
-    def _tensors_of_main(self, path: Path) -> dict[str, Tensor]:
-        """The tensors of a file on the first process's disk, in all processes; one at a time, so that none is there twice."""
-        tensors: dict[str, Tensor] = {}
-
-        def read() -> dict[str, tuple[torch.Size, torch.dtype]]:
-            tensors.update(load_tensors(path))
-            return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
-
-        for name, (shape, dtype) in self._of_main(read).items():
-            if self.peers is not None:
-                dist.broadcast(tensors.setdefault(name, torch.empty(shape, dtype=dtype)), 0, group=self.peers)
-        return tensors
-
     # What a run leaves behind
 
     @contextmanager
-    def _averaged_weights(self) -> Iterator[None]:
-        """Inside, the models hold the moving average, in evaluation mode."""
+    def _averaged_weights(self, device: torch.device) -> Iterator[None]:
+        """Inside, the models hold the moving average, in evaluation mode, and what was parked is on the device. Where weights are spread,
+        all processes come here, and the first holds them whole."""
         self.learner.eval()
         if self.ema:
-            self.ema.store(self.parameters)
-            self.ema.copy_to(self.parameters)
+            self.ema.store(self._held())
+            self.ema.copy_to(self._held())
         try:
-            yield
+            with (self.parked.at_hand(device) if self.parked else nullcontext(),
+                  self.whole.in_place_of(self.pipeline, device, self.main) if self.whole else nullcontext()):
+                yield
         finally:
             if self.ema:
-                self.ema.restore(self.parameters)
+                self.ema.restore(self._held())
             self.learner.train()
 
     def _shows_samples(self, finished: bool) -> bool:
         every = self.config.validation_every
-        return self.main and every > 0 and (self._due(every) or finished)
+        return every > 0 and (self._due(every) or finished)
 
     def _sheet(self) -> Path:
         return self.out / SAMPLES / f"step-{self.step:06d}.png"
 
-    def _show_samples(self, log: RunLog) -> None:
-        with self._averaged_weights():
+    def _show_samples(self, log: RunLog | None) -> None:
+        with self._averaged_weights(self.device):
+            if log is None:
+                return
             sheet = sample_sheet(self.pipeline, self.triplets, self.config)
             scores = oracle_scores(self.pipeline, self.config) if self.config.scored_scenes else {}
         if scores:
@@ -381,9 +376,10 @@ class Run:
     def _save_pipeline(self) -> Path:
         """The editor as a pipeline folder with the averaged weights, which any of the programs loads."""
         folder = self.out / PIPELINE
-        if self.main:
-            with self._averaged_weights():
-                write_whole(folder, lambda path: save_editor(self.pipeline, path, self.config))
+        if self.main or self.spread:
+            with self._averaged_weights(CPU):
+                if self.main:
+                    write_whole(folder, lambda path: save_editor(self.pipeline, path, self.config))
             self._say(f"saved {folder}")
         self.accelerator.wait_for_everyone()
         return folder

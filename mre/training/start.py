@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import torch
-from accelerate import DistributedType
+from accelerate.utils import parse_flag_from_env
 from diffusers.models.attention_processor import AttnProcessor
 
+from mre.compiling import check_compiler
+from mre.editors.download import check_own_download
+from mre.editors.weights import computed_dtypes
 from mre.errors import SettingsError
 from mre.families import build_fresh, later, layout_of
 from mre.models.folders import reads_rewards
@@ -18,6 +22,8 @@ from mre.models.zoo import load_starting_pipeline
 from mre.training.adapters import add_adapters, has_adapters, merged_adapters, save_adapters
 from mre.training.config import FRESH, SYNTHETIC, TrainConfig
 from mre.training.examples import ExampleSource
+from mre.training.memory import check_memory
+from mre.training.optimizer import check_optimizer
 from mre.training.scene_examples import SyntheticExamples
 from mre.training.stored_examples import StoredExamples
 
@@ -25,17 +31,45 @@ is_transformer_editor = later("mre.training.transformers:is_transformer_editor")
 transformer_pipeline = later("mre.training.transformers:transformer_pipeline")
 shrink_frozen = later("mre.training.transformers:shrink_frozen")
 save_transformer_editor = later("mre.training.transformers:save_transformer_editor")
-REPLICATED = [kind for kind in DistributedType if kind is DistributedType.NO or kind.value.startswith("MULTI_")]
 LORA = "lora"               # folder of adapters, inside the finished editor's
 SWITCHES = ("use_score", "use_text", "use_attention", "use_addition", "perspectives", "variant", "reward_init")
 
 
-def refuse_sharding(kind: DistributedType) -> None:
-    """Raises SettingsError where accelerate's config shards the parameters: here each process holds all of them, and clips, averages and
-    saves them as they are."""
-    if kind not in REPLICATED:
-        raise SettingsError(f"accelerate's config asks for {kind.value}, which shards the parameters; this trainer needs all of them in "
-                            "each process: take a config without sharding, and adapters (lora_rank) for a large editor")
+def check_machine(config: TrainConfig, device: torch.device) -> None:
+    """Raises SettingsError for what this machine cannot do, before anything is read: more processes than it has GPUs, a number format that
+    its chip lacks, compiling without a compiler. Of the first, one process alone speaks."""
+    asked, there = int(os.environ.get("LOCAL_WORLD_SIZE", 1)), torch.accelerator.device_count() if torch.accelerator.is_available() else 0
+    wants_gpus = there > 0 or ("ACCELERATE_MIXED_PRECISION" in os.environ and not parse_flag_from_env("ACCELERATE_USE_CPU"))
+    if asked > max(there, 1) and wants_gpus:
+        if os.environ.get("LOCAL_RANK", "0") != "0":
+            raise SystemExit(1)
+        raise SettingsError(f"accelerate's config asks for {asked} GPUs on this machine, which has {there or 'none'}; "
+                            + (f"set num_processes to {there}" if there else "to train on its CPUs, set ACCELERATE_USE_CPU=true"))
+    if config.mixed_precision == "fp16" and device.type == "cpu":
+        raise SettingsError("mixed_precision fp16 needs a GPU; without one, take bf16 or no")
+    if device.type == "cuda" and config.mixed_precision == "bf16" and not computes_bf16(device):
+        raise SettingsError(f"mixed_precision bf16: the GPU {device} has no units for it; take fp16 or no")
+    if config.compile:
+        check_compiler(device.type, "compile")
+    check_optimizer(config)
+
+
+def computes_bf16(device: torch.device) -> bool:
+    """Whether a device has units for bfloat16. A CPU without them still gives the same numbers, more slowly than those of float32."""
+    return "bfloat16" in computed_dtypes(place_of(device))
+
+
+def place_of(device: torch.device) -> str:
+    """The device as `mre.machine` and `mre.editors` name it: a CPU has no number, which accelerate gives it among processes."""
+    return "cpu" if device.type == "cpu" else str(device)
+
+
+def check_size(config: TrainConfig, device: torch.device, shares: int) -> None:
+    """Raises ModelError, before anything is read, for an editor with a U-Net that is too large to be trained here; of one with a
+    transformer, whoever loads it says so."""
+    if config.init_from not in FRESH and not is_transformer_editor(str(config.init_from)):
+        here = int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if device.type == "cpu" else 1
+        check_memory(config, check_own_download(str(config.init_from)), place_of(device), here, shares)
 
 
 def starting_pipeline(config: TrainConfig, begun: Path | None = None):
@@ -69,12 +103,11 @@ def prepare_models(pipeline, config: TrainConfig, device: torch.device) -> None:
     """Place the models; freeze what is not trained, in the number format of the forward pass where that is a GPU's."""
     formats = {"fp16": torch.float16, "bf16": torch.bfloat16} if device.type != "cpu" else {}
     dtype = formats.get(config.mixed_precision, torch.float32)
-    learning = pipeline.trainable_parts(config.train_text_encoder, config.train_readers).values()
+    learning = trained_models(pipeline, config)
     with quiet_libraries():
         own_format = getattr(pipeline, "own_format", ())
-        for name, model in pipeline.components.items():
-            if isinstance(model, torch.nn.Module) and model not in learning:
-                model.requires_grad_(False).eval().to(device=device, dtype=None if name in own_format else dtype)
+        for name, model in frozen_models(pipeline, config).items():
+            model.requires_grad_(False).eval().to(device=device, dtype=None if name in own_format else dtype)
         for model in learning:
             model.requires_grad_(True).to(device, torch.float32)
     for model in learning:
@@ -95,6 +128,17 @@ def prepare_models(pipeline, config: TrainConfig, device: torch.device) -> None:
         pipeline.unet.enable_gradient_checkpointing()
     if config.channels_last:
         pipeline.unet.to(memory_format=torch.channels_last)
+
+
+def trained_models(pipeline, config: TrainConfig) -> list[torch.nn.Module]:
+    """What the config lets be trained."""
+    return list(pipeline.trainable_parts(config.train_text_encoder, config.train_readers).values())
+
+
+def frozen_models(pipeline, config: TrainConfig) -> dict[str, torch.nn.Module]:
+    """All other models of the pipeline, by name."""
+    learning = trained_models(pipeline, config)
+    return {name: model for name, model in pipeline.components.items() if isinstance(model, torch.nn.Module) and model not in learning}
 
 
 def latent_shape(pipeline, config: TrainConfig) -> tuple[int, int, int]:

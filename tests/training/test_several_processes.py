@@ -8,40 +8,67 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from mre.models.zoo import load_pipeline
 from mre.training.checkpoints import checkpoints as whole_checkpoints
 from mre.training.config import TrainConfig
+from tests.conftest import ROOT, trained
 from tests.processes import Program, run_program
-from tests.training.conftest import log_of, same, weights
+from tests.training.conftest import config_of, log_of, same, weights
 from tests.training.launch import meeting
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}         # so that two processes on two cores do not get in each other's way
 
 
-def test_two_processes_learn_what_one_does_with_twice_the_batch(config, train, tmp_path):
-    one = train(config, batch_size=4, max_steps=3)
-    two = dataclasses.replace(config, batch_size=2, max_steps=3, out=tmp_path / "two")
-    (tmp_path / "two.yaml").write_text(two.as_yaml(), encoding="utf-8")
-    apart = dataclasses.replace(two, local_sgd_steps=2, out=tmp_path / "apart", ema=False)
-    (tmp_path / "apart.yaml").write_text(apart.as_yaml(), encoding="utf-8")
+@pytest.fixture(scope="module")
+def ways(tree, editor, tmp_path_factory) -> dict[str, TrainConfig]:
+    """Runs of one process with a batch of four, and of two processes with a batch of two each: gradients averaged, parameters averaged, and
+    with weights spread by FSDP2, in two parts of which the second resumes."""
+    folder = tmp_path_factory.mktemp("ways")
+    two = dataclasses.replace(config_of(tree, editor, folder / "two"), max_steps=3)
+    runs = {"one": dataclasses.replace(two, batch_size=4, out=folder / "one"), "two": two,
+            "apart": dataclasses.replace(two, local_sgd_steps=2, out=folder / "apart", ema=False),
+            "spread": dataclasses.replace(two, out=folder / "spread", validation_every=100, validation_samples=1)}
+    for name, config in runs.items():
+        (folder / f"{name}.yaml").write_text(config.as_yaml(), encoding="utf-8")
+    trained(runs["one"])
     run_program("-m", "tests.training.launch", "--nproc_per_node=2", *meeting(), "-m", "tests.training.both_ways",
-                tmp_path / "two.yaml", tmp_path / "apart.yaml", env=ENVIRONMENT)
-    assert [row["samples"] for row in log_of(apart.out)] == ["8", "16", "24"]
-    assert not same(weights(apart.out), weights(two.out))
+                *(folder / f"{name}.yaml" for name in ("two", "apart", "spread")), ROOT / "docs" / "accelerate" / "fsdp2.yaml",
+                env=ENVIRONMENT)
+    return runs
+
+
+@pytest.mark.parametrize("way", ["two", "spread"])
+def test_two_processes_learn_what_one_does_with_twice_the_batch(ways, way):
+    """Also where weights are spread, in a run that was resumed for its last step."""
+    one, two = ways["one"], ways[way]
     rows = list(zip(log_of(one.out), log_of(two.out), strict=True))
     assert len(rows) == 3
     for alone, together in rows:
         assert alone["samples"] == together["samples"]
         assert float(together["loss"]) == pytest.approx(float(alone["loss"]), rel=1e-5)
         assert float(together["grad_norm"]) == pytest.approx(float(alone["grad_norm"]), rel=1e-4)
-    ours, theirs = weights(one.out), weights(two.out)
-    began = load_pipeline(config.init_from).unet.state_dict()
-    for name, value in ours.items():
-        assert (value - theirs[name]).abs().max() < 2e-4, name              # a first Adam step of 1e-3 is nearly the gradient's sign
-    moved = torch.cat([(value - began[name.removeprefix("unet.")]).flatten() for name, value in ours.items()])
-    apart = torch.cat([(value - theirs[name]).flatten() for name, value in ours.items()])
-    assert apart.norm() < 0.01 * moved.norm()
+    began = load_pipeline(one.init_from).unet.state_dict()
+    for file in ("model", "ema"):
+        ours, theirs = (load_file(whole_checkpoints(Path(run.out))[-1] / f"{file}.safetensors") for run in (one, two))
+        for name, value in ours.items():
+            assert (value - theirs[name]).abs().max() < 2e-4, name          # a first Adam step of 1e-3 is nearly the gradient's sign
+        moved = torch.cat([(value - began[name.removeprefix("unet.")]).flatten() for name, value in ours.items()])
+        apart = torch.cat([(value - theirs[name]).flatten() for name, value in ours.items()])
+        assert apart.norm() < 0.01 * moved.norm(), file
+
+
+def test_two_processes_that_average_parameters_learn_otherwise(ways):
+    assert [row["samples"] for row in log_of(ways["apart"].out)] == ["8", "16", "24"]
+    assert not same(weights(ways["apart"].out), weights(ways["two"].out))
+
+
+def test_a_run_with_spread_weights_leaves_a_sheet_and_a_whole_editor_with_the_moving_average(ways):
+    out = Path(ways["spread"].out)
+    assert (out / "samples" / "step-000003.png").exists()
+    average = load_file(whole_checkpoints(out)[-1] / "ema.safetensors")
+    assert same({f"unet.{name}": value for name, value in load_pipeline(str(out / "pipeline")).unet.state_dict().items()}, average)
 
 
 class Launched:

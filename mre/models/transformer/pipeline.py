@@ -100,6 +100,10 @@ class TransformerPipeline:
         """The network that is trained: here a transformer."""
         return self.stock.transformer
 
+    @unet.setter
+    def unet(self, network: Any) -> None:
+        self.stock.register_modules(transformer=network)
+
     @property
     def text_encoder(self) -> Any:
         return self.stock.text_encoder
