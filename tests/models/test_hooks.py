@@ -18,7 +18,7 @@ from torch import nn
 
 from mre import Reward
 from mre.embedded.build import build_pipeline
-from tests.test_pipeline import edited, photo
+from tests.tiny_edits import edited, photo
 from tests.tiny_models import pipeline, plain_unet, reward_inputs, reward_unet, unet_inputs
 
 CPU = torch.device("cpu")

@@ -6,7 +6,7 @@ from PIL import Image
 
 from mre.models.instruction import EditCondition
 from mre.pipeline import RewardEditPipeline
-from tests.test_pipeline import edited, latents, photo
+from tests.tiny_edits import edited, latents, photo
 from tests.tiny_models import pipeline
 
 

@@ -12,7 +12,7 @@ from mre.errors import SettingsError
 from mre.models.zoo import load_pipeline
 from mre.training.config import TrainConfig
 from tests import tiny_models
-from tests.test_pipeline import edited, photo
+from tests.tiny_edits import edited, photo
 from tests.training.conftest import log_of
 
 OFF = {"use_score": False, "use_text": False, "rewards": ""}
