@@ -17,13 +17,13 @@ from mre.benchmark.items import SceneSet, open_benchmark
 from mre.benchmark.report import table_1, table_of_pairs, table_of_stability
 from mre.benchmark.runs import editors, plan_runs
 from mre.benchmark.scene_tables import defect_kinds, kind_of
-from mre.benchmark.scores import read_scores, write_scores
+from mre.benchmark.scores import write_scores
 from mre.benchmark.tables import Cell, Table, interval, mean_cell
 from mre.data.magicbrush import read_magicbrush
 from mre.data.realedit import parse_line, read_real_edit
 from mre.editors import pipeline_info
 from mre.errors import DataError, SettingsError
-from mre.files import JUDGE_SCORES, latex_escaped
+from mre.files import JUDGE_SCORES, latex_escaped, read_table
 from mre.models import zoo
 from mre.rewards import EDIT_TYPES, PERSPECTIVES, Reward
 from tests.conftest import ROOT
@@ -342,9 +342,9 @@ def test_scores_csv_has_the_columns_of_judge_scores_and_reads_back_the_same(tmp_
     assert (tmp_path / "scores.csv").read_text().splitlines()[0] == (
         "item,method,judge,judge_version,repeat,perspective,score,accepted,text,raw,seconds,cost_usd")
     assert (tmp_path / "failures.csv").read_text().splitlines()[0] == "item,method,repeat,perspective,error"
-    back = read_scores(tmp_path / "scores.csv")
-    assert [[getattr(one, name) for name in JUDGE_SCORES] for one in back] == [[getattr(one, name) for name in JUDGE_SCORES]
-                                                                               for one in answers]
+    back = [row for _, row in read_table(tmp_path / "scores.csv", needed=JUDGE_SCORES)]
+    assert [(row["item"], row["perspective"], row["score"], row["raw"]) for row in back] == [
+        ("i0", answers[0].perspective, "4.5", answers[0].raw), ("i1", answers[1].perspective, "", answers[1].raw)]
 
 
 # -- synthetic scenes

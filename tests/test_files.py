@@ -19,6 +19,7 @@ from PIL import Image
 
 from mre.errors import DataError
 from mre.files import (
+    JUDGE_SCORES,
     MAX_COLUMNS,
     MAX_LINE_CHARS,
     csv_text,
@@ -258,7 +259,10 @@ def test_judge_scores_and_edits_of_odd_texts_come_back_as_they_were(tmp_path):
     given = [scores.Answer(item, method, "=judge", "1\n2", 0, "quality", 2.5, True, text, text + "\r", 1.5, None)
              for item, method, text in zip(SHORT, reversed(SHORT), SHORT, strict=True)]
     scores.write_scores(given, tmp_path)
-    assert scores.read_scores(tmp_path / "scores.csv") == given
+    back = [row for _, row in read_table(tmp_path / "scores.csv", needed=JUDGE_SCORES)]
+    assert [{**row, "repeat": int(row["repeat"]), "score": float(row["score"]), "accepted": row["accepted"] == "yes",
+             "seconds": float(row["seconds"]), "cost_usd": None} for row in back] == [
+        {name: getattr(one, name) for name in JUDGE_SCORES} for one in given]
     assert len(by_csv((tmp_path / "scores.csv").read_bytes().decode())) == 1 + len(given)
 
 

@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mre.benchmark.answers import Answer
-from mre.errors import DataError
-from mre.files import JUDGE_SCORES, csv_text, read_table, write_whole
+from mre.files import JUDGE_SCORES, csv_text, write_whole
 from mre.judge.verdicts import Ask, Judge, Tally, Verdicts
-from mre.rewards import PERSPECTIVES
 
 if TYPE_CHECKING:
     from mre.benchmark.edits import ResultsFolder
@@ -51,23 +49,3 @@ def write_scores(answers: Iterable[Answer], folder: Path) -> Path:
     else:
         (folder / "failures.csv").unlink(missing_ok=True)
     return path
-
-
-def read_scores(path: Path) -> list[Answer]:
-    """Answers from a scores.csv. Raises DataError naming the row."""
-    return [_answer(row, f"{path}: row {line}") for line, row in read_table(path, needed=JUDGE_SCORES)]
-
-
-def _answer(row: dict[str, str], where: str) -> Answer:
-    try:
-        score = float(row["score"]) if row["score"] else None
-        accepted = {"": None, "yes": True, "no": False}[row["accepted"]]
-        repeat, seconds = int(row["repeat"]), float(row["seconds"] or 0)
-        cost = float(row["cost_usd"]) if row["cost_usd"] else None
-        deviation = float(row["deviation"]) if row.get("deviation") else None
-    except (ValueError, KeyError) as error:
-        raise DataError(f"{where}: {error}") from error
-    if row["perspective"] not in PERSPECTIVES or (score is not None and not 0 <= score <= 5):
-        raise DataError(f"{where}: perspective {row['perspective']!r}, score {row['score']!r}")
-    return Answer(row["item"], row["method"], row["judge"], row["judge_version"], repeat, row["perspective"], score, accepted,
-                  row["text"] or None, row["raw"], seconds, cost, None if score is not None else "no score", deviation)

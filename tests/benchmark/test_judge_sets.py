@@ -21,7 +21,7 @@ from mre.benchmark.judge_figures import (
     rho_by_method,
     scored,
 )
-from mre.benchmark.scores import read_scores, write_scores
+from mre.benchmark.scores import write_scores
 from mre.errors import DataError
 
 
@@ -190,4 +190,3 @@ def test_a_benchmarks_scores_keep_the_deviations_of_a_judge_that_gives_some(tmp_
     assert write_scores([answer], tmp_path).read_text().splitlines()[0].endswith("cost_usd")
     with_deviation = dataclasses.replace(answer, deviation=0.25)
     assert write_scores([with_deviation], tmp_path).read_text().splitlines()[1].endswith("0,0.25")
-    assert read_scores(tmp_path / "scores.csv") == [with_deviation]

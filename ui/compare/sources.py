@@ -16,7 +16,7 @@ from mre.agreement.score_files import Ratings, read_edits, read_human, read_judg
 from mre.errors import DataError
 from mre.families import named
 from mre.files import QUICK, png_bytes
-from mre.imaging import open_image
+from mre.imaging import open_reduced
 
 if TYPE_CHECKING:
     from ui.studio import Studio
@@ -127,7 +127,5 @@ def run_pictures(folder: Path, edits: pd.DataFrame | None) -> PictureOf:
         path = (folder / name).resolve() if name else folder
         if not path.is_relative_to(folder) or not path.is_file():
             return None
-        image = open_image(path)
-        image.thumbnail((PREVIEW_PIXELS, PREVIEW_PIXELS))
-        return png_bytes(image, QUICK)
+        return png_bytes(open_reduced(path, PREVIEW_PIXELS)[0], QUICK)
     return picture

@@ -97,13 +97,6 @@ def bradley_terry_loss(difference: Tensor, deviation: Tensor) -> Tensor:
     return -torch.nn.functional.logsigmoid(difference)
 
 
-def rao_kupper_losses(difference: Tensor, k: float = 5.0) -> tuple[Tensor, Tensor, Tensor]:
-    """-log P of win, tie and loss by Rao and Kupper's Bradley-Terry model with ties (`btt` of EditReward), of the means alone."""
-    win = -torch.nn.functional.logsigmoid(difference - math.log(k))
-    loss = -torch.nn.functional.logsigmoid(-difference - math.log(k))
-    return win, win + loss - math.log(k * k - 1), loss
-
-
 # -------------------------------------------------------------------------------------------------------------- what is reported of a score
 
 def reported_score(mean: Tensor, deviation: Tensor) -> tuple[Tensor, Tensor]:
