@@ -46,16 +46,20 @@ class WindowNorms(NoisePrediction):
         return draws.noise
 
     def score(self, drawn: Tensor, target: Tensor, extras: Mapping[str, Tensor]) -> Tensor:
-        """(D B, 3, H, W) draws and (B, 3, H, W) targets -> a scalar. Windows are weighed as the terms weigh pixels."""
-        def weighed(size: tuple[int, int]) -> Tensor | None:
+        """(D B, 3, H, W) draws and (B, 3, H, W) targets -> a scalar."""
+        return distance(drawn, target, self.weighed(extras))
+
+    def weighed(self, extras: Mapping[str, Tensor]) -> Weighed:
+        """Windows are weighed as the terms weigh pixels."""
+        def weights(size: tuple[int, int]) -> Tensor | None:
             found = [more for term in self.terms if (more := term.weight(extras[term.name], size)) is not None]
             return torch.stack(found).prod(dim=0) if found else None
-        return distance(drawn, target, weighed)
+        return weights
 
 
 class EnergyScore(WindowNorms):
     """(d(x1, y) + d(x2, y)) / 2 - d(x1, x2) / 2, a strictly proper score: least on average where the draws x1, x2 are spread as the targets
-    y are. Nothing weighs windows: a weight that depends on the drawn target would make it improper."""
+    y are. What weighs windows must not depend on the drawn target, which would make it improper: it is what a flawless edit changes."""
 
     prediction = "energy"
     draws_each = 2
@@ -67,7 +71,8 @@ class EnergyScore(WindowNorms):
 
     def score(self, drawn: Tensor, target: Tensor, extras: Mapping[str, Tensor]) -> Tensor:
         first, second = drawn.chunk(2)
-        return (distance(first, target) + distance(second, target) - distance(first, second)) / 2
+        weights = self.weighed(extras)
+        return (distance(first, target, weights) + distance(second, target, weights) - distance(first, second, weights)) / 2
 
 
 def _pixels(latents: Tensor) -> Tensor:

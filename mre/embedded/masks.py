@@ -33,20 +33,22 @@ class ChangeMasks:
     def __init__(self, config: Any) -> None:
         self.config, self.active, self.loss_weight = config, config.reads_masks, config.mask_loss_weight
 
-    def read(self, original: Tensor, edited: Tensor, everywhere: Tensor | None) -> Tensor:
-        """The mask, (B, 1, H, W)."""
-        return changed_mask(original, edited, everywhere)
+    def read(self, original: Tensor, edited: Tensor, asked: Tensor, everywhere: Tensor | None) -> Tensor:
+        """(B, 2, H, W): the mask of what was changed, which is learned, and that of what a flawless edit changes, which weighs."""
+        return torch.cat([changed_mask(original, side, everywhere) for side in (edited, asked)], dim=1)
 
     def weight(self, extra: Tensor, size: tuple[int, int]) -> Tensor | None:
-        """(B, 1, h, w): a cell counts as changed where any of its pixels does."""
+        """(B, 1, h, w): a cell counts as changed where a flawless edit changes any of its pixels. What was really changed says nothing
+        here: weights that depend on the faults of an edit pull what is learned away from how often each fault is met."""
         if not (self.config.mask_weight or self.config.outside_weight):
             return None
-        return self._emphasis(F.adaptive_max_pool2d(extra, size))
+        return self._emphasis(F.adaptive_max_pool2d(extra[:, 1:], size))
 
     def loss(self, output: Any, extra: Tensor) -> Tensor | None:
         """Cross-entropy of the predicted mask, for a U-Net that predicts one."""
         logits = getattr(output, "mask_logits", None)                                                   # (B, 1, H, W)
-        return None if logits is None else F.binary_cross_entropy_with_logits(logits.float(), extra, self._emphasis(extra))
+        changed = extra[:, :1]
+        return None if logits is None else F.binary_cross_entropy_with_logits(logits.float(), changed, self._emphasis(changed))
 
     def _emphasis(self, mask: Tensor) -> Tensor:
         """Weights that give the changed part of each picture `mask_weight` times the weight of the whole, however small it is: else edits

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from mre.editors.reading import Reading
 from mre.embedded.lexicon import Lexicon, read_lexicon, write_lexicon
 from mre.embedded.request import ALLOWED, NEEDED, NONE, OTHER, SEVERAL, SLOTS, Request, Wordings, all_values
-from mre.embedded.structure import besides, contrast, is_question
+from mre.embedded.structure import ADDS, CHANGES, NO_LOOKS, amount, besides, contrast, is_question, with_article
 from mre.embedded.words import BUCKETS, FIRST_WORD, MOST_WORDS, PAD, Spelling, in_another_script, numbered, words_of
 from mre.files import write_whole
 
@@ -42,7 +42,10 @@ LETTER = 15             # words of a text that is long enough for one request wi
 CERTAIN = 0.7           # confidence in each of several requests
 HEARD = 0.4             # confidence in a request of a clause that is not certain enough to be one of several, and yet asks for something
 BOUND = re.compile(r"(\bnot |n't (make|get|let|be|become|turn|go)( \w+){0,3} |[别不要])$")       # a request's, before "too dark"
-TOO = ("too ", "太")     # before what a picture has too much of
+TOO = ("too ", "is so ", "is it so ", "is this so ", "'s so ", "太")     # before what a picture has too much of
+SIGN = re.compile(r"^\s*([-+−–])\s*(?=([^\W\d_]+))")     # before what is to come or go, "+ yellow moon", or an item of a list
+SIGNS = {"+": "add ", "-": "remove ", "−": "remove ", "–": "remove "}
+MOST_MENDED = 9         # ways to mend a text's slips
 SURE_ONE = 0.9          # confidence in one request where several are heard that cannot be told apart
 LEAST = 0.5             # confidence: below it nothing is understood
 
@@ -187,11 +190,28 @@ class Reader:
             return Reading(text, fault="wordless", nearest=()), Request()
         if in_another_script(text):
             return Reading(text, fault="script", nearest=()), Request()
-        words = [self.spelling.mend(word) for word in words_of(text)]
-        reading, request = self._surest(self.lexicon.variants(words), self._in_known_words(text))
+        typed = SIGN.sub(lambda found: "" if found[2].lower() in ADDS | CHANGES else SIGNS[found[1]], text)
+        words = [self.spelling.mend(word) for word in words_of(typed)]
+        reading, request = self._surest(self._variants(words), self._in_known_words(typed))
         if reading.fault == "unknown":
-            reading, request = self._surest(self.lexicon.variants(words, again=True), (reading, request))
+            reading, request = self._surest(self._variants(words, again=True), (reading, request))
+        if reading.fault == "unknown":
+            reading, request = self._mended_otherwise(typed) or (reading, request)
         return replace(reading, instruction=text), request
+
+    def _variants(self, words: list[str], again: bool = False) -> list[list[str]]:
+        """The words in the lexicon's words, and of a telegraphic request also with the article that it leaves out."""
+        variants = self.lexicon.variants(words, again)
+        whole = [each for each in map(with_article, [words, *variants]) if each]
+        return [*variants, *whole, words] if whole else variants
+
+    def _mended_otherwise(self, text: str) -> tuple[Reading, Request] | None:
+        """The first reading that is clear, of the text with its slips mended in another way than the likeliest."""
+        for words in islice(product(*map(self.spelling.meant_by, words_of(text))), 1, MOST_MENDED):
+            reading, request = self._in_known_words(" ".join(words))
+            if reading.understood:
+                return reading, request
+        return None
 
     def _surest(self, variants: Sequence[Sequence[str]], typed: tuple[Reading, Request]) -> tuple[Reading, Request]:
         """The surest reading of the variants of a text; as it was typed where there are none, or none is clear."""
@@ -203,12 +223,21 @@ class Reader:
         """A text as `reading` has it, without the lexicon."""
         if own := self.own.get(plain(" ".join(map(self.spelling.mend, words_of(text))))):
             return Reading(text, self.wordings.of(own)), own
-        if is_question(text):
+        if is_question(text) or amount(text) in NO_LOOKS:
             return Reading(text, fault="unknown", nearest=()), Request()
-        for shorter in (self._beside(text), self._contrasted(text)):
+        for shorter in (self._amount(text), self._beside(text), self._contrasted(text)):
             if shorter and shorter[1] >= self.least:
                 return Reading(text, self.wordings.of(shorter[0]), confidence=shorter[1]), shorter[0]
         return self._as_it_stands(text)
+
+    def _amount(self, text: str) -> tuple[Request, float] | None:
+        """A look by more or less of what makes it, unless the text is surely read as something else."""
+        looks = amount(text)
+        if not looks or not looks[0]:
+            return None
+        [(request, confidence)] = self.requests([text])
+        other = request.operation not in (NONE, *looks) and confidence >= CERTAIN
+        return None if other else (Request(looks[0]), 1.0)
 
     def _beside(self, text: str) -> tuple[Request, float] | None:
         """Something that is to be added beside another thing, read in two parts: what, and beside what."""

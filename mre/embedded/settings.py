@@ -58,7 +58,8 @@ _GENERIC = {**_SMALL, "init_from": GENERIC, "objective": "energy", "width": (64,
             "unanswerable_share": 0.06, "condition_dropout": 0.0}
 # Spoiled triplets come after flawless ones. Where all layers learn from them alike, what the start could is lost before the layers of the
 # condition tell the two apart.
-_SPOILED = {**_GENERIC, "parent_rate": 0.05, "clean_share": 0.4, "init_from": "runs/tiny-lab-start/pipeline"}
+_SPOILED = {**_GENERIC, "parent_rate": 0.1, "clean_share": 0.4, "mask_weight": 2.0, "train_text_encoder": False, "warmup_steps": 40,
+            "init_from": "runs/tiny-lab-start/pipeline"}
 _LOOKING = {**_GENERIC, "init_from": SMART, "data": "looking", "resolution": 64, "objective": "noise", "width": (),
             "train_readers": READERS, "learning_rate": 5e-4, "edit_type_weights": (), "plain_wording": False, "unanswerable_share": 0.0,
             "batch_size": 16, "mask_weight": 2.0, "outside_weight": 4.0, "mask_loss_weight": 1.0, "mixed_precision": "no"}

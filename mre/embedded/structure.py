@@ -1,9 +1,10 @@
-"""What the order of words says of a request: beside what a thing is to be, which colour is not wanted, and whether it is a question."""
+"""What the order of words says of a request: beside what a thing is to be, which colour is not wanted, of what there is to be more or
+less, which article is left out, and whether it is a question."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mre.embedded.words import CHINESE, words_of
@@ -20,6 +21,35 @@ CONTRAST = re.compile(r"[ ,]+(?:and |but )?(?:not|instead of|rather than|as oppo
 CONTRAST_ZH = re.compile(r"[，, ]?(?:而不是|而非|不是|不要|别用|代替)(?P<word>\w{1,4}?)的?[。！!]*$")
 QUESTION = re.compile(r"(?:(?:what|which|whose) (?:\w+ )?(?:is|are|was|were|does|do|did)|where (?:is|are|was|were|did|does|do)"
                       r"|who(?:se)? \w+|when (?:is|are|was|were|did|does|do)|how (?:many|much|old|tall|far|big|large|long))\b[^?.!,;]*\??$")
+# What photographs have more or less of, and the looks that more and less of it are. "Saturation down" is none that is known.
+AMOUNTS = {"exposure|brightness|luminance|luminosity|lights?|lighting|illumination": ("brighter", "darker"),
+           "darkness": ("darker", "brighter"),
+           "saturation|vibrance|vibrancy|chroma|colou?r intensity|colou?r strength": ("vivid", ""),
+           "warmth|colou?r temperature|temperature|white balance": ("warmer", "cooler"),
+           "fog|haze|mist": ("foggy", "")}
+NO_LOOKS = [("", more) for more in ("vivid", "foggy")]
+AMOUNTS_ZH = {"曝光度?|亮度|光线|光照|光": ("brighter", "darker"), "(?:色彩)?饱和度": ("vivid", ""), "色温": ("warmer", "cooler"),
+              "雾": ("foggy", "")}
+# Each for more and for less: what stands before the name, and what behind it.
+BEFORE = (r"increase|raise|lift|bump(?: up)?|boost|push(?: up)?|up|turn up|crank(?: up)?|bring up|pump up|dial up|pull up|put up"
+          r"|add(?: more| some)?|(?:give (?:it|me|us) )?more|not enough|too little"
+          r"|(?:(?:it|this) )?(?:needs|lacks|wants|could use)(?: more| some)?",
+          r"decrease|lower|reduce|drop|cut(?: down)?|turn down|bring down|pull down|take down|dial down|tone down|knock down|lessen|tame"
+          r"|less|(?:there(?:'s| is) )?(?:far |way |a bit )?too much|excessive")
+BEHIND = (r"up|higher|stronger|is too (?:low|weak)|(?:is|seems|looks) (?:low|lacking)", r"down|lower|weaker|is too (?:high|strong|much)")
+MOVING = r"(?:turn|bring|crank|dial|pull|push|take|put)"
+WAYS_ZH = "提高|增加|加强|加大|调高|增强|提升|拉高|多一点|多一些", "降低|减少|减弱|减小|调低|压低|拉低|少一点|少一些"
+ASKING = r"(?:(?:please|pls|can you|could you|would you|just|slightly|gently|kindly|maybe|i would|i'd|like to|want to) )*"
+BETWEEN = r"(?: (?:the|its|this|that|of|overall|a|an|bit|little|touch|some|more|picture's|image's|photo's|general|global))*"
+HOW_MUCH = (r"(?: (?:up|down|a|an|the|bit|touch|little|lot|notch|slightly|please|pls|more|in|on|of|here|this|picture|photo|image|shot|it"
+            r"|by|about|half|one|two|three|thirds?|quarter|stops?|percent|points?|ev|some|for|me|thanks|and|bring|pull|take|turn|,|[0-9]+))*")
+# Telegraphic requests, "add red ball", "make ball red": after these verbs an article is left out where the text has no determiner.
+ADDS = frozenset({"add", "put", "insert", "place", "include", "draw", "drop", "stick"})
+CHANGES = frozenset({"make", "paint", "turn", "colour", "color", "recolour", "recolor", "dye", "tint", "remove", "delete", "erase",
+                     "drop", "cut", "lose", "hide", "change", "wipe"})
+DETERMINERS = frozenset({"a", "an", "the", "my", "our", "your", "his", "her", "its", "their", "this", "that", "these", "those", "some",
+                         "any", "all", "both", "every", "each", "another", "one", "two", "three", "it", "everything", "them", "more",
+                         "less", "no"})
 
 
 @dataclass(frozen=True)
@@ -56,6 +86,34 @@ def contrast(text: str) -> tuple[str, str] | None:
     """A text that ends as "... not yellow" or "... instead of red" does, without that end, and the last word of it."""
     found = CONTRAST.search(" ".join(words_of(text))) or CONTRAST_ZH.search(text)
     return (found.string[:found.start()], found["word"]) if found and found.start() else None
+
+
+def amount(text: str) -> tuple[str, str] | None:
+    """Of a text that asks for more or less of something that photographs have much or little of ("lift the exposure by a third of a stop",
+    "too much light, bring it down", "亮度调高"), the look that it asks for, "" where that is none that is known, and its opposite."""
+    words = " ".join(words_of(text)).strip(" .!?,")
+    chinese = bool(CHINESE.search(text))
+    for name, looks in (AMOUNTS_ZH if chinese else AMOUNTS).items():
+        for way, asked, opposite in ((0, *looks), (1, *looks[::-1])):
+            if chinese:
+                said = rf"(?:(?:{WAYS_ZH[way]})(?:一下|一点|一些|点)?(?:{name})|(?:{name})(?:再|要)?(?:{WAYS_ZH[way]}))"
+                pattern = rf"请?(?:把|将)?(?:画面|照片|图片)?的?{said}(?:一下|一点|一些|点|吧|了)*"
+            else:
+                behind = rf"(?:{MOVING}{BETWEEN} |(?:the|its) )?(?:{name})(?: a bit| slightly| a touch)? (?:{BEHIND[way]})"
+                pattern = rf"{ASKING}(?:(?:{BEFORE[way]}){BETWEEN} (?:{name})|{behind}){HOW_MUCH}"
+            if re.fullmatch(pattern, words.replace(" ", "") if chinese else words):
+                return asked, opposite
+    return None
+
+
+def with_article(words: Sequence[str]) -> list[str] | None:
+    """The words of a telegraphic request with the article that it leaves out; none for any other text."""
+    if DETERMINERS.isdisjoint(words):
+        for place, word in enumerate(words[:-1]):
+            if word in ADDS | CHANGES:
+                article = ("an" if words[place + 1][0] in "aeiou" else "a") if word in ADDS else "the"
+                return [*words[:place + 1], article, *words[place + 1:]]
+    return None
 
 
 def is_question(text: str) -> bool:

@@ -61,21 +61,26 @@ class Spelling:
         left as they are."""
         self.wanted = tuple(word for word in wanted if len(word) >= SHORTEST_MENDED)
         self.known = frozenset(known) | frozenset(wanted)
-        self._mended: dict[str, str] = {}
+        self._mended: dict[str, tuple[str, ...]] = {}
 
     def mend(self, word: str) -> str:
         """The word, or the one that it was to be: one letter wrong, missing, doubled or swapped; in a long word two."""
+        return self.meant_by(word)[0]
+
+    def meant_by(self, word: str) -> tuple[str, ...]:
+        """What a word may have been to be, the likeliest first: all words of the list that are as near as the nearest."""
         if self.wanted and word in SLIPS:
-            return SLIPS[word]
+            return (SLIPS[word],)
         if word in self.known or len(word) < SHORTEST_MENDED or not (word.isascii() and word.isalpha()):
-            return word
+            return (word,)
         if word not in self._mended:
             if len(self._mended) > MOST_KEPT:
                 self._mended.clear()
             most = 1 if len(word) < LONG else 2
             found = process.extract(word, self.by_length.get(len(word), ()), scorer=OSA.distance, score_cutoff=most, limit=None)
             # Few people miss the first letter; of two words the one that stands first in the list is meant.
-            self._mended[word] = min(found, key=lambda each: (each[1], each[0][0] != word[0], each[2]))[0] if found else word
+            found.sort(key=lambda each: (each[1], each[0][0] != word[0], each[2]))
+            self._mended[word] = tuple(each[0] for each in found if each[1] == found[0][1]) or (word,)
         return self._mended[word]
 
     @cached_property

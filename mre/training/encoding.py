@@ -37,6 +37,7 @@ class TrainingBatch:
     rewards: tuple[Reward, ...]
     original: Tensor | None = None  # (B, 3, H, W) uint8
     edited: Tensor | None = None    # (B, 3, H, W) uint8
+    asked: Tensor | None = None     # (B, 3, H, W) uint8, the flawless edit where it is known, else the edited picture
     everywhere: Tensor | None = None        # (B,) bool, where the edit is known to be of the whole picture
     latents: Latents | None = None
     weight: Tensor | None = None            # (B,) of each loss; none for all equal
@@ -99,7 +100,8 @@ class Learner(nn.Module):
         if latents is None:
             original, edited = (to_pixels(side, device) for side in triplets.pictures)
             latents = encode_pictures(vae, original, edited)
-            extras = self.objective.read(original, edited, triplets.everywhere)
+            asked = edited if triplets.asked is None else to_pixels(triplets.asked, device)
+            extras = self.objective.read(original, edited, asked, triplets.everywhere)
         image_latents, mean, std = (part.to(device).float() for part in (latents.original, latents.mean, latents.std))
         text_dropped, image_dropped = dropped(draws.condition, config.condition_dropout)
         if config.image_dropout:

@@ -33,6 +33,7 @@ class TrainingExample:
     reward: Reward
     original: np.ndarray | None = None      # (H, W, 3) uint8
     edited: np.ndarray | None = None        # (H, W, 3) uint8
+    asked: np.ndarray | None = None         # (H, W, 3) uint8, what a flawless edit would be, where that is known of a spoiled one
     everywhere: bool = False                # whether the edit is known to be of the whole picture, as a look is
     latents: Latents | None = None          # of one
     weight: float = 1.0                     # of its loss
@@ -123,8 +124,9 @@ def collate(items: list[tuple[int, TrainingExample] | MreError]) -> TrainingBatc
     weight = torch.tensor([one.weight for one in examples]) if any(one.weight != 1 for one in examples) else None
     has_reward = None if all(one.has_reward for one in examples) else torch.tensor([one.has_reward for one in examples])
     if examples[0].latents is None:
+        asked = [one.edited if one.asked is None else one.asked for one in examples]
         return TrainingBatch(*texts, pictures([one.original for one in examples]), pictures([one.edited for one in examples]),
-                             torch.tensor([one.everywhere for one in examples]), weight=weight, has_reward=has_reward)
+                             pictures(asked), torch.tensor([one.everywhere for one in examples]), weight=weight, has_reward=has_reward)
     parts = ([getattr(one.latents, name) for one in examples] for name in ("original", "mean", "std"))
     return TrainingBatch(*texts, latents=Latents(*map(torch.stack, parts)), weight=weight, has_reward=has_reward,
                          condition=stacked([one.condition for one in examples]))

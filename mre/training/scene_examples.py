@@ -59,8 +59,8 @@ class SyntheticExamples(ExampleSource):
         return self._example(triplet, triplet.target)
 
     def _example(self, triplet: SceneTriplet, edited: np.ndarray) -> TrainingExample:
-        return TrainingExample(instruction_of(triplet, self.config), triplet.reward, triplet.original, edited,
-                               triplet.edit_type in WHOLE_PICTURE)
+        return TrainingExample(instruction_of(triplet, self.config), triplet.reward, triplet.original, edited, triplet.target,
+                               everywhere=triplet.edit_type in WHOLE_PICTURE)
 
 
 def instruction_of(triplet: SceneTriplet, config: TrainConfig) -> str:

@@ -123,14 +123,14 @@ def test_draws_spread_as_the_targets_are_score_better_than_their_mean():
 
 
 def test_one_draw_is_scored_by_its_distance_and_two_by_the_energy_score():
-    """Worked out on flat pictures: draws 0.5 and 0.1 of the range apart from a target at 0.2 differ by 0.4 from each other."""
-    sampler, half = DDIMScheduler(prediction_type="sample"), {"mask": torch.zeros(1, 1, 2 * WINDOW, 2 * WINDOW)}
-    half["mask"][..., WINDOW:] = 1
+    """Worked out on flat pictures: draws at 0.5 and 0.3, a target at 0.2; the distance is twice the difference."""
+    sampler, half = DDIMScheduler(prediction_type="sample"), {"mask": torch.zeros(1, 2, 2 * WINDOW, 2 * WINDOW)}
+    half["mask"][:, 1, :, WINDOW:] = 1          # of what a flawless edit changes
     for weight, weighed in ((0.0, 1), (2.0, (1 + 5) / 2)):          # in the changed half 1 + 2 / (1 / 2), in the other 1
         config = TrainConfig(**PRESETS["tiny-lab"] | {"mask_weight": weight})
         assert WindowNorms(sampler, config).score(flat(0.5), flat(0.2), half).item() == pytest.approx(0.6 * weighed, abs=2e-2)
-        two = EnergyScore(sampler, config).score(flat(0.5, 0.1), flat(0.2), half)
-        assert two.item() == pytest.approx((0.6 + 0.2 - 0.8) / 2, abs=1e-2), "whose draws nothing weighs"
+        two = EnergyScore(sampler, config).score(flat(0.5, 0.3), flat(0.2), half)
+        assert two.item() == pytest.approx((0.6 + 0.2 - 0.4) / 2 * weighed, abs=2e-2)
 
 
 def test_requests_are_asked_in_the_plainest_words_and_some_have_no_answer_but_the_photo():

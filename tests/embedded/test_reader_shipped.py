@@ -30,11 +30,11 @@ def test_the_hand_written_instructions_are_read_as_well_as_the_card_says(shipped
     """Never trained on. The card of the reader has the figures; these are a little below them."""
     figures = table_of(shipped, instructions())
     assert figures["real requests"] > 300
-    assert figures["right"] >= 0.82
-    assert figures["right, looks alone"] >= 0.89
+    assert figures["right"] >= 0.89
+    assert figures["right, looks alone"] >= 0.92
     assert figures["left alone"] >= 0.9
-    assert figures["taken for nothing"] <= 0.11
-    assert figures["acted on wrongly"] <= 0.08
+    assert figures["taken for nothing"] <= 0.05
+    assert figures["acted on wrongly"] <= 0.06
 
 
 @pytest.mark.parametrize(("text", "look"), [("it is far too dark", "brighter"), ("way too bright for me", "darker"), ("太暗了", "brighter"),
@@ -42,6 +42,31 @@ def test_the_hand_written_instructions_are_read_as_well_as_the_card_says(shipped
                                             ("the sky is too boring, make it sunset", "sunset")])
 def test_a_complaint_asks_for_the_opposite_of_what_it_names(shipped, text, look):
     assert shipped.read(text).understood == shipped.wordings.looks[look]
+
+
+@pytest.mark.parametrize(("text", "look"), [
+    ("Bump the exposure by about a stop", "brighter"), ("exposure is too high", "darker"), ("there's too much light in here", "darker"),
+    ("turn the brightness down a notch", "darker"), ("more saturation please", "vivid"), ("亮度调高一点", "brighter"), ("把色温降低", "cooler")])
+def test_more_or_less_of_what_photographs_have_is_the_look_that_it_makes(shipped, text, look):
+    assert shipped.read(text).understood == shipped.wordings.looks[look]
+
+
+@pytest.mark.parametrize("text", ["reduce the saturation", "remove the lights", "raise the balloon", "less contrast"])
+def test_less_of_what_no_look_takes_away_is_left_alone(shipped, text):
+    assert shipped.read(text).understood not in shipped.wordings.looks.values()
+
+
+@pytest.mark.parametrize(("text", "understood"), [
+    ("add red ball", "add a red ball"), ("make ball red", "make the ball red"), ("remove red ball", "remove the red ball"),
+    ("make star golden", "make the star golden"), ("+ yellow moon", "add a yellow moon"), ("- balloon", "remove the balloon"),
+    ("- make it darker", "make it darker"), ("make foggy", "make it foggy")])
+def test_telegraphic_requests_and_signs_before_them_are_read_as_with_their_articles(shipped, text, understood):
+    assert shipped.read(text).understood == understood
+
+
+def test_a_slip_that_may_be_several_words_is_read_as_the_one_that_makes_sense(shipped):
+    assert shipped.spelling.mend("wite") != "white"
+    assert shipped.read("the flwoer shoud be wite").understood == "make the flower white"
 
 
 @pytest.mark.parametrize("text", ["make it darker, but not too dark", "darken the photo, but don't make it too dark",

@@ -11,7 +11,7 @@ from diffusers import DDIMScheduler, DDPMScheduler
 from diffusers.training_utils import EMAModel
 from diffusers.utils import BaseOutput
 
-from mre.embedded.masks import changed_mask
+from mre.embedded.masks import ChangeMasks, changed_mask
 from mre.training.config import TrainConfig
 from mre.training.draws import Draws, dropped, timesteps
 from mre.training.objectives.noise import NoisePrediction
@@ -80,7 +80,7 @@ def batch_and_draws(steps):
     mask[0, 0, 0, 3] = 1            # one pixel: the upper right cell of the first sample counts as changed
     ones = torch.ones(2)
     draws = Draws(torch.tensor(steps), ones, ones, ones, noise, torch.zeros_like(noise))
-    return Batch(latents, image, torch.zeros(2, 3, 8), {}, {"mask": mask}), draws
+    return Batch(latents, image, torch.zeros(2, 3, 8), {}, {"mask": mask.repeat(1, 2, 1, 1)}), draws
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "sample", "v_prediction"])
@@ -138,6 +138,19 @@ def test_an_edit_of_the_whole_picture_is_everywhere_also_where_it_changes_nothin
     edited[:2, 0, 0, 0] = 0.5
     masks = changed_mask(original, edited, torch.tensor([True, False, True]))
     assert masks.flatten(1).tolist() == [[1, 1, 1, 1], [1, 0, 0, 0], [0, 0, 0, 0]]
+
+
+def test_faults_of_an_edit_are_in_the_mask_that_is_learned_and_not_in_the_weights():
+    original = torch.zeros(1, 3, 4, 4)
+    asked, edited = original.clone(), original.clone()
+    asked[..., 0, 0], edited[..., 3, 3] = 0.5, 0.5              # the wrong thing was edited
+    term = ChangeMasks(TrainConfig(mask_weight=2.0, mask_loss_weight=1.0))
+    masks = term.read(original, edited, asked, None)
+    assert masks.flatten(2).nonzero().tolist() == [[0, 0, 15], [0, 1, 0]]
+    assert term.weight(masks, (2, 2)).flatten().tolist() == [1 + 2 / (1 / 4), 1, 1, 1]
+    open_there = torch.full((1, 1, 4, 4), -20.0)
+    open_there[..., 3, 3] = 20.0
+    assert term.loss(_Answers(original, open_there), masks).item() == pytest.approx(0, abs=1e-6)
 
 
 def test_weight_decay_spares_norms_and_biases_unless_asked_for_as_released():

@@ -43,8 +43,9 @@ class LossTerm(Protocol):
     active: bool
     loss_weight: float          # of its own loss
 
-    def read(self, original: Tensor, edited: Tensor, everywhere: Tensor | None) -> Tensor:
-        """What it needs of pictures (B, 3, H, W) in [-1, 1]; everywhere: (B,) bool, where the edit is known to be of the whole picture."""
+    def read(self, original: Tensor, edited: Tensor, asked: Tensor, everywhere: Tensor | None) -> Tensor:
+        """What it needs of pictures (B, 3, H, W) in [-1, 1], `asked` the flawless edit where that is known, else `edited`; everywhere: (B,)
+        bool, where the edit is known to be of the whole picture."""
         ...
 
     def weight(self, extra: Tensor, size: tuple[int, int]) -> Tensor | None:
@@ -95,9 +96,9 @@ class Objective:
         """(B, 1, 1, 1) weights of noise levels; none for all equal."""
         return None
 
-    def read(self, original: Tensor, edited: Tensor, everywhere: Tensor | None) -> dict[str, Tensor]:
+    def read(self, original: Tensor, edited: Tensor, asked: Tensor, everywhere: Tensor | None) -> dict[str, Tensor]:
         """What the terms need of the pictures (B, 3, H, W) in [-1, 1]."""
-        return {term.name: term.read(original, edited, everywhere) for term in self.terms}
+        return {term.name: term.read(original, edited, asked, everywhere) for term in self.terms}
 
     def __call__(self, unet: nn.Module, batch: Batch, draws: Draws) -> dict[str, Tensor]:
         """Losses of a batch, each a scalar: `loss` is the one to minimise, the others are its parts."""
