@@ -46,7 +46,8 @@ def test_a_complaint_asks_for_the_opposite_of_what_it_names(shipped, text, look)
 
 @pytest.mark.parametrize(("text", "look"), [
     ("Bump the exposure by about a stop", "brighter"), ("exposure is too high", "darker"), ("there's too much light in here", "darker"),
-    ("turn the brightness down a notch", "darker"), ("more saturation please", "vivid"), ("亮度调高一点", "brighter"), ("把色温降低", "cooler")])
+    ("turn the brightness down a notch", "darker"), ("more saturation please", "vivid"),
+    ("亮度调高一点", "brighter"), ("把色温降低", "cooler")])
 def test_more_or_less_of_what_photographs_have_is_the_look_that_it_makes(shipped, text, look):
     assert shipped.read(text).understood == shipped.wordings.looks[look]
 
