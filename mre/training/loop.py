@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import torch
 import torch.distributed as dist
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
 from diffusers.training_utils import EMAModel
 from torch import Tensor
 from tqdm.auto import tqdm
@@ -79,7 +79,9 @@ class Run:
         self.config = config
         self.out = Path(config.out)
         check_machine(config, torch.accelerator.current_accelerator(check_available=True) or CPU)
+        once = DistributedDataParallelKwargs(gradient_as_bucket_view=True)  # gradients lie where they are exchanged, not in both places
         self.accelerator = Accelerator(mixed_precision=config.mixed_precision, gradient_accumulation_steps=config.accumulation,
+                                       kwargs_handlers=[once],
                                        cpu=not torch.accelerator.is_available())        # lets processes on CPUs find each other too
         self.spread = spreads_weights(self.accelerator, config)              # each process holds a part of every weight
         self.device = self.accelerator.device
