@@ -63,22 +63,27 @@ def test_tiny_asked_for_the_best_does_better_on_every_perspective_than_asked_for
         assert high > low + 0.3, f"{name}: {high:.2f} asked for 5, {low:.2f} asked for 0"
 
 
+@pytest.fixture(scope="module")
+def tiny():
+    return make_editor("tiny")
+
+
 @pytest.mark.parametrize("look", LOOKS)
-def test_tiny_gives_a_photo_the_looks_that_the_page_offers(look):
+def test_tiny_gives_a_photo_the_looks_that_the_page_offers(look, tiny):
     """At most a quarter of the way to the true look is left, in squared distance, for each one and all sample photographs together."""
-    editor, distances = make_editor("tiny"), []
+    distances = []
     for path in sorted((known.ASSETS / "photos").glob("*.jpg")):
-        photo = middle_of(path, editor.info.native_size)
+        photo = middle_of(path, tiny.info.native_size)
         before, asked = as_pixels(photo), LOOKS[look](as_pixels(photo))
-        edit = as_pixels(editor.edit(photo, EditSettings(instruction_for(look))).made)
+        edit = as_pixels(tiny.edit(photo, EditSettings(instruction_for(look))).made)
         distances.append(left_out(before, asked, edit))
     assert distances
     assert np.mean(distances) < 0.25
 
 
-def test_a_photo_made_black_and_white_keeps_next_to_no_colour():
+def test_a_photo_made_black_and_white_keeps_next_to_no_colour(tiny):
     photo = Image.open(known.ASSETS / "photos" / "coffee.jpg").convert("RGB")
-    edit = make_editor("tiny").edit(photo, EditSettings("make it black and white")).image
+    edit = tiny.edit(photo, EditSettings("make it black and white")).image
     before, after = (np.ptp(np.asarray(picture, np.float32), axis=2).mean() for picture in (photo, edit))
     assert after < 0.12 * before
 

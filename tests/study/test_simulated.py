@@ -34,7 +34,9 @@ def rows_of(store, study) -> dict[str, list]:
     return rows | {"studies": row}
 
 
-@pytest.mark.parametrize("state", ["draft", "running", "paused", "closed"])
+# each database is tested with two states; what is drawn and shared out is the same on both
+@pytest.mark.parametrize(("store", "state"), [("sqlite", "draft"), ("postgresql", "running"), ("postgresql", "paused"),
+                                              ("sqlite", "closed")], indirect=["store"])
 def test_a_simulated_study_is_a_copy_and_the_study_stays_as_it_was(store, edits, state):
     study = studies.create_from_edits(store, "s", [edits], StudyDesign(per_pair=2))
     if state != "draft":
@@ -76,6 +78,7 @@ def test_nobody_can_join_a_copy_while_it_is_being_scored_and_a_cut_simulation_le
     assert records.find_study(store, "s") == study
 
 
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 def test_ten_simulated_annotators_at_three_per_pair_share_the_work(store, tmp_path):
     studies.create_from_edits(store, "s", [draw_edits(tmp_path / "e", 60, size=(16, 16))], StudyDesign(per_pair=3, repeats=5, checks=2))
     copy, _screens = simulate(store, "s", Crowd(annotators=10))
@@ -89,6 +92,7 @@ def test_ten_simulated_annotators_at_three_per_pair_share_the_work(store, tmp_pa
     assert max(counts.values()) <= 2 * min(counts.values())            # 18 on average; before, three had 60 each
 
 
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 def test_attentive_simulated_annotators_pass_attention_checks_and_careless_ones_do_not(store, tmp_path):
     studies.create_from_edits(store, "s", [draw_edits(tmp_path / "e", 40, size=(16, 16))], StudyDesign(per_pair=4, repeats=0, checks=50))
     copy, _screens = simulate(store, "s", Crowd(annotators=4, careless=0, skip=0))
