@@ -212,7 +212,7 @@ def _fitted(text: str, font: Any, width: int) -> str:
 
 
 CSV_COLUMNS = ("x", "y", "z", "model", "instruction", *PERSPECTIVES, *(f"text_{name}" for name in PERSPECTIVES), "seed", "steps",
-               "guidance_scale", "image_guidance_scale", "scheduler", "seconds", "file")
+               "guidance_scale", "image_guidance_scale", "scheduler", "guidance_interval", "seconds", "file")
 
 
 def to_csv(rows: list[tuple[Cell, EditResult, str]]) -> str:
@@ -221,5 +221,6 @@ def to_csv(rows: list[tuple[Cell, EditResult, str]]) -> str:
         asked = result.settings
         scores = (NO_WISH if wish is None else wish for wish in asked.reward.wishes)
         return [*cell.place, cell.model, asked.instruction, *scores, *asked.reward.texts, asked.seed, asked.steps, asked.guidance_scale,
-                asked.image_guidance_scale, asked.scheduler, round(result.seconds, 3), name]
+                asked.image_guidance_scale, asked.scheduler, "-".join(f"{level:g}" for level in asked.guidance_interval or ()),
+                round(result.seconds, 3), name]
     return csv_text(CSV_COLUMNS, (values(*row) for row in rows))

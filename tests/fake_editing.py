@@ -44,7 +44,7 @@ class FakePipeline:
         """It reads nothing."""
 
     def __call__(self, prompt, image, reward, negative_reward, num_inference_steps, guidance_scale, image_guidance_scale, generator,
-                 callback_on_step_end):
+                 callback_on_step_end, guidance_interval=None):
         self.running += 1
         self.most_running = max(self.most_running, self.running)
         try:
@@ -54,6 +54,7 @@ class FakePipeline:
                 time.sleep(self.seconds)
                 callback_on_step_end(self, step, torch.tensor(step), {"latents": noise})
             pixels = np.asarray(image, float) * (0.5 + sum(reward.scores) / 30) + noise[0, 0, 0, 0].item() + len(prompt) % 7
+            pixels += 0 if guidance_interval is None else sum(guidance_interval)
             return SimpleNamespace(images=[Image.fromarray(pixels.clip(0, 255).astype(np.uint8))])
         finally:
             self.running -= 1

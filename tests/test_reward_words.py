@@ -90,6 +90,17 @@ def test_a_benchmark_has_a_method_for_each_reward_told_in_words_beside_the_model
     assert "reward_words" not in methods["plain"].identity("w", 0)
 
 
+def test_a_benchmark_is_fast_with_the_models_that_can_be_and_refuses_the_flag_where_none_can():
+    plain = Listener("listener").describe()
+    infos, benchmark = {"plain": plain, "fake": INFO}, SceneSet(1, size=64).benchmark()
+    plan = plan_runs(benchmark, ["plain", "fake"], [Reward.best()], infos.__getitem__, fast=True)
+    fast = {method.name: method for method, _ in plan.jobs}
+    assert [fast[name].fast for name in ("plain", "fake@5-5-5")] == [False, True]
+    assert [fast[name].identity("w", 0).get("fast") for name in ("plain", "fake@5-5-5")] == [None, True]
+    with pytest.raises(SettingsError, match="^--fast: the model listener has no steps and no guidance to leave out"):
+        plan_runs(benchmark, ["plain"], [Reward.best()], infos.__getitem__, fast=True)
+
+
 def test_a_benchmark_of_models_that_all_read_scores_refuses_the_flag():
     with pytest.raises(SettingsError, match="--reward-words: fake read scores by themselves"):
         plan_runs(SceneSet(1, size=64).benchmark(), ["fake"], [Reward.best()], lambda _: INFO, reward_words=True)

@@ -105,6 +105,16 @@ def test_every_cell_starts_from_the_same_noise():
     assert len({noise.tobytes() for noise in noises}) == 2
 
 
+def test_a_fast_sweep_is_fast_with_the_models_that_can_be():
+    asked, models = replace(ASKED, fast=True), {"fake": FULL_SIZE, "plain": EMBEDDED}
+    sweep = Sweep.plan(asked, "fake", [Axis.parse("model", "fake | plain"), Axis.parse("following", "0,5")], models)
+    editors = {"fake": fake_editor(), "plain": fake_editor("plain", capabilities=EMBEDDED)}
+    rows = [(cell, result, "") for cell, result in sweep.run(Image.new("RGB", (64, 64), "grey"), editors)]
+    table = list(csv.DictReader(io.StringIO(to_csv(rows))))
+    assert [(row["model"], row["steps"], row["scheduler"], row["guidance_interval"]) for row in table] == [
+        ("fake", "2", "dpm-solver", "0.1-0.8"), ("plain", "4", "default", "")] * 2
+
+
 def test_stopped_in_the_middle_the_cells_made_are_there():
     made = []
     cells = plan(("scores", "0,3,5")).run(Image.new("RGB", (64, 64)), {"fake": fake_editor()}, should_stop=lambda: len(made) >= 2)

@@ -40,6 +40,7 @@ class Method:
     make: Callable[[Item], Image.Image] | None = None
     put_back: bool = False                      # what should not have changed, see mre.put_back
     reward_words: bool = False                  # the scores are said in the instruction, see mre.reward_words
+    fast: bool = False                          # see mre.editors.settings.EditSettings.faster
 
     def __post_init__(self) -> None:
         if self.name != file_safe(self.name) or self.name.lower() in RESERVED:
@@ -49,7 +50,8 @@ class Method:
         """What must be equal for its edits to be the same."""
         def plain(reward: Reward | None) -> list | None:
             return None if reward is None else [*reward.wishes, *reward.texts]
-        kept = {name: True for name in ("put_back", "reward_words") if getattr(self, name)}     # else absent, as in folders of before
+        later = ("put_back", "reward_words", "fast")                    # absent where they are off, as in folders of before
+        kept = {name: True for name in later if getattr(self, name)}
         return {"model": self.model, "weights": weights, "reward": plain(self.reward), "negative_reward": plain(self.negative_reward),
                 "steps": self.steps, "guidance_scale": self.guidance_scale, "image_guidance_scale": self.image_guidance_scale, "seed": seed,
                 **kept}
@@ -189,5 +191,5 @@ def edit_group(editor: Editor, method: Method, group: Sequence[Item], seed: int)
 
     settings = [EditSettings(item.instruction, method.reward or Reward.best(), item_seed(seed, item.item), method.steps,
                              method.guidance_scale, method.image_guidance_scale, negative_reward=method.negative_reward,
-                             put_back=method.put_back, reward_words=method.reward_words) for item in group]
+                             put_back=method.put_back, reward_words=method.reward_words, fast=method.fast) for item in group]
     return [result.image for result in editor.edit_many([item.open() for item in group], settings)]

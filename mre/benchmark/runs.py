@@ -50,9 +50,9 @@ class Plan:
 def plan_runs(benchmark: Benchmark, models: Sequence[str], rewards: Sequence[Reward], info: Callable[[str], EditorInfo],
               tables: Sequence[str] = (), probe_per_type: int = 20, texts_per_type: int = 8, reward_words: bool = False,
               pairs: Sequence[tuple[str, str]] = (), **given) -> Plan:
-    """All methods of a benchmark. `given` (steps and guidance) go to every method whose model can use them; `tables` are those of synthetic
-    scenes. reward_words: each model without a reward condition is also told the scores in words, a method of its own for each reward.
-    pairs: models to compare with each other; none = each that reads rewards with each that does not."""
+    """All methods of a benchmark. `given` (steps, guidance, fast) go to every method whose model can use them; `tables` are those of
+    synthetic scenes. reward_words: each model without a reward condition is also told the scores in words, a method of its own for each
+    reward. pairs: models to compare with each other; none = each that reads rewards with each that does not."""
     if len(set(models)) != len(models):
         raise SettingsError("a model is named twice")
     scales = {name: value for name, value in given.items() if name.endswith("guidance_scale")}
@@ -109,17 +109,18 @@ def _asked(reward: Reward | None) -> str:
 
 
 def usable(info: EditorInfo, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Of steps and guidance what this editor can use; a guidance that it was not made for is tried all the same."""
+    """Of what is given what this editor can use; a guidance that it was not made for is tried all the same."""
     steps = given.get("steps")
     idle = {"steps"} if steps is not None and steps not in (info.capabilities.steps or ()) else set()
     idle |= set() if info.guidable else {"guidance_scale", "image_guidance_scale"}
+    idle |= {"fast"} & unused(EditSettings("-", **given), info).keys()
     return {name: value for name, value in given.items() if name not in idle}
 
 
 def refuse_idle(models: Sequence[EditorInfo], rewards: Sequence[Reward], **given) -> None:
     """Raises SettingsError, one line with flag and model, for what is asked for and none of the models has a control for."""
     if any(info.guidable for info in models):           # see refuse_idle_guidance
-        given = {name: value for name, value in given.items() if name == "steps"}
+        given = {name: value for name, value in given.items() if not name.endswith("guidance_scale")}
     for settings in (*(EditSettings("-", reward) for reward in rewards), EditSettings("-", **given)):
         if all(unused(settings, info) for info in models):
             refuse_unused(settings, models[0], lambda name: "--" + name.replace("no_wish", "scores").replace("_", "-"))

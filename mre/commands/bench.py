@@ -51,6 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, help="denoising steps (default: the model's); of controls: steps of each training")
     parser.add_argument("--guidance-scale", type=float, help="(default: the model's)")
     parser.add_argument("--image-guidance-scale", type=float, help="(default: the model's)")
+    parser.add_argument("--fast", action="store_true", help="half the steps and guidance at the noise levels where it matters, as in edit, "
+                                                            "of models that can; others are edited with as usual")
     parser.add_argument("--repeat", type=int, default=1, metavar="N", help="ask the judge N times: its stability (default %(default)s)")
     parser.add_argument("--batch-size", type=int, default=8, metavar="N", help="edits at once, of pictures that have the model's size")
     parser.add_argument("--clip", metavar="MODEL", help="folder or hub id of a CLIP model: adds CLIP-I, CLIP-T and FID (Tables 2 and 7)")
@@ -114,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
     tables = [name for name in SCENE_TABLES if name in args.tables] if benchmark.kind == "scenes" else []
     plan = plan_runs(benchmark, args.model, rewards, lambda model: editor(model).info, tables, args.probe_per_type, args.texts_per_type,
                      args.reward_words, args.pair, steps=args.steps, guidance_scale=args.guidance_scale,
-                     image_guidance_scale=args.image_guidance_scale, put_back=args.put_back)
+                     image_guidance_scale=args.image_guidance_scale, put_back=args.put_back, fast=args.fast)
     effects = effects_folders(args, plan, editor)
     folder, refused = make_edits(args, plan, editor, processes)
     processes.wait_for_everyone()

@@ -3,7 +3,7 @@
 A job's PNG carries its recipe, so that a second run of the same command skips what is done and does the rest; the same recipe gives the
 same bytes here, on the page and through the API. Columns of a CSV: image and instruction, and where they differ from the flags
 following, preserving, quality, text_following, text_preserving, text_quality, seed, steps, guidance_scale, image_guidance_scale,
-scheduler, mask, put_back (yes or no), out (a name under --out). Paths are relative to the CSV.
+scheduler, mask, put_back and fast (yes or no), out (a name under --out). Paths are relative to the CSV.
 
   python -m mre edit photo.jpg "make it black and white" --out out.png
   python -m mre edit photos/ "make it look like sunset" --out edited/
@@ -39,7 +39,7 @@ PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 NUMBERS = ("seed", "steps", "guidance_scale", "image_guidance_scale")
 TEXT_COLUMNS = tuple(f"text_{name}" for name in PERSPECTIVES)
 NOTES = 5               # instructions whose unknown words are named
-COLUMNS = ("image", "instruction", *PERSPECTIVES, *TEXT_COLUMNS, *NUMBERS, "scheduler", "mask", "put_back", "out")
+COLUMNS = ("image", "instruction", *PERSPECTIVES, *TEXT_COLUMNS, *NUMBERS, "scheduler", "mask", "put_back", "fast", "out")
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image-guidance-scale", help="how strongly the picture is kept (default: the model's)")
     parser.add_argument("--scheduler", help="default, ddim, dpm-solver, unipc, euler or euler-ancestral")
     parser.add_argument("--fast", action="store_true", help="half the steps by a solver that needs no more, and guidance only at the noise "
-                                                            "levels where it matters: about a third of the time, another picture")
+                                                            "levels where it matters: less than half the time, another picture")
     parser.add_argument("--way-back", choices=("guided", "replace"), help="how the model's picture returns to the photo's size")
     parser.add_argument("--mask", type=Path, metavar="PNG", help="a picture of the photo's size: white may change, all else is put back")
     parser.add_argument("--reward-words", action="store_true",
@@ -115,8 +115,6 @@ def run(args: argparse.Namespace) -> int:
     editor = editor_with(load_options(args))
     if args.recipe and args.dtype is None:
         editor = _as_recipe(editor, args.recipe, lambda dtype: editor_with(replace(load_options(args), dtype=dtype)))
-    if args.fast:
-        jobs = [replace(job, settings=job.settings.faster(editor.info)) for job in jobs]
     _refuse_unused(editor, args.recipe, jobs)
     best = _best_of(args, editor)
     code = 0
@@ -232,6 +230,8 @@ def _asked(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
         base["negative_reward"] = Reward.parse(args.negative_scores)
     if args.reward_words:
         base["reward_words"] = True
+    if args.fast:
+        base["fast"] = True
     _ask_to_put_back(args, base)
     return model or "tiny", {**base, **given}
 
@@ -301,7 +301,8 @@ def _table_jobs(table: Path, out: Path, asked: dict[str, Any]) -> list[Job]:
                 raise DataError("no image")
             settings = EditSettings(**{"instruction": "", **asked, "reward": _row_reward(values, asked.get("reward", Reward.best())),
                                        **{name: values[name] for name in (*NUMBERS, "scheduler", "instruction") if name in values},
-                                       **_row_put_back(values, table.parent)})
+                                       **_row_put_back(values, table.parent),
+                                       **({"fast": _yes_or_no(values, "fast")} if "fast" in values else {})})
             target = out / (values.get("out") or f"{number:04d}-{Path(values['image']).stem}.png")
             if target.suffix.lower() != ".png" or not target.resolve().is_relative_to(out.resolve()):
                 raise DataError(f"out must be a .png under --out, got {values.get('out')}")
@@ -320,14 +321,19 @@ def _row_put_back(values: dict[str, str], folder: Path) -> dict[str, Any]:
     from mre.masks import Mask
     asked: dict[str, Any] = {"mask": Mask.read(folder / values["mask"])} if "mask" in values else {}
     if "put_back" in values:
-        if (answer := values["put_back"].lower()) not in ("yes", "no"):
-            raise DataError(f"put_back must be yes or no, got {values['put_back'][:40]!r}")
-        if answer == "no" and asked:
+        is_put_back = _yes_or_no(values, "put_back")
+        if not is_put_back and asked:
             raise DataError("put_back is no and there is a mask; leave out one of the two")
-        asked["put_back"] = answer == "yes"
-        if answer == "no":
+        asked["put_back"] = is_put_back
+        if not is_put_back:
             asked["mask"] = None
     return asked
+
+
+def _yes_or_no(values: dict[str, str], column: str) -> bool:
+    if (answer := values[column].lower()) not in ("yes", "no"):
+        raise DataError(f"{column} must be yes or no, got {values[column][:40]!r}")
+    return answer == "yes"
 
 
 def _row_reward(values: dict[str, str], reward: Reward) -> Reward:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 MAX_STEPS = 200
 SCHEDULERS = {"default": None, "ddim": "DDIMScheduler", "dpm-solver": "DPMSolverMultistepScheduler", "unipc": "UniPCMultistepScheduler",
               "euler": "EulerDiscreteScheduler", "euler-ancestral": "EulerAncestralDiscreteScheduler"}      # name -> class of diffusers
+FAST_SCHEDULER = "dpm-solver"           # of second order: half the steps of the default
 MOST_AT_ONCE = 256            # pictures; what fits in memory is for whoever asks for a batch
 
 
@@ -46,10 +47,15 @@ class Capabilities:
     def guided(self) -> bool:
         return self.guidance_scale or self.image_guidance_scale
 
+    @property
+    def fast(self) -> bool:
+        """Whether it can be asked for fast edits: it takes fewer steps by the solver for that, or guidance at some noise levels alone."""
+        return self.guidance_interval or (self.steps is not None and FAST_SCHEDULER in self.schedulers)
+
     def as_json(self) -> dict[str, Any]:
         """For programs: steps as the smallest and the largest number, or null."""
         values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "why"}
-        return values | {"steps": self.steps and [self.steps[0], self.steps[-1]], "schedulers": list(self.schedulers)}
+        return values | {"steps": self.steps and [self.steps[0], self.steps[-1]], "schedulers": list(self.schedulers), "fast": self.fast}
 
 
 NOTHING = Capabilities(reward=False, reward_text=False, negative_reward=False, seed=False, steps=None, guidance_scale=False,
@@ -73,7 +79,8 @@ def unused(settings: EditSettings, info: EditorInfo) -> dict[str, Any]:
         "image_guidance_scale": None if has.image_guidance_scale or settings.image_guidance_scale == info.image_guidance_scale
         else settings.image_guidance_scale,
         "guidance_interval": None if has.guidance_interval else settings.guidance_interval,
-        "scheduler": None if settings.scheduler in ("default", *has.schedulers) else settings.scheduler}
+        "scheduler": None if settings.scheduler in ("default", *has.schedulers) else settings.scheduler,
+        "fast": True if settings.fast and settings.guidance_interval is None and not settings.faster(info) else None}
     return {name: value for name, value in asked.items() if value is not None}
 
 
@@ -84,7 +91,8 @@ WHY = {
     "reward_text": "reads no reward text", "negative_reward": "cannot move away from a reward",
     "seed": "makes the same picture, but for traces, from every seed", "steps": "always works in its own number of steps",
     "guidance_scale": "was not made for guidance", "image_guidance_scale": "was not made for guidance",
-    "guidance_interval": "was not made for guidance", "scheduler": "has no other scheduler"}
+    "guidance_interval": "was not made for guidance", "scheduler": "has no other scheduler",
+    "fast": "has no steps and no guidance to leave out of an edit with these settings"}
 
 
 def refuse_unused(settings: EditSettings, info: EditorInfo, flag: Callable[[str], str] = str,
@@ -113,7 +121,7 @@ def limited(settings: EditSettings, info: EditorInfo) -> EditSettings:
     needs a score of each perspective is asked for the best where there is no wish."""
     wanted = Reward.of((SCORE_MAX if wish is None else wish for wish in settings.reward.wishes), settings.reward.texts)
     defaults = {"no_wish": wanted, "reward_words": False, "negative_reward": None, "seed": DEFAULT_SEED, "steps": None,
-                "guidance_scale": None, "image_guidance_scale": None, "guidance_interval": None, "scheduler": "default"}
+                "guidance_scale": None, "image_guidance_scale": None, "guidance_interval": None, "scheduler": "default", "fast": False}
     return replace(settings, **{FIELDS.get(name, name): defaults[name] for name in unused(settings, info) if name in defaults})
 
 

@@ -261,7 +261,7 @@ class LocalEditor:
 
     def _is_batch(self, photos: Sequence[Image.Image], settings: Sequence[EditSettings]) -> bool:
         alike = {(asked.steps, asked.guidance_scale, asked.image_guidance_scale, asked.scheduler, asked.negative_reward is None,
-                  asked.way_back, asked.guidance_interval) for asked in settings}
+                  asked.way_back, asked.guidance_interval, asked.fast) for asked in settings}
         if self._lent is not None:               # one at a time has it
             return False
         return len(alike) == len({photo.size for photo in photos}) == 1 and self._fit(photos[0]).seen == photos[0].size

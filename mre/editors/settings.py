@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from mre.editors.capabilities import DEFAULT_SEED, MAX_STEPS, SCHEDULERS
+from mre.editors.capabilities import DEFAULT_SEED, FAST_SCHEDULER, MAX_STEPS, SCHEDULERS
 from mre.errors import SettingsError
 from mre.rewards import Reward
 from mre.text import fault_of_text
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 MAX_INSTRUCTION_CHARS = 1000
 MAX_SEED = 2**32 - 1
 MAX_GUIDANCE = 30.0
-FAST_SCHEDULER = "dpm-solver"           # of second order: half the steps of the default
 FAST_INTERVAL = (0.1, 0.8)              # of the noise levels; about what Kynkaanniemi et al. (arXiv 2404.07724) found best
 
 
@@ -41,6 +40,7 @@ class EditSettings:
     reward_words: bool = False                   # say the scores in the instruction, to an editor that has no condition for them
     as_typed: bool = False                       # hand the words to the model as they are, also to one whose editor reads them
     guidance_interval: tuple[float, float] | None = None     # of the noise levels, 0 to 1, between which there is guidance; None: all
+    fast: bool = False                           # half the steps, guidance where it matters: what `faster` makes of it
 
     def __post_init__(self) -> None:
         if not isinstance(self.instruction, str) or not self.instruction.strip():
@@ -69,27 +69,34 @@ class EditSettings:
             raise SettingsError(f"put back must be true or false, got {str(self.put_back)[:40]!r}")
         if not isinstance(self.reward_words, bool):
             raise SettingsError(f"reward words must be true or false, got {str(self.reward_words)[:40]!r}")
+        if not isinstance(self.fast, bool):
+            raise SettingsError(f"fast must be true or false, got {str(self.fast)[:40]!r}")
         object.__setattr__(self, "put_back", self.put_back or self.mask is not None)
 
     def resolved(self, info: EditorInfo) -> EditSettings:
-        """The same settings with the editor's defaults filled in."""
-        return replace(self, steps=self.steps or info.steps,
+        """The same settings with the editor's defaults filled in, and with what `fast` means for it."""
+        asked = replace(self, fast=False, **self.faster(info)) if self.fast else self
+        return replace(asked, steps=asked.steps or info.steps,
                        guidance_scale=info.guidance_scale if self.guidance_scale is None else self.guidance_scale,
                        image_guidance_scale=info.image_guidance_scale if self.image_guidance_scale is None else self.image_guidance_scale,
                        way_back=self.way_back or ("guided" if info.size_rule == "fit" else "replace"))
 
-    def faster(self, info: EditorInfo) -> EditSettings:
-        """The same edit in half the steps, by a solver that needs no more, with guidance only where it matters: what of this the editor can
-        do, and what is not said otherwise. Raises SettingsError for one that can do none of it."""
+    def faster(self, info: EditorInfo) -> dict[str, Any]:
+        """The settings that make this edit fast, by name: half the steps by a solver that needs no more, and guidance only where it
+        matters. What of this the editor can do, and what is not said otherwise; nothing where there is nothing to leave out."""
         has = info.capabilities
         quick: dict[str, Any] = {}
         if self.steps is None and has.steps and FAST_SCHEDULER in has.schedulers and self.scheduler in ("default", FAST_SCHEDULER):
             quick = {"steps": max(has.steps[0], info.steps // 2), "scheduler": FAST_SCHEDULER}
         if self.guidance_interval is None and has.guidance_interval and info.is_guided(self.guidance_scale, self.image_guidance_scale):
             quick["guidance_interval"] = FAST_INTERVAL
-        if not quick:
-            raise SettingsError(f"--fast: there is nothing to leave out of an edit by the model {info.name} with these settings")
-        return replace(self, **quick)
+        return quick
+
+    def is_fast(self, info: EditorInfo) -> bool:
+        """Whether these settings, those of a recipe too, ask for what `fast` does beside steps and a scheduler that are said: for fields
+        that show them."""
+        is_guided = info.is_guided(self.guidance_scale, self.image_guidance_scale)
+        return info.capabilities.fast and (self.fast or (self.guidance_interval == FAST_INTERVAL and is_guided))
 
     @property
     def filled(self) -> tuple[int, float, float, str]:

@@ -18,8 +18,8 @@ from mre.rewards import Reward
 ASKED = {"seed": {"seed": 7}, "steps": {"steps": 20}, "guidance_scale": {"guidance_scale": 7.5},
          "image_guidance_scale": {"image_guidance_scale": 1.5}, "scheduler": {"scheduler": "ddim"},
          "negative_reward": {"negative_reward": Reward(0, 0, 0)}, "scores": {"reward": Reward(5, 3, 5)},
-         "reward_text": {"reward": Reward(texts=("None", "too dark", "None"))}}
-LACKS = {"tiny": {"seed", "steps", "guidance_scale", "image_guidance_scale", "scheduler", "negative_reward"},
+         "reward_text": {"reward": Reward(texts=("None", "too dark", "None"))}, "fast": {"fast": True}}
+LACKS = {"tiny": {"seed", "steps", "guidance_scale", "image_guidance_scale", "scheduler", "negative_reward", "fast"},
          "tiny-baseline": set(ASKED) - {"steps"}, "insp2p": {"negative_reward", "scores", "reward_text"}, "reward-insp2p": set(),
          "tiny-untrained": set()}
 
@@ -81,6 +81,7 @@ def test_what_a_recipe_asks_for_passes_as_it_is():
 def test_for_programs_everything_is_plain_json():
     assert pipeline_info.FULL_SIZE.as_json()["steps"] == [1, 200]
     assert EMBEDDED.as_json()["steps"] is None
+    assert [has.as_json()["fast"] for has in (pipeline_info.FULL_SIZE, EMBEDDED)] == [True, False]
     assert pipeline_info.FULL_SIZE.as_json()["schedulers"] == ["ddim", "dpm-solver", "unipc", "euler", "euler-ancestral"]
 
 

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from mre.__main__ import main
 from mre.editors import memory, weights
+from mre.editors.capabilities import unused
 from mre.editors.kinds import make_editor
 from mre.editors.load_options import LoadOptions, Lora
 from mre.editors.settings import EditSettings
@@ -286,16 +287,23 @@ def test_the_models_that_ship_and_those_trained_from_them_stay_in_float32_and_ot
 def test_fast_is_half_the_steps_by_another_solver_with_guidance_on_an_interval_and_the_same_bytes_from_its_recipe(photo, tmp_path, capsys):
     pipeline(native_size=32, default_steps=5).save_pretrained(tmp_path / "model")
     photo.save(tmp_path / "photo.png")
-    command, model = ["edit", str(tmp_path / "photo.png"), "make it red", "--device", "cpu"], str(tmp_path / "model")
-    assert main([*command, "--model", model, "--fast", "--out", str(tmp_path / "fast.png")]) == 0
+    flags, model = ["--device", "cpu"], str(tmp_path / "model")
+    (tmp_path / "jobs.csv").write_text("image,instruction,fast,out\nphoto.png,make it red,,fast.png\nphoto.png,make it red,no,slow.png\n")
+    assert main(["edit", str(tmp_path / "jobs.csv"), *flags, "--model", model, "--fast", "--out", str(tmp_path)]) == 0
     made = read_recipe(tmp_path / "fast.png")
     assert (made.steps, made.scheduler, made.guidance_interval) == (2, "dpm-solver", (0.1, 0.8))
+    assert read_recipe(tmp_path / "slow.png").steps == 5
+    command = ["edit", str(tmp_path / "photo.png"), *flags]
     assert main([*command, "--model", model, "--recipe", str(tmp_path / "fast.png"), "--out", str(tmp_path / "again.png")]) == 0
     assert (tmp_path / "again.png").read_bytes() == (tmp_path / "fast.png").read_bytes()
-    own = EditSettings("make it red", steps=4, scheduler="ddim").faster(make_editor(model, device="cpu").info)
+    info = make_editor(model, device="cpu").info
+    own = EditSettings("make it red", steps=4, scheduler="ddim", fast=True).resolved(info)
     assert (own.steps, own.scheduler, own.guidance_interval) == (4, "ddim", (0.1, 0.8)), "what is said stays"
-    assert main([*command, "--model", "tiny", "--fast", "--out", str(tmp_path / "tiny.png")]) == 1
-    assert "error: --fast: there is nothing to leave out of an edit by the model tiny with these settings\n" in capsys.readouterr().err
+    assert unused(replace(EditSettings.from_recipe(made), fast=True), info) == {}, "it is fast already"
+    capsys.readouterr()
+    assert main([*command[:2], "make it red", *flags, "--model", "tiny", "--fast", "--out", str(tmp_path / "tiny.png")]) == 1
+    assert capsys.readouterr().err == ("error: --fast: the model tiny has no steps and no guidance to leave out of an edit with these "
+                                       "settings; leave it out\n")
 
 
 def test_a_recipe_from_before_number_formats_were_told_is_made_in_float32_again(photo, tmp_path, capsys, monkeypatch):

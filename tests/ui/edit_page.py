@@ -11,7 +11,7 @@ from mre.models.known import KNOWN
 SECONDS = 45_000     # how long the browser waits for what must come, ms
 expect.set_options(timeout=SECONDS)
 CONTROLS = ("steps", "guidance-scale", "image-guidance-scale", "seed", "random-seed", "scheduler", "negative-reward", "previews", "rewards",
-            "reward-texts")
+            "reward-texts", "fast")
 
 
 def choose(page, model: str) -> None:

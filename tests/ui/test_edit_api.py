@@ -41,7 +41,8 @@ from ui.studio import Studio, StudioSettings
 def app(tmp_path_factory):
     queue = DeviceQueue(most_waiting=30)
     return build_app(StudioSettings(data=tmp_path_factory.mktemp("data")),
-                     {"quick": fake_editor("quick", 0.002, queue), "slow": fake_editor("slow", 0.2, queue)})
+                     {"quick": fake_editor("quick", 0.002, queue), "slow": fake_editor("slow", 0.2, queue),
+                      "plain": fake_editor("plain", queue=queue, capabilities=EMBEDDED)})
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +84,7 @@ def test_the_endpoints_names_and_fields_stay(client):
     assert {"/edit", "/recipe", "/models"} <= set(info)
     assert [field["parameter_name"] for field in info["/edit"]["parameters"]] == [
         "image", "instruction", "following", "preserving", "quality", "reward_text", "seed", "steps", "guidance_scale",
-        "image_guidance_scale", "scheduler", "model", "recipe_inside", "mask", "put_back", "negative_reward", "way_back"]
+        "image_guidance_scale", "scheduler", "model", "recipe_inside", "mask", "put_back", "negative_reward", "way_back", "fast"]
     assert all(field["parameter_has_default"] for field in info["/edit"]["parameters"][2:])
 
 
@@ -105,6 +106,20 @@ def test_the_curl_example_of_the_page_makes_the_same_bytes(client, app, tmp_path
     subprocess.run(["bash", "-c", CURL.format(url=f"{client.base_url}/")], cwd=tmp_path, check=True, timeout=60)
     settings = EditSettings("make it look like sunset", seed=42)
     assert (tmp_path / "edited.png").read_bytes() == app.state.studio.editor("quick").edit(open_image(picture(1)), settings).png()
+
+
+def test_a_program_may_ask_for_a_fast_edit_of_a_model_that_can_make_one(client, app):
+    def asked(model: str) -> tuple[str, list | str]:
+        return call(client, "edit", [upload(client, picture(1)), "make it blue", 5, 5, 5, "", 42, None, None, None, "default", model, True,
+                                     None, False, "", "", True])
+    kind, answer = asked("quick")
+    assert kind == "complete", answer
+    wanted = app.state.studio.editor("quick").edit(open_image(picture(1)), EditSettings("make it blue", fast=True))
+    assert fetched(client, answer) == wanted.png()
+    assert (answer[1]["steps"], answer[1]["scheduler"], answer[1]["guidance_interval"]) == (2, "dpm-solver", [0.1, 0.8])
+    kind, answer = asked("plain")
+    assert (kind, answer["error"]) == ("error", "fast: the model plain has no steps and no guidance to leave out of an edit with these "
+                                                "settings; leave it out")
 
 
 def mask_png(size: tuple[int, int] = (96, 64), box: tuple[int, int, int, int] = (20, 10, 60, 40)) -> bytes:

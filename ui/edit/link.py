@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 NUMBERS = ("steps", "guidance_scale", "image_guidance_scale", "seed")
 PLAIN = ("scheduler", "way_back")
+SWITCHES = ("put_back", "fast")        # 1 where they are on
 NO_WORDS = "-"                 # where a link gives no instruction
-FIELDS = ("instruction", *PERSPECTIVES, *(f"text_{name}" for name in PERSPECTIVES), *NUMBERS, *PLAIN, "negative_reward", "put_back")
+FIELDS = ("instruction", *PERSPECTIVES, *(f"text_{name}" for name in PERSPECTIVES), *NUMBERS, *PLAIN, "negative_reward", *SWITCHES)
 MOST_CHARS = 1000              # of a value
 DEFAULTS = EditSettings(NO_WORDS)
 add_texts({
@@ -47,7 +48,8 @@ def query_of(settings: EditSettings, model: str) -> str:
     values |= {f"text_{name}": text for name, text in zip(PERSPECTIVES, reward.texts, strict=True) if text != NOTHING_WRONG}
     values |= {name: getattr(settings, name) for name in (*NUMBERS, *PLAIN) if getattr(settings, name) != getattr(DEFAULTS, name)}
     values |= {} if negative is None else {"negative_reward": negative.shown(",")}
-    return urlencode(values | ({"put_back": 1} if settings.put_back and settings.mask is None else {}))
+    on = {"put_back": settings.put_back and settings.mask is None, "fast": settings.fast}
+    return urlencode(values | {name: 1 for name in SWITCHES if on[name]})
 
 
 def asked_by(request: gr.Request | None) -> dict[str, str]:
@@ -63,14 +65,15 @@ def settings_from(query: Mapping[str, str]) -> EditSettings | None:
         return None
     if long := [name for name, value in asked.items() if len(value) > MOST_CHARS]:
         raise SettingsError(f"{long[0]} has more than {MOST_CHARS} characters")
-    if asked.get("put_back", "0") not in ("0", "1"):
-        raise SettingsError(f"put_back must be 0 or 1, got {asked['put_back'][:40]!r}")
+    for name in SWITCHES:
+        if asked.get(name, "0") not in ("0", "1"):
+            raise SettingsError(f"{name} must be 0 or 1, got {asked[name][:40]!r}")
     reward = Reward.of([parsed_score(asked.get(name, "5"), name) for name in PERSPECTIVES],
                        [asked.get(f"text_{name}", "") for name in PERSPECTIVES])
     given: dict[str, Any] = {name: asked[name] for name in (*NUMBERS, *PLAIN) if name in asked}         # checked by the settings
     if "negative_reward" in asked:
         given["negative_reward"] = Reward.parse(asked["negative_reward"])
-    return EditSettings(asked.get("instruction", NO_WORDS), reward, put_back=asked.get("put_back") == "1", **given)
+    return EditSettings(asked.get("instruction", NO_WORDS), reward, **{name: asked.get(name) == "1" for name in SWITCHES}, **given)
 
 
 def fill_from(studio: Studio, tab: Any, query: dict[str, str], language: str, model: str, axes: dict[str, str]) -> dict[Any, Any]:

@@ -68,8 +68,8 @@ def on_drop(studio: Studio, form: Form, sweep: SweepPanel, answer: gr.HTML, prog
                 lines.append(note(say("recipe_other_model", language, model=made_by[:80]), "warn"))
             if photo:
                 opened = photo_of(photo)
-                # The form's words are read, also those of a recipe from before, and it asks for guidance at all noise levels.
-                as_the_form_asks = replace(settings, as_typed=False, guidance_interval=None)
+                # The form's words are read, also those of a recipe from before; of intervals of guidance it knows that of fast edits.
+                as_the_form_asks = replace(settings, as_typed=False, guidance_interval=None, fast=settings.is_fast(editor.info))
                 here = editor.recipe(opened, for_photo(as_the_form_asks, opened))
                 lines.append(differences_html(recipe.differences(here, editor.silent_dtype), language))
             else:

@@ -30,7 +30,7 @@ from ui.pictures import address
 from ui.texts import add_texts, language_of, say, t
 
 if TYPE_CHECKING:
-    from mre.editors.editor import EditResult, Step
+    from mre.editors.editor import Editor, EditResult, Step
     from mre.editors.settings import EditSettings
     from ui.studio import Studio
 
@@ -170,15 +170,21 @@ def on_forecast(studio: Studio) -> Callable:
 def forecast_text(studio: Studio, sweep: Sweep, language: str) -> str:
     editors = studio.editors
     cells = len(sweep.cells)
-    steps = sum(cell.settings.steps or editors[cell.model].default_steps or 0 for cell in sweep.cells)
+    counts = [_steps_of(editors[cell.model], cell.settings) for cell in sweep.cells]
+    steps = sum(count or 0 for count in counts)
     text = say("sweep_forecast" if cells > 1 else "sweep_forecast_one", language, cells=cells, steps=steps or "?")
     seconds = 0.0
-    for cell in sweep.cells:
-        pace, count = editors[cell.model].pace, cell.settings.steps or editors[cell.model].default_steps
+    for cell, count in zip(sweep.cells, counts, strict=True):
+        pace = editors[cell.model].pace
         if pace is None or count is None:
             return text + say("sweep_time_unknown", language)
         seconds += pace * count
     return text + say("sweep_time", language, seconds=max(seconds, 1))
+
+
+def _steps_of(editor: Editor, settings: EditSettings) -> int | None:
+    """Of an edit, where that is known without loading anything."""
+    return settings.steps if settings.steps or editor.default_steps is None else settings.resolved(editor.info).steps
 
 
 def _of_the_form(fields: Mapping[str, Any]) -> dict[str, Any]:
