@@ -95,12 +95,13 @@ class Recipe:
 
         silent_dtype: the number format of a recipe that tells none, as those of before do not
         """
-        then, now = ({"dtype": silent_dtype, **made.made_with} for made in (self, here))
+        then, now = ({"dtype": silent_dtype, "autoencoder": "in one piece", "compiled": "no", **made.made_with} for made in (self, here))
         names = {"model": "model", "weights": "weights of the model", "input": "input picture", "size": "size at which the model works",
                  "reading": "reading of the instruction", "device": "kind of device", "code": "version of MRE Studio",
                  "torch": "version of torch", "server": "server",
-                 "dtype": "number format", "lora": "LoRA", "quantised": "quantisation", "gguf": "GGUF file",
-                 "answer": "answer of the language model", "reward_words": "scores as words"}
+                 "dtype": "number format", "lora": "LoRA", "quantised": "quantisation", "gguf": "GGUF file", "compiled": "compiled",
+                 "answer": "answer of the language model", "reward_words": "scores as words",
+                 "autoencoder": "way through the autoencoder"}
         lines = [f"{label}: {_short(then.get(name))} then, {_short(now.get(name))} now"
                  for name, label in names.items() if then.get(name) != now.get(name)]
         settings = [name for name in (*SCALARS, "reward", "negative_reward", "put_back", "mask", "guidance_interval")

@@ -97,7 +97,7 @@ def test_a_benchmark_is_fast_with_the_models_that_can_be_and_refuses_the_flag_wh
     fast = {method.name: method for method, _ in plan.jobs}
     assert [fast[name].fast for name in ("plain", "fake@5-5-5")] == [False, True]
     assert [fast[name].identity("w", 0).get("fast") for name in ("plain", "fake@5-5-5")] == [None, True]
-    with pytest.raises(SettingsError, match="^--fast: the model listener has no steps and no guidance to leave out"):
+    with pytest.raises(SettingsError, match=r"^--fast: the model listener has no steps and no guidance to leave out"):
         plan_runs(benchmark, ["plain"], [Reward.best()], infos.__getitem__, fast=True)
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from mre.device import best_device
-from mre.editors import weights
+from mre.editors import tiling, weights
 from mre.editors.capabilities import NOTHING, Capabilities
 from mre.editors.compatibility import agreeing, class_of, processors_without_video, tokenizers_for_processors
 from mre.editors.download import check_download
@@ -116,7 +116,7 @@ class DiffusersEditor(LocalEditor):
             check_index(index, self.shown)
             form = form_of(str(index.get("_class_name")), self.shown)         # raises ModelError for a class that does not edit
             device = self._device
-            weights.check_offload(options, device)
+            weights.check_place(options, device)
             if options.answer != "forced":
                 raise SettingsError(f"--answer {options.answer} is for the language model of a SmartEdit, and the model {self.shown} has "
                                     "none")
@@ -145,7 +145,9 @@ class DiffusersEditor(LocalEditor):
                 pipeline.vae.to(dtype=weights.torch_dtype(form.vae_dtype))
             pipeline = self.completed(agreeing(pipeline))
             weights.add_loras(pipeline, options.loras)
-            return weights.put(pipeline, device, options.offload)
+            pipeline = weights.compiled(weights.put(pipeline, device, options.offload), options)
+            self._most_pixels = None if self._lent else tiling.most_pixels(getattr(pipeline, "vae", None), device)
+            return pipeline
 
     @property
     def _device(self) -> str:
@@ -172,6 +174,7 @@ class DiffusersEditor(LocalEditor):
 
         pipeline, form = self.prepare(), self.form
         total, guidance_scale, image_guidance_scale, _ = settings.filled
+        tiling.share_out(getattr(pipeline, "vae", None), 1, seen.size, self._most_pixels)
         steps = Steps(total - int(total - total * form.strength), on_step, should_stop)
         takes = inspect.signature(pipeline.__call__).parameters
         arguments: dict[str, Any] = {

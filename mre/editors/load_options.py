@@ -62,6 +62,7 @@ class LoadOptions:
     quantise: str | None = None             # one of QUANTISED: weights in 4 or 8 bits, made while loading
     gguf: Path | None = None                # a file with the weights of the denoiser
     answer: str = "forced"                  # one of ANSWERS, of a SmartEdit's language model
+    compile: bool = False                   # whether the denoiser is compiled on its first run
 
     def __post_init__(self) -> None:
         for flag, value, known in (("--dtype", self.dtype, DTYPES), ("--offload", self.offload, OFFLOADS),
@@ -70,6 +71,8 @@ class LoadOptions:
                 raise SettingsError(f"{flag} must be one of {', '.join(known)}, got {str(value)[:40]!r}")
         if self.quantise and self.gguf:
             raise SettingsError("--gguf: such a file is quantised already; leave out --quantise")
+        if self.compile and self.offload != "none":
+            raise SettingsError(f"--compile: with --offload {self.offload} weights come and go during a run; leave out one of the two")
         if self.gguf and not self.gguf.is_file():
             raise SettingsError(f"--gguf {self.gguf}: there is no such file")
 
@@ -82,6 +85,7 @@ class LoadOptions:
         """What is said, for a name of what was loaded; empty where nothing is."""
         said = [f"dtype {self.dtype}" if self.dtype else "", f"{self.quantise}" if self.quantise else "",
                 f"gguf {self.gguf.name}" if self.gguf else "", "" if self.answer == "forced" else f"answer {self.answer}",
+                "compiled" if self.compile else "",
                 *(f"lora {lora.shown}" for lora in self.loras)]
         return ", ".join(filter(None, said))
 
@@ -104,6 +108,9 @@ def add_load_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--answer", choices=ANSWERS, default="forced",
                        help="of a SmartEdit, the sentence before its 32 image tokens: given to the language model as in its training, or "
                             "decoded by it, which takes one pass more a word (default %(default)s)")
+    group.add_argument("--compile", action="store_true",
+                       help="compile the denoiser by torch on its first run, which takes a minute or more; needs a compiler (no gain was "
+                            "measured on a CPU)")
 
 
 def load_options(args: argparse.Namespace) -> LoadOptions:
@@ -114,4 +121,4 @@ def load_options(args: argparse.Namespace) -> LoadOptions:
     for lora in loras:
         if lora.model is not None and lora.model not in known:
             raise SettingsError(f"--lora {lora.model}={lora.shown}: no such model is named; there are {', '.join(models) or 'none'}")
-    return LoadOptions(args.dtype, args.offload, loras, args.quantise, args.gguf, args.answer)
+    return LoadOptions(args.dtype, args.offload, loras, args.quantise, args.gguf, args.answer, args.compile)

@@ -18,6 +18,7 @@ from mre.device import LentGpu, best_device, is_zero_gpu
 from mre.editors.device_queue import DeviceQueue
 from mre.editors.editor import EditorInfo, EditResult, Step, Vocabulary
 from mre.editors.load_options import OWN_WAY, LoadOptions
+from mre.editors.tiling import is_tiled
 from mre.errors import EditStopped, ModelError, MreError
 from mre.imaging import Fit, Size, fit_size, map_back, pixel_digest
 from mre.recipes import MAX_NOTE, Recipe, circumstances
@@ -61,6 +62,7 @@ class LocalEditor:
         self._info: EditorInfo | None = None
         self._loaded: Any = None
         self._failure: ModelError | None = None
+        self._most_pixels: int | None = None     # that its autoencoder takes at once, see `mre.editors.tiling`
         self._loading = threading.Lock()
         self._lent = LentGpu(self._make_lent, self._take_gpu, self.shown) if is_zero_gpu() and self.wants_gpu else None
 
@@ -348,6 +350,8 @@ class LocalEditor:
         fit = fit or self._fit(photo)
         made_with = circumstances(model=self.info.name, weights=self.info.digest or "", input_digest=pixel_digest(photo), size=fit.seen,
                                   device="cuda" if self._lent else self.device_kind) | self.loaded_with()
+        if is_tiled(fit.seen, self._most_pixels):
+            made_with["autoencoder"] = "in tiles"
         if settings.reward_words:
             made_with["reward_words"] = "in the instruction"
         if (reading := self._read(settings)) is not None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from mre.device import best_device
-from mre.editors import pipeline_info, weights
+from mre.editors import pipeline_info, tiling, weights
 from mre.editors.capabilities import SCHEDULERS, Capabilities
 from mre.editors.download import check_own_download
 from mre.editors.editor import EditorInfo, Step, Vocabulary
@@ -54,6 +54,7 @@ class PipelineEditor(LocalEditor):
 
     def load(self) -> Any:
         pipeline = self._read_pipeline()
+        self._most_pixels = None if self._lent else tiling.most_pixels(pipeline.vae, self.device or best_device())
         if self._info is not None and self._info.digest is None and self._load is zoo.load_pipeline:
             self._info = self.describe()                # its weights were fetched
         return pipeline
@@ -63,7 +64,7 @@ class PipelineEditor(LocalEditor):
         if options.gguf:
             raise SettingsError(f"--gguf is for other people's pipelines, and the model {self.info.name} is read as one of ours")
         device = self.device or best_device()
-        weights.check_offload(options, device)
+        weights.check_place(options, device)
         if self._load is zoo.load_pipeline and (parts := check_own_download(self.name)):
             check_memory(parts, device, self.dtype, options, self.shown, weights.computed_dtypes(device), BITSANDBYTES)
         said = {"quantise": options.quantise, "answer": options.answer if options.answer != "forced" else None}
@@ -72,7 +73,7 @@ class PipelineEditor(LocalEditor):
         pipeline.set_progress_bar_config(disable=True)
         weights.add_loras(pipeline, options.loras)
         pipeline.keep_readings()
-        return pipeline if options.offload == "none" else weights.put(pipeline, device, options.offload)
+        return weights.compiled(pipeline, options) if options.offload == "none" else weights.put(pipeline, device, options.offload)
 
     @cached_property
     def dtype(self) -> str:
@@ -126,6 +127,7 @@ class PipelineEditor(LocalEditor):
             return values
 
         own = pipeline.scheduler
+        tiling.share_out(pipeline.vae, 1, seen.size, self._most_pixels)
         try:
             if SCHEDULERS[settings.scheduler]:
                 import diffusers
@@ -150,8 +152,10 @@ class PipelineEditor(LocalEditor):
         if SCHEDULERS[first.scheduler]:
             return super().make_many(seen, settings)
         negative = None if first.negative_reward is None else [each.negative_reward for each in settings]
+        pipeline = self.pipeline()
+        tiling.share_out(pipeline.vae, len(seen), seen[0].size, self._most_pixels)
         with torch.inference_mode():
-            return self.pipeline()(
+            return pipeline(
                 [each.instruction for each in settings], image=list(seen), reward=[each.reward for each in settings],
                 negative_reward=negative, num_inference_steps=first.steps, guidance_scale=first.guidance_scale,
                 image_guidance_scale=first.image_guidance_scale,

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mre.compiling import check_compiler
 from mre.device import is_zero_gpu
 from mre.editors.load_options import LoadOptions, Lora
 from mre.editors.repository import HUB_ID
@@ -90,6 +91,23 @@ def put(pipeline: Any, device: str, offload: str) -> Any:
                                       num_blocks_per_group=1, use_stream=device.startswith("cuda"))
     else:
         pipeline = pipeline.to(device)
+    return pipeline
+
+
+def check_place(options: LoadOptions, device: str) -> None:
+    """What a device and this machine do not bear of these options, before anything is loaded. Raises SettingsError."""
+    check_offload(options, device)
+    if options.compile:
+        check_compiler(device.split(":")[0], "--compile")
+
+
+def compiled(pipeline: Any, options: LoadOptions) -> Any:
+    """The pipeline, its denoiser compiled on its first run where that is asked for. What hooks do around it stays as it is."""
+    import torch
+
+    denoisers = [getattr(pipeline, name, None) for name in DENOISERS] if options.compile else []
+    for denoiser in filter(None, denoisers):
+        denoiser.forward = torch.compile(denoiser.forward)
     return pipeline
 
 
@@ -259,6 +277,7 @@ def loaded_with(options: LoadOptions, dtype: str) -> dict[str, str]:
     said = {"dtype": dtype, "offload": options.offload.replace("none", ""), "quantised": options.quantise or "",
             "gguf": f"{options.gguf.name} {_digest(options.gguf)}" if options.gguf else "",
             "answer": options.answer.replace("forced", ""),
+            "compiled": "by torch" if options.compile else "",
             "lora": ", ".join(f"{lora.shown} {_digest(lora_file(lora.source))}" for lora in options.loras)[:300]}
     return {name: value for name, value in said.items() if value}
 

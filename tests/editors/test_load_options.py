@@ -37,6 +37,13 @@ def kontext(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def ours(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("loaded") / "ours"
+    pipeline(native_size=32).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
 def photo() -> Image.Image:
     return Image.fromarray(np.random.default_rng(0).integers(0, 255, (48, 72, 3), dtype=np.uint8))
 
@@ -185,15 +192,47 @@ def test_a_lora_is_read_with_its_scale_and_its_model(tmp_path):
 
 
 @pytest.mark.parametrize("offload", ["model", "sequential", "group"])
-def test_offloaded_it_gives_the_same_pixels(kontext, photo, offload, monkeypatch):
+@pytest.mark.parametrize("kind", ["kontext", "ours"])
+def test_offloaded_it_gives_the_same_pixels(kind, photo, offload, request, monkeypatch):
     """The processor in the accelerator's place: the hooks are the same. (There is one processor; for accelerate "cpu:0" is another.)"""
     own = accelerate.cpu_offload
     monkeypatch.setattr(accelerate, "cpu_offload", lambda model, device, **more: own(model, torch.device(device.type), **more))
-    expected = editor(kontext).edit(photo, ASKED)
+    folder = request.getfixturevalue(kind)
+    expected = editor(folder).edit(photo, ASKED)
     monkeypatch.setattr(weights, "check_offload", lambda *_: None)
-    result = editor(kontext, offload=offload).edit(photo, ASKED)
+    result = editor(folder, offload=offload).edit(photo, ASKED)
     assert result.made.tobytes() == expected.made.tobytes()
     assert (result.recipe.made_with["offload"], result.recipe.differences(expected.recipe)) == (offload, [])
+
+
+@pytest.mark.parametrize("kind", ["kontext", "ours"])
+def test_compiled_every_step_of_the_denoiser_goes_through_what_torch_compiled(kind, photo, request, monkeypatch):
+    """With a compiler in torch's place that changes nothing: torch's own takes a minute."""
+    calls, folder = [], request.getfixturevalue(kind)
+
+    def compiler(forward):
+        def compiled(*values, **named):
+            calls.append(forward)
+            return forward(*values, **named)
+        return compiled
+    monkeypatch.setattr(torch, "compile", compiler)
+    plain, result = (editor(folder, compile=compile).edit(photo, replace(ASKED, steps=2)) for compile in (False, True))
+    assert len(calls) == 2
+    assert result.made.tobytes() == plain.made.tobytes()
+    assert result.recipe.made_with["compiled"] == "by torch"
+    assert plain.recipe.differences(result.recipe) == ["compiled: no then, by torch now"]
+
+
+def test_without_a_compiler_it_is_said_in_one_line_before_anything_is_read(kontext, photo, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    monkeypatch.setenv("CXX", "cc9")
+    monkeypatch.setattr(weights, "add_loras", lambda *_: pytest.fail("the weights were read"))
+    photo.save(tmp_path / "photo.png")
+    assert main(["edit", str(tmp_path / "photo.png"), "make it red", "--model", str(kontext), "--device", "cpu", "--compile", "--out",
+                 str(tmp_path / "out.png")]) == 1
+    assert capsys.readouterr().err == "error: --compile needs a C++ compiler, and there is no cc9 here; install one, or name it in CXX\n"
+    with pytest.raises(SettingsError, match=r"--compile: with --offload group weights come and go during a run; leave out one of the two"):
+        LoadOptions(offload="group", compile=True)
 
 
 def gguf_of(kontext: Path, file: Path) -> Path:

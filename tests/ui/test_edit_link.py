@@ -35,7 +35,8 @@ def test_a_link_holds_what_differs_from_a_new_form_and_nothing_else():
     ({"following": "7"}, "following must be a number between 0 and 5"), ({"quality": "good"}, "quality must be a number"),
     ({"steps": "1e9"}, "steps must be a number between"), ({"seed": "2.5"}, "seed must be a whole number"),
     ({"guidance_scale": "nan"}, "guidance scale must be"), ({"scheduler": "<script>"}, "scheduler must be one of"),
-    ({"instruction": "x" * 5000}, "instruction has more than 1000 characters"), ({"put_back": "yes"}, "put_back must be 0 or 1"), ({"fast": "2"}, "fast must be 0 or 1"),
+    ({"instruction": "x" * 5000}, "instruction has more than 1000 characters"), ({"put_back": "yes"}, "put_back must be 0 or 1"),
+    ({"fast": "2"}, "fast must be 0 or 1"),
     ({"negative_reward": "1,2"}, "scores must be three numbers"), ({"way_back": "up"}, "restore must be"),
     ({"following": "none", "text_following": "too weak"}, "needs a score of following"), ({"instruction": "a\x00b"}, "instruction holds")])
 def test_a_link_with_a_wrong_value_is_refused_by_the_field_s_name(query, reason):
