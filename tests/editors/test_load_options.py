@@ -25,6 +25,7 @@ from mre.editors.weights import computed_dtypes
 from mre.errors import ModelError, SettingsError
 from mre.models.known import shipped_folder
 from mre.recipes import png_bytes, read_recipe
+from mre.rewards import Reward
 from tests.editors import tiny_diffusers
 from tests.tiny_models import pipeline
 
@@ -203,6 +204,16 @@ def test_offloaded_it_gives_the_same_pixels(kind, photo, offload, request, monke
     result = editor(folder, offload=offload).edit(photo, ASKED)
     assert result.made.tobytes() == expected.made.tobytes()
     assert (result.recipe.made_with["offload"], result.recipe.differences(expected.recipe)) == (offload, [])
+
+
+def test_a_second_edit_of_the_same_photo_and_instruction_runs_no_encoder_whatever_else_is_asked(ours, photo):
+    mine, runs = editor(ours), []
+    for part in (mine.pipeline().text_encoder, mine.pipeline().vae.encoder):
+        part.register_forward_hook(lambda module, *_: runs.append(type(module).__name__))
+    mine.edit(photo, ASKED)
+    assert runs == ["CLIPTextModel", "CLIPTextModel", "Encoder"], "reward text, instruction, photo"
+    mine.edit(photo, replace(ASKED, seed=9, steps=2, guidance_scale=3.0, reward=Reward(1, 2, 3), fast=True))
+    assert len(runs) == 3
 
 
 @pytest.mark.parametrize("kind", ["kontext", "ours"])
