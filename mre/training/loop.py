@@ -306,7 +306,8 @@ class Run:
 
     def _untouched(self) -> dict[str, Tensor]:
         """What a checkpoint does not keep, since training changes none of it."""
-        return {name: tensor for name, tensor in self.learner.state_dict().items() if name not in self._learned()}
+        learned = self._learned()
+        return {name: tensor for name, tensor in self.learner.state_dict().items() if name not in learned}
 
     def _checkpoint_to_resume(self) -> Path | None:
         """The newest checkpoint. Raises SettingsError for settings other than the run began with."""

@@ -68,7 +68,7 @@ def guessed(store, begun_before: bool) -> tuple[dict[str, list[bool]], dict[str,
         items = [Item(f"item-{place}", "local", f"make change {place}", original,
                       {"a": edited[not smooth], "b": edited[smooth]})
                  for place, (original, edited) in enumerate(drawn)]
-        studies.create_study(store, f"s{number}", StudyDesign(per_pair=PEOPLE, repeats=10, repeat_gap=3, checks=10, **NO_RULES),
+        studies.create_study(store, f"s{number}", StudyDesign(per_pair=PEOPLE, repeats=4, repeat_gap=3, checks=4, **NO_RULES),
                              items, ["a", "b"])
         study = studies.start(store, f"s{number}")
         if begun_before:

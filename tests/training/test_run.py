@@ -70,7 +70,10 @@ def test_a_run_that_was_cut_within_a_checkpoint_goes_on_to_the_same_losses(confi
         with pytest.raises(KeyboardInterrupt):
             train(config)
     assert [path.name for path in whole_checkpoints(Path(config.out))] == ["step-000002"]
-    train(config)
+    asked, state_dict = [], torch.nn.Module.state_dict
+    monkeypatch.setattr(torch.nn.Module, "state_dict", lambda *of, **more: (asked.append(of[0]), state_dict(*of, **more))[1])
+    run = train(config)
+    assert len(asked) < 20 * len([*run.learner.modules()]), "all tensors are asked for a few times, not once for each of them"
     assert log_of(config.out) == log_of(whole)
     assert same(weights(config.out), weights(whole))
     assert not list((Path(config.out) / "checkpoints").glob(".*"))          # nothing half-written stays
