@@ -18,6 +18,7 @@ from diffusers.training_utils import EMAModel
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from mre.compiling import compiling
 from mre.errors import MreError, SettingsError
 from mre.files import read_json
 from mre.training.cached_examples import CachedExamples
@@ -134,7 +135,8 @@ class Run:
         """The run from top to bottom, or what is left of it. Returns the folder of the finished pipeline. Raises MreError where a file
         cannot be written, and KeyboardInterrupt after a stop was asked for and a checkpoint was saved."""
         try:
-            return self._train()
+            with compiling("compile"):
+                return self._train()
         except OSError as error:            # a log or a sheet; what has to be whole says more itself
             if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
                 raise
@@ -200,8 +202,10 @@ class Run:
         return cache
 
     def _parked(self, cache: CachedExamples) -> ParkedModels:
-        """What is frozen and has been read from for the last time until there is something to look at or to save."""
-        parked = ParkedModels(frozen_models(self.pipeline, self.config), cache.folder / PARKED)
+        """The encoders whose answers are cached, which nothing reads from until there is something to look at or to save. The cache is made
+        for them alone, and so may hold their file."""
+        encoders = {name: model for name, model in frozen_models(self.pipeline, self.config).items() if name in ("vae", "text_encoder")}
+        parked = ParkedModels(encoders, cache.folder / PARKED)
         self.peers.of_main(parked.write)
         if self.accelerator.is_local_main_process:
             parked.write()                                  # where the disk is not the first one's

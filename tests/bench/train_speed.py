@@ -26,7 +26,6 @@ SETTINGS: dict[str, dict] = {
     "bf16, checkpointing, cached": {"gradient_checkpointing": True, "mixed_precision": "bf16", "cache_latents": "cache"},
     "bf16, cached": {"mixed_precision": "bf16", "cache_latents": "cache"},
 }
-TRIPLETS = 16
 
 
 def measure(name: str, folder: Path, batch: int, steps: int, threads: int) -> dict:
@@ -74,7 +73,7 @@ def main() -> None:
     from mre.__main__ import main as mre
 
     with tempfile.TemporaryDirectory() as name:
-        if mre(["scenes", "--count", str(TRIPLETS), "--size", "256", "--out", f"{name}/scenes"]):
+        if mre(["scenes", "--count", str(args.batch), "--size", "256", "--out", f"{name}/scenes"]):
             raise SystemExit(1)
         print("| settings | s a step | times as fast | peak memory, GiB |\n| --- | --- | --- | --- |")
         first = 0.0

@@ -1,6 +1,6 @@
 """What a second process costs a training on CPUs: one process against two with the same batch in all, a thread each.
 
-    OMP_NUM_THREADS=1 python -m tests.bench.two_processes [--batch 8] [--steps 6] [--rounds 2] [--size 64]
+    OMP_NUM_THREADS=1 python -m tests.bench.two_processes [--batch 24] [--steps 4] [--rounds 2] [--size 128]
 
 A fresh embedded editor in the settings of `--preset tiny`, on triplets drawn as it goes. Rows in turn, `--rounds` times: one process; two
 that average gradients at every step; two that average parameters at every eighth. A step's seconds are those of the slower process.
@@ -65,10 +65,10 @@ def measure(out: Path, batch: int, local: int, steps: int, size: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--batch", type=int, default=8, help="triplets a step, of all processes together")
-    parser.add_argument("--steps", type=int, default=8, help="that count, after two that do not")
+    parser.add_argument("--batch", type=int, default=24, help="triplets a step, of all processes together")
+    parser.add_argument("--steps", type=int, default=4, help="that count, after two that do not")
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--size", type=int, default=64, help="pixels")
+    parser.add_argument("--size", type=int, default=128, help="pixels")
     parser.add_argument("--one", nargs=2, type=int, help=argparse.SUPPRESS)         # triplets of this process, local_sgd_steps
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()

@@ -9,7 +9,7 @@ import torch
 from accelerate import Accelerator, DistributedType
 
 from mre.editors.memory import Part
-from mre.errors import ModelError, SettingsError
+from mre.errors import ModelError, MreError, SettingsError
 from mre.training import memory, optimizer, sharding
 from mre.training.config import TrainConfig
 from mre.training.start import check_machine, check_size, computes_bf16
@@ -147,6 +147,13 @@ def test_a_compiled_network_is_what_trains_and_leaves_the_names_of_its_weights(c
     assert len(called) == config.accumulation
     assert log_of(config.out) == log_of(plain.out)
     assert same(weights(config.out), weights(plain.out))
+
+
+def test_a_network_that_torch_cannot_compile_is_told_in_one_line(config, train, monkeypatch):
+    failed = type("InductorError", (RuntimeError,), {"__module__": "torch._inductor.exc"})("\nC++ compile error\ng++ -O3")
+    monkeypatch.setattr("mre.training.loop.Run._one_step", lambda *_: (_ for _ in ()).throw(failed))
+    with pytest.raises(MreError, match=r"^compile: torch could not compile the network \(C\+\+ compile error\); leave compile out$"):
+        train(config)
 
 
 def test_moments_in_eight_bits_are_saved_and_read_back(config, train):
