@@ -121,8 +121,8 @@ def composed_edits(pipeline: RewardEditPipeline, size: int, auto: str) -> None:
     for dtype, settings in asked.items():
         settings = settings.resolved(pipeline_info.describe("reward-insp2p"))
         pipeline.to(torch_dtype(dtype))
-        scheduler = (DPMSolverMultistepScheduler if settings.scheduler != "default" else type(pipeline.scheduler)).from_config(
-            pipeline.scheduler.config)
+        kind: Any = type(pipeline.scheduler) if settings.scheduler == "default" else DPMSolverMultistepScheduler
+        scheduler = kind.from_config(pipeline.scheduler.config)
         scheduler.set_timesteps(settings.filled[0])
         low, high = (level * scheduler.config.num_train_timesteps for level in settings.guidance_interval or (0, 1))
         guided = sum(low <= float(step) <= high for step in scheduler.timesteps)
