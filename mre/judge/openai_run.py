@@ -50,6 +50,8 @@ class JudgeRun:
         self.usual_seconds = 0.0                # that a reply takes
         self.lost_in_a_row = self.refused = 0
         self.has_answered = False
+        self.to_note: list[str] = []                # keys of requests that wait to be noted
+        self.noting = asyncio.Lock()
         self.ended = asyncio.Event()            # nothing is sent any more; what is out is waited for, since it is paid for
         self.fatal: Exception | None = None
         self.stopped: str | None = None
@@ -182,7 +184,7 @@ class JudgeRun:
                 stored = replace(stored, cost_usd=None if stored.cost_usd is None else sum(each.cost_usd or 0.0 for each in paid),
                                  input_tokens=sum(each.input_tokens for each in paid),
                                  output_tokens=sum(each.output_tokens for each in paid))
-                self.cache.put(question.key, stored)
+                await asyncio.to_thread(self.cache.put, question.key, stored)
                 self.judge.checked_build(stored.build)
                 return self.judge.verdict_of(question.prompt, stored, cached=False)
             self.tally.retries += 1
@@ -235,7 +237,7 @@ class JudgeRun:
             self.judge.under_way.add(question.key)
             started = time.perf_counter()
             try:
-                await asyncio.to_thread(self.cache.begin, question.key)
+                await self.note(question.key)
                 self.tally.calls += 1
                 response = await self.client.post(      # the same request as chat.completions.create, at half its processor time
                     self.judge.endpoint.chat_path(self.settings.model), content=self.judge.body(question, pictures, asked),
@@ -278,6 +280,14 @@ class JudgeRun:
         self.next_start = start + min(LONGEST_GAP, self.usual_seconds / (2 * self.settings.concurrency))
         if start > now:
             await asyncio.sleep(start - now)
+
+    async def note(self, key: str) -> None:
+        """Note that a request goes out. Writing to the disk takes milliseconds, so one writes for all that wait."""
+        self.to_note.append(key)
+        async with self.noting:
+            if key in self.to_note:
+                keys, self.to_note = self.to_note, []
+                await asyncio.to_thread(self.cache.begin, *keys)
 
     def most(self, question: Question) -> tuple[int, int]:
         """Input and output tokens that a question may take."""

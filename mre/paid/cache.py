@@ -129,12 +129,13 @@ class AnswerCache:
 
     # -- requests that are under way
 
-    def begin(self, key: str) -> None:
-        """Note that a request for this answer goes out now. On return the note survives a power cut."""
+    def begin(self, *keys: str) -> None:
+        """Note that requests for these answers go out now. On return the notes survive a power cut."""
         with self._lock:
             self._db.execute("PRAGMA synchronous = FULL")
             try:
-                self._db.execute("INSERT OR REPLACE INTO under_way VALUES (?, ?)", (key, utc_now()))
+                marks = ", ".join(["(?, ?)"] * len(keys))
+                self._db.execute(f"INSERT OR REPLACE INTO under_way VALUES {marks}", [part for key in keys for part in (key, utc_now())])
             finally:
                 self._db.execute("PRAGMA synchronous = NORMAL")
 

@@ -34,7 +34,7 @@ class LanguageHead(ModelMixin, ConfigMixin):
 
     def forward(self, states: Tensor) -> Tensor:
         """(..., language_width) -> (..., vocabulary), logits in float32"""
-        return self.linear(states.to(self.linear.weight)).float()
+        return self.linear(states.to(self.dtype)).float()
 
 
 class SmartEditConnector(ModelMixin, ConfigMixin):
