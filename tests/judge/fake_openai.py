@@ -26,6 +26,7 @@ class Plan:
     """How the server behaves. Rates are shares of requests; which ones is decided by what is asked and how often it was asked before."""
 
     latency: float = 0.0
+    gather: int = 0                     # nothing is answered before so many requests wait at once
     rates: dict[str, float] = field(default_factory=dict)       # trouble -> share of requests
     script: list[str | None] = field(default_factory=list)      # troubles of the first requests, in order of arrival
     retry_after: str = "0.05"
@@ -150,6 +151,8 @@ class FakeOpenAI:
         arrived = time.perf_counter()
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
+            while self.most_in_flight < self.plan.gather:
+                await asyncio.sleep(0.005)
             if self.plan.latency:
                 await asyncio.sleep(self.plan.latency)
             return await self._answer(writer, headers, body, number)

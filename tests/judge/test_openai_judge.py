@@ -173,7 +173,7 @@ def test_a_broken_picture_fails_alone_and_is_named(tmp_path):
 
 
 def test_requests_in_flight_reach_the_chosen_number_and_never_pass_it():
-    with FakeOpenAI(latency=0.05) as server:
+    with FakeOpenAI(gather=16) as server:
         all_heard(judge_on(server, concurrency=16), asks(40))
         assert server.most_in_flight == 16
 

@@ -107,7 +107,7 @@ def test_a_wrong_key_leaves_nothing_that_was_perhaps_paid(cache, monkeypatch):
 
 
 def test_where_asking_on_is_useless_what_is_out_is_waited_for_and_kept(cache):
-    with FakeOpenAI(latency=0.2, script=[*[None] * 4, "quota"]) as server, pytest.raises(ServiceError, match="quota"):
+    with FakeOpenAI(gather=8, script=[*[None] * 4, "quota"]) as server, pytest.raises(ServiceError, match="quota"):
         all_heard(judge_on(server, cache=cache), asks(20))
     kept = AnswerCache(cache)
     assert len(kept) == sum(server.paid.values()) >= 7
