@@ -17,7 +17,7 @@ from ui import app as application
 from ui.serve import configured
 
 BROWSER_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-                 "--no-first-run"]
+                 "--no-first-run", "--renderer-process-limit=1"]       # the last: none is started beforehand for a page that never comes
 
 
 def draw_only(patch: pytest.MonkeyPatch, *drawn: str) -> None:
