@@ -72,9 +72,11 @@ class JudgeRun:
                 await self.slots.acquire()
                 open_edits.append((ask, asyncio.create_task(self.edit(ask))))
                 while open_edits and (open_edits[0][1].done() or len(open_edits) >= window):
-                    await self.report(*open_edits.popleft())
+                    await self.report(*open_edits[0])
+                    open_edits.popleft()
             while open_edits:
-                await self.report(*open_edits.popleft())
+                await self.report(*open_edits[0])
+                open_edits.popleft()
         except (asyncio.CancelledError, KeyboardInterrupt):
             self.stopped = "interrupted"
             raise
