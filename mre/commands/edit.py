@@ -32,6 +32,7 @@ from mre.rewards import NOTHING_WRONG, PERSPECTIVES, Reward, parsed_score
 if TYPE_CHECKING:
     from mre.editors.editor import Editor
     from mre.editors.load_options import LoadOptions
+    from mre.editors.reading import Reading
     from mre.editors.settings import EditSettings
     from mre.judge.verdicts import Judge
 
@@ -118,11 +119,12 @@ def run(args: argparse.Namespace) -> int:
     _refuse_unused(editor, args.recipe, jobs)
     best = _best_of(args, editor)
     code = 0
+    readings: list[Reading] = []
     if len(jobs) == 1 and not (args.image.is_dir() or _is_table(args.image)):
-        _make(editor, jobs[0], keep_recipe=not args.no_recipe, best=best)
+        _make(editor, jobs[0], readings, keep_recipe=not args.no_recipe, best=best)
     else:
-        code = _make_all(editor, jobs, keep_recipe=not args.no_recipe, best=best)
-    _say_how_it_was_read(editor, jobs)
+        code = _make_all(editor, jobs, readings, keep_recipe=not args.no_recipe, best=best)
+    _say_how_it_was_read(editor, jobs, readings)
     _say_what_is_idle(editor, jobs)
     return code
 
@@ -181,12 +183,15 @@ def _refuse_unused(editor: Editor, recipe: Path | None, jobs: list[Job]) -> None
             raise SettingsError(f"{job.label}: {error}" if job.is_row else str(error)) from None
 
 
-def _say_how_it_was_read(editor: Editor, jobs: list[Job]) -> None:
-    """A note on standard error for each instruction: how an editor read it, or which words one of a closed vocabulary does not know."""
+def _say_how_it_was_read(editor: Editor, jobs: list[Job], made: list[Reading]) -> None:
+    """A note on standard error for each instruction: how an editor read it before the pictures that were `made`, or which words one of a
+    closed vocabulary does not know."""
     if (vocabulary := editor.vocabulary) is None:
         return
     asked = dict.fromkeys(job.settings.instruction for job in jobs if not job.settings.as_typed)
-    readings = [reading for instruction in asked if (reading := editor.read(instruction)) is not None]
+    others = [reading for instruction in asked if instruction not in {each.instruction for each in made}
+              and (reading := editor.read(instruction)) is not None]
+    readings = list({each.line: each for each in [*made, *others]}.values())
     if readings:
         readings.sort(key=lambda reading: bool(reading.understood))          # first those whose pictures were left as they are
         for reading in readings[:NOTES]:
@@ -342,8 +347,10 @@ def _row_reward(values: dict[str, str], reward: Reward) -> Reward:
     return Reward.of(scores, (values.get(name, text) for name, text in zip(TEXT_COLUMNS, reward.texts, strict=True)))
 
 
-def _make(editor: Editor, job: Job, *, keep_recipe: bool, progress: Any = None, best: BestOf | None = None) -> bool:
-    """Make one picture, whole or not at all. Returns False when it is there already, made by the same recipe."""
+def _make(editor: Editor, job: Job, readings: list[Reading], *, keep_recipe: bool, progress: Any = None,
+          best: BestOf | None = None) -> bool:
+    """Make one picture, whole or not at all, and add how its instruction was read to `readings`. Returns False when it is there already,
+    made by the same recipe."""
     from mre.imaging import open_image
     photo = open_image(job.image)
     if keep_recipe and _is_made(editor, photo, job, best):
@@ -356,6 +363,8 @@ def _make(editor: Editor, job: Job, *, keep_recipe: bool, progress: Any = None, 
         print(f"{job.label}: {told(best.judge, candidates)}", file=sys.stderr)
         result = candidates[0].result
     write_whole(job.out, result.png(keep_recipe))
+    if result.reading is not None:
+        readings.append(result.reading)
     return True
 
 
@@ -373,7 +382,7 @@ def _is_made(editor: Editor, photo: Any, job: Job, best: BestOf | None = None) -
     return any(not there.differences(editor.recipe(photo, one), editor.silent_dtype) for one in asked)
 
 
-def _make_all(editor: Editor, jobs: list[Job], *, keep_recipe: bool, best: BestOf | None = None) -> int:
+def _make_all(editor: Editor, jobs: list[Job], readings: list[Reading], *, keep_recipe: bool, best: BestOf | None = None) -> int:
     """Make all jobs; those that cannot be made are named and counted, and do not keep the others from being made."""
     from tqdm import tqdm
     editor.prepare()                             # a model that cannot be loaded is one error, not one a picture
@@ -381,7 +390,7 @@ def _make_all(editor: Editor, jobs: list[Job], *, keep_recipe: bool, best: BestO
     with tqdm(jobs, unit="picture", file=sys.stderr) as rows:
         for job in rows:
             try:
-                if _make(editor, job, keep_recipe=keep_recipe, best=best):
+                if _make(editor, job, readings, keep_recipe=keep_recipe, best=best):
                     made += 1
                 else:
                     skipped += 1

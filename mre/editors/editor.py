@@ -91,6 +91,10 @@ class Vocabulary(Protocol):
         """What the editor makes of an instruction; None where it takes the words as they are."""
         ...
 
+    def looked(self, reading: Reading, picture: Image.Image) -> Reading:
+        """A reading when the picture is known too, as the editor sees it: what is asked for may not be there."""
+        ...
+
 
 class Editor(Protocol):
     """Anything that turns photo and instruction (and reward) into a picture. All methods may be called from many threads.
@@ -174,7 +178,7 @@ class Editor(Protocol):
         """How it reads an instruction; None where it takes the words as they are."""
         ...
 
-    def recipe(self, photo: Image.Image, settings: EditSettings, fit: Fit | None = None) -> Recipe:
+    def recipe(self, photo: Image.Image, settings: EditSettings) -> Recipe:
         """The recipe that an edit of this photo with these settings would carry, here and now."""
         ...
 

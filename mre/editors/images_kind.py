@@ -36,6 +36,7 @@ from mre.paid.connection import Endpoint, find_endpoint
 from mre.recipes import Recipe, png_bytes
 
 if TYPE_CHECKING:
+    from mre.editors.reading import Reading
     from mre.editors.settings import EditSettings
     from mre.masks import Mask
 
@@ -181,8 +182,8 @@ class ImagesEditor(LocalEditor):
         made_with = {**result.recipe.made_with, "answered": "{}x{}".format(*self._answered.size)}
         return replace(result, recipe=replace(result.recipe, made_with=made_with))
 
-    def recipe(self, photo: Image.Image, settings: EditSettings, fit: Fit | None = None) -> Recipe:
-        recipe = super().recipe(photo, settings, fit)
+    def _recipe(self, photo: Image.Image, settings: EditSettings, fit: Fit, reading: Reading | None) -> Recipe:
+        recipe = super()._recipe(photo, settings, fit, reading)
         return replace(recipe, made_with={**recipe.made_with, "server": self.endpoint.host})
 
     def make(self, seen: Image.Image, settings: EditSettings, on_step: Callable[[Step], None],

@@ -228,9 +228,9 @@ class LocalEditor:
         with self._turn(on_wait, stop):
             settings = settings.resolved(self.info)
             steps, _, _, way_back = settings.filled
-            reading = self._read(settings)
             fit = self._fit(photo)
             seen = fit.apply(photo)
+            reading = self._read(settings, seen)
             started = time.perf_counter()
             tell = on_step or (lambda step: None)
             tell(Step(0, steps, self.pace and self.pace * steps, lambda: None))
@@ -245,7 +245,7 @@ class LocalEditor:
                 image = put_back_asked(photo, map_back(photo, made, fit, way_back, on_share), settings)
                 seconds += time.perf_counter() - started
             self.pace = seconds / steps
-        return EditResult(image, seen, made, fit, settings, self.recipe(photo, settings, fit), seconds, reading)
+        return EditResult(image, seen, made, fit, settings, self._recipe(photo, settings, fit, reading), seconds, reading)
 
     def edit_many(self, photos: Sequence[Image.Image], settings: Sequence[EditSettings], *,
                   should_stop: Callable[[], bool] | None = None) -> Iterator[EditResult]:
@@ -275,7 +275,7 @@ class LocalEditor:
             self.prepare()
             settings = [asked.resolved(self.info) for asked in settings]
             started = time.perf_counter()
-            readings = [self._read(asked) for asked in settings]
+            readings = [self._read(asked, photo) for asked, photo in zip(settings, photos, strict=True)]
             done = [place for place, reading in enumerate(readings) if reading is None or reading.understood]
             pictures = list(photos)
             if done:
@@ -286,7 +286,7 @@ class LocalEditor:
         for photo, asked, made, reading in zip(photos, settings, pictures, readings, strict=True):
             fit = self._fit(photo)
             image = put_back_asked(photo, made, asked)
-            yield EditResult(image, photo, made, fit, asked, self.recipe(photo, asked, fit), seconds, reading)
+            yield EditResult(image, photo, made, fit, asked, self._recipe(photo, asked, fit, reading), seconds, reading)
 
     def _make(self, seen: Image.Image, settings: EditSettings, on_step: Callable[[Step], None],
               should_stop: Callable[[], bool]) -> Image.Image:
@@ -338,23 +338,29 @@ class LocalEditor:
                 raise
             raise ModelError(f"the model {self.shown} failed on this picture") from error
 
-    def _read(self, settings: EditSettings) -> Reading | None:
-        return None if settings.as_typed else self._guarded(lambda: self.read(settings.instruction))
+    def _read(self, settings: EditSettings, seen: Image.Image) -> Reading | None:
+        """How an instruction is read before this picture, which has the editor's size."""
+        def read() -> Reading | None:
+            reading = self.read(settings.instruction)
+            return self.vocabulary.looked(reading, seen) if reading is not None and self.vocabulary else reading
+        return None if settings.as_typed else self._guarded(read)
 
     def _fit(self, photo: Image.Image) -> Fit:
         return fit_size(photo.size, self.info.size_rule, self.info.native_size)
 
-    def recipe(self, photo: Image.Image, settings: EditSettings, fit: Fit | None = None) -> Recipe:
+    def recipe(self, photo: Image.Image, settings: EditSettings) -> Recipe:
         """The recipe that an edit of this photo with these settings would carry, here and now."""
-        settings = settings.resolved(self.info)
-        fit = fit or self._fit(photo)
+        fit, settings = self._fit(photo), settings.resolved(self.info)
+        return self._recipe(photo, settings, fit, self._read(settings, fit.apply(photo)))
+
+    def _recipe(self, photo: Image.Image, settings: EditSettings, fit: Fit, reading: Reading | None) -> Recipe:
         made_with = circumstances(model=self.info.name, weights=self.info.digest or "", input_digest=pixel_digest(photo), size=fit.seen,
                                   device="cuda" if self._lent else self.device_kind) | self.loaded_with()
         if is_tiled(fit.seen, self._most_pixels):
             made_with["autoencoder"] = "in tiles"
         if settings.reward_words:
             made_with["reward_words"] = "in the instruction"
-        if (reading := self._read(settings)) is not None:
+        if reading is not None:
             made_with["reading"] = reading.line[:MAX_NOTE]
         steps, guidance_scale, image_guidance_scale, way_back = settings.filled
         return Recipe(settings.instruction, settings.reward, settings.seed, steps, guidance_scale, image_guidance_scale,

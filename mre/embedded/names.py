@@ -12,6 +12,8 @@ from mre.embedded.settings import SETTINGS
 from mre.families import Known
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from mre.editors.reading import Reading
 
 UNTRAINED: dict[str, Any] = {"native_size": 64}
@@ -75,6 +77,17 @@ class SceneVocabulary:
             return None
         from mre.embedded.reader import SHIPPED, load_reader
         return load_reader(SHIPPED).read(instruction)
+
+    def looked(self, reading: Reading, picture: Image.Image) -> Reading:
+        """The reading, unless a thing is to be changed or removed that is not in the picture."""
+        if not self.is_read or not reading.understood:
+            return reading
+        from mre.embedded.finder import load_finder
+        from mre.embedded.reader import SHIPPED, load_reader
+        kind, finder = load_reader(SHIPPED).thing_changed(reading.understood), load_finder(SHIPPED)
+        if finder is None or not kind or finder.holds(picture, kind):
+            return reading
+        return replace(reading, understood="", fault="absent", absent=kind)
 
 
 def vocabulary_of(name: str) -> SceneVocabulary:

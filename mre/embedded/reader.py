@@ -43,6 +43,7 @@ CERTAIN = 0.7           # confidence in each of several requests
 HEARD = 0.4             # confidence in a request of a clause that is not certain enough to be one of several, and yet asks for something
 BOUND = re.compile(r"(\bnot |n't (make|get|let|be|become|turn|go)( \w+){0,3} |[别不要])$")       # a request's, before "too dark"
 TOO = ("too ", "is so ", "is it so ", "is this so ", "'s so ", "太")     # before what a picture has too much of
+CHANGED = ("recolour", "remove", "texture")         # operations on what is there
 SIGN = re.compile(r"^\s*([-+−–])\s*(?=([^\W\d_]+))")     # before what is to come or go, "+ yellow moon", or an item of a list
 SIGNS = {"+": "add ", "-": "remove ", "−": "remove ", "–": "remove "}
 MOST_MENDED = 9         # ways to mend a text's slips
@@ -183,6 +184,11 @@ class Reader:
     def read(self, text: str) -> Reading:
         """What this instruction asks for."""
         return self.reading(text)[0]
+
+    def thing_changed(self, wording: str) -> str:
+        """The kind of thing that a request in the network's own words changes, which must be in the picture; empty for other requests."""
+        request = self.own.get(plain(wording), Request())
+        return request.kind if request.operation in CHANGED else ""
 
     def reading(self, text: str) -> tuple[Reading, Request]:
         """What this instruction asks for, in words and as a request: the likeliest, also where it is not understood."""

@@ -35,6 +35,12 @@ class Inverter(LocalEditor):
             return Reading(instruction, "invert it", confidence=0.9)
         return Reading(instruction, fault="unknown", nearest=("invert it",), confidence=0.2)
 
+    def looked(self, reading, picture):
+        """Finds nothing to invert in a grey picture."""
+        if reading.understood and len(picture.convert("L").getcolors()) == 1:
+            return Reading(reading.instruction, fault="absent", absent="contrast")
+        return reading
+
     def describe(self):
         return EditorInfo("inverter", "Inverter", native_size=16, size_rule="fit", capabilities=NOTHING)
 
@@ -55,6 +61,18 @@ def test_what_is_understood_reaches_the_model_in_its_own_words(photo):
     assert result.settings.instruction == "negative please"
     assert result.reading.line == "understood: invert it"
     assert np.abs(np.asarray(result.image, int) - np.asarray(photo, int)).mean() > 10
+
+
+def test_what_is_asked_of_something_that_is_not_in_the_picture_leaves_every_pixel_and_names_it(photo):
+    editor, grey = Inverter(), Image.new("RGB", photo.size, "grey")
+    settings = EditSettings("invert it")
+    alone, (first, second) = editor.edit(grey, settings), editor.edit_many([grey, photo], [settings] * 2)
+    for result in (alone, first):
+        assert result.image.tobytes() == grey.tobytes()
+        assert result.reading.line == "found no contrast such as it knows in the picture: 'invert it'"
+        assert result.recipe.made_with["reading"] == result.reading.line == editor.recipe(grey, settings).made_with["reading"]
+    assert second.reading.understood
+    assert editor.asked == ["invert it"]
 
 
 def test_what_is_not_understood_leaves_every_pixel_of_the_photo(photo):

@@ -14,7 +14,8 @@ def shipped():
 
 def test_what_ships_is_small():
     assert sum(file.stat().st_size for file in SHIPPED.iterdir()) < 3e6
-    assert {file.name for file in SHIPPED.iterdir()} == {"reader.json", "reader.safetensors", "words.txt", "lexicon.txt", "README.md"}
+    assert {file.name for file in SHIPPED.iterdir()} == {"reader.json", "reader.safetensors", "words.txt", "lexicon.txt", "README.md",
+                                                           "finder.json", "finder.safetensors"}
 
 
 def test_every_plain_wording_is_read_as_itself(shipped):

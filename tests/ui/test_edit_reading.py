@@ -32,6 +32,12 @@ def test_an_understood_request_is_said_in_the_models_own_words_and_no_tokens_are
     assert "tokens" not in said
 
 
+def test_what_is_not_in_the_photo_is_named_in_both_languages():
+    absent = Reading("remove the ball", fault="absent", absent="ball")
+    assert with_reading("Done", absent, "en").count("Found no ball such as it knows in the photo, which stays as it is.") == 1
+    assert "（ball）" in with_reading("完成", absent, "zh")
+
+
 def test_what_is_not_understood_is_quoted_safely_and_what_comes_nearest_is_offered():
     said = words_html(Reads(UNKNOWN), "blur <b> it", "en")
     assert "Did not understand “blur &lt;b&gt; it”" in said
