@@ -36,8 +36,7 @@ class RunSettings(Settings):
     gradient_checkpointing: bool = setting(False, "trade time for memory; always on in the released code")
     plain_attention: bool = setting(False, "attention as plain matrix products: faster to train on a CPU")
     channels_last: bool = setting(False, "memory layout of convolutions")
-    compile: bool = setting(False, "compile the network by torch.compile: minutes at the start, for faster steps on a GPU",
-                            resume=True)
+    compile: bool = setting(False, "compile the network by torch.compile, on a GPU: minutes at the start, for faster steps", resume=True)
     local_sgd_steps: int = setting(0, "many processes: average parameters each so many steps; 0 = average gradients at every step", low=0)
 
 

@@ -50,8 +50,15 @@ def check_machine(config: TrainConfig, device: torch.device) -> None:
     if device.type == "cuda" and config.mixed_precision == "bf16" and not computes_bf16(device):
         raise SettingsError(f"mixed_precision bf16: the GPU {device} has no units for it; take fp16 or no")
     if config.compile:
-        check_compiler(device.type, "compile")
+        check_compiling(device)
     check_optimizer(config)
+
+
+def check_compiling(device: torch.device) -> None:
+    """Raises SettingsError where a network cannot be compiled for training."""
+    if device.type == "cpu":
+        raise SettingsError("compile is for GPUs: on a CPU, torch's compiler gives a U-Net wrong gradients, zeros in its inner blocks")
+    check_compiler(device.type, "compile")
 
 
 def computes_bf16(device: torch.device) -> bool:

@@ -45,11 +45,10 @@ def test_more_processes_than_gpus_are_refused_by_one_of_them(config, launched, t
 @pytest.mark.parametrize(("changes", "says"), [
     ({"mixed_precision": "fp16"}, "^mixed_precision fp16 needs a GPU"),
     ({"optimizer": "adamw-8bit"}, "^optimizer adamw-8bit needs the package bitsandbytes, which is not installed: python -m pip install"),
-    ({"compile": True}, "^compile needs a C.. compiler, and there is no /nowhere/cc here"),
+    ({"compile": True}, "^compile is for GPUs: on a CPU, torch's compiler gives a U-Net wrong gradients"),
 ])
 def test_what_the_chip_or_the_machine_lacks_is_refused_before_anything_is_read(config, train, monkeypatch, changes, says):
     monkeypatch.setattr(optimizer, "find_spec", lambda name: None)
-    monkeypatch.setenv("CXX", "/nowhere/cc")
     with pytest.raises(SettingsError, match=says):
         train(config, init_from="/nowhere", data_dir="/nowhere", **changes)
 
@@ -142,11 +141,17 @@ def test_a_compiled_network_is_what_trains_and_leaves_the_names_of_its_weights(c
             return self._orig_mod(*args, **kwargs)
 
     monkeypatch.setattr(torch, "compile", Compiled)
-    monkeypatch.setattr("mre.training.start.check_compiler", lambda device, setting: None)
+    monkeypatch.setattr("mre.training.start.check_compiling", lambda device: None)
     train(config, compile=True)
     assert len(called) == config.accumulation
     assert log_of(config.out) == log_of(plain.out)
     assert same(weights(config.out), weights(plain.out))
+
+
+def test_compiling_for_a_gpu_needs_triton(config, monkeypatch):
+    monkeypatch.setattr("mre.compiling.find_spec", lambda name: None)
+    with pytest.raises(SettingsError, match=r"^compile needs the package triton for cuda, which is not installed"):
+        check_machine(dataclasses.replace(config, compile=True), torch.device("cuda"))
 
 
 def test_a_network_that_torch_cannot_compile_is_told_in_one_line(config, train, monkeypatch):
