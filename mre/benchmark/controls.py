@@ -106,7 +106,7 @@ class ControlExamples:
         triplet = self.pool.triplet(row)
         reward = self.arm.reward(triplet, self.pool, row)
         return TrainingExample(asked(triplet, reward if self.arm.words else None), reward, triplet.original, triplet.edited,
-                               triplet.edit_type in WHOLE_PICTURE, weight=self.arm.weight(triplet))
+                               everywhere=triplet.edit_type in WHOLE_PICTURE, weight=self.arm.weight(triplet))
 
     def training(self, sample: int) -> TrainingExample:
         return self.example(self.row(sample))

@@ -336,7 +336,12 @@ class LoopExamples:
         triplet = self.pool.triplet(row)
         opinion = self.opinions.get(str(row))
         return TrainingExample(asked(triplet, None), opinion.reward() if opinion else triplet.reward, triplet.original, triplet.edited,
-                               triplet.edit_type in WHOLE_PICTURE, weight=self.weights[str(row)], has_reward=self.reads_reward(row))
+                               everywhere=triplet.edit_type in WHOLE_PICTURE, weight=self.weights[str(row)],
+                               has_reward=self.reads_reward(row))
+
+    def identity(self) -> tuple[int, str]:
+        """Nothing is stored: numbers draw all of it."""
+        return 0, ""
 
     def reads_reward(self, row: int) -> bool:
         """Whether the triplet's reward is sure enough to be read."""
