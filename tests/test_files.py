@@ -273,7 +273,7 @@ def test_a_sweep_of_odd_texts_is_read_row_by_row():
     from mre.rewards import Reward
     rows = [(SimpleNamespace(place=(number, 0, 0), model="=m"), SimpleNamespace(seconds=1.25, settings=SimpleNamespace(
         instruction=text, reward=Reward(texts=("=a", "-1", "None")), seed=1, steps=2, guidance_scale=7.5, image_guidance_scale=1.5,
-        scheduler="x")), "f.png") for number, text in enumerate(WHOLE)]
+        scheduler="x", guidance_interval=None)), "f.png") for number, text in enumerate(WHOLE)]
     read = by_csv(sweep.to_csv(rows))
     assert [restored(row[4]) for row in read[1:]] == WHOLE
     assert {tuple(row[8:11]) for row in read[1:]} == {("'=a", "'-1", "None")}

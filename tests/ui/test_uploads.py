@@ -107,7 +107,7 @@ def file(path: str) -> dict:
 
 
 def edit_values(photo, instruction="make it blue") -> list:
-    return [photo, instruction, 5, 5, 5, "None; None; None", 1, None, None, None, "default", "quick", True, None, False, "", ""]
+    return [photo, instruction, 5, 5, 5, "None; None; None", 1, None, None, None, "default", "quick", True, None, False, "", "", False]
 
 
 def called(client: httpx.Client, name: str, data: list) -> str:
