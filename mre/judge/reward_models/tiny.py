@@ -19,7 +19,7 @@ from mre.rewards import PERSPECTIVES
 
 @dataclass(frozen=True)
 class TinyConfig:
-    """Sizes of a TinyJudge. The defaults are those of `tiny-judge`."""
+    """Sizes of a TinyJudge."""
 
     size: int = 128                     # side in pixels at which pictures are compared
     widths: tuple[int, int, int, int] = (16, 48, 64, 96)       # channels at 1/2, 1/4, 1/8 and 1/16 of the side

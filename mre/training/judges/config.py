@@ -12,7 +12,7 @@ PAIR_LOSSES = ("probit", "logistic", "uncertainty", "bradley-terry")
 
 @dataclass(frozen=True)
 class JudgeTraining(Settings):
-    """How a judge is trained. The defaults are those of `tiny-judge`."""
+    """How a judge is trained. The defaults are those of a small one."""
 
     steps: int = setting(3000, "optimizer steps", low=1)
     groups: int = setting(12, "groups in a batch: pictures of one original, such as a pair or the four edits of a scene", low=1)
