@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from mre.editors.reading import Reading
 from mre.embedded.lexicon import Lexicon, read_lexicon, write_lexicon
 from mre.embedded.request import ALLOWED, NEEDED, NONE, OTHER, SEVERAL, SLOTS, Request, Wordings, all_values
-from mre.embedded.structure import ADDS, CHANGES, NO_LOOKS, amount, besides, contrast, is_question, with_article
+from mre.embedded.structure import ADDS, CHANGES, amount, besides, contrast, is_question, with_article
 from mre.embedded.words import BUCKETS, FIRST_WORD, MOST_WORDS, PAD, Spelling, in_another_script, numbered, words_of
 from mre.files import write_whole
 
@@ -229,18 +229,16 @@ class Reader:
         """A text as `reading` has it, without the lexicon."""
         if own := self.own.get(plain(" ".join(map(self.spelling.mend, words_of(text))))):
             return Reading(text, self.wordings.of(own)), own
-        if is_question(text) or amount(text) in NO_LOOKS:
+        looks = amount(text)
+        if is_question(text) or (looks and not looks[0]):           # less of what no look takes away
             return Reading(text, fault="unknown", nearest=()), Request()
-        for shorter in (self._amount(text), self._beside(text), self._contrasted(text)):
+        for shorter in (looks and self._amount(text, looks), self._beside(text), self._contrasted(text)):
             if shorter and shorter[1] >= self.least:
                 return Reading(text, self.wordings.of(shorter[0]), confidence=shorter[1]), shorter[0]
         return self._as_it_stands(text)
 
-    def _amount(self, text: str) -> tuple[Request, float] | None:
-        """A look by more or less of what makes it, unless the text is surely read as something else."""
-        looks = amount(text)
-        if not looks or not looks[0]:
-            return None
+    def _amount(self, text: str, looks: tuple[str, str]) -> tuple[Request, float] | None:
+        """The first of two opposite looks, by more or less of what makes it, unless the text is surely read as something else."""
         [(request, confidence)] = self.requests([text])
         other = request.operation not in (NONE, *looks) and confidence >= CERTAIN
         return None if other else (Request(looks[0]), 1.0)

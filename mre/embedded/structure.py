@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from mre.embedded.words import CHINESE, words_of
 
@@ -27,7 +28,6 @@ AMOUNTS = {"exposure|brightness|luminance|luminosity|lights?|lighting|illuminati
            "saturation|vibrance|vibrancy|chroma|colou?r intensity|colou?r strength": ("vivid", ""),
            "warmth|colou?r temperature|temperature|white balance": ("warmer", "cooler"),
            "fog|haze|mist": ("foggy", "")}
-NO_LOOKS = [("", more) for more in ("vivid", "foggy")]
 AMOUNTS_ZH = {"曝光度?|亮度|光线|光照|光": ("brighter", "darker"), "(?:色彩)?饱和度": ("vivid", ""), "色温": ("warmer", "cooler"),
               "雾": ("foggy", "")}
 # Each for more and for less: what stands before the name, and what behind it.
@@ -91,19 +91,26 @@ def contrast(text: str) -> tuple[str, str] | None:
 def amount(text: str) -> tuple[str, str] | None:
     """Of a text that asks for more or less of something that photographs have much or little of ("lift the exposure by a third of a stop",
     "too much light, bring it down", "亮度调高"), the look that it asks for, "" where that is none that is known, and its opposite."""
-    words = " ".join(words_of(text)).strip(" .!?,")
-    chinese = bool(CHINESE.search(text))
-    for name, looks in (AMOUNTS_ZH if chinese else AMOUNTS).items():
-        for way, asked, opposite in ((0, *looks), (1, *looks[::-1])):
+    words, chinese = " ".join(words_of(text)).strip(" .!?,"), bool(CHINESE.search(text))
+    if chinese:
+        words = words.replace(" ", "")
+    return next((looks for pattern, looks in _amount_patterns(chinese) if pattern.fullmatch(words)), None)
+
+
+@cache
+def _amount_patterns(chinese: bool) -> list[tuple[re.Pattern[str], tuple[str, str]]]:
+    """What asks for more and for less of each thing, and the look that it asks for with its opposite."""
+    found = []
+    for name, (more, less) in (AMOUNTS_ZH if chinese else AMOUNTS).items():
+        for way, looks in enumerate([(more, less), (less, more)]):
             if chinese:
                 said = rf"(?:(?:{WAYS_ZH[way]})(?:一下|一点|一些|点)?(?:{name})|(?:{name})(?:再|要)?(?:{WAYS_ZH[way]}))"
                 pattern = rf"请?(?:把|将)?(?:画面|照片|图片)?的?{said}(?:一下|一点|一些|点|吧|了)*"
             else:
                 behind = rf"(?:{MOVING}{BETWEEN} |(?:the|its) )?(?:{name})(?: a bit| slightly| a touch)? (?:{BEHIND[way]})"
                 pattern = rf"{ASKING}(?:(?:{BEFORE[way]}){BETWEEN} (?:{name})|{behind}){HOW_MUCH}"
-            if re.fullmatch(pattern, words.replace(" ", "") if chinese else words):
-                return asked, opposite
-    return None
+            found.append((re.compile(pattern), looks))
+    return found
 
 
 def with_article(words: Sequence[str]) -> list[str] | None:
