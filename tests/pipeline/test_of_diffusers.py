@@ -17,20 +17,8 @@ from mre import Reward
 from mre.errors import EditStopped
 from mre.models import zoo
 from mre.pipeline import RewardEditPipeline
-from tests.tiny_edits import LOW, STEPS, edited, hearing, latents, photo
+from tests.tiny_edits import LOW, STEPS, edited, latents, photo
 from tests.tiny_models import pipeline, plain_unet, reward_unet
-
-
-@pytest.fixture(scope="module")
-def editor():
-    return pipeline()
-
-
-@pytest.fixture
-def heard(editor):
-    with hearing(editor) as calls:
-        yield calls
-
 
 # -------------------------------------------------------------------------------------------------- what comes with diffusers
 

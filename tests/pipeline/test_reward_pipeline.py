@@ -11,20 +11,8 @@ from diffusers import (
 from mre import Reward
 from mre.errors import RewardError
 from mre.models.kept_readings import MOST, KeptReadings
-from tests.tiny_edits import LOW, STEPS, edited, hearing, latents, photo
+from tests.tiny_edits import LOW, STEPS, edited, latents, photo
 from tests.tiny_models import pipeline, plain_unet, reward_unet
-
-
-@pytest.fixture(scope="module")
-def editor():
-    return pipeline()
-
-
-@pytest.fixture
-def heard(editor):
-    with hearing(editor) as calls:
-        yield calls
-
 
 # ------------------------------------------------------------------------------------------------------------- the reward
 
