@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from mre.editors.capabilities import MOST_AT_ONCE, Capabilities
 from mre.embedded.settings import SETTINGS
+from mre.errors import ModelError
 from mre.families import Known
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from mre.editors.reading import Reading
+    from mre.embedded.finder import Finder
+    from mre.embedded.reader import Reader
 
 UNTRAINED: dict[str, Any] = {"native_size": 64}
 LEARNED = "Trained on synthetic scenes and photos with synthetic edits. It reads a closed list of requests, in English and Chinese."
@@ -48,6 +51,18 @@ def capabilities(unet: str, scores: bool, texts: bool) -> Capabilities:
                    seed=scores and unet in READS_CHANCE)
 
 
+def _shipped() -> tuple[Reader, Finder | None]:
+    """What reads instructions and what finds things, as they ship. Raises ModelError where their files are torn."""
+    from safetensors import SafetensorError
+
+    from mre.embedded.finder import load_finder
+    from mre.embedded.reader import SHIPPED, load_reader
+    try:
+        return load_reader(SHIPPED), load_finder(SHIPPED)
+    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ModelError(f"{SHIPPED.name}: what reads instructions is not whole there ({error}); fetch these files again") from error
+
+
 @dataclass(frozen=True)
 class SceneVocabulary:
     """The words of synthetic scenes, and the looks that a model does well."""
@@ -75,16 +90,14 @@ class SceneVocabulary:
         """What is asked for, as the reader that ships has it."""
         if not self.is_read:
             return None
-        from mre.embedded.reader import SHIPPED, load_reader
-        return load_reader(SHIPPED).read(instruction)
+        return _shipped()[0].read(instruction)
 
     def looked(self, reading: Reading, picture: Image.Image) -> Reading:
         """The reading, unless a thing is to be changed or removed that is not in the picture."""
         if not self.is_read or not reading.understood:
             return reading
-        from mre.embedded.finder import load_finder
-        from mre.embedded.reader import SHIPPED, load_reader
-        kind, finder = load_reader(SHIPPED).thing_changed(reading.understood), load_finder(SHIPPED)
+        reader, finder = _shipped()
+        kind = reader.thing_changed(reading.understood)
         if finder is None or not kind or finder.holds(picture, kind):
             return reading
         return replace(reading, understood="", fault="absent", absent=kind)

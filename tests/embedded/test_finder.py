@@ -1,5 +1,7 @@
 """What finds things in pictures: those of drawn scenes, none in photographs, and what that does to a request."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -10,8 +12,10 @@ from mre.data.scenes.world import KINDS, draw_scene
 from mre.editors.kinds import make_editor
 from mre.editors.settings import EditSettings
 from mre.embedded.finder import Finder, ThingFinder, load_finder
+from mre.embedded.names import vocabulary_of
 from mre.embedded.reader import SHIPPED, load_reader
 from mre.embedded.train_finder import calibrated, drawn, train_finder
+from mre.errors import ModelError
 from mre.imaging import open_image
 from mre.models.known import ASSETS
 
@@ -76,3 +80,12 @@ def test_training_learns_from_where_things_are_and_a_saved_finder_says_the_same(
     assert torch.allclose(again.logits(shown), finder.logits(shown), atol=0.05)
     assert again.least == finder.least
     assert load_finder(tmp_path / "nothing") is None
+
+
+@pytest.mark.parametrize("torn", ["finder.safetensors", "reader.safetensors", "finder.json"])
+def test_a_torn_file_is_one_line_that_names_where_it_lies(tmp_path, monkeypatch, torn):
+    folder = shutil.copytree(SHIPPED, tmp_path / "tiny-reader")
+    (folder / torn).write_bytes((folder / torn).read_bytes()[:100])
+    monkeypatch.setattr("mre.embedded.reader.SHIPPED", folder)
+    with pytest.raises(ModelError, match=r"^tiny-reader: what reads instructions is not whole there \([^\n]*\); fetch these files again$"):
+        vocabulary_of("tiny").read("make it winter")
