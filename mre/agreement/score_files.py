@@ -55,14 +55,25 @@ class Ratings:
 
 def read_human(sources: Source | Sequence[Source], names: Sequence[str] | None = None) -> Ratings:
     """People's ratings from one or more files (a folder stands for its CSV and TSV files) or from an export already in memory. Simulated
-    annotators of a study's export are kept, and named in a notice."""
+    annotators of a study's export are kept, and named in a notice; those of several studies are told apart."""
     found = _read(sources, names, _human_rows, HUMAN_KEY, "annotator", EXPECTED_HUMAN)
     people = sorted(map(str, found.frame["annotator"].unique()))
     simulated = [name for name in people if SIMULATED.fullmatch(name)]
-    if not simulated:
+    if simulated:
+        told = f"{found.name}: {len(simulated)} of {len(people)} annotators are simulated ({simulated[0]} to {simulated[-1]}), no people"
+        found = replace(found, notices=(told, *found.notices))
+    return _by_study(found)
+
+
+def _by_study(found: Ratings) -> Ratings:
+    """The annotators of several studies under names of their own: a pseudonym such as a001 is another person in each study."""
+    frame = found.frame
+    if "study" not in frame or frame["study"].nunique() < 2:
         return found
-    told = f"{found.name}: {len(simulated)} of {len(people)} annotators are simulated ({simulated[0]} to {simulated[-1]}), no people"
-    return replace(found, notices=(told, *found.notices))
+    names = frame["annotator"].astype(str)
+    names = names.where(frame["study"] == "", names + " of " + frame["study"])
+    told = f"{found.name}: {frame['study'].nunique()} studies; an annotator of one is taken for nobody of another"
+    return replace(found, frame=frame.assign(annotator=names.astype("category")), notices=(told, *found.notices))
 
 
 def read_judge(sources: Source | Sequence[Source], names: Sequence[str] | None = None) -> Ratings:
@@ -98,7 +109,8 @@ def _read(sources, names, rows_of, key: list[str], who: str, expected: str) -> R
         scales.append(scale)
     frame = pd.concat(parts, ignore_index=True)
     title = files[0][0] if len(files) == 1 else f"{len(files)} files ({files[0][0]}, ...)"
-    frame = _without_duplicates(frame, [column for column in key if column in frame], title, notices)
+    key = [column for column in key if column in frame]
+    frame = _without_duplicates(frame.fillna(dict.fromkeys(key, "")), key, title, notices)        # a file may lack what another has
     if not len(frame):
         raise DataError(f"{title}: no usable score" + (f"; first: {notices[0]}" if notices else ""))
     frame = frame.drop(columns="file")

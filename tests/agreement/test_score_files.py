@@ -112,6 +112,27 @@ def test_simulated_annotators_are_never_taken_for_people_without_a_word():
     assert read_human(human(rows[2]), ["human.csv"]).notices == ()
 
 
+def test_a_file_without_screens_beside_an_export_loses_nothing_and_hides_no_contradiction(tmp_path):
+    (tmp_path / "export.csv").write_bytes(human(long_row(annotator="r1"), long_row(annotator="r1", perspective="quality")))
+    (tmp_path / "plain.csv").write_text("item,method,annotator,perspective,score,scale_max\n"
+                                        "a,m1,bo,following,4,5\na,m1,bo,quality,1,5\nb,m1,bo,quality,1,5\nb,m1,bo,quality,2,5\n")
+    read = read_human(tmp_path)
+    assert any(note.startswith("plain.csv row 4 and 1 more: b, m1, bo, quality") and "different scores" in note for note in read.notices)
+    sides = sides_of(read, read_judge(judge("a,m1,J,v,1,following,3,,,,,\na,m1,J,v,1,quality,3,,,,,\n")), Options(scheme="viescore"))
+    bo = sides.human[sides.human["annotator"] == "bo"].set_index("perspective")["score"]
+    assert bo.round(6).to_dict() == {"SC": 0.8, "PQ": 0.2, "O": 0.4}
+
+
+def test_the_first_annotators_of_two_studies_are_two_people(tmp_path):
+    for name, score in (("spring", "1"), ("autumn", "5")):
+        row = long_row(annotator="a001", score=score).replace("s,", f"{name},", 1)
+        (tmp_path / f"{name}.csv").write_bytes(human(row))
+    read = read_human(tmp_path)
+    assert sorted(scores(read, "annotator", "native")) == [("a001 of autumn", 5.0), ("a001 of spring", 1.0)]
+    assert read.notices == ("2 files (autumn.csv, ...): 2 studies; an annotator of one is taken for nobody of another",)
+    assert [name for name, in scores(read_human(tmp_path / "spring.csv"), "annotator")] == ["a001"]
+
+
 def test_an_edit_seen_on_two_screens_by_one_annotator_counts_once_as_the_mean():
     people = read_human(human(*(long_row(item=item, screen=screen, score=score) for item in "ab"
                                 for screen, score in ((1, 2), (2, 4)))), ["human.csv"])
