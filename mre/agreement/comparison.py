@@ -82,6 +82,8 @@ class Comparison:
             self._annotator_level(judge, name)
             self._method_level(judge, name)
             self._pair_level(judge, name)
+        rated = sides.human["item"][sides.human["perspective"].isin(sides.perspectives)]
+        self.images = sides.items["image"][sides.items.index.isin(rated)]       # of the items that any figure is of: what is resampled
         self.resampler: rs.Resampler | None = None            # once intervals are drawn
 
     # Values --------------------------------------------------------------------------------------------------------------------------
@@ -251,7 +253,7 @@ class Comparison:
         """How the intervals are drawn, in words."""
         if not self.options.bootstrap:
             return "no intervals asked for"
-        count = self.sides.items["image"].nunique()
+        count = self.images.nunique()
         if count < 2:
             return f"no intervals: one {self.sides.cluster}"
         return (f"95 % percentile intervals of {self.options.bootstrap} bootstrap draws of {count} {self.sides.cluster}s, "
@@ -261,10 +263,10 @@ class Comparison:
         """Fills in the limits; yields (blocks done, blocks in all) now and then. A second call does nothing."""
         if self.resampler is not None or not self.options.bootstrap:
             return
-        resampler = self.resampler = rs.Resampler(self.sides.items["image"], self.options.bootstrap, self.options.seed)
+        resampler = self.resampler = rs.Resampler(self.images, self.options.bootstrap, self.options.seed)
         if not resampler.draws:
             return
-        self.codes = pd.Series(resampler.codes(self.sides.items["image"]), index=self.sides.items.index)
+        self.codes = pd.Series(resampler.codes(self.images), index=self.images.index)
         blocks = [*((self._draw_annotators, (name,)) for name in self.sides.perspectives), *((self._draw_judge, key) for key in self.edits)]
         for done, (block, key) in enumerate(blocks, 1):
             block(resampler, *key)

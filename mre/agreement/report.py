@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import html
 import io
 import re
@@ -82,9 +83,9 @@ def downloads(comparison: Comparison, tables: Mapping[str, pd.DataFrame], drawn:
 
 
 def file_name(name: str) -> str:
-    """A name that every file system takes; names that differ only in odd characters stay apart by a number of their own."""
+    """A name that every file system takes; names that differ only in odd characters stay apart by a digest."""
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:100]
-    return plain if plain == name else f"{plain}-{sum(map(ord, name)) % 9973}"
+    return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def write_report(comparison: Comparison, folder: Path) -> list[Path]:

@@ -181,13 +181,14 @@ def kappa_of_table(table: np.ndarray, costs: np.ndarray) -> np.ndarray:
 
 
 def vote_agreement(confusion: ArrayLike) -> dict[str, float]:
-    """Accuracy, Cohen's kappa, macro and weighted F1 of a square table of counts: rows what people said, columns what the judge said."""
+    """Accuracy, Cohen's kappa, macro and weighted F1 of a square table of counts: rows what people said, columns what the judge said. An
+    answer that neither ever gave has no F1 and is no part of the macro mean."""
     table = np.asarray(confusion, dtype=float)
     right, rows, columns = np.diag(table), table.sum(axis=1), table.sum(axis=0)
     f1 = np.divide(2 * right, rows + columns, out=np.zeros_like(right), where=rows + columns > 0)
     return {"n": int(table.sum()), "accuracy": float(right.sum() / table.sum()),
             "cohen_kappa": float(kappa_of_table(table, kappa_costs(len(table), "nominal"))),
-            "f1_macro": float(f1.mean()), "f1_weighted": float((f1 * rows).sum() / table.sum())}
+            "f1_macro": float(f1[rows + columns > 0].mean()), "f1_weighted": float((f1 * rows).sum() / table.sum())}
 
 
 def position_bias(first_preferred: int, second_preferred: int) -> Figure:

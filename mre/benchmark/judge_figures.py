@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import rankdata
 
+from mre.agreement import two_raters
 from mre.benchmark.formats.choices import GOOD, Choice, Rating
 from mre.benchmark.tables import LEVEL, Cell, mean_cell
 
@@ -157,12 +158,8 @@ def _rho(values: Sequence[tuple[float, float]]) -> float:
 
 
 def fisher_mean(rhos: Sequence[float]) -> float:
-    """tanh of the mean of arctanh over the correlations that are numbers."""
-    known = np.array([rho for rho in rhos if not math.isnan(rho)])
-    if not len(known):
-        return math.nan
-    with np.errstate(divide="ignore"):
-        return float(np.tanh(np.arctanh(np.clip(known, -1, 1)).mean()))
+    """`two_raters.fisher_mean` as a number: a correlation of 1, which has no transform, outweighs all others and does not replace them."""
+    return float(two_raters.fisher_mean(rhos))
 
 
 def plain_mean(rhos: Sequence[float]) -> float:

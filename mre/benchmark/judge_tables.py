@@ -57,7 +57,8 @@ def table_of_choices(judge_set: JudgeSet, judges: Mapping[str, Mapping[str, Opin
     refused = f" {len(judge_set.refused)} entries contradict each other or show what no judge here takes." if judge_set.refused else ""
     notes = ["people's order: pairs that people ordered; equal scores are wrong. With ties: all pairs, a tie where scores differ by at "
              "most a threshold chosen on the other half of the photos; beside it the threshold that is best on these very pairs, too "
-             f"good to be true. K: the whole ranking of K edits.{FOUR * has_kinds}{refused}", MEASURED, INTERVALS]
+             f"good to be true. K: the whole ranking of K edits; of two, with ties by the threshold that is best on these very pairs."
+             f"{FOUR * has_kinds}{refused}", MEASURED, INTERVALS]
     return Table("judges", f"Judges on {judge_set.name}: share of people's choices that they make", columns, rows, notes)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from mre.__main__ import main
 from mre.agreement.comparison import COLUMNS, LEVELS, STATISTICS
+from mre.agreement.report import file_name
 from mre.rewards import PERSPECTIVES
 from tests.processes import run_program
 
@@ -175,6 +176,26 @@ def test_names_from_files_cannot_leave_the_folder_or_enter_the_page(tmp_path):
     assert {path.parent for path in out.rglob("*.svg")} == {out / "plots"}
     assert "<script" not in (out / "report.html").read_text(encoding="utf-8")
     assert all(row["judge"].startswith("'=") for row in rows_of(out / "agreement.csv"))
+
+
+def test_names_of_the_same_odd_characters_in_another_order_are_files_of_their_own():
+    names = ["scatter_v1:2/3_quality", "scatter_v1/2:3_quality", "scatter_\u7532\u4e59_quality", "scatter_\u4e59\u7532_quality"]
+    assert len({file_name(name) for name in names}) == 4
+
+
+def test_only_items_that_people_rated_are_resampled_and_counted(tmp_path, capsys):
+    people, judge, edits = tmp_path / "h.csv", tmp_path / "j.csv", tmp_path / "edits.csv"
+    people.write_text("item,method,annotator,quality,scale_max\n" + "".join(f"i{i},m,r,{(i * 7) % 6},5\n" for i in range(12)))
+    judge.write_text("item,method,judge,perspective,score,scale_max\n" + "".join(f"i{i},m,J,quality,{(i * 5) % 6},5\n" for i in range(12)))
+    assert run(people, judge, "--bootstrap", 50) == 0
+    alone = capsys.readouterr().out
+    edits.write_text("item,edit_type,instruction,original,method,edited\n"
+                     + "".join(f"i{i},add,add a cat,o{i}.png,m,e{i}.png\n" for i in range(10, 400)))
+    judge.write_text(judge.read_text() + "".join(f"i{i},m,J,quality,{i % 6},5\n" for i in range(20, 400)))
+    assert run(people, judge, "--bootstrap", 50, "--edits", edits) == 0
+    beside_others = capsys.readouterr().out
+    assert "draws of 12 items" in alone
+    assert beside_others == alone
 
 
 def test_several_judges_stand_side_by_side_and_one_can_be_chosen(paper_files, tmp_path, capsys):

@@ -127,6 +127,11 @@ def test_each_tie_rule_gives_its_own_accuracy():
     assert counts.no_human_ties.n == 3
 
 
+def test_an_answer_that_nobody_gave_is_no_part_of_the_macro_mean():
+    assert tr.vote_agreement([[5, 0, 0], [0, 3, 0], [0, 0, 0]])["f1_macro"] == 1
+    assert tr.vote_agreement([[5, 0, 0], [0, 3, 0], [2, 0, 0]])["f1_macro"] == pytest.approx((10 / 12 + 1 + 0) / 3)
+
+
 def test_tie_threshold_does_not_depend_on_the_order_of_rows():
     generator = np.random.default_rng(1)
     pairs = pd.DataFrame({"human_difference": generator.integers(-1, 2, 200), "judge_difference": generator.integers(-3, 4, 200)})

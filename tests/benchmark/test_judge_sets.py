@@ -16,6 +16,7 @@ from mre.benchmark.judge_figures import (
     accuracy_without_ties,
     best_threshold,
     correlation,
+    fisher_mean,
     group_accuracy,
     pairs_of,
     rho_by_method,
@@ -69,6 +70,11 @@ def test_correlations_are_of_methods_and_averaged_by_fisher(shared, name, scores
     assert cell.value == pytest.approx(right[f"{name}/spearman/fisher"]["correct"]["value"], abs=1e-9)
     assert cell.low < cell.value < cell.high
     assert (cell.n, cell.missing) == (39, 1)
+
+
+def test_a_correlation_of_one_does_not_replace_the_others():
+    assert 0.2 < fisher_mean([1.0, 0.1, 0.2]) < 1
+    assert fisher_mean([1.0, -1.0]) == pytest.approx(0)
 
 
 def test_both_good_is_told_from_both_bad_by_a_level_that_the_other_half_of_the_photos_chose():
