@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from PIL import Image
 
@@ -103,13 +104,20 @@ class ResultsFolder:
         return self.path / method / f"{item}.png"
 
     def original(self, item: Item) -> Path:
-        return self.path / ORIGINALS / f"{file_safe(item.group)}.png"
+        return self.path / ORIGINALS / f"{file_safe(item.picture or item.group)}.png"
+
+    def keep_original(self, item: Item) -> str:
+        """The picture that is edited, written once. Returns its path in the folder."""
+        path = self.original(item)
+        if not path.exists():
+            write_whole(path, png_bytes(item.open()))
+        return path.relative_to(self.path).as_posix()
 
     def add(self, method: Method, item: Item, image: Image.Image, row: dict[str, Any], rank: int) -> None:
         """One edit, picture first, then its row: an edit without a row is edited again."""
         write_whole(self.edited(method.name, item.item), png_bytes(image))
-        with self._part(rank).open("a", encoding="utf-8", newline="\n") as file:
-            file.write(json.dumps(row) + "\n")
+        with self._part(rank).open("a+b") as file:
+            file.write(b"\n" * _ends_torn(file) + json.dumps(row).encode() + b"\n")
 
     def rows(self) -> dict[tuple[str, str], dict[str, str]]:
         """(method, item) -> row of every edit that is whole, from edits.csv and from parts that are not merged yet."""
@@ -129,6 +137,9 @@ class ResultsFolder:
         """All rows into edits.csv, in the order of methods and items; the parts go."""
         rows = self.rows()
         order = {item.item: number for number, item in enumerate(self.benchmark.items)}
+        for row in rows.values():
+            if row["item"] in order:            # folders of before had one original for all turns of a photo
+                row["original"] = self.keep_original(self.benchmark.items[order[row["item"]]])
         ranked = sorted(rows.values(), key=lambda row: (row["method"], order.get(row["item"], len(order)), row["item"]))
         write_whole(self.path / "edits.csv", csv_text(EDITS, ([row[name] for name in EDITS] for row in ranked)))
         for part in self.path.glob("edits.part-*.jsonl"):
@@ -136,6 +147,14 @@ class ResultsFolder:
 
     def _part(self, rank: int) -> Path:
         return self.path / f"edits.part-{rank:04d}.jsonl"
+
+
+def _ends_torn(file: BinaryIO) -> bool:
+    """Whether the last line of a file was cut: what is added to it would be lost with it."""
+    if not file.seek(0, os.SEEK_END):
+        return False
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) != b"\n"
 
 
 def write_edits(folder: ResultsFolder, methods: Sequence[Method], editor: Callable[[str], Editor], seed: int = 0, *, batch: int = 1,
@@ -176,10 +195,8 @@ def write_edits(folder: ResultsFolder, methods: Sequence[Method], editor: Callab
 
 
 def _keep(folder: ResultsFolder, method: Method, item: Item, image: Image.Image, seed: int, seconds: float, rank: int) -> None:
-    if not folder.original(item).exists():
-        write_whole(folder.original(item), png_bytes(item.open()))
     row = {"item": item.item, "edit_type": item.edit_type, "instruction": item.instruction,
-           "original": folder.original(item).relative_to(folder.path).as_posix(), "method": method.name,
+           "original": folder.keep_original(item), "method": method.name,
            "edited": f"{method.name}/{item.item}.png", "seed": item_seed(seed, item.item), "model": method.model,
            "seconds": round(seconds, 3)}
     folder.add(method, item, image, row, rank)

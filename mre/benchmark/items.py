@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 from PIL import Image
 
 from mre.data.magicbrush import read_magicbrush
-from mre.data.realedit import PhotoEdit, photos_in, read_items_csv, read_real_edit
+from mre.data.realedit import PhotoEdit, file_safe, photos_in, read_items_csv, read_real_edit
 from mre.errors import DataError
 from mre.imaging import open_image
 from mre.rewards import EDIT_TYPES
@@ -20,7 +21,8 @@ from mre.rewards import EDIT_TYPES
 
 @dataclass(frozen=True)
 class Item:
-    """One picture with one instruction. Items of one `group` share a picture, so intervals are drawn over groups."""
+    """One picture with one instruction. Items of one `group` share a photo, so intervals are drawn over groups; `picture` names the picture
+    where a group has several, such as the turns of MagicBrush."""
 
     item: str
     edit_type: str
@@ -30,6 +32,7 @@ class Item:
     open_target: Callable[[], Image.Image] | None = None
     caption: str | None = None
     scene: Callable[[], Any] | None = None          # draws the scene, for the oracle
+    picture: str = ""
 
     def drawn(self) -> Any:
         """The scene, of an item that is one."""
@@ -119,7 +122,8 @@ def _real_edit_listing(path: Path) -> Benchmark:
 
 def _magicbrush(path: Path) -> Benchmark:
     items = tuple(Item(turn.item, "", turn.instruction, turn.item.split("-")[0], functools.partial(open_image, turn.original),
-                       functools.partial(open_image, turn.target), turn.caption) for turn in read_magicbrush(path))
+                       functools.partial(open_image, turn.target), turn.caption, picture=turn.original.stem)
+                  for turn in read_magicbrush(path))
     return Benchmark("magicbrush", items, {"items": _digest([(item.item, item.instruction) for item in items])})
 
 
@@ -159,10 +163,18 @@ def _photo_folder(listing: Path) -> Path:
 
 
 def _of_photos(kind: str, edits: list[PhotoEdit], source: Path) -> Benchmark:
-    items = tuple(Item(edit.item, edit.edit_type, edit.instruction, edit.photo.stem, functools.partial(open_image, edit.photo))
+    names = _photo_names({edit.photo for edit in edits})
+    items = tuple(Item(edit.item, edit.edit_type, edit.instruction, names[edit.photo], functools.partial(open_image, edit.photo))
                   for edit in edits)
     return Benchmark(kind, items, {"items": _digest([(edit.item, edit.edit_type, edit.instruction) for edit in edits]),
                                    "photos": _digest_of(sorted({edit.photo for edit in edits}))})
+
+
+def _photo_names(photos: set[Path]) -> dict[Path, str]:
+    """Each photo's name without ending; with a digest of its bytes behind it where several photos would go by one file's name."""
+    files = Counter(file_safe(photo.stem).lower() for photo in photos)
+    return {photo: photo.stem if files[file_safe(photo.stem).lower()] == 1
+            else f"{photo.stem}-{hashlib.sha256(photo.read_bytes()).hexdigest()[:8]}" for photo in photos}
 
 
 def _digest(values: object) -> str:

@@ -58,11 +58,17 @@ PERCENT = {"changed outside"}
 
 def measure_edits(folder: ResultsFolder, methods: Sequence[str], items: Sequence[Item],
                   on_progress: Callable[[int], object] = lambda done: None) -> Measured:
-    """Every edit of the methods that is there, from `preserving.csv` where it was measured before. What is new is written there, also
-    when the work is cut. A picture that cannot be read is left out."""
-    there = folder.rows()
+    """Every edit of the methods that is there, from `preserving.csv` where it was measured before and no picture of it was written since.
+    What is new is written there, also when the work is cut. A picture that cannot be read is left out."""
+    there, file = folder.rows(), folder.path / FILE
     wanted = {(method, item.item): item for method in methods for item in items if (method, item.item) in there}
-    measured = {key: row for key, row in read_measured(folder.path / FILE).items() if key in there}
+    when = file.stat().st_mtime if file.exists() else 0.0
+
+    def is_outdated(key: tuple[str, str]) -> bool:
+        pictures = (folder.original(wanted[key]), folder.edited(*key)) if key in wanted else ()
+        return any(path.exists() and path.stat().st_mtime > when for path in pictures)
+
+    measured = {key: row for key, row in read_measured(file).items() if key in there and not is_outdated(key)}
     on_progress(sum(key in measured for key in wanted))
 
     def measure(key: tuple[str, str]) -> Row | None:
@@ -82,7 +88,7 @@ def measure_edits(folder: ResultsFolder, methods: Sequence[str], items: Sequence
                 on_progress(1)
     finally:
         if missing:
-            write_measured(folder.path / FILE, measured, masked=any(item.scene for item in items))
+            write_measured(file, measured, masked=any(item.scene for item in items))
     return {key: measured[key] for key in wanted if key in measured}
 
 
