@@ -22,7 +22,7 @@ from mre.errors import MreError
 from mre.judge.verdicts import Ask, Verdicts
 from mre.reward_server.contracts import BadRequest, flow_factory_asks, unirl_requests
 from mre.reward_server.numbers import OVERALL, numbers_of, reward_names, reward_of
-from mre.reward_server.scorer import Busy, Scorer
+from mre.reward_server.scorer import Busy, Scorer, TooMany
 
 MAX_BODY = 64_000_000           # bytes of one request
 MAX_BODIES = 512_000_000        # of all that are being read or decoded
@@ -68,7 +68,7 @@ def reward_app(scorer: Scorer, overall: str = "geometric", key: str | None = Non
     app = Starlette(routes=[Route("/health", health), Route("/rewards", rewards), Route("/compute", compute, methods=["POST"]),
                             Route("/score", score, methods=["POST"])],
                     middleware=[*middleware, Middleware(Gate, key=key)],
-                    exception_handlers={BadRequest: _refused(422), Busy: _refused(503), MreError: _refused(502)})
+                    exception_handlers={BadRequest: _refused(422), TooMany: _refused(422), Busy: _refused(503), MreError: _refused(502)})
     return app
 
 

@@ -22,6 +22,10 @@ class Busy(MreError):
     """More edits are waiting than the server takes."""
 
 
+class TooMany(MreError):
+    """More edits in one request than may wait at all: coming again would not help."""
+
+
 @dataclass
 class _Job:
     """The edits of one request, and what is to come of them."""
@@ -49,7 +53,9 @@ class Scorer:
         self._thread.start()
 
     def submit(self, asks: Sequence[Ask]) -> Future[list[Verdicts]]:
-        """Verdicts on some edits, in their order. Raises Busy where too many wait already."""
+        """Verdicts on some edits, in their order. Raises Busy where too many wait already, TooMany for more than may ever wait."""
+        if len(asks) > self.most:
+            raise TooMany(f"{len(asks)} edits in one request; this server takes at most {self.most}")
         job = _Job(asks, sum(picture.width * picture.height for ask in asks for picture in (ask.original, ask.edited)
                              if isinstance(picture, Image)), Future())
         with self._changed:

@@ -72,18 +72,26 @@ def score_rows(rows: Rows, judge: OpenedJudge, task: str, file: ScoreFile,
     """Score every row that an open file does not hold yet, in their order. Raises JudgeError when asking is useless."""
     run = ScoreRun(len(file.done))
     waiting: deque[ScoredEdit] = deque()            # with the judge, which answers in order
+    seen: set[str] = set()
+
+    def fault(name: str, reason: str) -> None:
+        run.fail(name, reason)
+        file.add_failure(name, {"triplet": reason}, {})
+        on_progress(1)
 
     def asks() -> Iterator[Ask]:
         for row in rows:
             if isinstance(row, TripletFault):
-                run.fail(row.id, str(row.error))
-                file.add_failure(row.id, {"triplet": str(row.error)}, {})
-                on_progress(1)
-            elif file.name(row.edit) in file.done:
-                on_progress(1)
+                fault(row.id, str(row.error))
+            elif (name := file.name(row.edit)) in seen:
+                fault(row.edit.id, f"another edit goes by {name!r} in {file.path.name} already")
             else:
-                waiting.append(row.edit)
-                yield row.ask
+                seen.add(name)
+                if name in file.done:
+                    on_progress(1)
+                else:
+                    waiting.append(row.edit)
+                    yield row.ask
 
     def heard(_ask: Ask, verdicts: Verdicts) -> None:
         edit = waiting.popleft()

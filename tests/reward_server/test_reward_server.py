@@ -174,6 +174,12 @@ def test_more_than_may_wait_is_refused_with_503_and_what_waits_is_not_lost(judge
     scorer.close()
 
 
+def test_a_request_that_could_never_wait_is_not_told_to_come_again(served):
+    status, reply = served.ask("POST", "/compute", {"prompt": ["x"] * 41, "image": [text(png(1))] * 41,
+                                                    "condition_images": [[text(png(1))]] * 41})
+    assert (status, reply["detail"]) == (422, "41 edits in one request; this server takes at most 40")
+
+
 def test_a_body_of_a_gigabyte_is_refused_before_it_is_sent(served):
     connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=10)
     connection.putrequest("POST", "/compute")

@@ -82,6 +82,18 @@ def test_a_missing_picture_is_listed_and_the_rest_goes_on(tmp_path, edits, capsy
     assert not (tmp_path / "measured.failed.jsonl").exists()
 
 
+def test_two_rows_that_a_csv_cannot_tell_apart_are_said_to_be_and_a_jsonl_scores_both(tmp_path, edits, capsys):
+    manifest = edits / "rows.csv"
+    manifest.write_text("id,item,instruction,original,edited\n"
+                        + "".join(f"{row},photo,make it red,original/0.png,{row}/0.png\n" for row in "ab"))
+    for _ in range(2):              # the second run finds the first row's scores in the file
+        assert score(tmp_path, manifest, tmp_path / "out.csv") == 1
+        assert "no score for b: another edit goes by 'edited/photo' in out.csv already" in capsys.readouterr().err
+    assert [row["id"] for row in lines(tmp_path / "out.failed.jsonl")] == ["b"]
+    assert score(tmp_path, manifest, tmp_path / "out.jsonl") == 0
+    assert [row["id"] for row in lines(tmp_path / "out.jsonl")] == ["a", "b"]
+
+
 def test_a_tree_with_a_missing_side_and_a_folder_without_words_is_scored_as_far_as_it_goes(tmp_path):
     root = tmp_path / "ip2p"
     for number in range(4):
