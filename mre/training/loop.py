@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -166,13 +167,14 @@ class Run:
                 self._synchronise()
                 bar.update()
                 finished, stopped = self._finished(), self._agreed_to_stop(stop)
-                if self._due(config.log_every) or finished:
-                    values = self._means(window)
+                logs, saves = self._due(config.log_every) or finished, self._due(config.checkpoint_every) or finished or stopped
+                values = self._means(window) if logs or saves else {}           # looked at before what went wrong could be saved
+                if logs:
                     window = []
                     if log is not None:
                         log.write(self.step, self.samples, self.seconds, {**values, "learning_rate": rate * config.learning_rate})
                         bar.set_postfix_str(f"loss {values['loss']:.4f}, {self.samples / self.seconds:.1f} triplets/s, {self._time_left()}")
-                if self._due(config.checkpoint_every) or finished or stopped:
+                if saves:
                     self._save()
                 if stopped:
                     raise KeyboardInterrupt
@@ -272,9 +274,10 @@ class Run:
             dist.all_reduce(means)
             means /= self.world
         values = dict(zip(window[0], means.tolist(), strict=True))
-        if values["loss"] != values["loss"]:
-            raise MreError(f"the loss is not a number after step {self.step}; the last checkpoint in {self.out / FOLDER} is from before. "
-                           "A lower learning_rate or another mixed_precision may help")
+        looked_at = ("loss",) if self.accelerator.scaler else ("loss", "grad_norm")         # a scaler leaves out steps that overflow
+        if lost := [name for name in looked_at if not math.isfinite(values.get(name, 0.0))]:
+            raise MreError(f"the {lost[0].replace('grad_norm', 'gradient')} is not a number after step {self.step}; the last checkpoint in "
+                           f"{self.out / FOLDER} is from before. A lower learning_rate or another mixed_precision may help")
         return values
 
     # Checkpoints

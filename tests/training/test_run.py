@@ -125,6 +125,13 @@ def test_other_settings_than_the_run_began_with_are_refused_by_name(config, trai
 
 # ------------------------------------------------------------------------------------------------------------- what it leaves
 
+def test_what_went_wrong_is_never_saved_however_seldom_the_log_is_written(config, train):
+    with pytest.raises(MreError, match="is not a number after step"):
+        train(config, learning_rate=1e30, log_every=6, checkpoint_every=1, checkpoint_limit=0)
+    for path in whole_checkpoints(Path(config.out)):
+        assert all(tensor.isfinite().all() for tensor in load_file(path / "model.safetensors").values()), path.name
+
+
 def test_only_the_newest_checkpoints_are_kept(config, train):
     train(config, checkpoint_every=1, checkpoint_limit=2)
     assert [path.name for path in whole_checkpoints(Path(config.out))] == ["step-000005", "step-000006"]
