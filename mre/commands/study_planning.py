@@ -53,11 +53,12 @@ def _power(store, args) -> None:
     from mre.study.power import power, spreads_of
 
     between, within = spreads_of(store, args.pilot, args.perspective) if args.pilot else (args.between, args.within)
+    rows = [(annotators, [power(args.gap, items, annotators, between=between, within=within) for items in args.items])
+            for annotators in args.annotators]
     print(f"power to find a gap of {args.gap:g} (paired t-test over items, two-sided 5 %); spread between items {between:.2f}, "
           f"of one annotator {within:.2f}")
     print(f"{'annotators':>10} " + " ".join(f"{f'{items} items':>10}" for items in args.items) + "  items for 80 %")
-    for annotators in args.annotators:
-        found = [power(args.gap, items, annotators, between=between, within=within) for items in args.items]
+    for annotators, found in rows:
         print(f"{annotators:>10} " + " ".join(f"{one.power:>10.3f}" for one in found) + f"  {found[0].items_needed:>14}")
 
 

@@ -55,7 +55,8 @@ class Crowd:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            low, high = {"annotators": (1, 5000), "seed": (0, 2**53), "careless": (0, 1), "skip": (0, 1)}.get(field.name, (-5, 5))
+            low, high = {"annotators": (1, 5000), "seed": (0, 2**53), "careless": (0, 1), "skip": (0, 1), "gap": (-5, 5),
+                         "level": (-5, 5)}.get(field.name, (0, 5))         # the others are spreads
             for number in value if isinstance(value, tuple) else (value,):
                 if not low <= number <= high:
                     raise StudyError(f"{field.name} must be from {low} to {high}, got {number}")

@@ -252,6 +252,8 @@ class Store:
                 raw = _driver(connection)
                 raw.execute("VACUUM INTO ?", (str(target),))
         except Exception as error:
+            with suppress(OSError):
+                target.unlink(missing_ok=True)          # a part of a copy is none, and would be in the next one's way
             raise StoreUnavailable(f"{target}: cannot be written ({_first_line(error)})") from error
 
 

@@ -63,6 +63,17 @@ def test_from_edits_to_a_table_without_a_page(tmp_path, capsys, monkeypatch):
     study(tmp_path, "verify", "s-simulated")
 
 
+def test_plans_that_cannot_be_are_one_line_and_nothing_else(tmp_path, capsys):
+    study(tmp_path, "create", "s", "--edits", str(draw_edits(tmp_path / "e", 3)))
+    capsys.readouterr()
+    for words, said in ((("simulate", "s", "--noise", "-1"), "noise must be from 0 to 5, got -1.0"),
+                        (("simulate", "s", "--fatigue", "-2"), "fatigue must be from 0 to 5, got -2.0"),
+                        (("power", "--gap", "0"), "gap must be a positive number, got 0.0"),
+                        (("power", "--items", "80", "1"), "power needs at least 2 items and 1 annotator, got 1 and 1")):
+        assert main(["study", *words, "--data", str(tmp_path)]) == 1
+        assert tuple(capsys.readouterr()) == ("", f"error: {said}\n")
+
+
 def test_an_unknown_study_is_one_line_and_no_success(tmp_path, capsys):
     assert main(["study", "status", "nothing", "--data", str(tmp_path)]) == 1
     assert capsys.readouterr().err.strip().splitlines()[-1].endswith("no study is called 'nothing'; there is none yet")

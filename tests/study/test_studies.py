@@ -235,6 +235,17 @@ def test_a_locked_database_and_a_full_disk_say_so_and_save_nothing(tmp_path, mon
     store.close()
 
 
+def test_a_backup_that_fails_leaves_nothing_in_the_next_ones_way(tmp_path, monkeypatch):
+    store, place = Store.open(tmp_path / "data"), tmp_path / "copy.db"
+    monkeypatch.setattr("mre.study.store._driver", lambda connection: place.write_bytes(b"half") and 1 / 0)
+    with pytest.raises(StoreUnavailable, match="cannot be written"):
+        store.backup(place)
+    monkeypatch.undo()
+    assert not place.exists()
+    store.backup(place)
+    store.close()
+
+
 def test_a_backup_is_a_whole_store(tmp_path, edits):
     store = Store.open(tmp_path / "data")
     studies.create_from_edits(store, "s", [edits], StudyDesign())

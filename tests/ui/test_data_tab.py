@@ -106,6 +106,16 @@ def test_paging_goes_forth_and_back_and_leaves_no_pictures_behind(studio, look):
     assert look(-1, page=1).page == 0
 
 
+def test_the_pictures_of_a_visit_go_with_it(studio, panel, look):
+    look()
+    forget, owner = studio.shelf.drop_owner, data_tab.on_filter(studio, panel, 0)(REQUEST, **EVERYTHING)[panel.owner]
+    with gr.Blocks():
+        state = data_tab.DataPanel([], forget).owner
+    assert studio.shelf.bytes_used > 0
+    state.delete_callback(owner)                    # as Gradio does when the page has gone
+    assert (studio.shelf.bytes_used, studio.shelf._readers) == (0, {})
+
+
 def test_a_filter_that_nothing_passes_says_so_and_a_bad_one_is_told(look):
     assert "No triplets match" in look(word="zebra").cards
     assert "between 0 and 5" in look(highest=9).cards

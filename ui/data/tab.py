@@ -52,8 +52,8 @@ PAGE = 12
 class DataPanel:
     """The components of the tab."""
 
-    def __init__(self, names: list[str]) -> None:
-        """`names`: the data sets there are."""
+    def __init__(self, names: list[str], forget: Callable[[str], None] | None = None) -> None:
+        """`names`: the data sets there are. `forget` is called with the owner of the pictures of a visit that is over."""
         gr.Markdown(t("data_about"), elem_classes="muted small")
         with gr.Row(elem_id="data-filter"):
             self.name = gr.Dropdown(choices=names, value=DRAWN, label=t("data_set"), elem_id="data-set", scale=2)
@@ -63,7 +63,7 @@ class DataPanel:
             self.highest = gr.Number(5, minimum=0, maximum=5, step=1, label=t("data_to"), elem_id="data-to", min_width=80)
             self.word = gr.Dropdown(choices=[], value="", allow_custom_value=True, label=t("data_word"), elem_id="data-word", scale=2)
         self.numbers = gr.HTML(elem_id="data-numbers")
-        self.page, self.opened = gr.State(0), gr.State(False)
+        self.page, self.opened, self.owner = gr.State(0), gr.State(False), gr.State("", delete_callback=forget)
         with gr.Row(elem_classes="toolbar"):
             self.back = gr.Button(t("data_back"), size="sm", elem_id="data-back", min_width=90, scale=0)
             self.forth = gr.Button(t("data_next"), size="sm", elem_id="data-next", min_width=90, scale=0)
@@ -79,12 +79,12 @@ class DataPanel:
     @property
     def shown(self) -> list[Any]:
         """What shows a page of triplets."""
-        return [self.cards, self.count, self.page, self.back, self.forth]
+        return [self.cards, self.count, self.page, self.back, self.forth, self.owner]
 
 
 def build(studio: Studio) -> None:
     """Draw the tab and connect its handlers. Nothing is read or drawn before the tab is opened."""
-    tab, panel = this_tab(), DataPanel(data_sets(studio))
+    tab, panel = this_tab(), DataPanel(data_sets(studio), studio.shelf.drop_owner)
     of_name: dict[str, Any] = {"name": panel.name, "perspective": panel.perspective}
     tab.select(on_select(studio, panel), None, [panel.opened, panel.name, panel.numbers, panel.word, *panel.shown],
                inputs_kwargs={"opened": panel.opened, **panel.wanted}, **QUIET)
@@ -163,7 +163,7 @@ def on_filter(studio: Studio, panel: DataPanel, step: int) -> Callable:
         told = say("data_count", language, shown=len(rows), total=len(data.rows), page=page + 1, pages=pages)
         return {panel.cards: f"<div class='data-cards'>{cards}</div>" if rows else note(say("data_none", language)),
                 panel.count: f"<p class='small muted'>{told}</p>", panel.page: page,
-                panel.back: gr.Button(interactive=page > 0), panel.forth: gr.Button(interactive=page < pages - 1)}
+                panel.back: gr.Button(interactive=page > 0), panel.forth: gr.Button(interactive=page < pages - 1), panel.owner: owner}
     return look
 
 
@@ -202,10 +202,11 @@ def picture_html(studio: Studio, data: RewardData, name: str, owner: str, label:
 def numbers_html(data: RewardData, language: str) -> str:
     """Scores and words of a data set: three small bar charts (Fig. 3) with the commonest words under each (Fig. 4)."""
     found = data.statistics
-    most = max((count for name in PERSPECTIVES for count in found.scores[name].values()), default=1)
+    levels = {name: [sum(count for score, count in found.scores[name].items() if int(score) == level) for level in range(6)]
+              for name in PERSPECTIVES}
+    most = max(1, *(count for whole in levels.values() for count in whole))
     panels = ""
-    for name in PERSPECTIVES:
-        whole = [sum(count for score, count in found.scores[name].items() if int(score) == level) for level in range(6)]
+    for name, whole in levels.items():
         bars = "".join(f"<div class='bar' title='{level}: {count}'><span>{count}</span>"
                        f"<i style='height:{max(2, round(70 * count / most))}px'></i><em>{level}</em></div>"
                        for level, count in enumerate(whole))
