@@ -138,7 +138,20 @@ def test_the_page_says_why_nothing_was_chosen_and_shows_an_edit_all_the_same(stu
     studio.__dict__["judge"] = Brightness(6.0)
     visit = EditVisit(studio.shelf)
     said, shown = news_of(studio, photo_path, visit)
-    assert "None of the 4 edits could be scored: quality: too dark" in said
+    assert "None of the 4 edits could be scored." in said
+    assert "4 of 4 edits lack scores: too dark" in said
+    assert shown is visit.entries[-1]
+
+
+def test_the_page_says_which_of_the_four_had_no_answer_and_chooses_among_the_others(studio, photo_path, monkeypatch):
+    judge = studio.judge
+    lost = Verdict("quality", None, error="perhaps paid: no answer", perhaps_paid=True)
+    answers = [lost, *(Verdict("quality", score) for score in (1, 2, 3))]
+    monkeypatch.setattr(judge, "_verdicts", lambda ask: [answers.pop(0)])
+    visit = EditVisit(studio.shelf)
+    said, shown = news_of(studio, photo_path, visit)
+    assert "1 of 4 edits lack scores: their answers did not arrive, and were perhaps paid for all the same." in said
+    assert "the others –, 0.20, 0.40" in said
     assert shown is visit.entries[-1]
 
 

@@ -213,7 +213,7 @@ class JudgeRun:
         self.tally.perhaps_paid += 1
         if self.judge.forgets_reported:
             self.cache.came_to_nothing(question.key)
-        return Verdict(question.prompt.perspective, None, error=reason)
+        return Verdict(question.prompt.perspective, None, error=reason, perhaps_paid=True)
 
     async def wait(self, trouble: TryAgain, attempts: int) -> None:
         """As long as the server asked, or twice as long each time. A throttled run holds back all requests, not this one alone."""

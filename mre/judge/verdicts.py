@@ -52,6 +52,7 @@ class Verdict:
     cost_usd: float | None = None   # None: the price is not known
     cached: bool = False
     error: str | None = None
+    perhaps_paid: bool = False      # with an error: the judge was asked, no answer came, and it may charge for it
 
     def __post_init__(self) -> None:
         for name in ("text", "raw"):            # what a model writes may hold half a character; paid answers must be kept all the same

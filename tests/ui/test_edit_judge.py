@@ -21,6 +21,7 @@ from ui.edit.visit import EditVisit, Entry, SweepCells
 from ui.studio import Studio, StudioSettings
 
 REQUEST = SimpleNamespace(headers={}, session_hash="visit-1")
+CHINESE = SimpleNamespace(headers={"accept-language": "zh-CN"}, session_hash="visit-1")
 WRONG_KEY = "sk-planted-999888777666555444"
 
 
@@ -140,6 +141,65 @@ def test_a_sweep_that_meets_the_limit_shows_what_was_answered(tmp_path, monkeypa
     assert "budget for its judge is exhausted" in said
     assert "2 of 3 cells judged" in said
     assert plot.count("<circle") > 3, "the answered cells are in the plot"
+
+
+@pytest.fixture
+def swept(tmp_path, monkeypatch):
+    """A studio with a paid judge, and a visit whose sweep has three cells."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    studio = Studio(StudioSettings(models=("tiny-untrained",), data=tmp_path, judge="gpt-4o"))
+    visit = visit_with_an_edit(studio, "blue")
+    for colour in ("green", "white"):
+        visit.add(visit_with_an_edit(studio, colour).shown)
+    visit.sweep = SweepCells(Sweep((), ()), {(place, 0, 0): entry for place, entry in enumerate(visit.entries)})
+    return studio, visit
+
+
+def last_said(studio, visit, request=REQUEST) -> tuple[str, str]:
+    """Of a judged sweep: what is told, and the plot."""
+    return list(edit_judge.on_sweep(studio)(visit, request))[-1]
+
+
+def test_a_sweep_tells_in_the_visitors_language_how_many_edits_lack_answers_that_are_perhaps_paid_and_asks_again_for_these(
+        swept, monkeypatch):
+    with FakeOpenAI(reply="{'score': 2, 'bad': 'blue'}", script=["cut", None, None, "cut"]) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        said, plot = last_said(*swept)
+        assert ("2 of 3 edits lack scores: their answers did not arrive, and were perhaps paid for all the same. "
+                "Judge again to ask for them again.") in said
+        assert plot.count("<polyline") == 3, "each perspective has scores of other edits"
+        assert server.requests == 9
+        again, _ = last_said(*swept, CHINESE)
+        assert "张编辑" not in again, "all were answered now"
+        assert server.requests == 9 + 2, "the lost answers, and no other"
+
+
+def test_what_else_keeps_edits_of_a_sweep_from_being_scored_is_told_with_its_first_reason(swept, monkeypatch):
+    with FakeOpenAI(reply="{'score': 2, 'bad': 'blue'}", script=[None] * 3 + ["400"]) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        said, _ = last_said(*swept, CHINESE)
+    assert "3 张编辑中有 1 张缺少分数：" in said
+    assert "perhaps" not in said
+
+
+def test_a_judge_that_fails_within_a_sweep_leaves_what_it_had_answered(swept, monkeypatch):
+    with FakeOpenAI(reply="{'score': 2, 'bad': 'blue'}", script=[None] * 6 + ["quota"] * 3) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        said, plot = last_said(*swept)
+    assert "quota" in said
+    assert "2 of 3 cells judged" in said
+    assert plot.count("<polyline") == 3
+
+
+def test_an_answer_that_is_perhaps_paid_is_told_of_in_the_visitors_language_and_asked_for_by_judging_again(swept, monkeypatch):
+    studio, visit = swept
+    with FakeOpenAI(reply="{'score': 2, 'bad': 'blue'}", script=["cut"]) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        for request, lost, requests in ((CHINESE, 1, 3), (CHINESE, 0, 4)):
+            shown = list(edit_judge.on_one(studio)(visit, request))[-1]
+            assert shown.count("没有收到回答，但可能已经计费。再次评判会重新询问。") == lost
+            assert "perhaps" not in shown
+            assert server.requests == requests
 
 
 @pytest.mark.parametrize(("key", "judge", "said"), [

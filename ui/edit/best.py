@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from ui.texts import add_texts, say
 
 if TYPE_CHECKING:
     from mre.editors.settings import EditSettings
+    from mre.judge.verdicts import Verdicts
     from ui.studio import Studio
 
 COUNT = 4
@@ -23,7 +24,7 @@ add_texts({
     "best_part": ("{part} of {count}", "第 {part} 张，共 {count} 张"),
     "best_done": ("Best of {count} by {judge}: seed {seed}, {score} of 1; the others {others}. All are in the history.",
                   "{judge} 从 {count} 张中选出：种子 {seed}，得分 {score}（满分 1）；其余 {others}。全部保存在历史记录中。"),
-    "best_unscored": ("None of the {count} edits could be scored: {reason}", "{count} 张编辑都无法评分：{reason}"),
+    "best_unscored": ("None of the {count} edits could be scored.", "{count} 张编辑都无法评分。"),
 })
 
 
@@ -34,6 +35,7 @@ class Judging:
     score: Callable[[Studio, EditVisit, Entry], Any]
     can_judge: Callable[[Studio, EditVisit, Entry], bool]
     used_up: Callable[[JudgeUsedUpError, str], str]
+    lacking: Callable[[Sequence[Verdicts], str], str]
 
 
 def run_best(judge: Judging, studio: Studio, visit: EditVisit, language: str, photo_path: str | None, model: str, settings: EditSettings, *,
@@ -52,22 +54,25 @@ def run_best(judge: Judging, studio: Studio, visit: EditVisit, language: str, ph
         yield note(say("judge_none", language)), entries[-1]
         return
     scores: dict[int, float] = {}
-    judged_by, reason = "", ""
+    judged: list[Verdicts] = []
+    reason = ""
     for number, entry in enumerate(entries):
         yield bar(say("judge_working", language, done=number + 1, total=COUNT), (number + 1) / (COUNT + 1)), None
         try:
-            verdicts = judge.score(studio, visit, entry)
-            judged_by, scores[number] = verdicts.judge, overall_of(verdicts)
+            judged.append(judge.score(studio, visit, entry))
+            scores[number] = overall_of(judged[-1])
         except JudgeUsedUpError as limit:
             yield judge.used_up(limit, language), entries[-1]
             return
         except JudgeError as error:              # this one has no score; the others may
             reason = studio.trouble(error)
+    lacking = judge.lacking(judged, language)
     if not scores:
-        yield note(say("best_unscored", language, count=COUNT, reason=reason), "bad"), entries[-1]
+        yield note(say("best_unscored", language, count=COUNT), "bad") + (lacking or note(reason, "bad")), entries[-1]
         return
     best = max(scores, key=lambda number: scores[number])
     others = ", ".join(f"{scores[number]:.2f}" if number in scores else "–" for number in range(COUNT) if number != best)
     visit.shown = entries[best]
-    yield note(say("best_done", language, count=COUNT, judge=judged_by, seed=entries[best].recipe.seed, score=f"{scores[best]:.2f}",
-                   others=others), "plain"), entries[best]
+    done = say("best_done", language, count=COUNT, judge=judged[-1].judge, seed=entries[best].recipe.seed, score=f"{scores[best]:.2f}",
+               others=others)
+    yield lacking + note(done), entries[best]

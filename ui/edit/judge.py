@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from ui.notices import bar, note
 from ui.texts import add_texts, language_of, say, t
 
 if TYPE_CHECKING:
+    from mre.judge.verdicts import Verdicts
     from ui.studio import Studio
 
 TEXTS = {
@@ -41,6 +42,12 @@ TEXTS = {
     "judge_used_up": ("This server's budget for its judge is exhausted. Synthetic examples are still scored, for free.",
                       "本服务器的评判次数已达主办方的上限；合成示例仍可免费评分。"),
     "judge_part": ("{done} of {total} cells judged.", "已评判 {done}/{total} 个单元。"),
+    "judge_perhaps_paid": ("No answer arrived, and it was perhaps paid for all the same. Judge again to ask again.",
+                           "没有收到回答，但可能已经计费。再次评判会重新询问。"),
+    "judge_lacking_paid": ("{count} of {total} edits lack scores: their answers did not arrive, and were perhaps paid for all the same. "
+                           "Judge again to ask for them again.",
+                           "{total} 张编辑中有 {count} 张缺少分数：没有收到回答，但可能已经计费。再次评判会重新询问。"),
+    "judge_lacking": ("{count} of {total} edits lack scores: {reason}", "{total} 张编辑中有 {count} 张缺少分数：{reason}"),
     "judge_working": ("Judging {done} of {total}…", "正在评判 {done}/{total}…"),
     "judge_by": ("Scored by {judge} in {seconds:.1f} s", "由 {judge} 评分，用时 {seconds:.1f} 秒"),
     "judge_perspective": ("Perspective", "维度"), "judge_asked": ("Asked", "要求"), "judge_given": ("Given", "得到"),
@@ -157,7 +164,8 @@ def table_html(entry: Entry, verdicts: Any, language: str) -> str:
     for name, asked in zip(PERSPECTIVES, entry.recipe.reward.shown(",").split(","), strict=True):
         if (verdict := known.get(name)) is None:             # a judge may know some of them only
             continue
-        why = f"<td>{html.escape(verdict.text or verdict.error or '')}</td>" if says_why else ""
+        wrong = say("judge_perhaps_paid", language) if verdict.perhaps_paid else verdict.text or verdict.error or ""
+        why = f"<td>{html.escape(wrong)}</td>" if says_why else ""
         rows += f"<tr><th scope='row'>{perspective_names(language)[name]}</th><td>{asked}</td><td>{given_text(verdict)}</td>{why}</tr>"
     columns = ("judge_perspective", "judge_asked", "judge_given", *(["judge_wrong"] * says_why))
     head = "".join(f"<th scope='col'>{say(key, language)}</th>" for key in columns)
@@ -205,6 +213,26 @@ def plot_html(means: dict[str, list[tuple[float, float]]], language: str) -> str
             f'</svg></figure>')
 
 
+def lacking(judged: Sequence[Verdicts], language: str) -> str:
+    """How many of these edits lack scores, and why; nothing where none does."""
+    paid = sum(any(verdict.perhaps_paid for verdict in verdicts) for verdicts in judged)
+    others = [[verdict.error for verdict in verdicts if verdict.error and not verdict.perhaps_paid] for verdicts in judged]
+    told = note(say("judge_lacking_paid", language, count=paid, total=len(judged)), "warn") if paid else ""
+    if reasons := [errors[0] for errors in others if errors]:
+        told += note(say("judge_lacking", language, count=len(reasons), total=len(judged), reason=reasons[0]), "warn")
+    return told
+
+
+def means_of(entries: Sequence[Entry], judged: Sequence[Verdicts]) -> dict[str, list[tuple[float, float]]]:
+    """For each perspective the scores asked, and the mean of those given there."""
+    points: dict[str, dict[float, list[float]]] = {name: {} for name in PERSPECTIVES}
+    for entry, verdicts in zip(entries, judged, strict=False):             # a judge may have stopped early
+        for name, asked, given in zip(PERSPECTIVES, entry.recipe.reward.wishes, verdicts.scores, strict=True):
+            if given is not None and asked is not None:
+                points[name].setdefault(asked, []).append(given)
+    return {name: sorted((asked, sum(given) / len(given)) for asked, given in found.items()) for name, found in points.items()}
+
+
 def on_sweep(studio: Studio) -> Callable:
     """Score every cell of the last sweep and draw asked against given."""
     def judge(visit: EditVisit | None, request: gr.Request) -> Iterator[list]:
@@ -213,26 +241,24 @@ def on_sweep(studio: Studio) -> Callable:
         if visit is None or made is None or not made.entries:
             yield [note(say("judge_no_sweep", language)), gr.skip()]
             return
+        entries = list(made.entries.values())
+        judged: list[Verdicts] = []
+        over = ""
         try:
-            entries = list(made.entries.values())
             if not can_judge(studio, visit, entries[0]):
                 yield [note(say("judge_none", language)), gr.skip()]
                 return
-            points: dict[str, dict[float, list[float]]] = {name: {} for name in PERSPECTIVES}
-            last, over = None, ""
             for number, entry in enumerate(entries, start=1):
                 yield [bar(say("judge_working", language, done=number, total=len(entries)), number / len(entries)), gr.skip()]
-                try:
-                    last = score(studio, visit, entry)
-                except JudgeUsedUpError as limit:       # what was answered is shown all the same
-                    over = used_up(limit, language) + note(say("judge_part", language, done=number - 1, total=len(entries)))
-                    break
-                for name, asked, given in zip(PERSPECTIVES, entry.recipe.reward.wishes, last.scores, strict=True):
-                    if given is not None and asked is not None:
-                        points[name].setdefault(asked, []).append(given)
-            means = {name: sorted((asked, sum(given) / len(given)) for asked, given in found.items()) for name, found in points.items()}
-            by = note(say("judge_by", language, judge=last.judge, seconds=last.seconds)) if last is not None else ""
-            yield [over + by, plot_html(means, language) if last is not None else gr.skip()]
-        except Exception as error:               # shown in one line with an id; the log has the rest
-            yield [note(studio.trouble(error), "bad"), gr.skip()]
+                judged.append(score(studio, visit, entry))
+        except JudgeUsedUpError as limit:                # what was answered is shown all the same
+            over = used_up(limit, language)
+        except Exception as error:                       # and so it is here; one line with an id, the log has the rest
+            over = note(studio.trouble(error), "bad")
+        if not judged:
+            yield [over, gr.skip()]
+            return
+        part = note(say("judge_part", language, done=len(judged), total=len(entries))) if over else ""
+        by = note(say("judge_by", language, judge=judged[-1].judge, seconds=judged[-1].seconds))
+        yield [over + part + lacking(judged, language) + by, plot_html(means_of(entries, judged), language)]
     return judge

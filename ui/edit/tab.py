@@ -44,7 +44,7 @@ add_texts({
     "need_instruction": ("Instruction: say what to change.", "编辑指令：请写下要改什么。"),
 })
 title = t("tab_edit")
-JUDGING = Judging(judge.score, judge.can_judge, judge.used_up)
+JUDGING = Judging(judge.score, judge.can_judge, judge.used_up, judge.lacking)
 # In the browser, so that it is at once: what was wrong is not said any longer when something was changed. Progress stays.
 FORGET_TROUBLE = "(shown) => typeof shown === 'string' && shown.includes('notice bad') ? '' : shown"
 
