@@ -45,7 +45,7 @@ class Family:
     layout: str = ""                # module that reads folders in a layout of the family's own: see `layout_of`
     fresh: Mapping[str, tuple[str, str]] = field(default_factory=dict)      # what `init_from` may be -> function that builds it, help
     first_words: str = ""           # (config, folder, steps) writes a fresh model whose text encoder has learned what its words mean
-    reader: str = ""                # folder -> what says which request an instruction is: `network.values`, `probabilities`
+    reader: str = ""                # folder -> what says which request an instruction is: `network.values`, `probabilities`, `read`
     settings: str = ""              # a group of settings of its own in a TrainConfig
     presets: str = ""               # of training: name -> settings
     training_example: str = ""      # a command line

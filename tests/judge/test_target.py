@@ -93,6 +93,19 @@ def test_the_reader_knows_a_synonym_that_the_words_alone_do_not(scenes):
     assert read_values("erase the ball", names)[2] == 0.0                   # a value that the reader no longer has
 
 
+def test_an_instruction_is_judged_as_it_was_understood_whatever_its_words_and_language():
+    pictures = [np.zeros((32, 32, 3), np.uint8)]
+    made = network()
+    before = TargetJudge(dataclasses.replace(made.config, plain_words=False))           # a judge that was trained on words as typed
+
+    def asked(judge, text):
+        inputs = judge.inputs(pictures, pictures, [text])
+        return inputs["words"].tolist(), inputs["read"].tolist()
+    for text in ("plese could you mkae it foggy?", "加上雾"):
+        assert asked(made, text) == asked(made, "make it foggy") != asked(before, text)
+    assert asked(made, "asdf qwer") == asked(before, "asdf qwer") != asked(made, "make it foggy")       # what nobody understands stays
+
+
 def test_a_judge_that_reads_requests_is_another_one_when_its_reader_is(tmp_path, monkeypatch):
     reader = tmp_path / "reader"
     reader.mkdir()

@@ -1,6 +1,7 @@
 """A judge's body that predicts the clean edit at a quarter of the size, and says how far the picture is from it (`--body target`).
 
-What was asked is read by the embedded reader, whose slots are features beside the words themselves. Where training knows the clean edit
+What was asked is read by the embedded reader, whose slots are features beside the words: its own plain ones where it understands an
+instruction, in English or Chinese, and those that were typed where it does not. Where training knows the clean edit
 (synthetic scenes), the prediction is taught directly; people's scores teach it through the distances alone.
 """
 
@@ -42,6 +43,7 @@ class TargetConfig:
     widths: tuple[int, int, int, int] = (24, 40, 64, 96)       # channels at 1/2, 1/4, 1/8 and 1/16 of the side
     blocks: tuple[int, int] = (2, 2)    # residual blocks at 1/8 and 1/16
     read: tuple[str, ...] = ()          # what of the reader's answer is a feature, as "slot=value"; empty: all that it knows
+    plain_words: bool = False           # whether instructions are put in the reader's own words first; not in judges of before
     word_buckets: int = 3000
     word_width: int = 48
     told: int = 128                     # width of what is asked
@@ -192,9 +194,10 @@ class TargetJudge(nn.Module):
     def inputs(self, originals: Sequence[np.ndarray], editeds: Sequence[np.ndarray], instructions: Sequence[str]) -> dict[str, Tensor]:
         """Pictures (size, size, 3) uint8 and instructions as `forward` takes them, on the network's device."""
         device = self.place2.device
-        read = torch.tensor([read_values(text, self.config.read) for text in instructions])
+        asked = [plainly(text) for text in instructions] if self.config.plain_words else instructions
+        read = torch.tensor([read_values(text, self.config.read) for text in asked])
         return {"original": to_tensor(originals).to(device), "edited": to_tensor(editeds).to(device),
-                "words": words_tensor(instructions, self.config.word_buckets).to(device), "read": read.to(device)}
+                "words": words_tensor(asked, self.config.word_buckets).to(device), "read": read.to(device)}
 
     def seen(self, picture: Image.Image) -> np.ndarray:
         """A picture at the size at which it is compared, (size, size, 3) uint8. Its aspect is lost, which both pictures share."""
@@ -205,8 +208,14 @@ def build(sizes: dict[str, Any], perspectives: tuple[str, ...]) -> TargetJudge:
     """A network of these sizes; what it reads is, unless said, all that the reader knows. Raises TypeError for a size that there is not."""
     if not sizes.get("read"):
         values = request_reader(READER).network.values
-        sizes = {**sizes, "read": tuple(f"{slot}={value}" for slot in values for value in values[slot])}
+        sizes = {**sizes, "read": tuple(f"{slot}={value}" for slot in values for value in values[slot]), "plain_words": True}
     return TargetJudge(TargetConfig(**sizes, perspectives=perspectives))
+
+
+@lru_cache(maxsize=20_000)
+def plainly(instruction: str) -> str:
+    """What is asked in the reader's plain words; the instruction as it is where the reader does not understand it."""
+    return request_reader(READER).read(instruction).understood or instruction
 
 
 @lru_cache(maxsize=20_000)
