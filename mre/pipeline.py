@@ -18,6 +18,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from mre import families
 from mre.errors import EditStopped, MreError, RewardError, SettingsError
+from mre.models.attention import quick_attention
 from mre.models.branches import BRANCHES, computed_branches, without_idle_branches
 from mre.models.condition import RESIDUAL
 from mre.models.instruction import CLIPInstructionEncoder, EditCondition, InstructionEncoder
@@ -158,7 +159,7 @@ class RewardEditPipeline(StableDiffusionInstructPix2PixPipeline):
             callback_on_step_end_tensor_inputs = callback_on_step_end.tensor_inputs
         self._interrupt = False
         try:
-            with self._device_kept(), self._branches_that_count(guidance_interval):
+            with self._device_kept(), quick_attention(self.unet), self._branches_that_count(guidance_interval):
                 return super().__call__(
                     cast(Any, prompt), image, steps, self._guidance_scale, self._image_guidance_scale, negative_prompt=negative_prompt,
                     num_images_per_prompt=num_images_per_prompt, eta=eta, generator=generator, latents=latents, prompt_embeds=prompt_embeds,
