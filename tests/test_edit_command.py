@@ -136,6 +136,27 @@ def test_a_folder_is_done_once_and_goes_on_where_it_was_cut(photos, tmp_path, ca
     assert capsys.readouterr().out == "3 made, 0 already there, 0 failed\n", "another instruction is another job"
 
 
+def test_no_photo_is_written_over_and_no_edit_over_another(photos, tmp_path, capsys):
+    """A folder edited into itself, a photo into its own file, a row onto a photo; and photos whose names differ in their endings alone."""
+    before = {path: path.read_bytes() for path in photos.iterdir()}
+    table = tmp_path / "jobs.csv"
+    for source, out, rows in ((photos, photos / "deep" / "..", ""), (photos / "1.png", photos / "1.png", ""),
+                              (table, tmp_path, "photos/0.png,blue,photos/0.png\n"),
+                              (table, tmp_path, "photos/0.png,blue,a.png\nphotos/1.png,blue,photos/../photos/0.png\n")):
+        table.write_text("image,instruction,out\n" + rows)
+        assert edit(source, *([] if source == table else ["make it blue"]), "--out", out, *MODEL) == 1
+        assert "is the photo itself" in capsys.readouterr().err
+    table.write_text("image,instruction,out\nphotos/0.png,blue,a.png\nphotos/1.png,blue,sub/../a.png\n")
+    assert edit(table, "--out", tmp_path / "out", *MODEL) == 1
+    assert "same as that of row 2" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in photos.iterdir()} == before
+    assert not (tmp_path / "out").exists()
+    for name in ("0.jpg.png", "0.jpg"):
+        Image.open(photos / "0.png").save(photos / name)
+    assert edit(photos, "make it blue", "--out", tmp_path / "out", *MODEL) == 0
+    assert len(list((tmp_path / "out").iterdir())) == len(before) + 2
+
+
 def test_a_table_says_per_row_what_differs_from_the_flags(photos, tmp_path, capsys):
     table, out = tmp_path / "jobs.csv", tmp_path / "out"
     table.write_text("image,instruction,following,text_quality,seed,out\nphotos/0.png,make it red,0,noisy,4,a.png\nphotos/1.png,,,,,\n")

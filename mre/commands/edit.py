@@ -109,6 +109,7 @@ def run(args: argparse.Namespace) -> int:
     from mre.editors.kinds import make_editor
     model, settings = _asked(args)
     jobs = _jobs(args, settings)
+    _refuse_to_write_over(jobs)
 
     def editor_with(loading: LoadOptions) -> Editor:
         return make_editor(model, device=args.device, loading=loading, key_file=args.key_file, cache=args.cache,
@@ -284,12 +285,20 @@ def _jobs(args: argparse.Namespace, asked: dict[str, Any]) -> list[Job]:
         if not files:
             raise DataError(f"{args.image}: no pictures in this folder ({', '.join(PICTURES)})")
         stems = [path.stem for path in files]
-        names = [path.stem if stems.count(path.stem) == 1 else path.name for path in files]
+        full = {path.name for path in files}
+        names = [path.stem if stems.count(path.stem) == 1 and path.stem not in full else path.name for path in files]
         settings = EditSettings(**{"instruction": "", **asked})
         return [Job(path, args.out / f"{name}.png", settings, str(path)) for path, name in zip(files, names, strict=True)]
     if args.out.suffix.lower() != ".png":
         raise SettingsError(f"--out must be a .png file, got {args.out}: other formats lose pixels or the recipe")
     return [Job(args.image, args.out, EditSettings(**{"instruction": "", **asked}), str(args.image))]
+
+
+def _refuse_to_write_over(jobs: list[Job]) -> None:
+    """Raises SettingsError where an edit would take the place of a photo that is edited."""
+    photos = {job.image.resolve() for job in jobs}
+    if over := next((job for job in jobs if job.out.resolve() in photos), None):
+        raise SettingsError((f"{over.label}: " if over.is_row else "") + f"--out: {over.out} is the photo itself; write the edit elsewhere")
 
 
 def _table_jobs(table: Path, out: Path, asked: dict[str, Any]) -> list[Job]:
@@ -311,11 +320,11 @@ def _table_jobs(table: Path, out: Path, asked: dict[str, Any]) -> list[Job]:
             target = out / (values.get("out") or f"{number:04d}-{Path(values['image']).stem}.png")
             if target.suffix.lower() != ".png" or not target.resolve().is_relative_to(out.resolve()):
                 raise DataError(f"out must be a .png under --out, got {values.get('out')}")
-            if target in taken:
-                raise DataError(f"out is the same as that of row {taken[target]}: {values.get('out')}")
+            if (place := target.resolve()) in taken:
+                raise DataError(f"out is the same as that of row {taken[place]}: {values.get('out')}")
         except MreError as error:
             raise DataError(f"{label}: {error}") from error
-        taken[target] = line
+        taken[place] = line
         jobs.append(Job(table.parent / values["image"], target, settings, label, is_row=True))
     if not jobs:
         raise DataError(f"{table}: no rows")
