@@ -238,8 +238,7 @@ def safe_name(name: str) -> str:
     if not dot:
         stem, ending = ending, ""
     ending = ending[:16].strip() if ending.isascii() else ""
-    while len(stem.encode()) > NAME_BYTES:
-        stem = stem[:-1]
+    stem = stem.encode()[:NAME_BYTES].decode(errors="ignore")           # in one step: a name may be as long as a request
     stem = stem.strip(" .").lstrip("-~") or "file"
     return f"{stem}.{ending}" if ending else stem
 
