@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from mre.errors import DataError, JudgeError
 from mre.files import read_json, write_whole
-from mre.judge.local import ACCEPTED_FROM, LocalJudge, Numbers
+from mre.judge.local import ACCEPTED_FROM, NO_NUMBER, LocalJudge, Numbers
 from mre.judge.verdicts import Verdict
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class EditRewardJudge(LocalJudge):
         said = {"mean": mean, "log_deviation": log_deviation, "fused_mean": sum(head[0] for head in numbers) / len(numbers)}
         raw = json.dumps({key: round(value, 5) for key, value in said.items()})
         if not all(map(math.isfinite, said.values())):
-            return Verdict(name, None, raw=raw, judge_version=self.version, error="the network's answer is no number")
+            return Verdict(name, None, raw=raw, judge_version=self.version, error=NO_NUMBER)
         if name not in self.scale:
             return Verdict(name, None, raw=raw, judge_version=self.version, error=f"its mean of {mean:.3f} is on no known scale: fit one "
                            f"with `train-judge DATA --fit-scale {self.name}`")
@@ -122,7 +122,7 @@ def read_scale(folder: Path) -> dict[str, tuple[float, float, float]]:
         read = read_json(path)
         scale = {name: (float(row["slope"]), float(row["intercept"]), float(row["deviation"]))
                  for name, row in read.items() if name in HEADS}
-    except (DataError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (DataError, KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise JudgeError(f"{path}: must give each head a slope, an intercept and a deviation ({error})") from error
     if not all(math.isfinite(value) for row in scale.values() for value in row) or any(row[2] < 0 for row in scale.values()):
         raise JudgeError(f"{path}: holds a number that cannot be")
@@ -131,7 +131,8 @@ def read_scale(folder: Path) -> dict[str, tuple[float, float, float]]:
 
 def fit_scale(means: Sequence[Sequence[float]], scores: Sequence[Sequence[float | None]],
               held_out: Sequence[bool]) -> dict[str, dict[str, float]]:
-    """The line through (mean, score) of each head, by least squares, and its error (root of the mean square) on what was held out.
+    """The line through (mean, score) of each head, by least squares, and its error (root of the mean square) on what was held out. A mean
+    that is no number counts for nothing.
 
     Raises JudgeError for too few labels, means that are all the same, or a line that falls.
     """
@@ -142,7 +143,7 @@ def fit_scale(means: Sequence[Sequence[float]], scores: Sequence[Sequence[float 
     for number, name in enumerate(HEADS):
         x = np.array([row[number] for row in means], dtype=float)
         y = np.array([math.nan if row[number] is None else row[number] for row in scores], dtype=float)
-        known = ~np.isnan(y)
+        known = ~np.isnan(y) & np.isfinite(x)
         fits, tests = known & ~held, known & held
         if fits.sum() < LEAST_LABELS or tests.sum() < LEAST_LABELS:
             raise JudgeError(f"{name}: {int(fits.sum())} labels to fit and {int(tests.sum())} held out; {LEAST_LABELS} of each are needed")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 ACCEPTED_FROM = 4.0
+NO_NUMBER = "the network's answer is no number"
 Numbers = list[tuple[float, float]]         # what a network says of one edit: a pair of numbers for each perspective
 
 

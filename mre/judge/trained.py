@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mre.device import best_device
-from mre.judge.local import ACCEPTED_FROM, LocalJudge, Numbers
+from mre.judge.local import ACCEPTED_FROM, NO_NUMBER, LocalJudge, Numbers
 from mre.judge.reward_models.folder import judge_version, load_network, read_facts
 from mre.judge.verdicts import Verdict
 
@@ -41,12 +42,21 @@ class TrainedJudge(LocalJudge):
 
     def verdicts(self, numbers: Numbers, seconds: float) -> Iterator[Verdict]:
         for name, pair in zip(self.perspectives, numbers, strict=True):
+            if not all(map(math.isfinite, pair)):
+                yield Verdict(name, None, judge_version=self.version, error=NO_NUMBER)
+                continue
             score, deviation = (round(value, 4) for value in pair)
             yield Verdict(name, score, accepted=score >= ACCEPTED_FROM, deviation=deviation, judge_version=self.version, seconds=seconds,
                           cost_usd=0.0)
 
     def score_arrays(self, originals: list, editeds: list, instructions: list[str]) -> list[list[tuple[float, float]]]:
-        """(score, deviation) per edit and perspective, of pictures as the network's `seen` gives them."""
+        """(score, calibrated deviation) per edit and perspective, of pictures as the network's `seen` gives them."""
+        scales = [self.facts.calibration[name].deviation for name in self.perspectives]
+        return [[(mean, deviation * scale) for (mean, deviation), scale in zip(edit, scales, strict=True)]
+                for edit in self.reported(originals, editeds, instructions)]
+
+    def reported(self, originals: list, editeds: list, instructions: list[str]) -> list[list[tuple[float, float]]]:
+        """The same before calibration, as `mre.training.judges.measure` has them: a difference of two has a calibration of its own."""
         import torch
 
         from mre.judge.reward_models.likelihood import reported_score
@@ -54,9 +64,7 @@ class TrainedJudge(LocalJudge):
         with torch.inference_mode():
             made = self.network(**self.network.inputs(originals, editeds, instructions))
             means, deviations = reported_score(made.mean.cpu(), made.deviation.cpu())
-        scales = [self.facts.calibration[name].deviation for name in self.perspectives]
-        return [[(mean, deviation * scale) for mean, deviation, scale in zip(row, spread, scales, strict=True)]
-                for row, spread in zip(means.tolist(), deviations.tolist(), strict=True)]
+        return [list(zip(row, spread, strict=True)) for row, spread in zip(means.tolist(), deviations.tolist(), strict=True)]
 
 
 def embedded_judge() -> TrainedJudge:

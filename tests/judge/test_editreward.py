@@ -256,6 +256,8 @@ def test_the_map_is_the_least_squares_line_with_its_error_on_what_was_held_out()
     assert made["following"]["slope"] == pytest.approx(0.8, abs=0.04)
     assert made["quality"]["intercept"] == pytest.approx(2.5, abs=0.04)
     assert made["quality"]["deviation"] == pytest.approx(0.2, abs=0.03)
+    rows, answers, apart = [[None if np.isnan(x) else x for x in row] for row in scores.tolist()], means.tolist(), held.tolist()
+    assert fit_scale([[np.nan, np.inf], *answers[1:]], rows, apart) == fit_scale(answers[1:], rows[1:], apart[1:])
     for changed, words in ((scores * 0 + 3, "labels are the same"), (5 - scores, "turn the judge around")):
         with pytest.raises(JudgeError, match=words):
             fit_scale(means.tolist(), changed.tolist(), held.tolist())

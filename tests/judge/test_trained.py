@@ -19,7 +19,7 @@ from mre.judge.reward_models.words import word_numbers
 from mre.judge.trained import TrainedJudge
 from mre.judge.verdicts import Ask, score_one
 from mre.rewards import PERSPECTIVES
-from tests.judge.tiny_judges import write_judge
+from tests.judge.tiny_judges import small_network, write_judge
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +82,14 @@ def test_deviations_are_multiplied_by_what_was_calibrated_and_scores_are_not(tmp
     assert one.scores == other.scores
     assert [v.deviation for v in other] == pytest.approx([2 * v.deviation for v in one], rel=1e-3)
     assert plain.version != wide.version
+
+
+def test_an_answer_that_is_no_number_is_a_failed_answer_and_the_other_perspectives_stand(tmp_path):
+    network = small_network()
+    network.heads.heads["following"][-1].bias.data.fill_(math.nan)
+    verdicts = score_one(make_judge(str(write_judge(tmp_path / "lost", network=network))), asks()[0], "reward")
+    assert verdicts.errors == {"following": "the network's answer is no number"}
+    assert [score is None for score in verdicts.scores] == [True, False, False]
 
 
 def test_a_judge_that_knows_two_perspectives_leaves_the_third_out(tmp_path):

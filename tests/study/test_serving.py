@@ -5,12 +5,14 @@ import pytest
 
 from mre.__main__ import main
 from mre.errors import StudyError
-from mre.judge.trained import embedded_judge
+from mre.judge.reward_models.folder import Calibration
+from mre.judge.trained import TrainedJudge, embedded_judge
 from mre.study import assignment, studies
 from mre.study.design import StudyDesign
 from mre.study.records import find_study
 from mre.study.store import Store
 from mre.training.judges.serving import pair_entropies, start_serving
+from tests.judge.tiny_judges import write_judge
 from tests.study.conftest import draw_edits
 from tests.study.test_assignment import all_screens, answer_one, join
 
@@ -77,5 +79,8 @@ def test_a_study_started_with_a_judge_knows_of_each_pair_how_unsure_the_judge_is
         assert kept == pytest.approx(list(found.values()), rel=1e-6)
         assert all(0 < value <= 3 * np.log(3) for value in found.values())
         assert start_serving(store, "s").state == "running"                 # started already: nothing is scored again
+        doubtful, sure = (TrainedJudge(write_judge(tmp_path / str(size), calibration=Calibration(deviation=size, win=1.3)))
+                          for size in (3.0, 0.5))                           # of single scores, which says nothing of differences
+        assert pair_entropies(store, study, doubtful) == pytest.approx(pair_entropies(store, study, sure))
     finally:
         store.close()

@@ -13,7 +13,7 @@ from mre.study import studies
 from mre.study.assignment import method_pairs
 from mre.study.records import find_study
 from mre.study.schema import edits, items, methods
-from mre.training.judges.measure import win_probabilities
+from mre.training.judges.measure import LEAST_DEVIATION, win_probabilities
 from mre.training.judges.studies import stored_picture
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ def pair_entropies(store: Store, study: Study, judge: TrainedJudge) -> dict[tupl
     for start in range(0, len(rows), BATCH):
         part = rows[start:start + BATCH]
         originals, editeds = ([judge.network.seen(stored_picture(store, row[place])) for row in part] for place in (3, 4))
-        for row, numbers in zip(part, judge.score_arrays(originals, editeds, [row[2] for row in part]), strict=True):
-            scores[row[0], row[1]] = np.array(numbers)                                      # (P, 2)
+        for row, numbers in zip(part, judge.reported(originals, editeds, [row[2] for row in part]), strict=True):
+            scores[row[0], row[1]] = np.maximum(numbers, (0.0, LEAST_DEVIATION))              # (P, 2)
     found = {}
     for item in dict.fromkeys(row[0] for row in rows):
         for first, second in method_pairs(names, study.design.pairs):
