@@ -153,7 +153,7 @@ def _find_chunk(file: BinaryIO, name: str) -> str:
             if length > MAX_RECIPE_BYTES:
                 raise RecipeError(f"{name}: its recipe is larger than {MAX_RECIPE_BYTES // 1000} kB, which no recipe of this studio is")
             body = keyword + file.read(length - len(keyword))
-            if len(body) < length or body[len(CHUNK) + 1]:       # cut off, or compressed: this studio writes neither
+            if len(body) < length or not body.startswith(b"\0", len(CHUNK) + 1):      # cut off, or compressed: this studio writes neither
                 break
             try:
                 return body[len(CHUNK) + 3:].split(b"\0", 2)[2].decode()
@@ -199,7 +199,10 @@ def _scalar(values: dict[str, Any], name: str, kind: type) -> Any:
     value = values.get(name)
     if value is None or isinstance(value, bool) or not isinstance(value, (int, float) if kind is float else kind):
         raise RecipeError(f"recipe field {name} must be {'a text' if kind is str else 'a number'}")
-    return kind(value)
+    try:
+        return kind(value)
+    except OverflowError as error:
+        raise RecipeError(f"recipe field {name} is too large a number") from error
 
 
 def _short(value: str | None) -> str:

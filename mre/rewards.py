@@ -113,10 +113,10 @@ def checked_score(value: Any, name: str) -> float:
     """`value` as a float in [0, 5]. Raises RewardError that names the field."""
     try:
         score = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         score = math.nan
     if not SCORE_MIN <= score <= SCORE_MAX:      # NaN fails this too
-        raise RewardError(f"{name} must be a number between 0 and 5, got {str(value).strip()!r}")
+        raise RewardError(f"{name} must be a number between 0 and 5, got {str(value).strip()[:40]!r}")
     return score
 
 

@@ -120,7 +120,8 @@ def changed(**fields) -> str:
     (changed(reward={"following": 5, "preserving": 5, "texts": ["", "", ""]}), "reward must hold"),
     (changed(reward=None), "reward must hold"), (changed(made_with={"model": "x" * 400}), "made_with"),
     (changed(made_with=[1]), "made_with"), (changed(recipe=2), "put_back must be"),
-    (changed(recipe=2, put_back=True, mask=3), "mask a text"),
+    (changed(recipe=2, put_back=True, mask=3), "mask a text"), (changed(guidance_scale=10**400), "guidance_scale is too large"),
+    (changed(reward={"following": 10**400, "preserving": 5, "quality": 5, "texts": ["", "", ""]}), "reward: following must be"),
     (changed(recipe=2, put_back=True, mask="iVBO"), "recipe field mask: the recipe's mask"),
     (changed(recipe=2, put_back=True, mask=Mask.of(np.eye(20, dtype=bool)).text[:-40]), "recipe field mask: the recipe's mask"),
 ])
@@ -137,7 +138,8 @@ def test_ten_megabytes_of_json_are_refused_without_being_read(picture):
 
 
 @pytest.mark.parametrize("data", [b"", b"GIF89a", PNG_SIGNATURE, PNG_SIGNATURE + b"\xff" * 40,
-                                  PNG_SIGNATURE + struct.pack(">I", 2**31) + b"iTXtmre\0"])
+                                  PNG_SIGNATURE + struct.pack(">I", 2**31) + b"iTXtmre\0",
+                                  PNG_SIGNATURE + struct.pack(">I", 4) + b"iTXtmre\0" + bytes(4)])
 def test_what_is_no_png_or_cut_off_holds_no_recipe(data):
     with pytest.raises(RecipeError):
         read_recipe(data)

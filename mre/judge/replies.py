@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import json
-import math
 import re
 from dataclasses import dataclass
 
@@ -54,10 +53,10 @@ def parse_evaluation(raw: str, key: str) -> Reply:
 
 
 def _checked_score(value: object, raw: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
         raise JudgeReplyError(f"the score must be a number, got {value!r:.80}", raw)
-    if not SCORE_MIN <= value <= SCORE_MAX:
-        raise JudgeReplyError(f"the score must be between 0 and 5, got {value}", raw)
+    if not SCORE_MIN <= value <= SCORE_MAX:         # also of integers that no float can hold
+        raise JudgeReplyError(f"the score must be between 0 and 5, got {value!r:.80}", raw)
     return float(value)
 
 

@@ -29,6 +29,7 @@ def test_forms_of_the_same_verdict(raw):
     "Yes, the edit follows the instruction. 'score': 4.0",
     "{'following': 'no', 'score': 5.5}", "{'following': 'no', 'score': -1}", "{'following': 'no', 'score': 'high'}",
     "{'following': 'no', 'score': True}", '{"following": "no", "score": NaN}', '{"following": "no", "score": Infinity}',
+    f"{{'following': 'no', 'score': {10**400}}}",
     "{'following': 'no', 'score': 1e999}", "{'following': 'no'}", "{'score': 4.0}", "{'following': 'maybe', 'score': 4.0}",
     "{'following': ['yes'], 'score': 4.0}", "{'consistent': 'yes', 'score': 4.0}", "{'following': 'yes', 'score': 4.0",
     "{'following': 'yes', 'score': 4.0} or {'following': 'no', 'score': 1.0}",
