@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import gradio as gr
 import pytest
+from gradio.state_holder import StateHolder
 from PIL import Image
 
 from mre.data import reward_browser
@@ -12,7 +13,10 @@ from mre.data.reward_browser import DRAWN, Filter, RewardData
 from mre.data.rewardedit import TripletReward
 from mre.errors import DataError
 from mre.rewards import Reward
+from ui.compare import tab as compare_tab
+from ui.compare.tab import CompareVisit
 from ui.data import tab as data_tab
+from ui.site.door import Page
 from ui.studio import Studio, StudioSettings
 
 EVIL = "<img src=x onerror=alert(1)>"
@@ -107,13 +111,20 @@ def test_paging_goes_forth_and_back_and_leaves_no_pictures_behind(studio, look):
 
 
 def test_the_pictures_of_a_visit_go_with_it(studio, panel, look):
+    with Page(studio) as page, gr.Tab():
+        data_tab.build(studio)
+        compare_tab.build(studio)
+    StateHolder().set_blocks(page)
+    session = page.state_holder[REQUEST.session_hash]
+    owner, compared = (next(block for block in page.blocks.values() if isinstance(block, gr.State) and block.value == first)
+                       for first in ("", None))
     look()
-    forget, owner = studio.shelf.drop_owner, data_tab.on_filter(studio, panel, 0)(REQUEST, **EVERYTHING)[panel.owner]
-    with gr.Blocks():
-        state = data_tab.DataPanel([], forget).owner
-    assert studio.shelf.bytes_used > 0
-    state.delete_callback(owner)                    # as Gradio does when the page has gone
-    assert (studio.shelf.bytes_used, studio.shelf._readers) == (0, {})
+    session[owner._id] = data_tab.on_filter(studio, panel, 0)(REQUEST, **EVERYTHING)[panel.owner]
+    session[compared._id] = visit = CompareVisit()
+    studio.shelf.put(b"a table", "table.csv", visit.id)
+    assert len(list(studio.shelf.folder.iterdir())) == 13
+    page.forget_session(REQUEST.session_hash)       # as it is when the page has gone: Gradio would wait an hour, and not be asked again
+    assert (list(studio.shelf.folder.iterdir()), studio.shelf._readers) == ([], {})
 
 
 def test_a_filter_that_nothing_passes_says_so_and_a_bad_one_is_told(look):

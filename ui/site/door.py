@@ -72,9 +72,11 @@ class Page(gr.Blocks):
         self.has_launched = self.is_running = True
 
     def forget_session(self, session: str | None) -> None:
-        """Drop what Gradio 6.31 keeps of a session that is over, half a megabyte, and would keep for good."""
-        self.state_holder.session_data.pop(session or "", None)
+        """Drop what Gradio 6.31 keeps of a session that is over, half a megabyte, and would keep for good; what its states own goes too."""
+        kept = self.state_holder.session_data.pop(session or "", None)
         self.state_holder.time_last_used.pop(session or "", None)
+        for state, value, _ in list(kept.state_components) if kept else ():
+            state.delete_callback(value)
 
     async def process_api(self, block_fn: Any, inputs: list[Any], state: Any = None, request: Any = None, **options: Any) -> dict[str, Any]:
         asking: Any = request[0] if isinstance(request, list) and request else request
