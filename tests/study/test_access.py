@@ -76,6 +76,8 @@ def test_without_an_account_everything_but_the_door_is_refused(browser):
     page = nobody.get("/", headers={"Accept": "text/html"})
     assert (page.status_code, page.headers["location"]) == (303, "/login?next=/")
     assert nobody.get("/login").status_code == 200
+    shared = nobody.get("/?tab=compare&cmp_study=a%26b", headers={"Accept": "text/html"})
+    assert '<input type="hidden" name="next" value="/?tab=compare&amp;cmp_study=a%26b">' in nobody.get(shared.headers["location"]).text
 
 
 def test_a_researchers_function_refuses_visitors_even_through_the_queue(studio_app, browser):

@@ -192,7 +192,8 @@ class Access:
         wants_page = request.method == "GET" and "text/html" in request.headers.get("accept", "")
         if role is None:
             if wants_page:
-                return RedirectResponse(f"/login?next={quote(path)}", status_code=303)
+                asked = f"{path}?{request.url.query}" if request.url.query else path           # a link to a tab or a form leads there
+                return RedirectResponse(f"/login?next={quote(asked)}", status_code=303)
             return JSONResponse({"error": "Please sign in."}, status_code=401)
         if wants_page and role == "annotator" and path == "/":
             return RedirectResponse("/study/", status_code=303)
