@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mre.editors.settings import EditSettings
 
 RANGE = re.compile(r"(?<=\d)\s*-\s*(?=\d)")            # `0 - 5` is `0-5`
+ASCII_SIGNS = str.maketrans("，、；｜－～–", ",,;|---")       # what a Chinese keyboard writes for the signs between values
 AXES = ("scores", *PERSPECTIVES, "reward_text", "seed", "steps", "guidance_scale", "image_guidance_scale", "model")
 MOST_CELLS = 100
 MOST_VALUES = 40
@@ -46,9 +47,10 @@ class Axis:
         if len(text or "") > 4000:
             raise SweepError(f"the values of {name} are too long a text")
         if name in ("reward_text", "model"):
-            values: list[Any] = [part.strip() for line in (text or "").splitlines() for part in line.split("|") if part.strip()]
+            values: list[Any] = [part.strip() for part in re.split(r"[|｜\r\n]", text or "") if part.strip()]
         else:
-            values = [number for part in re.split(r"[,;\s]+", RANGE.sub("-", text or "")) if part for number in _numbers(part, name)]
+            typed = RANGE.sub("-", (text or "").translate(ASCII_SIGNS))
+            values = [number for part in re.split(r"[,;\s]+", typed) if part for number in _numbers(part, name)]
         if not values:
             raise SweepError(f"give values for {name}, such as {'tiny | tiny-baseline' if name == 'model' else '0, 3, 5'}")
         if len(values) > MOST_VALUES:
@@ -67,7 +69,7 @@ class Axis:
         if self.name == "scores":
             return replace(settings, reward=Reward.of((value,) * 3, settings.reward.texts)), model
         if self.name == "reward_text":
-            texts = [part.strip() or NOTHING_WRONG for part in value.split(";")]
+            texts = [part.strip() or NOTHING_WRONG for part in re.split("[;；]", value)]
             texts = texts * 3 if texts == [NOTHING_WRONG] else texts
             if len(texts) != len(PERSPECTIVES):
                 raise SweepError(f"reward text: {value[:60]!r} must be three texts with ; between ({'; '.join(PERSPECTIVES)}), "

@@ -26,6 +26,11 @@ def plan(*axes: tuple[str, str], models=None) -> Sweep:
 def test_values_are_numbers_ranges_texts_or_models():
     for text in ("0, 3,5", "0 3 5", "0;3;5", "0; 3; 5", "0\n3\n5", " 0,3, 5, "):
         assert Axis.parse("scores", text).values == (0, 3, 5)
+    for text in ("0，3，5", "0、3、5", "0；3；5"):                 # as a Chinese keyboard writes them
+        assert Axis.parse("scores", text).values == (0, 3, 5)
+    assert Axis.parse("seed", "1－3，9").values == Axis.parse("seed", "1～3 9").values == (1, 2, 3, 9)
+    assert Axis.parse("model", "tiny｜tiny-baseline").values == ("tiny", "tiny-baseline")
+    assert plan(("reward_text", "None；None；blurry")).cells[0].settings.reward.texts == ("None", "None", "blurry")
     assert Axis.parse("seed", "0 - 2 7").values == (0, 1, 2, 7)
     assert Axis.parse("seed", "1-3, 9").values == (1, 2, 3, 9)
     assert Axis.parse("reward_text", "None | too dark; None; None").values == ("None", "too dark; None; None")
