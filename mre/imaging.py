@@ -44,14 +44,13 @@ def open_image(source: str | os.PathLike | bytes | BinaryIO, *, name: str | None
     frame. Bytes and pixels are checked before anything is decoded. `name` is what messages call the picture: by default the
     path as given, or "the picture". Raises ImageError for everything that is not a whole picture of 16 pixels or more a side.
     """
-    return _opened(source, name, max_bytes, max_pixels, None)[0]
+    return _opened(source, name, max_bytes, max_pixels, None)
 
 
-def open_reduced(source: str | os.PathLike | bytes | BinaryIO, longest: int, *, name: str | None = None) -> tuple[Image.Image, Size]:
-    """A view of a picture from outside, its longer side at most `longest` pixels, and the size of the whole. Checked as by `open_image`;
-    a large JPEG is decoded at a fraction of its size, which takes a fraction of the time."""
-    image, size = _opened(source, name, MAX_BYTES, MAX_PIXELS, longest)
-    return reduced(image, longest), size
+def open_reduced(source: str | os.PathLike | bytes | BinaryIO, longest: int, *, name: str | None = None) -> Image.Image:
+    """A view of a picture from outside, its longer side at most `longest` pixels. Checked as by `open_image`; a large JPEG is decoded at a
+    fraction of its size, which takes a fraction of the time."""
+    return reduced(_opened(source, name, MAX_BYTES, MAX_PIXELS, longest), longest)
 
 
 def reduced(image: Image.Image, longest: int) -> Image.Image:
@@ -73,8 +72,8 @@ def pixel_digest(image: Image.Image) -> str:
 
 
 def _opened(source: str | os.PathLike | bytes | BinaryIO, name: str | None, max_bytes: int, max_pixels: int,
-            longest: int | None) -> tuple[Image.Image, Size]:
-    """The picture and its size; with `longest`, a JPEG may come smaller, but its longer side no smaller than that."""
+            longest: int | None) -> Image.Image:
+    """The picture; with `longest`, a JPEG may come smaller, but its longer side no smaller than that."""
     name = name or (os.fspath(source) if isinstance(source, str | os.PathLike) else "the picture")
     data = _read(source, name, max_bytes)
     if not data:
@@ -95,11 +94,9 @@ def _opened(source: str | os.PathLike | bytes | BinaryIO, name: str | None, max_
                 least = max(1, round(whole[0] * scale)), max(1, round(whole[1] * scale))
                 image.draft(image.mode, least)          # JPEGs only; others ignore it
             image.load()
-            turned = _plain_rgb(_upright(image))
+            return _plain_rgb(_upright(image))
         except Exception as error:               # likewise: cut off, damaged or forged inside
             raise ImageError(f"{name}: the {image.format} file is damaged or cut off") from error
-    return turned, whole if (turned.width > turned.height) == (whole[0] > whole[1]) else (whole[1], whole[0])
-
 
 def _read(source: str | os.PathLike | bytes | BinaryIO, name: str, max_bytes: int) -> bytes:
     try:
@@ -140,9 +137,13 @@ def _upright(image: Image.Image) -> Image.Image:
 def _plain_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":          # 16 or 32 bits of grey
         values = np.asarray(image).astype(np.float64)
+        clear = image.info.get("transparency")                   # the grey that is transparent, in a PNG
+        if not np.isfinite(values).all():
+            raise ValueError("holds values that are no numbers")
         top = 65535.0 if image.mode != "F" else 1.0
         top = top if values.max() <= top else float(values.max())
-        image = Image.fromarray((values.clip(0) * (255.0 / top)).round().astype(np.uint8))
+        grey = (values.clip(0) * (255.0 / top)).round()
+        image = Image.fromarray(np.where(values == clear, 255, grey).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")

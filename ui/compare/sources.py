@@ -127,5 +127,5 @@ def run_pictures(folder: Path, edits: pd.DataFrame | None) -> PictureOf:
         path = (folder / name).resolve() if name else folder
         if not path.is_relative_to(folder) or not path.is_file():
             return None
-        return png_bytes(open_reduced(path, PREVIEW_PIXELS)[0], QUICK)
+        return png_bytes(open_reduced(path, PREVIEW_PIXELS), QUICK)
     return picture
