@@ -161,5 +161,5 @@ def add_routes(app: FastAPI, studio: Studio) -> None:
             if plain and media == "image/png":
                 return Response(png_bytes(open_image(found.file), QUICK), media_type=media, headers=headers)
             return Response(found.file.read_bytes(), media_type=media, headers=headers)     # read here: the next edit may remove it
-        except OSError:
+        except (OSError, ImageError):
             return Response("This picture is gone.", status_code=404, media_type="text/plain")

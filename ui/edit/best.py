@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mre.best_of import with_seeds
-from mre.errors import JudgeError, JudgeUsedUpError
+from mre.errors import JudgeUsedUpError, MreError
 from mre.judge.overall import overall_of
 from ui.edit.run import run_edit
 from ui.edit.visit import EditVisit, Entry
@@ -64,7 +64,7 @@ def run_best(judge: Judging, studio: Studio, visit: EditVisit, language: str, ph
         except JudgeUsedUpError as limit:
             yield judge.used_up(limit, language), entries[-1]
             return
-        except JudgeError as error:              # this one has no score; the others may
+        except MreError as error:                # this one has no score; the others may
             reason = studio.trouble(error)
     lacking = judge.lacking(judged, language)
     if not scores:
