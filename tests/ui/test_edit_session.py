@@ -123,6 +123,29 @@ def test_a_job_goes_on_for_the_one_who_follows_last_and_hands_on_its_error():
     assert list(first) == []
 
 
+def test_who_waits_for_news_when_another_takes_over_takes_none_of_them_away():
+    gate = threading.Event()
+
+    def news():
+        yield "one"
+        gate.wait(45)
+        yield "the picture"
+    job = Job(news())
+    first, second, had = job.follow(), job.follow(), {}
+    assert next(first) == "one"
+    waiting = [threading.Thread(target=lambda name=name, follower=follower: had.setdefault(name, next(follower, "over")))
+               for name, follower in (("first", first), ("second", second))]
+    before = job._follower
+    waiting[0].start()
+    waiting[1].start()
+    while job._follower is before:
+        pass
+    gate.set()
+    for thread in waiting:
+        thread.join(45)
+    assert had == {"first": "over", "second": "the picture"}
+
+
 def test_a_run_knows_whose_request_it_is_down_to_the_thread_that_edits(monkeypatch):
     """A GPU that is lent is lent to somebody."""
     def news():
