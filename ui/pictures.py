@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 import weakref
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,7 +51,7 @@ class Picture:
 
 
 class PictureShelf:
-    """Files of visitors in a folder of their own, at most `max_bytes` in all: the oldest give way first."""
+    """Files of visitors in a folder of their own, at most `max_bytes` in all: the oldest of whoever has most give way first."""
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self.max_bytes = max_bytes
@@ -74,8 +74,18 @@ class PictureShelf:
             self._pictures[token] = Picture(file, name, owner, len(data), now + seconds, about)
             self._bytes += len(data)
             while self._bytes > self.max_bytes and len(self._pictures) > 1:
-                self._remove(next(iter(self._pictures)))
+                self._remove(self._first_to_go(token))
         return token
+
+    def _first_to_go(self, new: str) -> str:
+        """The oldest file, but not the new one, of the owner with most bytes of those who have another: nobody pushes out others' work."""
+        held: Counter[str] = Counter()
+        oldest: dict[str, str] = {}
+        for token, picture in self._pictures.items():
+            held[picture.owner] += picture.size
+            if token != new:
+                oldest.setdefault(picture.owner, token)
+        return oldest[max(oldest, key=lambda owner: held[owner])]
 
     def get(self, token: str) -> Picture | None:
         """The file of a token, or None when it is gone."""

@@ -337,6 +337,15 @@ def test_pictures_of_a_visit_have_secret_addresses_and_go_with_it(tmp_path):
     assert len(list(shelf.folder.iterdir())) == 1
 
 
+def test_a_visit_that_fills_the_shelf_pushes_out_its_own_oldest_and_nobody_elses():
+    shelf = PictureShelf(max_bytes=1000)
+    theirs = shelf.put(bytes(150), "b.png", "another")
+    own = [shelf.put(bytes(400), "a.png", "visit") for _ in range(4)]
+    assert [shelf.get(token) is not None for token in (theirs, *own)] == [True, False, False, True, True]
+    large = shelf.put(bytes(990), "c.png", "visit")
+    assert [shelf.get(token) is not None for token in (theirs, *own, large)] == [False] * 5 + [True]        # what is new stays
+
+
 def test_a_programs_picture_is_kept_for_its_time_only():
     shelf = PictureShelf()
     short, long = shelf.put(b"1", "a.png", "programs", 0.0), shelf.put(b"22", "b.png", "programs", 60.0)
