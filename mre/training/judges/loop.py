@@ -15,7 +15,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from mre.errors import DataError, SettingsError
+from mre.errors import DataError, MreError, SettingsError
 from mre.files import read_json
 from mre.judge.reward_models.heads import AnnotatorOffsets, label_loss
 from mre.judge.reward_models.likelihood import bradley_terry_loss, expected_logistic_loss, logistic_loss
@@ -82,7 +82,7 @@ class JudgeRun:
 
     def train(self, on_step: Callable[[int], object] | None = None) -> Progress:
         """Train until the steps are done or held-out labels grow less likely; the network then holds the best average. `on_step` is told
-        each step; what it raises ends the training."""
+        each step; what it raises ends the training. Raises MreError when training has gone wrong."""
         config, progress = self.config, self.progress
         stream = chosen_groups(self.train_sources, config.seed, self.rank, self.world, progress.step * config.groups)
         bar = tqdm(total=config.steps, initial=progress.step, unit="step", disable=None if self.rank == 0 else True, bar_format=BAR)
@@ -160,6 +160,9 @@ class JudgeRun:
         if self.world > 1:
             dist.broadcast(found, 0)
         loss = found.item()
+        if not math.isfinite(loss):
+            raise MreError(f"the held-out loss is not a number after step {progress.step}, and there is no judge; give another --out and a "
+                           "lower --learning-rate")
         assert progress.losses is not None, "filled on construction"
         progress.losses.append((progress.step, loss))
         if loss < progress.best:

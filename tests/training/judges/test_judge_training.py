@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mre.errors import DataError, SettingsError
+from mre.errors import DataError, MreError, SettingsError
 from mre.judge.reward_models.folder import Calibration
 from mre.judge.reward_models.heads import AnnotatorOffsets, Labels, RewardHeads, Scores, label_loss, pair_gaussians
 from mre.judge.reward_models.tiny import TinyConfig, TinyJudge
@@ -107,6 +107,12 @@ def test_training_stops_where_held_out_labels_grow_no_likelier_and_keeps_the_bes
     assert progress.step < 200
     assert progress.best == min(loss for _, loss in progress.losses)
     assert progress.best_step == progress.step - 20
+
+
+def test_a_training_whose_numbers_go_wrong_ends_with_a_word_and_not_with_the_network_it_began_with(tmp_path):
+    run = run_of(tmp_path, settings(steps=2, validate_every=1, learning_rate=1e38))
+    with pytest.raises(MreError, match=r"held-out loss is not a number after step [12]"):
+        run.train()
 
 
 def test_nothing_to_train_on_is_refused(tmp_path):
