@@ -57,7 +57,12 @@ def flag_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    args = flag_parser().parse_args([*shlex.split(os.environ.get("MRE_APP_FLAGS", "")), *(sys.argv[1:] if argv is None else argv)])
+    try:
+        standing = shlex.split(os.environ.get("MRE_APP_FLAGS", ""))
+    except ValueError as error:
+        print(f"error: MRE_APP_FLAGS: cannot be read as flags ({error})", file=sys.stderr)
+        return 1
+    args = flag_parser().parse_args([*standing, *(sys.argv[1:] if argv is None else argv)])
     os.umask(0o077)                     # whatever the server writes, uploads too, is for its own eyes
     if args.port is not None and not 0 <= args.port <= 65535:
         print(f"error: --port must be between 0 and 65535, got {args.port}", file=sys.stderr)

@@ -104,7 +104,11 @@ def find_endpoint(base_url: str | None = None, key_file: str | Path | None = Non
     url = base_url or os.environ.get(url_name) or (None if azure else OPENAI_URL)
     if url is None:
         raise ServiceError("the judge on Azure needs its address: set AZURE_OPENAI_ENDPOINT or give --base-url")
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        _ = parts.port                      # raises for one that is none
+    except ValueError:
+        raise SettingsError(f"{address} must be an http or https address with a host, and a port is a number") from None     # not repeated
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise SettingsError(f"{address} must be an http or https address with a host, got {parts.scheme}://{parts.hostname or ''}")
     if parts.username or parts.password or parts.query:

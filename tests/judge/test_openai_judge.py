@@ -314,7 +314,8 @@ def test_azure_is_reached_by_deployment_with_its_own_key_and_version(monkeypatch
         make_judge("azure:my-deployment", base_url="http://x")
 
 
-@pytest.mark.parametrize("url", ["ftp://x/v1", "localhost:8000", "http://user:secret@host/v1", "http://host/v1?key=secret"])
+@pytest.mark.parametrize("url", ["ftp://x/v1", "localhost:8000", "http://user:secret@host/v1", "http://host/v1?key=secret",
+                                 "http://host:secret/v1", "http://[::1/v1", "http://host:70000/v1"])
 def test_addresses_that_are_none_or_carry_secrets_are_refused_without_repeating_them(url):
     with pytest.raises(SettingsError) as error:
         make_judge("gpt-4o", base_url=url)

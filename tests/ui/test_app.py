@@ -61,6 +61,10 @@ def test_bad_flags_are_one_line(capsys, monkeypatch):
     monkeypatch.setenv("MRE_APP_FLAGS", "--judge-requests -1 --host localhost")         # a Space has no command line
     assert program.main([]) == 1
     assert capsys.readouterr().err == "error: --judge-requests must be 0 or more, got -1\n"
+    monkeypatch.setenv("MRE_APP_FLAGS", "--model 'tiny")
+    assert program.main([]) == 1
+    assert capsys.readouterr().err == "error: MRE_APP_FLAGS: cannot be read as flags (No closing quotation)\n"
+    monkeypatch.delenv("MRE_APP_FLAGS")
     assert program.main(["--host", "no.such.host.invalid"]) == 1
     assert "no.such.host.invalid" in capsys.readouterr().err
 
