@@ -49,6 +49,8 @@ def test_the_history_shows_compares_undoes_and_lends_settings(page, photo):
     fill(page, photo)
     page.uncheck("#at-once input")
     run(page)
+    expect(page.locator("#history .shot")).to_have_count(1)
+    expect(page.locator("#history-compare"), "one edit has no other").to_be_hidden()
     page.click("#preset-0")
     run(page)
     assert page.locator("#history .shot").count() == 2

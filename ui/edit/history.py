@@ -34,22 +34,24 @@ class HistoryPanel:
 
     def __init__(self) -> None:
         self.shots = gr.HTML(elem_id="history", js_on_load=PICK)
-        with gr.Row():
-            self.first = gr.Dropdown([], label=t("history_first"), elem_id="history-first", filterable=False)
-            self.second = gr.Dropdown([], label=t("history_second"), elem_id="history-second", filterable=False)
-        self.compare = gr.Button(t("history_compare"), size="sm", elem_id="history-compare")
+        with gr.Column(visible=False) as self.pair:
+            with gr.Row():
+                self.first = gr.Dropdown([], label=t("history_first"), elem_id="history-first", filterable=False)
+                self.second = gr.Dropdown([], label=t("history_second"), elem_id="history-second", filterable=False)
+            self.compare = gr.Button(t("history_compare"), size="sm", elem_id="history-compare")
 
     @property
     def choices(self) -> list[Any]:
         """What `redraw` changes."""
-        return [self.shots, self.first, self.second]
+        return [self.shots, self.pair, self.first, self.second]
 
     def redraw(self, visit: EditVisit | None, request: gr.Request) -> dict[Any, Any]:
-        """Draw the history anew; by default the last two edits are those to compare."""
+        """Draw the history anew; where there are two, any two can be compared, by default the last."""
         entries = list(enumerate(visit.entries, start=1)) if visit else []
         choices = [(label(number, entry), number - 1) for number, entry in entries]
         last = len(entries) - 1 if entries else None
-        return {self.shots: shots_html(visit, language_of(request)), self.second: gr.update(choices=choices, value=last),
+        return {self.shots: shots_html(visit, language_of(request)), self.pair: gr.update(visible=len(entries) > 1),
+                self.second: gr.update(choices=choices, value=last),
                 self.first: gr.update(choices=choices, value=None if last is None else max(0, last - 1))}
 
 
