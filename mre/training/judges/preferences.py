@@ -70,7 +70,7 @@ def _of_json(path: Path) -> Iterator[LabelledGroup]:
 
 def _score(row: dict[str, Any], name: str, where: str) -> float | None:
     value = row.get(name)
-    if value is None:
+    if value is None or value != value:          # NaN, as tables say that there is none
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise DataError(f"{where}: {name} must be a number, got {value!r}")

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import sqlalchemy as sa
 
-from mre.errors import DataError
+from mre.errors import DataError, RewardError
 from mre.files import read_filled_table, read_table
-from mre.rewards import PERSPECTIVES
+from mre.rewards import PERSPECTIVES, checked_score
 from mre.training.judges.groups import GroupList, LabelledEdit, LabelledGroup
 
 if TYPE_CHECKING:
@@ -88,16 +88,23 @@ def export_groups(export: Path, tables: Iterable[Path]) -> GroupList:
             pictures[row["item"], row["method"]] = table.parent / row["edited"]
             pictures[row["item"], ORIGINAL] = table.parent / row["original"]
     found: dict[tuple[str, str, str], _Shown] = {}
+    last: dict[tuple[str, str, str], int] = {}              # the newest revision, which alone counts
     for line, row in read_table(export, needed=NEEDED):
-        if not row["score"] or row.get("revision", "") in ("0",) or row.get("excluded", "") in ("1", "true", "True"):
+        revision = row.get("revision", "")
+        if revision == "0" or row.get("excluded", "") in ("1", "true", "True"):
             continue
-        key = (row["annotator"], row["screen"], row["shown_as"])
+        key, number = (row["annotator"], row["screen"], row["shown_as"]), int(revision) if revision.isdecimal() else 0
+        if number > last.setdefault(key, number):
+            last[key] = number
+            found.pop(key, None)
+        if not row["score"] or number < last[key]:
+            continue
         if row["perspective"] not in PERSPECTIVES:
             raise DataError(f"{export}: row {line}: perspective must be one of {', '.join(PERSPECTIVES)}, got {row['perspective']!r}")
         try:
-            score = float(row["score"])
-        except ValueError as error:
-            raise DataError(f"{export}: row {line}: score must be a number, got {row['score']!r}") from error
+            score = checked_score(row["score"], "score")
+        except RewardError as error:
+            raise DataError(f"{export}: row {line}: {error}") from error
         before = found.get(key) or _Shown(row["item"], row.get("edit_type", ""), row["instruction"], row["annotator"], row["screen"],
                                           row["method"], (None,) * len(PERSPECTIVES))
         scores = list(before.scores)

@@ -1,5 +1,6 @@
 """What judges learn from, in the forms in which it lies on disk; and the command from data to a judge that scores."""
 
+import csv
 import json
 
 import numpy as np
@@ -50,10 +51,13 @@ def test_pairs_in_editrewards_form_are_a_vote_on_the_whole_where_there_is_one_sc
 def test_pairs_with_scores_per_dimension_are_preferences_per_perspective(tmp_path):
     row = {"prompt": "p", "path_src": "s.png", "path1": "a.png", "path2": "b.png", "model1_dim1_score": 4, "model2_dim1_score": 2,
            "model1_dim2_score": 1, "model2_dim2_score": 3}
-    (tmp_path / "train.json").write_text(json.dumps([row, row | {"model2_dim2_score": 1}]))
+    nan = float("nan")
+    more = [{"model2_dim2_score": 1}, {"model1_dim2_score": nan}, {"model1_dim1_score": nan}]
+    (tmp_path / "train.json").write_text(json.dumps([row, *(row | changes for changes in more)]))
     found = preference_groups(tmp_path / "train.json")
     assert preferred(found.group(0)) == (1.0, None, -1.0, 0.0)          # a tie of the whole is not split into two pairs
     assert preferred(found.group(1)) == (1.0, None, 0.0, 1.0)
+    assert preferred(found.group(2)) == preferred(found.group(3)) == (None, None, None, 1.0)        # NaN is no tie, and no score
 
 
 def test_votes_of_genai_bench_and_pairs_of_editscore_are_read_from_parquet(formats):
@@ -100,6 +104,31 @@ def test_a_study_and_its_export_teach_the_same(rated):
             assert np.array_equal(np.asarray(a.original()), np.asarray(Image.open(b.original).convert("RGB")))
         assert one.edits[0].annotator == one.edits[1].annotator != ""
     assert len({from_store.group(number).source for number in range(8)}) == 4
+
+
+def test_of_an_export_with_revisions_the_last_counts_also_where_it_takes_the_scores_back(rated, tmp_path):
+    """In whatever order a spreadsheet has left the rows; and a score beyond the scale is refused with its row."""
+    store, edits, _ = rated
+    export_file(store, "s-simulated", tmp_path / "s.csv", simulated=True)
+    head, *rows = list(csv.reader((tmp_path / "s.csv").open()))
+    def revised(row, score):
+        return [{"revision": "7", "score": score}.get(name, cell) for name, cell in zip(head, row, strict=True)]
+    whose, screen = head.index("annotator"), head.index("screen")
+    first = [row for row in rows if (row[whose], row[screen]) == (rows[0][whose], rows[0][screen])]
+    others = [row for row in rows if row not in first]
+    for scores, left in (("", 7), ("3", 8)):
+        for order in (1, -1):
+            with (tmp_path / "s.csv").open("w", newline="") as file:
+                csv.writer(file).writerows([head, *[*rows, *(revised(row, scores) for row in first)][::order]])
+            found = export_groups(tmp_path / "s.csv", [edits])
+            assert len(found) == left
+            given = [edit.scores for number in range(left) for edit in found.group(number).edits]
+            assert given.count((3.0, 3.0, 3.0)) >= (2 if scores else 0)
+            assert len(given) == len(others) // 3 + (2 if scores else 0)
+    with (tmp_path / "s.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([head, revised(first[0], "7")])
+    with pytest.raises(DataError, match=r"s\.csv: row 2: score must be a number between 0 and 5, got '7'"):
+        export_groups(tmp_path / "s.csv", [edits])
 
 
 def test_studies_without_ratings_or_pictures_are_refused(rated, tmp_path):
