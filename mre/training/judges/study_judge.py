@@ -16,6 +16,7 @@ from mre.training.judges.groups import GroupSource, split
 from mre.training.judges.making import calibrate_and_save, check_ratings, starting_network, train_network
 from mre.training.judges.measure import figures, predict
 from mre.training.judges.scenes import SceneGroups
+from mre.training.judges.sources import weighted
 from mre.training.judges.studies import STUDY, study_groups
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def judge_against_people(store: Store, name: str, judge: TrainedJudge) -> tuple[
     """Per perspective the figures of `measure.figures` for a judge on what people have scored up to now; how many screens these are; and
     whether only held-out ones are counted, because the judge was trained on this study. Raises DataError for a study without ratings."""
     source: GroupSource = study_groups(store, name)
-    learnt = f"{STUDY}{name}" in judge.facts.trained.get("data", ())
+    learnt = any(weighted(data)[0] == f"{STUDY}{name}" for data in judge.facts.trained.get("data", ()))
     if learnt:
         source = split(source, judge.facts.trained["settings"]["held_out"], len(source), SETTINGS.seed)[1]
     groups = [source.group(number) for number in range(max(0, len(source) - MOST_SCREENS), len(source))]

@@ -1,6 +1,7 @@
 """What judges learn from, in the forms in which it lies on disk; and the command from data to a judge that scores."""
 
 import csv
+import dataclasses
 import json
 
 import numpy as np
@@ -10,18 +11,21 @@ from PIL import Image
 from mre.__main__ import main
 from mre.errors import DataError
 from mre.judge.kinds import make_judge
+from mre.judge.trained import TrainedJudge
 from mre.judge.verdicts import Ask, score_one
 from mre.study import studies
 from mre.study.design import StudyDesign
 from mre.study.export import export_file
 from mre.study.simulate import Crowd, simulate
 from mre.study.store import Store
-from mre.training.judges.groups import GroupList, LabelledEdit, LabelledGroup, Preference
+from mre.training.judges.groups import GroupList, LabelledEdit, LabelledGroup, Preference, share_of
 from mre.training.judges.making import check_ratings
 from mre.training.judges.preferences import WHOLE, preference_groups
 from mre.training.judges.scenes import SceneGroups
 from mre.training.judges.sources import open_groups, weighted
 from mre.training.judges.studies import export_groups, study_groups
+from mre.training.judges.study_judge import judge_against_people
+from tests.judge.tiny_judges import write_judge
 from tests.study.conftest import draw_edits
 
 SIZES = ["size=32", "widths=8,8,8,8", "blocks=1,1", "word_buckets=60", "word_width=8", "queries=2", "features=16", "hidden=8"]
@@ -129,6 +133,14 @@ def test_of_an_export_with_revisions_the_last_counts_also_where_it_takes_the_sco
         csv.writer(file).writerows([head, revised(first[0], "7")])
     with pytest.raises(DataError, match=r"s\.csv: row 2: score must be a number between 0 and 5, got '7'"):
         export_groups(tmp_path / "s.csv", [edits])
+
+
+def test_a_judge_is_compared_on_held_out_pictures_alone_of_a_study_that_it_learnt_however_much_that_weighed(rated, tmp_path):
+    store, judge = rated[0], TrainedJudge(write_judge(tmp_path / "mine"))
+    places = sorted(share_of(source, "held out") for source in {group.source for group in study_groups(store, "s-simulated")._groups})
+    for data, screens, learnt in (("study:s-simulated@3", 4, True), ("study:s-simulated", 4, True), ("study:s", 8, False)):
+        judge.facts = dataclasses.replace(judge.facts, trained={"data": [data], "settings": {"held_out": sum(places[1:3]) / 2}})
+        assert judge_against_people(store, "s-simulated", judge)[1:] == (screens, learnt)
 
 
 def test_studies_without_ratings_or_pictures_are_refused(rated, tmp_path):
