@@ -158,10 +158,13 @@ def serve(app: FastAPI, server: socket.socket) -> int:
 
 
 def _keep_tidy(studio: Studio, seconds: float = 60.0) -> None:
+    """Delete what nobody needs any more, for as long as the server runs: whatever goes wrong with some of it once."""
     while not studio.closing.wait(seconds):
-        studio.uploads.expire()
-        studio.left.expire()
-        sweep_strays()
+        for tidy in (studio.uploads.expire, studio.left.expire, sweep_strays):
+            try:
+                tidy()
+            except Exception as error:           # a folder that somebody took away, for example
+                log.error("could not tidy up: %s", error, exc_info=error)
 
 
 def _tunnel(settings: StudioSettings, sites: Sites) -> str:

@@ -7,9 +7,11 @@ import re
 import signal
 import socket
 import subprocess
+import threading
 import time
 from contextlib import closing, suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -223,3 +225,18 @@ def test_short_answers_do_not_wait_for_a_delayed_acknowledgement(tmp_path, monke
             assert httpx.get(url).status_code == 404
     assert len(options) == 2
     assert all(options)
+
+
+def test_what_goes_wrong_while_tidying_up_once_keeps_nothing_from_going_later(caplog):
+    closing, tidied = threading.Event(), []
+
+    def uploads() -> None:
+        raise FileNotFoundError("somebody took the folder away")
+
+    def left() -> None:
+        tidied.append("left")
+        if len(tidied) == 2:
+            closing.set()
+    serve._keep_tidy(SimpleNamespace(closing=closing, uploads=SimpleNamespace(expire=uploads), left=SimpleNamespace(expire=left)), 0.001)
+    assert tidied == ["left", "left"]
+    assert "somebody took the folder away" in caplog.text
