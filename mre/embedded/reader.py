@@ -22,9 +22,10 @@ from torch import Tensor, nn
 
 from mre.editors.reading import Reading
 from mre.embedded.lexicon import Lexicon, read_lexicon, write_lexicon
+from mre.embedded.negation import affirmed, clauses, is_unlike, lacking, replaced, wanted
 from mre.embedded.request import ALLOWED, NEEDED, NONE, OTHER, SEVERAL, SLOTS, Request, Wordings, all_values
-from mre.embedded.structure import ADDS, CHANGES, amount, besides, contrast, is_question, with_article
-from mre.embedded.words import BUCKETS, FIRST_WORD, MOST_WORDS, PAD, Spelling, in_another_script, numbered, words_of
+from mre.embedded.structure import ADDS, CHANGES, amount, besides, contrast, is_question, plain, with_article
+from mre.embedded.words import BUCKETS, CHINESE, FIRST_WORD, MOST_WORDS, PAD, Spelling, in_another_script, numbered, words_of
 from mre.files import write_whole
 
 WEIGHTS, WORDS, SETTINGS, LEXICON = "reader.safetensors", "words.txt", "reader.json", "lexicon.txt"
@@ -34,7 +35,6 @@ SCALE = "vectors_scale"
 LIKELY = 0.06           # probability of an operation that is worth offering
 JOINTS = re.compile(r"\s+(?:and then|and|then|but|also|plus)\s+|[,.;!?，。；、！？\n]|然后|并且", re.IGNORECASE)       # between clauses
 LINKS = re.compile(JOINTS.pattern + r"|[&+/→和再又并跟]|\b(?:and|but|also|plus|with)\b", re.IGNORECASE)       # in several
-POLITE = re.compile(r"^(?:(?:please|pls|plz|can you|could you|would you)[ ,]+)+|(?:[ ,]+(?:please|pls|plz|thanks|thank you))+(?=[ .!?]*$)")
 MOST_CLAUSES = 12
 OLD_TEXTS = 32          # words that readers read which do not say how many
 FEWEST_WORDS = 3        # of a clause that is a request by itself
@@ -197,13 +197,33 @@ class Reader:
         if in_another_script(text):
             return Reading(text, fault="script", nearest=()), Request()
         typed = SIGN.sub(lambda found: "" if found[2].lower() in ADDS | CHANGES else SIGNS[found[1]], text)
+        asked = wanted(self._in_lower_case(typed))
+        if asked is None:
+            reading, request = self._read(typed)
+        elif not asked.text:
+            reading, request = Reading(text, fault="unknown"), Request()
+        else:
+            reading, request = self._read(asked.text)
+            if not (reading.understood or asked.is_sure):
+                reading, request = self._read(typed)
+        return replace(reading, instruction=text), request
+
+    def _in_lower_case(self, text: str) -> str:
+        """A text as what looks for negation takes it, its slips mended."""
+        words = words_of(text)
+        if CHINESE.search(text):
+            return "".join(words) if not re.search("[a-z]", text, re.IGNORECASE) else text.lower()
+        return " ".join(map(self.spelling.mend, words)) if len(words) < MOST_WORDS else text.lower()
+
+    def _read(self, typed: str) -> tuple[Reading, Request]:
+        """A text that holds nothing back."""
         words = [self.spelling.mend(word) for word in words_of(typed)]
         reading, request = self._surest(self._variants(words), self._in_known_words(typed))
         if reading.fault == "unknown":
             reading, request = self._surest(self._variants(words, again=True), (reading, request))
         if reading.fault == "unknown":
             reading, request = self._mended_otherwise(typed) or (reading, request)
-        return replace(reading, instruction=text), request
+        return reading, request
 
     def _variants(self, words: list[str], again: bool = False) -> list[list[str]]:
         """The words in the lexicon's words, and of a telegraphic request also with the article that it leaves out."""
@@ -235,7 +255,48 @@ class Reader:
         for shorter in (looks and self._amount(text, looks), self._beside(text), self._contrasted(text)):
             if shorter and shorter[1] >= self.least:
                 return Reading(text, self.wordings.of(shorter[0]), confidence=shorter[1]), shorter[0]
-        return self._as_it_stands(text)
+        said = self._in_lower_case(text)
+        return self._unless_denied(said, *self._as_it_stands(lacking(said) or text))
+
+    def _unless_denied(self, said: str, reading: Reading, request: Request) -> tuple[Reading, Request]:
+        """A reading, unless it is of what the text is against: then the opposite look is asked for, or nothing that is known."""
+        if not reading.understood:
+            return reading, request
+        nothing = Reading(said, fault="unknown", confidence=reading.confidence), Request()
+        if is_unlike(said, request.operation):
+            return nothing
+        if self._is_denied(said, request):
+            look = self.opposites.get(request.operation)
+            return (replace(reading, understood=self.wordings.looks[look]), Request(look)) if look else nothing
+        if (parts := replaced(said)) and request.operation in ("add", "remove", "recolour", "texture"):
+            return self._replacement(*parts) or (reading, request)
+        return reading, request
+
+    def _is_denied(self, said: str, request: Request) -> bool:
+        """Whether a text that says "less", "no" or the like is read as what it would ask for with "more" instead, and no clause without
+        such a word asks for that."""
+        is_look = request.operation in self.wordings.looks
+        if request.operation == "remove" or request.texture == "plain" or not (more := affirmed(said, is_look)):
+            return False
+        if any(f"too {wrong}" in said and request.operation == mended for wrong, (mended, _) in self.complaints.items()):
+            return False
+        others = [clause for clause in clauses(said) if not affirmed(clause, is_look)]
+        return self.requests([more])[0][0] == request and request not in (other for other, _ in self.requests(others))
+
+    def _replacement(self, old: str, new: str) -> tuple[Reading, Request] | None:
+        """One kind of thing in another's place is two requests; None where two kinds are not named."""
+        away, there = ("去掉", "加一个") if CHINESE.search(old) else ("remove ", "add ")
+        read = self.requests([away + old, there + new])
+        if any(not request.is_whole or confidence < LEAST for request, confidence in read) or read[0][0].kind == read[1][0].kind:
+            return None
+        nearest = tuple(self.wordings.of(request) for request, _ in read)
+        return Reading(f"{old} {new}", fault="several", nearest=nearest), Request(SEVERAL)
+
+    @cached_property
+    def opposites(self) -> dict[str, str]:
+        """The look that is the opposite of another, of those that come in pairs."""
+        mended = {taken_for: look for look, taken_for in self.complaints.values()}
+        return {look: other for look, other in mended.items() if mended.get(other) == look}
 
     def _amount(self, text: str, looks: tuple[str, str]) -> tuple[Request, float] | None:
         """The first of two opposite looks, by more or less of what makes it, unless the text is surely read as something else."""
@@ -318,11 +379,6 @@ class Reader:
                     "asked_with": " ".join(self.asked_with), "complaints": self.complaints,
                     "values": {slot: list(values) for slot, values in self.network.values.items()}}
         write_whole(folder / SETTINGS, json.dumps(settings, indent=1, ensure_ascii=False) + "\n")
-
-
-def plain(text: str) -> str:
-    """A text in lower case without politeness, doubled blanks and a stop at its end."""
-    return POLITE.sub("", " ".join(text.lower().split())).strip(" .,!?")
 
 
 def _without_several(found: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:

@@ -23,15 +23,20 @@ CONTRAST_ZH = re.compile(r"[，, ]?(?:而不是|而非|不是|不要|别用|代�
 QUESTION = re.compile(r"(?:(?:what|which|whose) (?:\w+ )?(?:is|are|was|were|does|do|did)|where (?:is|are|was|were|did|does|do)"
                       r"|who(?:se)? \w+|when (?:is|are|was|were|did|does|do)|how (?:many|much|old|tall|far|big|large|long))\b[^?.!,;]*\??$")
 # What photographs have more or less of, and the looks that more and less of it are. "Saturation down" is none that is known.
-AMOUNTS = {"exposure|brightness|luminance|luminosity|lights?|lighting|illumination": ("brighter", "darker"),
-           "darkness": ("darker", "brighter"),
-           "saturation|vibrance|vibrancy|chroma|colou?r intensity|colou?r strength": ("vivid", ""),
-           "warmth|colou?r temperature|temperature|white balance": ("warmer", "cooler"),
-           "fog|haze|mist": ("foggy", "")}
-AMOUNTS_ZH = {"曝光度?|亮度|光线|光照|光": ("brighter", "darker"), "(?:色彩)?饱和度": ("vivid", ""), "色温": ("warmer", "cooler"),
-              "雾": ("foggy", "")}
+# None where less of it is asked for in other words too, as "drop the colour" is black and white.
+AMOUNTS: dict[str, tuple[str, str | None]] = {
+    "exposure|brightness|luminance|luminosity|lights?|lighting|illumination": ("brighter", "darker"),
+    "darkness": ("darker", "brighter"),
+    "saturation|vibrance|vibrancy|chroma|colou?r intensity|colou?r strength": ("vivid", ""),
+    "colou?rs?": ("vivid", None),
+    "warmth|colou?r temperature|temperature|white balance": ("warmer", "cooler"),
+    "fog|haze|mist": ("foggy", "")}
+AMOUNTS_ZH: dict[str, tuple[str, str | None]] = {
+    "曝光度?|亮度|光线|光照|光": ("brighter", "darker"), "(?:色彩)?饱和度": ("vivid", ""), "色温": ("warmer", "cooler"),
+    "雾": ("foggy", "")}
 # Each for more and for less: what stands before the name, and what behind it.
 BEFORE = (r"increase|raise|lift|bump(?: up)?|boost|push(?: up)?|up|turn up|crank(?: up)?|bring up|pump up|dial up|pull up|put up"
+          r"|bring back|restore"
           r"|add(?: more| some)?|(?:give (?:it|me|us) )?more|not enough|too little"
           r"|(?:(?:it|this) )?(?:needs|lacks|wants|could use)(?: more| some)?",
           r"decrease|lower|reduce|drop|cut(?: down)?|turn down|bring down|pull down|take down|dial down|tone down|knock down|lessen|tame"
@@ -43,6 +48,7 @@ ASKING = r"(?:(?:please|pls|can you|could you|would you|just|slightly|gently|kin
 BETWEEN = r"(?: (?:the|its|this|that|of|overall|a|an|bit|little|touch|some|more|picture's|image's|photo's|general|global))*"
 HOW_MUCH = (r"(?: (?:up|down|a|an|the|bit|touch|little|lot|notch|slightly|please|pls|more|in|on|of|here|this|picture|photo|image|shot|it"
             r"|by|about|half|one|two|three|thirds?|quarter|stops?|percent|points?|ev|some|for|me|thanks|and|bring|pull|take|turn|,|[0-9]+))*")
+POLITE = re.compile(r"^(?:(?:please|pls|plz|can you|could you|would you)[ ,]+)+|(?:[ ,]+(?:please|pls|plz|thanks|thank you))+(?=[ .!?]*$)")
 # Telegraphic requests, "add red ball", "make ball red": after these verbs an article is left out where the text has no determiner.
 ADDS = frozenset({"add", "put", "insert", "place", "include", "draw", "drop", "stick"})
 CHANGES = frozenset({"make", "paint", "turn", "colour", "color", "recolour", "recolor", "dye", "tint", "remove", "delete", "erase",
@@ -102,7 +108,9 @@ def _amount_patterns(chinese: bool) -> list[tuple[re.Pattern[str], tuple[str, st
     """What asks for more and for less of each thing, and the look that it asks for with its opposite."""
     found = []
     for name, (more, less) in (AMOUNTS_ZH if chinese else AMOUNTS).items():
-        for way, looks in enumerate([(more, less), (less, more)]):
+        for way, looks in enumerate([(more, less or ""), (less, more)]):
+            if looks[0] is None:
+                continue
             if chinese:
                 said = rf"(?:(?:{WAYS_ZH[way]})(?:一下|一点|一些|点)?(?:{name})|(?:{name})(?:再|要)?(?:{WAYS_ZH[way]}))"
                 pattern = rf"请?(?:把|将)?(?:画面|照片|图片)?的?{said}(?:一下|一点|一些|点|吧|了)*"
@@ -121,6 +129,11 @@ def with_article(words: Sequence[str]) -> list[str] | None:
                 article = ("an" if words[place + 1][0] in "aeiou" else "a") if word in ADDS else "the"
                 return [*words[:place + 1], article, *words[place + 1:]]
     return None
+
+
+def plain(text: str) -> str:
+    """A text in lower case without politeness, doubled blanks and a stop at its end."""
+    return POLITE.sub("", " ".join(text.lower().split())).strip(" .,!?")
 
 
 def is_question(text: str) -> bool:
