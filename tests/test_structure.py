@@ -120,3 +120,10 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_used():
     assert product <= declared("requirements.txt")
     assert tests <= declared("requirements.txt", "tests/requirements.txt")
     assert declared("requirements.txt", "tests/requirements.txt") - BY_OTHERS <= product | tests
+
+
+def test_no_style_rule_inside_a_media_query_begins_outside_the_tabs():
+    """Gradio writes `.gradio-container .contain` before each of these, so that one which begins with the container itself never holds."""
+    for sheet in (ROOT / "ui" / "assets").glob("*.css"):
+        for block in re.findall(r"@media[^{]*\{((?:[^{}]|\{[^{}]*\})*)\}", sheet.read_text(encoding="utf-8")):
+            assert ".gradio-container" not in block, f"{sheet.name}: {block[:80]}"
