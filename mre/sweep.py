@@ -25,6 +25,7 @@ ASCII_SIGNS = str.maketrans("，、；｜－～–", ",,;|---")       # what a C
 AXES = ("scores", *PERSPECTIVES, "reward_text", "seed", "steps", "guidance_scale", "image_guidance_scale", "model")
 MOST_CELLS = 100
 MOST_VALUES = 40
+MOST_LABEL = 320                     # pixels of the sheet beside its rows: a reward text may be as long as a page
 
 
 class SweepError(MreError):
@@ -178,7 +179,7 @@ def contact_sheet(sweep: Sweep, pictures: dict[tuple[int, int, int], Image.Image
     width, height = (max(1, round(length * scale)) for length in first.size)
     font, bold = ImageFont.load_default(13), ImageFont.load_default(15)
     labels = [[axis.label(value) for value in axis.values] for axis in sweep.axes]
-    left = 12 + max([0, *(int(font.getlength(label)) for names in labels[1:2] for label in names)]) + 10
+    left = 12 + min(MOST_LABEL, max([0, *(int(font.getlength(label)) for names in labels[1:2] for label in names)])) + 10
     top, line, gap = 40, 26, 6
     block = line + rows * (height + gap) + (line if layers > 1 else 0)
     sheet = Image.new("RGB", (max(left + columns * (width + gap) + 12, 320), top + layers * block + 12), "white")
@@ -187,7 +188,7 @@ def contact_sheet(sweep: Sweep, pictures: dict[tuple[int, int, int], Image.Image
     for z in range(layers):
         y0 = top + z * block
         if layers > 1:
-            draw.text((12, y0 + 4), labels[2][z], "black", bold)
+            draw.text((12, y0 + 4), _fitted(labels[2][z], bold, sheet.width - 24), "black", bold)
             y0 += line
         for x in range(columns):
             label = _fitted(labels[0][x], font, width)
@@ -195,7 +196,7 @@ def contact_sheet(sweep: Sweep, pictures: dict[tuple[int, int, int], Image.Image
         for y in range(rows):
             y1 = y0 + line + y * (height + gap)
             if len(labels) > 1:
-                draw.text((12, y1 + height // 2 - 8), labels[1][y], "#333333", font)
+                draw.text((12, y1 + height // 2 - 8), _fitted(labels[1][y], font, MOST_LABEL), "#333333", font)
             for x in range(columns):
                 box = (left + x * (width + gap), y1)
                 if (picture := pictures.get((x, y, z))) is not None:

@@ -141,6 +141,14 @@ def test_sheet_and_table_show_what_was_made():
         ("0", "0", "0.png"), ("5", "0", "1.png"), ("0", "5", "2.png"), ("5", "5", "3.png")]
 
 
+def test_a_long_reward_text_leaves_the_sheet_a_size_that_can_be_looked_at():
+    texts = " | ".join(f"None; None; {number} the picture is blurry, {'very ' * 40}blurry" for number in range(3))
+    for axes in ((("quality", "1, 2"), ("reward_text", texts)), (("reward_text", texts), ("quality", "1, 2")),
+                 (("quality", "1"), ("following", "1"), ("reward_text", texts))):
+        sheet = contact_sheet(plan(*axes), {(0, 0, 0): Image.new("RGB", (40, 40))}, "make it blue")
+        assert max(sheet.size) < 1100
+
+
 def test_a_table_runs_no_formula_in_a_spreadsheet():
     sweep = Sweep.plan(EditSettings("=1+1"), "fake", [Axis.parse("seed", "1")], {"fake": FULL_SIZE})
     rows = [(cell, result, "a.png") for cell, result in sweep.run(Image.new("RGB", (64, 64)), {"fake": fake_editor()})]
