@@ -145,7 +145,8 @@ class ChosenGroups:
 
 
 def share_of(source: str, salt: str) -> float:
-    """A number in [0, 1) that depends on the name of an original alone: the same picture falls on the same side in every data set."""
+    """A number in [0, 1) that depends on the source alone: an original falls on the same side in every data set that names it alike, such
+    as a study in a store and its export."""
     return int.from_bytes(hashlib.sha256(f"{salt} {source}".encode()).digest()[:8], "big") / 2**64
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mre.data.rewardedit import read_rewards
-from mre.data.sources import named_picture, open_triplets
+from mre.data.sources import is_row, named_picture, open_triplets
 from mre.errors import DataError
 from mre.training.judges.groups import GroupList, GroupSource, LabelledEdit, LabelledGroup
 from mre.training.judges.preferences import is_pair_json, preference_groups
@@ -58,6 +59,15 @@ def _is_export(path: Path) -> bool:
         return '"annotator"' in file.readline(100_000)
 
 
+def _original(name: str, beside: Path) -> str:
+    """What an original goes by: the bytes of a file, so that one photo under two names is one; else its name."""
+    path = beside / name
+    if is_row(name) or not path.is_file():
+        return name
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def reward_groups(path: Path, triplets: str | None) -> GroupList:
     """RewardEdit data: one scored edit a triplet. Our working form names its pictures; the released form needs the triplets.
 
@@ -70,7 +80,7 @@ def reward_groups(path: Path, triplets: str | None) -> GroupList:
         groups = []
         for name, row in rewards.items():
             original, edited = ((lambda where=where: named_picture(where, path.parent)) for where in (row.original, row.edited))
-            groups.append(LabelledGroup(row.original, (
+            groups.append(LabelledGroup(_original(row.original, path.parent), (
                 LabelledEdit(row.instruction, original, edited, row.reward.scores, item=name),)))
         return GroupList(str(path), groups)
     groups = []

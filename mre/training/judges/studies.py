@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import sqlalchemy as sa
 
-from mre.errors import DataError, RewardError
+from mre.errors import DataError, MreError, RewardError
 from mre.files import read_filled_table, read_table
+from mre.imaging import open_image, pixel_digest
 from mre.rewards import PERSPECTIVES, checked_score
 from mre.training.judges.groups import GroupList, LabelledEdit, LabelledGroup
 
@@ -66,7 +67,6 @@ def study_groups(store: Store, name: str) -> GroupList:
 
 def stored_picture(store: Store, digest: str) -> Image.Image:
     """A picture of a study by its digest. Raises DataError."""
-    from mre.imaging import open_image
     from mre.study.schema import images
 
     with store.read() as connection:
@@ -116,8 +116,19 @@ def export_groups(export: Path, tables: Iterable[Path]) -> GroupList:
     def picture(item: str, method: str) -> tuple[str, Path]:
         if (item, method) not in pictures:
             raise DataError(f"{export}: no table of edits has {method} of {item}; name its folder with --edits")
-        return str(pictures[item, method]), pictures[item, method]
+        path = pictures[item, method]
+        return (_pixels_of(path) if method == ORIGINAL else ""), path
     return _grouped(str(export), list(found.values()), picture)
+
+
+@lru_cache(maxsize=100_000)
+def _pixels_of(path: Path) -> str:
+    """What a study in a store calls an original: one photo is one original, under however many names. A file that cannot be read goes by
+    its path; that it cannot is said when it is needed."""
+    try:
+        return pixel_digest(open_image(path))
+    except MreError:
+        return str(path)
 
 
 def _grouped(name: str, shown: list[_Shown], picture: Callable) -> GroupList:

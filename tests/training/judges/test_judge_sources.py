@@ -108,6 +108,22 @@ def test_a_study_and_its_export_teach_the_same(rated):
             assert np.array_equal(np.asarray(a.original()), np.asarray(Image.open(b.original).convert("RGB")))
         assert one.edits[0].annotator == one.edits[1].annotator != ""
     assert len({from_store.group(number).source for number in range(8)}) == 4
+    assert [from_file.source_of(number) for number in range(8)] == [from_store.source_of(number) for number in range(8)]
+
+
+def test_one_photo_under_two_names_is_one_original_so_that_none_is_both_trained_on_and_held_out(tmp_path):
+    photo = Image.effect_noise((16, 16), 40).convert("RGB")
+    for name in ("a.png", "b.png", "edited.png"):
+        photo.save(tmp_path / name)
+    (tmp_path / "edits.csv").write_text("item,method,original,edited\n1,m,a.png,edited.png\n2,m,b.png,edited.png\n")
+    rows = "".join(f"{item},darker,p,{item},0,m,{name},3,1\n" for item in (1, 2) for name in ("following", "preserving", "quality"))
+    (tmp_path / "export.csv").write_text("item,instruction,annotator,screen,shown_as,method,perspective,score,revision\n" + rows)
+    scored = {name: {"score": 3, "text": ""} for name in ("following", "preserving", "quality")}
+    rewards = [{"id": name, "instruction": "darker", "original": name, "edited": "edited.png", **scored} for name in ("a.png", "b.png")]
+    (tmp_path / "rewards.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rewards))
+    for found in (export_groups(tmp_path / "export.csv", [tmp_path]), open_groups(str(tmp_path / "rewards.jsonl"))):
+        assert len(found) == 2
+        assert found.source_of(0) == found.source_of(1)
 
 
 def test_of_an_export_with_revisions_the_last_counts_also_where_it_takes_the_scores_back(rated, tmp_path):
