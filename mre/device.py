@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from mre.errors import EditStopped, ModelError, MreError
+from mre.errors import EditStopped, ModelError, MreError, SettingsError
 
 SECONDS = 60                  # that one edit may have the GPU: the more is asked for, the longer a visitor waits and the fewer are allowed
 log = logging.getLogger("mre.editors")
@@ -33,6 +33,22 @@ def best_device() -> str:
     import torch
 
     return "cuda" if (_has_gpu or not is_zero_gpu()) and torch.cuda.is_available() else "cpu"
+
+
+def check_device(name: str) -> None:
+    """Raises SettingsError for a device, such as "cuda:1", that torch does not know or that this machine lacks."""
+    import torch
+
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise SettingsError(f"--device must be cpu, cuda, cuda:1 or mps, got {name!r}") from None
+    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if device.type not in there:
+        raise SettingsError(f"--device must be cpu, cuda, cuda:1 or mps, got {name!r}")
+    if int(name.partition(":")[2] or 0) >= there[device.type]:         # torch keeps an index in 8 bits: "cuda:256" is the first of them
+        raise SettingsError(f"--device {name}: this machine has no such device" + (
+            f"; it has {there[device.type]} of the kind {device.type}" if there[device.type] else ""))
 
 
 def begin() -> None:

@@ -318,3 +318,19 @@ def test_a_fault_in_a_tables_masks_names_its_row(photos, mask, tmp_path, capsys,
     assert "row 2" in heard
     assert reason in heard
     assert heard.count("\n") == 1
+
+
+@pytest.mark.parametrize(("device", "said"), [("cuda:977", "--device cuda:977: this machine has no such device"),
+                                              ("potato", "--device must be cpu, cuda, cuda:1 or mps, got 'potato'")])
+def test_a_device_that_is_not_there_is_one_line_and_nothing_is_written(photos, tmp_path, capsys, device, said):
+    out = tmp_path / "out.png"
+    photo = sorted(photos.iterdir())[0]
+    assert main(["edit", str(photo), "make it night", "--model", "tiny-untrained", "--device", device, "--out", str(out)]) == 1
+    assert said in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_flags_of_an_editor_on_a_server_are_refused_with_another_model(photos, tmp_path, capsys):
+    photo = sorted(photos.iterdir())[0]
+    assert main(["edit", str(photo), "make it night", *MODEL[:2], "--budget", "2", "--ask-again", "--out", str(tmp_path / "out.png")]) == 1
+    assert capsys.readouterr().err.startswith("error: --budget, --ask-again: only for an editor on a server")

@@ -106,8 +106,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from mre.device import check_device
     from mre.editors.kinds import make_editor
     model, settings = _asked(args)
+    _refuse_flags_of_servers(args, model)
+    if args.device is not None:
+        check_device(args.device)
     jobs = _jobs(args, settings)
     _refuse_to_write_over(jobs)
 
@@ -165,6 +169,19 @@ def _best_of(args: argparse.Namespace, editor: Editor) -> BestOf | None:
     if costs_money(judge) and args.judge_requests is None:
         raise SettingsError(f"--judge {args.judge} costs money; --judge-requests N says how many requests it may be sent")
     return BestOf(args.best_of, without_keeping(judge))
+
+
+def _refuse_flags_of_servers(args: argparse.Namespace, model: str) -> None:
+    """Flags that an editor on a server alone can honour raise SettingsError with any other model."""
+    from mre.editors.names import is_images
+    if is_images(model):
+        return
+    given = [name for name in ("key_file", "max_requests", "budget", "price_picture") if getattr(args, name) is not None]
+    given += ["cache"] if args.cache != EDIT_CACHE else []
+    given += ["ask_again"] if args.ask_again and args.best_of is None else []        # a judge may be asked again too
+    if given:
+        flags = ", ".join("--" + name.replace("_", "-") for name in given)
+        raise SettingsError(f"{flags}: only for an editor on a server (images:MODEL@URL), and the model is {model}; leave it out")
 
 
 def _flag(setting: str) -> str:
