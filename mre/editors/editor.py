@@ -83,7 +83,11 @@ class Vocabulary(Protocol):
     """The words of an editor that was taught a closed list of them."""
 
     nouns: Sequence[str]                                # things that it knows
-    suggestions: Sequence[Sequence[str]]                # instructions that it does well on any picture: wordings of one edit together
+    languages: Sequence[str]                            # whose instructions it reads, as "en"
+
+    def suggestions(self, language: str = "en") -> Sequence[Sequence[str]]:
+        """Instructions in one of its languages that it does well on any picture: wordings of one edit together."""
+        ...
 
     def unknown_words(self, instruction: str) -> list[str]: ...
 

@@ -75,10 +75,13 @@ class SceneVocabulary:
         from mre.embedded.vocabulary import nouns
         return nouns()
 
-    @cached_property
-    def suggestions(self) -> Sequence[Sequence[str]]:
+    @property
+    def languages(self) -> Sequence[str]:
+        return ("en", "zh") if self.is_read else ("en",)
+
+    def suggestions(self, language: str = "en") -> Sequence[Sequence[str]]:
         from mre.embedded.vocabulary import look_instructions
-        return tuple(look_instructions(look) for look in self.looks)
+        return tuple(look_instructions(look, language) for look in self.looks)
 
     def unknown_words(self, instruction: str) -> list[str]:
         if self.is_read:

@@ -144,7 +144,13 @@ UNLIKE: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
                ("winter", "wintry", "wintertime", "snow", "snowy", "ice", "icy", "frost", "frozen", "christmas", "冬", "雪", "冰")),
     "autumn": (("summer", "summertime", "summery", "spring", "springtime", "夏", "春"), ("autumn", "autumnal", "fall", "leaves", "october",
                                                                                          "november", "秋", "落叶"))}
+LACK_OF = {"black_and_white": re.compile(r"\bcolou?rs?\b|\bsaturation\b|[颜彩]色")}      # what such a look is without
 ASIDE = re.compile(r"\b(?:not|instead of|rather than|no longer)(?: (?:the|a|in|being))* \w+|(?:而不是|不是|不要)\w{1,3}")
+
+
+def is_lack(text: str, look: str) -> bool:
+    """Whether a text speaks of what a look lacks, so that none of it asks for that look."""
+    return look in LACK_OF and bool(LACK_OF[look].search(text))
 
 
 def is_unlike(text: str, look: str) -> bool:

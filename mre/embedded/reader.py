@@ -14,16 +14,29 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache
 from itertools import islice, product
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from mre.editors.reading import Reading
+from mre.embedded.chinese import look_in_chinese
 from mre.embedded.lexicon import Lexicon, read_lexicon, write_lexicon
-from mre.embedded.negation import affirmed, clauses, is_unlike, lacking, replaced, wanted
-from mre.embedded.request import ALLOWED, NEEDED, NONE, OTHER, SEVERAL, SLOTS, Request, Wordings, all_values
+from mre.embedded.negation import affirmed, clauses, is_lack, is_unlike, lacking, replaced, wanted
+from mre.embedded.request import (
+    ALLOWED,
+    NEEDED,
+    NONE,
+    OTHER,
+    SEVERAL,
+    SLOTS,
+    Request,
+    Wordings,
+    all_values,
+    likeliest,
+    with_operation,
+    without_several,
+)
 from mre.embedded.structure import ADDS, CHANGES, amount, besides, contrast, is_question, plain, with_article
 from mre.embedded.words import BUCKETS, CHINESE, FIRST_WORD, MOST_WORDS, PAD, Spelling, in_another_script, numbered, words_of
 from mre.files import write_whole
@@ -163,13 +176,19 @@ class Reader:
         found = [{slot: dict(zip(values[slot], scores[slot][row], strict=True)) for slot in SLOTS} for row in range(len(texts))]
         for text, each in zip(texts, found, strict=True):
             if not LINKS.search(text):          # one part asks for one thing at most
-                each |= _without_several(each)
+                each |= without_several(each)
         return found
 
     def requests(self, texts: Sequence[str]) -> list[tuple[Request, float]]:
         """The likeliest request of each text, and how likely all that it says is: of its own words, certain."""
         read = [self._meant(text, *likeliest(found)) for text, found in zip(texts, self.probabilities(texts), strict=True)]
-        return [(self.own[plain(text)], 1.0) if plain(text) in self.own else each for text, each in zip(texts, read, strict=True)]
+        known = [self._known(plain(text)) for text in texts]
+        return [(request, 1.0) if request else each for request, each in zip(known, read, strict=True)]
+
+    def _known(self, text: str) -> Request | None:
+        """The request that a text is word by word: in the model's own words, or in Chinese phrases of the concepts."""
+        look = look_in_chinese("".join(words_of(text))) if CHINESE.search(text) else ""
+        return Request(look) if look in self.wordings.looks else self.own.get(text)
 
     def _meant(self, text: str, request: Request, confidence: float) -> tuple[Request, float]:
         """"It is too dark" names what is wrong: the look that it would be taken for is the opposite of what is asked. "Darker, but not too
@@ -196,6 +215,8 @@ class Reader:
             return Reading(text, fault="wordless", nearest=()), Request()
         if in_another_script(text):
             return Reading(text, fault="script", nearest=()), Request()
+        if known := self._known(plain(text)):
+            return Reading(text, self.wordings.of(known)), known
         typed = SIGN.sub(lambda found: "" if found[2].lower() in ADDS | CHANGES else SIGNS[found[1]], text)
         asked = wanted(self._in_lower_case(typed))
         if asked is None:
@@ -247,7 +268,7 @@ class Reader:
 
     def _in_known_words(self, text: str) -> tuple[Reading, Request]:
         """A text as `reading` has it, without the lexicon."""
-        if own := self.own.get(plain(" ".join(map(self.spelling.mend, words_of(text))))):
+        if own := self._known(plain(text if CHINESE.search(text) else " ".join(map(self.spelling.mend, words_of(text))))):
             return Reading(text, self.wordings.of(own)), own
         looks = amount(text)
         if is_question(text) or (looks and not looks[0]):           # less of what no look takes away
@@ -276,7 +297,8 @@ class Reader:
         """Whether a text that says "less", "no" or the like is read as what it would ask for with "more" instead, and no clause without
         such a word asks for that."""
         is_look = request.operation in self.wordings.looks
-        if request.operation == "remove" or request.texture == "plain" or not (more := affirmed(said, is_look)):
+        is_of_lack = request.operation == "remove" or request.texture == "plain" or is_lack(said, request.operation)
+        if is_of_lack or not (more := affirmed(said, is_look)):
             return False
         if any(f"too {wrong}" in said and request.operation == mended for wrong, (mended, _) in self.complaints.items()):
             return False
@@ -328,7 +350,7 @@ class Reader:
         request, confidence = self._meant(text, *likeliest(found))
         parts, rest_is_silent = self._parts(text)
         if request.operation == SEVERAL and len(parts) < 2:
-            alone, its_confidence = likeliest(_without_several(found))
+            alone, its_confidence = likeliest(without_several(found))
             if alone.is_whole and its_confidence >= SURE_ONE:
                 request, confidence = self._meant(text, alone, its_confidence)
         is_letter = len(parts) == 1 and rest_is_silent and len(words_of(text)) >= LETTER
@@ -379,35 +401,6 @@ class Reader:
                     "asked_with": " ".join(self.asked_with), "complaints": self.complaints,
                     "values": {slot: list(values) for slot, values in self.network.values.items()}}
         write_whole(folder / SETTINGS, json.dumps(settings, indent=1, ensure_ascii=False) + "\n")
-
-
-def _without_several(found: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
-    """Probabilities of slots if there is one request at most."""
-    rest = 1 - found["operation"][SEVERAL]
-    operation = {value: probability / max(rest, 1e-9) for value, probability in found["operation"].items() if value != SEVERAL}
-    return {**found, "operation": operation | {SEVERAL: 0.0}}
-
-
-def likeliest(found: Mapping[str, Mapping[str, float]]) -> tuple[Request, float]:
-    """The likeliest request by probabilities of slots, and the product of those that it depends on."""
-    request = with_operation(found, max(found["operation"], key=lambda value: found["operation"][value]))
-    confidence = 1.0
-    for slot in request.slots_said():
-        confidence *= found[slot][getattr(request, slot)]
-    if request.operation == "recolour" and request.which == request.colour:         # the colour that it is to have, heard twice
-        confidence *= 1 + found["which"][NONE] / found["which"][request.which]
-        request = replace(request, which=NONE)
-    return request, confidence
-
-
-def with_operation(found: Mapping[str, Mapping[str, float]], operation: str, known_only: bool = False) -> Request:
-    """The likeliest request with this operation; `known_only`: made of known things alone."""
-    needed, allowed = NEEDED.get(operation, ()), ALLOWED.get(operation, ())
-    said: dict[str, Any] = {}
-    for slot in (*needed, *allowed):
-        barred = ({NONE, OTHER} if slot in needed else {OTHER}) if known_only else set()
-        said[slot] = max((value for value in found[slot] if value not in barred), key=lambda value, slot=slot: found[slot][value])
-    return Request(operation, **said)
 
 
 def _in_bytes(vectors: Tensor) -> dict[str, Tensor]:

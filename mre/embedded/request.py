@@ -4,7 +4,8 @@ which values there are, and how they are worded, comes with the trained reader."
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 NONE, OTHER, SEVERAL = "none", "other", "several"
 SLOTS = ("operation", "kind", "colour", "texture", "scene", "count", "which", "where", "anchor")
@@ -104,3 +105,32 @@ def all_values(values: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]
     unknown_too = ("kind", "colour", "texture", "scene")
     return {slot: ((NONE, SEVERAL) if slot == "operation" else (NONE, OTHER) if slot in unknown_too else (NONE,)) + tuple(values[slot])
             for slot in SLOTS}
+
+
+def without_several(found: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    """Probabilities of slots if there is one request at most."""
+    rest = 1 - found["operation"][SEVERAL]
+    operation = {value: probability / max(rest, 1e-9) for value, probability in found["operation"].items() if value != SEVERAL}
+    return {**found, "operation": operation | {SEVERAL: 0.0}}
+
+
+def likeliest(found: Mapping[str, Mapping[str, float]]) -> tuple[Request, float]:
+    """The likeliest request by probabilities of slots, and the product of those that it depends on."""
+    request = with_operation(found, max(found["operation"], key=lambda value: found["operation"][value]))
+    confidence = 1.0
+    for slot in request.slots_said():
+        confidence *= found[slot][getattr(request, slot)]
+    if request.operation == "recolour" and request.which == request.colour:         # the colour that it is to have, heard twice
+        confidence *= 1 + found["which"][NONE] / found["which"][request.which]
+        request = replace(request, which=NONE)
+    return request, confidence
+
+
+def with_operation(found: Mapping[str, Mapping[str, float]], operation: str, known_only: bool = False) -> Request:
+    """The likeliest request with this operation; `known_only`: made of known things alone."""
+    needed, allowed = NEEDED.get(operation, ()), ALLOWED.get(operation, ())
+    said: dict[str, Any] = {}
+    for slot in (*needed, *allowed):
+        barred = ({NONE, OTHER} if slot in needed else {OTHER}) if known_only else set()
+        said[slot] = max((value for value in found[slot] if value not in barred), key=lambda value, slot=slot: found[slot][value])
+    return Request(operation, **said)

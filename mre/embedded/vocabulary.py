@@ -29,8 +29,10 @@ def nouns() -> tuple[str, ...]:
     return KINDS
 
 
-def look_instructions(look: str) -> tuple[str, ...]:
-    """Some of the wordings of a look of the whole picture, the plainest first."""
+def look_instructions(look: str, language: str = "en") -> tuple[str, ...]:
+    """Some of the wordings of a look of the whole picture, the plainest first, in English or ("zh") Chinese."""
+    if language == "zh":
+        return (PLAINEST_CHINESE[look],)
     plain = [f"make it {text}" for text in wordings.ADJECTIVES.get(look, ())] + \
             [f"turn it into {text}" for text in wordings.STYLE_NOUNS.get(look, ())]
     sayings = [text for text in wordings.SAYINGS.get(look, ()) if text not in MISREAD]
@@ -43,6 +45,13 @@ MISREAD = ("remove the colours",)       # which the reader that ships takes for 
 PLAINEST = {"sunset": "make it look like sunset", "night": "turn day into night", "winter": "change the season to winter",
             "black_and_white": "make it black and white", "sketch": "turn it into a pencil sketch", "sepia": "make it sepia",
             "watercolour": "turn it into a watercolour painting", "vintage": "make it look old", "negative": "invert the colours"}
+
+
+PLAINEST_CHINESE = {
+    "sunset": "变成日落时分", "black_and_white": "变成黑白照片", "winter": "改成冬天", "sketch": "变成铅笔素描", "night": "变成夜景",
+    "sepia": "变成棕褐色", "foggy": "加点雾", "watercolour": "变成水彩画", "vintage": "变成老照片", "warmer": "暖一点", "cooler": "冷一点",
+    "darker": "暗一点", "brighter": "亮一点", "vivid": "颜色鲜艳一点", "negative": "反转颜色", "poster": "变成海报", "autumn": "改成秋天",
+    "pixel_art": "变成像素画"}
 
 
 def unknown_words(text: str) -> list[str]:

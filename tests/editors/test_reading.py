@@ -17,12 +17,15 @@ from mre.recipes import read_recipe
 class Inverter(LocalEditor):
     """Inverts what it is asked to invert, at 16 pixels; knows that one request in two words for it."""
 
-    nouns = suggestions = ()
+    nouns, languages = (), ("en",)
 
     def __init__(self, reads: bool = True) -> None:
         super().__init__("inverter")
         self.asked: list[str] = []
         self.reads = reads
+
+    def suggestions(self, language="en"):
+        return ()
 
     @property
     def vocabulary(self):

@@ -64,3 +64,9 @@ def test_a_thing_in_the_place_of_another_is_two_requests(shipped):
     reading = shipped.read("swap the red ball with a blue star")
     assert (reading.fault, reading.nearest) == ("several", ("remove the red ball", "add a blue star"))
     assert shipped.read("replace the red ball with a blue one").understood == "make the red ball blue"
+
+
+@pytest.mark.parametrize(("text", "understood"), [
+    ("remove all colour", "turn it into black and white"), ("去掉所有颜色", "turn it into black and white"), ("not black and white", "")])
+def test_none_of_what_a_look_lacks_asks_for_that_look(shipped, text, understood):
+    assert shipped.read(text).understood == understood

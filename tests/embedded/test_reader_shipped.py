@@ -2,6 +2,7 @@
 
 import pytest
 
+from mre.data.scenes.concepts import HELD_OUT, table
 from mre.data.scenes.instructions import instructions
 from mre.embedded.reader import SHIPPED, load_reader
 from tests.bench.reading import table_of
@@ -91,6 +92,20 @@ def test_other_scripts_nonsense_and_unknown_things_are_left_alone_in_one_line(sh
     assert not reading.understood
     assert "\n" not in reading.line
     assert len(reading.line) < 400
+
+
+def test_looks_in_the_tables_chinese_are_read_as_what_they_are(shipped):
+    for look, words in table()["looks"].items():
+        for text in words["zh"]:
+            if not text.startswith(HELD_OUT):
+                assert shipped.read(text).understood == shipped.wordings.looks[look], text
+
+
+@pytest.mark.parametrize(("text", "look"), [
+    ("色调暖一点", "warmer"), ("请把照片的颜色调暖一点。", "warmer"), ("畫面冷一點", "cooler"), ("太暖了", "cooler"),
+    ("把图片变成夜景吧", "night")])
+def test_what_is_to_look_so_may_stand_before_a_chinese_look(shipped, text, look):
+    assert shipped.read(text).understood == shipped.wordings.looks[look]
 
 
 def test_slips_politeness_letters_and_traditional_chinese_are_understood(shipped):

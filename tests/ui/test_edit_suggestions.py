@@ -18,7 +18,7 @@ from mre.embedded.vocabulary import look_instructions
 from mre.imaging import reduced
 from mre.recipes import png_bytes
 from tests.fake_editing import fake_editor
-from ui.edit.example_strip import Results, thumbnail
+from ui.edit.example_strip import Results, strip_html, thumbnail
 from ui.edit.examples import EXAMPLES, PHOTOS, SCENE_SIZE, example_of
 from ui.edit.suggestions import MOST_AT_FIRST, MOST_COMPLETIONS, offered, suggestions
 from ui.studio import Studio, StudioSettings
@@ -108,6 +108,20 @@ def test_things_are_only_suggested_for_the_scene_that_has_them(tmp_path):
     Image.new("RGB", (SCENE_SIZE, SCENE_SIZE)).save(tmp_path / "other.png")
     for other in (tmp_path / "other.png", PHOTOS / "cat.jpg", tmp_path / "none.png", None):
         assert example_of(other) is None
+
+
+def test_on_a_chinese_page_a_model_that_reads_chinese_is_offered_the_same_requests_in_it():
+    tiny, other = vocabulary_of("tiny"), vocabulary_of("tiny-untrained")
+    for example in (None, *DRAWN):
+        english, chinese = (suggestions(tiny, "", example, language) for language in ("en", "zh"))
+        assert [tiny.read(text).understood for text in chinese] == [tiny.read(text).understood for text in english] != []
+        assert not any(text.isascii() for text in chinese)
+    for example in EXAMPLES:
+        assert tiny.read(example.said("zh")).understood == tiny.read(example.said("en")).understood
+    assert suggestions(tiny, "变成", None, "zh")[0].startswith("变成")
+    assert suggestions(other, "", None, "zh") == suggestions(other, "", None, "en")
+    cards = [strip_html("zh", make_editor(name, device="cpu")) for name in ("tiny", "tiny-untrained")]
+    assert [EXAMPLES[0].said("zh") in html for html in cards] == [True, False]
 
 
 def test_what_is_typed_is_gone_on_from_and_a_whole_suggestion_brings_the_others():

@@ -19,9 +19,10 @@ from mre.files import QUICK, png_bytes
 from mre.imaging import reduced
 from ui.chips import PICK
 from ui.edit.examples import EXAMPLES, PHOTOS
+from ui.edit.suggestions import read_language
 from ui.names import edit_type_names
 from ui.site.door import keep_as_input
-from ui.texts import add_texts, say
+from ui.texts import add_texts, language_of, say
 
 if TYPE_CHECKING:
     from mre.editors.editor import Editor
@@ -36,14 +37,17 @@ def build() -> gr.HTML:
     return gr.HTML(elem_id="examples", js_on_load=PICK)
 
 
-def strip_html(language: str, results: bool = False) -> str:
-    """The examples as buttons with a picture; with `results`, what the model makes of it beside."""
+def strip_html(language: str, editor: Editor) -> str:
+    """The examples as buttons with a picture and, where the model is known to do well on them, what it makes of it beside; their words in
+    the page's language where the model reads it."""
+    results, said_in = is_shown_off(editor), read_language(editor.vocabulary, language)
+
     def pictures(number: int) -> str:
         after = f'<img data-result="/examples/{number}-after.jpg" alt="">' if results else ""
         return f'<i class="two"><img src="/examples/{number}.jpg" alt="" loading="lazy">{after}</i>'
     cards = "".join(
         f'<button type="button" class="shot" data-pick="{number}">{pictures(number)}'
-        f'<span><b>{edit_type_names(language)[example.edit_type]}</b>{html.escape(example.instruction)}</span></button>'
+        f'<span><b>{edit_type_names(language)[example.edit_type]}</b>{html.escape(example.said(said_in))}</span></button>'
         for number, example in enumerate(EXAMPLES))
     return f'<p class="heading-line">{say("examples", language)}</p><div class="strip low">{cards}</div>'
 
@@ -56,13 +60,14 @@ def on_pick(studio: Studio) -> Callable:
             example = EXAMPLES[number]
         except (ValueError, IndexError, TypeError, AttributeError):
             return gr.skip(), gr.skip(), gr.skip()
-        return keep_as_input(studio, _whole(number), example.file_name, request), example.instruction, None
+        said = example.said(read_language(studio.editor().vocabulary, language_of(request)))
+        return keep_as_input(studio, _whole(number), example.file_name, request), said, None
     return pick
 
 
 def is_shown_off(editor: Editor) -> bool:
     """Whether a model is known to do well on the examples: tests run those that suggest anything."""
-    return bool(editor.vocabulary and editor.vocabulary.suggestions)
+    return bool(editor.vocabulary and editor.vocabulary.suggestions())
 
 
 class Results:

@@ -9,10 +9,11 @@ from pathlib import Path
 from PIL import Image
 
 import mre
-from mre.data.scenes.concepts import canonical
+from mre.data.scenes.concepts import canonical, canonical_chinese
 from mre.data.scenes.triplets import SceneTriplet, draw_triplet
 from mre.errors import MreError
 from mre.imaging import open_image, pixel_digest
+from ui.texts import LANGUAGES
 
 PHOTOS = Path(mre.__file__).parent / "assets" / "photos"
 SCENE_SIZE, SCENE_SEED = 512, 20
@@ -25,7 +26,8 @@ class Example:
     edit_type: str
     photo: str | None = None         # file name in assets/photos
     scene: int | None = None         # index of a drawn triplet
-    words: str = ""
+    words: str = ""                  # what is asked, of a photo, in English and in Chinese
+    chinese: str = ""
 
     def triplet(self, size: int) -> SceneTriplet:
         """The drawn scene; the same at every size."""
@@ -40,22 +42,32 @@ class Example:
     def instruction(self) -> str:
         return self.words or canonical(self.triplet(32).edit.request)
 
+    def said(self, language: str) -> str:
+        """The instruction in English or ("zh") Chinese."""
+        if language != "zh":
+            return self.instruction
+        return self.chinese or canonical_chinese(self.triplet(32).edit.request)
+
     @property
     def file_name(self) -> str:
         return self.photo or f"scene-{self.edit_type}.png"
 
 
 EXAMPLES = (
-    Example("style", "cat.jpg", words="turn it into a pencil sketch"), Example("global", "rocket.jpg", words="make it look like sunset"),
-    Example("style", "astronaut.jpg", words="turn it into a poster"), Example("global", "coffee.jpg", words="turn day into night"),
-    Example("global", "cat.jpg", words="change the season to winter"), Example("style", "coffee.jpg", words="make it sepia"),
+    Example("style", "cat.jpg", words="turn it into a pencil sketch", chinese="变成铅笔素描"),
+    Example("global", "rocket.jpg", words="make it look like sunset", chinese="变成日落时分"),
+    Example("style", "astronaut.jpg", words="turn it into a poster", chinese="变成海报"),
+    Example("global", "coffee.jpg", words="turn day into night", chinese="变成夜景"),
+    Example("global", "cat.jpg", words="change the season to winter", chinese="改成冬天"),
+    Example("style", "coffee.jpg", words="make it sepia", chinese="变成棕褐色"),
     Example("local", scene=4), Example("remove", scene=4), Example("add", scene=0), Example("texture", scene=2),
     Example("background", scene=1))
 
 
 @lru_cache(maxsize=1)
 def _drawn() -> dict[tuple[str, str], Example]:
-    return {(pixel_digest(example.picture()), " ".join(example.instruction.split())): example for example in EXAMPLES if not example.photo}
+    return {(pixel_digest(example.picture()), example.said(language)): example
+            for example in EXAMPLES if not example.photo for language in LANGUAGES}
 
 
 def small_triplet_of(picture: Image.Image, instruction: str, size: int) -> SceneTriplet | None:

@@ -227,7 +227,7 @@ def on_load(studio: Studio, tab: EditTab) -> Callable:
         studio.warm(after=OPENED_SECONDS)
         return {tab.visit: visit, tab.status: status_html(studio, model, language), tab.result.look: empty_viewer(language),
                 tab.history.shots: history.shots_html(visit, language), tab.form.model: model, tab.again: gr.Timer(active=is_back),
-                tab.examples: example_strip.strip_html(language, example_strip.is_shown_off(studio.editor())),
+                tab.examples: example_strip.strip_html(language, studio.editor()),
                 tab.region: region.tools_html(language), tab.words: words.words_html(studio.editor(model), "", language),
                 tab.sweep.forecast: "", **(link.fill_from(studio, tab, asked, language, model, axes) if is_followed else {})}
     return load

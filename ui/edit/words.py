@@ -65,7 +65,7 @@ def words_html(editor: Editor, text: str, language: str, example: Example | None
         lines += [notice(words) for words in _about_words(vocabulary, text, language)]
     if vocabulary is not None and photo and (things := _things_to_find(vocabulary, text)):
         lines.append(notice(say("things_on_photo", language, things=things)))
-    if found := suggestions(vocabulary, text, example):
+    if found := suggestions(vocabulary, text, example, language):
         lines.append(chips_html(found, say("suggestions", language)))
     elif reading is not None and reading.nearest:
         lines.append(chips_html(list(reading.nearest), say("nearest", language)))

@@ -18,6 +18,7 @@ from mre.data.scenes.world import BACKDROPS, COLOUR_NAMES, GROUND_SLOTS, KINDS, 
 TABLE = Path(__file__).with_name("concepts.toml")
 HELD_OUT = "~"            # before a phrase of the table: requests of the train split never use it
 NOTHING = "none"
+MEASURES = {"tree": "棵", "car": "辆", "house": "座", "flower": "朵", "cloud": "朵", "star": "颗", "heart": "颗"}       # Chinese
 THING_OPERATIONS = ("recolour", "remove", "add", *(f"texture:{name}" for name in TEXTURES))       # those that name a thing
 OPERATIONS = (NOTHING, *THING_OPERATIONS, *(f"background:{name}" for name in BACKDROPS), *(f"global:{name}" for name in GLOBAL_LOOKS),
               *(f"style:{name}" for name in STYLE_LOOKS))
@@ -85,6 +86,24 @@ def canonical(asked: Asked) -> str:
         return _first("carriers", verb).format(a=indefinite(asked), place=where(asked))
     adj = _first("textures", value, "adj") if value else ""
     return _first("carriers", verb).format(it=definite(asked), colour=asked.colour, adj=adj)
+
+
+def canonical_chinese(asked: Asked) -> str:
+    """The plainest wording of what is asked in Chinese, "" for nothing: "把左边的红色的球变成蓝色"."""
+    verb, value = asked.verb, asked.value
+    if verb == NOTHING:
+        return ""
+    carrier = _first("carriers_zh", "look" if verb in ("global", "style") else verb)
+    colour = asked.colour if verb == "add" else asked.of_colour
+    measure = MEASURES.get(asked.kind, "个")
+    thing = (f"{_first('colours', colour, 'zh')}的" if colour else "") + (_first("kinds", asked.kind, "zh") if asked.kind else "东西")
+    place = _first("places", asked.place, "zh") if asked.place else ""
+    beside = _first("kinds", asked.beside, "zh") if asked.beside else ""
+    it = f"两{measure}{thing}" if asked.count == 2 else f"{place}的{thing}" if place else thing
+    section = {"texture": "textures", "background": "backgrounds"}.get(verb, "looks")
+    said = _first(section, value, "zh") if value else ""
+    return carrier.format(it=it, a=f"{'两' if asked.count == 2 else '一'}{measure}{thing}", place=beside + place, scene=said, adj=said,
+                          colour=_first("colours", asked.colour, "zh") if asked.colour else "")
 
 
 def _first(*path: str) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mre.data.scenes.concepts import (
+    MEASURES,
     NOTHING,
     OPERATIONS,
     REFERENCES,
@@ -31,7 +32,6 @@ OPENING, CONTEXT, BEFORE, AFTER, CLAUSE = 0.10, 0.06, 0.22, 0.16, 0.08
 MISTYPED = 0.4                # share of words of a text with many slips
 COMPLAINT = 0.25              # share of requests for a look that say what is wrong instead
 PLAIN, UNSEEN = 0.4, 0.5      # how often a word is the plainest one; how often a held-out request takes each phrase from the held-out ones
-MEASURES = {"tree": "棵", "car": "辆", "house": "座", "flower": "朵", "cloud": "朵", "star": "颗", "heart": "颗"}
 TWO = ("two {}", "2 {}", "a pair of {}", "two new {}")
 BOTH = ("both {}", "both {}", "all the {}", "the two {}", "all {}", "both of the {}")
 BESIDE = (" to the {} of the {kind}", " {} of the {kind}", " beside the {kind}, on the {}", " next to the {kind} on the {}")
