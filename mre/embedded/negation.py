@@ -24,7 +24,7 @@ HELD_BACK = re.compile(
     r"|(?:i|we) (?:don't|do not|never) want(?:ed)? (?:you|u|anyone) to|i'd rather you didn't|(?:there is |there's )?no need to"
     r"|avoid \w+ing|refrain from|let's not|let us not|without \w+ing|(?:while )?(?:keeping|leaving|preserving)\b"
     r"|(?:keep|preserve|retain|maintain|protect|spare) (?!(?!everything|anything)\w+ing\b)"
-    r"|leave (?:(?:the|that|this|my|your|all|any) \w+$|.*\b(?:alone|as|be|unchanged|untouched|there|intact|same)\b)"
+    r"|leave (?:(?:the|that|this|my|your|all|any) \w+$|.*\b(?:alone|as|be|unchanged|untouched|there|intact|same)\b|.* in$)"
     r"|(?:change|touch|alter|edit|do) nothing"
     r"|(?:everything|all|nothing) else .*\b(?:stays?|remains?|same|unchanged|untouched|alone|changes?|as (?:it )?is)\b)")
 HELD_BACK_ZH = re.compile(
@@ -158,6 +158,11 @@ def is_unlike(text: str, look: str) -> bool:
     opposed, own = UNLIKE.get(look, ((), ()))
     said = ASIDE.sub(" ", text)
     return _last(said, opposed) > _last(said, own)
+
+
+def is_barred(text: str, *words: str) -> bool:
+    """Whether one of some words is what something is not to be, or is not, in a text: "the tree that is not green"."""
+    return any(re.search(rf"(?:\bnot|n't|\bnon|\bother than)(?: be)?(?: (?:a|an|the))? {re.escape(word)}\b", text) for word in words)
 
 
 def _last(text: str, words: Sequence[str]) -> int:

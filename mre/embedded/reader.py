@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from mre.editors.reading import Reading
 from mre.embedded.chinese import look_in_chinese
 from mre.embedded.lexicon import Lexicon, read_lexicon, write_lexicon
-from mre.embedded.negation import affirmed, clauses, is_lack, is_unlike, lacking, replaced, wanted
+from mre.embedded.negation import affirmed, clauses, is_barred, is_lack, is_unlike, lacking, replaced, wanted
 from mre.embedded.request import (
     ALLOWED,
     NEEDED,
@@ -284,7 +284,7 @@ class Reader:
         if not reading.understood:
             return reading, request
         nothing = Reading(said, fault="unknown", confidence=reading.confidence), Request()
-        if is_unlike(said, request.operation):
+        if is_unlike(said, request.operation) or is_barred(said, request.colour, request.which):
             return nothing
         if self._is_denied(said, request):
             look = self.opposites.get(request.operation)
