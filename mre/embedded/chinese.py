@@ -1,12 +1,12 @@
-"""Looks in Chinese: a request in the very phrases of the table of concepts is understood as it is. So few signs say so much that a network
-which reads pieces of words takes "warmer" for "cooler"."""
+"""Looks in Chinese: a request in the very phrases that the reader was trained with is understood as it is. So few signs say so much that a
+network which reads pieces of words takes "warmer" for "cooler". The phrases come with the reader."""
 
 from __future__ import annotations
 
 import re
-from functools import cache
-
-from mre.data.scenes.concepts import phrases, table
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 
 # What is to look so, where it stands before the phrase
 TOPIC = re.compile("^(?:请|帮我|麻烦)?(?:把|让|将|给)?(?:整个|整张|整体|这张|这个)?(?:画面|照片|图片|图像|图)?的?"
@@ -14,21 +14,24 @@ TOPIC = re.compile("^(?:请|帮我|麻烦)?(?:把|让|将|给)?(?:整个|整张|
 ASIDE = re.compile(r"[\s，。！？、,.!?~～]+|[吧啊呀哦呢]$")
 
 
-def look_in_chinese(text: str) -> str:
-    """The look that a text asks for in the table's own words, "" where it is none of them, or could be two."""
-    said = ASIDE.sub("", text)
-    topic = TOPIC.match(said)
-    return _looks().get(said) or _looks().get(said[topic.end():] if topic else "", "")
+@dataclass(frozen=True)
+class ChineseLooks:
+    """phrases: of looks, each with its look; carriers: what is said around them, with {adj} for a phrase."""
 
+    phrases: Mapping[str, str] = field(default_factory=dict)
+    carriers: Sequence[str] = ()
 
-@cache
-def _looks() -> dict[str, str]:
-    """Phrases of looks, alone and in what is said around them -> the look. None that a landscape or two looks share."""
-    found: dict[str, set[str]] = {}
-    for look in table()["looks"]:
-        for phrase in phrases("looks", look, "zh"):
-            found.setdefault(phrase, set()).add(look)
-            for carrier in phrases("carriers_zh", "look"):
+    def look(self, text: str) -> str:
+        """The look that a text asks for in these words, "" where it is none of them, or could be two."""
+        said = ASIDE.sub("", text)
+        topic = TOPIC.match(said)
+        return self._looks.get(said) or self._looks.get(said[topic.end():] if topic else "", "")
+
+    @cached_property
+    def _looks(self) -> dict[str, str]:
+        """Phrases, alone and in what is said around them -> the look; none that two looks share."""
+        found: dict[str, set[str]] = {}
+        for phrase, look in self.phrases.items():
+            for carrier in ("{adj}", *self.carriers):
                 found.setdefault(ASIDE.sub("", carrier.format(adj=phrase)), set()).add(look)
-    landscapes = {phrase for scene in table()["backgrounds"] for phrase in phrases("backgrounds", scene, "zh")}
-    return {text: look for text, (look, *others) in found.items() if not others and text not in landscapes}
+        return {text: look for text, (look, *others) in found.items() if not others}

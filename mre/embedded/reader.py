@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from mre.editors.reading import Reading
-from mre.embedded.chinese import look_in_chinese
+from mre.embedded.chinese import ChineseLooks
 from mre.embedded.lexicon import Lexicon, read_lexicon, write_lexicon
 from mre.embedded.negation import affirmed, clauses, is_barred, is_lack, is_unlike, lacking, replaced, wanted
 from mre.embedded.request import (
@@ -136,6 +136,7 @@ class Reader:
     asked_with: tuple[str, ...] = ()        # words of its training's requests, of concepts first: slips are mended to them
     complaints: Mapping[str, Sequence[str]] = field(default_factory=dict)       # "dark": the look that mends it, and the one that is dark
     lexicon: Lexicon = field(default_factory=lambda: Lexicon({}))
+    chinese: ChineseLooks = field(default_factory=ChineseLooks)
 
     @cached_property
     def index(self) -> dict[str, int]:
@@ -187,7 +188,7 @@ class Reader:
 
     def _known(self, text: str) -> Request | None:
         """The request that a text is word by word: in the model's own words, or in Chinese phrases of the concepts."""
-        look = look_in_chinese("".join(words_of(text))) if CHINESE.search(text) else ""
+        look = self.chinese.look("".join(words_of(text))) if CHINESE.search(text) else ""
         return Request(look) if look in self.wordings.looks else self.own.get(text)
 
     def _meant(self, text: str, request: Request, confidence: float) -> tuple[Request, float]:
@@ -398,7 +399,7 @@ class Reader:
         if self.lexicon.entries:
             write_lexicon(self.lexicon.entries, folder / LEXICON)
         settings = {"size": asdict(self.size), "least": self.least, "wordings": asdict(self.wordings),
-                    "asked_with": " ".join(self.asked_with), "complaints": self.complaints,
+                    "asked_with": " ".join(self.asked_with), "complaints": self.complaints, "chinese": asdict(self.chinese),
                     "values": {slot: list(values) for slot, values in self.network.values.items()}}
         write_whole(folder / SETTINGS, json.dumps(settings, indent=1, ensure_ascii=False) + "\n")
 
@@ -419,12 +420,12 @@ def _from_file(path: Path) -> dict[str, Tensor]:
 
 def fresh_reader(words: Sequence[str], vectors: Tensor, values: Mapping[str, Sequence[str]], wordings: Wordings,
                  size: ReaderSize | None = None, least: float = LEAST, asked_with: Sequence[str] = (),
-                 complaints: Mapping[str, Sequence[str]] | None = None) -> Reader:
+                 complaints: Mapping[str, Sequence[str]] | None = None, chinese: ChineseLooks | None = None) -> Reader:
     """An untrained reader. vectors: (words, size.word), public vectors of the words, brought to a mean length of 1."""
     size = size or ReaderSize(word=vectors.shape[1])
     network = RequestReader(len(words), all_values(values), size)
     network.vectors[FIRST_WORD:] = vectors
-    return Reader(network, tuple(words), wordings, size, least, tuple(asked_with), complaints or {})
+    return Reader(network, tuple(words), wordings, size, least, tuple(asked_with), complaints or {}, chinese=chinese or ChineseLooks())
 
 
 @lru_cache(maxsize=2)
@@ -438,4 +439,4 @@ def load_reader(folder: Path) -> Reader:
     asked_with = tuple(settings.get("asked_with", "").split())
     lexicon = Lexicon(read_lexicon(folder / LEXICON) if (folder / LEXICON).is_file() else {})
     return Reader(network.eval(), words, Wordings(**settings["wordings"]), size, settings["least"], asked_with,
-                  settings.get("complaints", {}), lexicon)
+                  settings.get("complaints", {}), lexicon, ChineseLooks(**settings.get("chinese", {})))

@@ -15,6 +15,7 @@ from mre.data.scenes.concepts import NOTHING, Asked, canonical, definite, indefi
 from mre.data.scenes.instructions import comparable, reserved
 from mre.data.scenes.looks import GLOBAL_LOOKS, LOOKS, OPPOSITES
 from mre.data.scenes.world import BACKDROPS, COLOUR_NAMES, KINDS, SLOTS, TEXTURES, pick
+from mre.embedded.chinese import ChineseLooks
 from mre.embedded.request import NONE, OTHER, SEVERAL, Request, Wordings
 
 VALUES = {"operation": ("recolour", "remove", "add", "texture", "background", *LOOKS), "kind": KINDS, "colour": COLOUR_NAMES,
@@ -206,6 +207,13 @@ def complaints() -> dict[str, tuple[str, str]]:
     """What a picture can have too much of, in both languages -> the look that mends it, and the one that the word would be taken for."""
     return {wrong: (look, OPPOSITES[look]) for look, lists in table()["looks"].items() for name in ("wrong", "wrong_zh") if name in lists
             for wrong in phrases("looks", look, name)}
+
+
+def chinese_looks() -> ChineseLooks:
+    """Looks in Chinese by the phrases of training; those that a landscape shares are left to the network."""
+    landscapes = {phrase for scene in table()["backgrounds"] for phrase in phrases("backgrounds", scene, "zh")}
+    said = {phrase: look for look in table()["looks"] for phrase in phrases("looks", look, "zh") if phrase not in landscapes}
+    return ChineseLooks(said, list(phrases("carriers_zh", "look")))
 
 
 @cache

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mre.embedded.reader import Reader, fresh_reader
-from mre.embedded.reader_texts import VALUES, Texts, complaints, concept_words, own_wordings, training_words
+from mre.embedded.reader_texts import VALUES, Texts, chinese_looks, complaints, concept_words, own_wordings, training_words
 from mre.embedded.request import SLOTS, Request
 from mre.embedded.words import words_of
 from mre.training.checkpoints import load_tensors, save_tensors, write_whole
@@ -83,7 +83,8 @@ def train_reader(out: Path, *, seed: int = 0, steps: int = 4800, batch: int = BA
     texts = Texts(words, vectors.numpy())
     place, concepts = {word: number for number, word in enumerate(words)}, concept_words()
     asked_with = sorted(training_words(), key=lambda word: (word not in concepts, place.get(word, len(words)), word))
-    reader = fresh_reader(words, vectors, VALUES, own_wordings(), asked_with=asked_with, complaints=complaints())
+    reader = fresh_reader(words, vectors, VALUES, own_wordings(), asked_with=asked_with, complaints=complaints(),
+                          chinese=chinese_looks())
     network = reader.network.train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, betas=(0.9, 0.98), weight_decay=0.02)
     kept = out / "training"

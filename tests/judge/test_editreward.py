@@ -282,7 +282,7 @@ def test_the_command_fits_the_map_beside_the_weights(whole, parity, tmp_path, ca
         scores = np.round(1 + 3 * (np.array(mean) - low) / (high - low), 2)
         row |= {"following": {"score": scores[0]}, "preserving": {"score": 3}, "quality": {"score": scores[1]}}
     (tmp_path / "labels.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert main(["train-judge", str(tmp_path / "labels.jsonl"), "--fit-scale", f"editreward:{whole}"]) == 0
+    assert main(["train-judge", str(tmp_path / "labels.jsonl"), "--fit-scale", f"editreward:{whole}", "--held-out", "0.5"]) == 0
     made = json.loads((whole / "scale.json").read_text())
     for number, head in enumerate(HEADS):
         assert made[head]["slope"] == pytest.approx(3 / (high - low)[number], rel=0.02)
