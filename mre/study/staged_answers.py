@@ -8,8 +8,12 @@ import sqlite3
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 from operator import itemgetter
+
+import numpy as np
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import maximum_bipartite_matching
 
 from mre.errors import DataError
 from mre.rewards import PERSPECTIVES
@@ -109,7 +113,8 @@ class StagedAnswers:
         self.methods: dict[str, int] = {}
         self.pairs: dict[Pair, int] = {}                # numbered by `check`
         self._items: dict[str, tuple[int, int]] = {}    # name -> number, hash of what else is said of it
-        self._checked: dict[tuple[int, int, int], Pair | None] = {}     # (item, method, place of the method in its pair) -> pair
+        self._checked: dict[tuple[int, int, int], list[Pair]] = {}      # (item, method, place of the method in its pair) -> pairs
+        self._of_check: dict[tuple[int, int], Pair] = {}                # (person, screen) -> pair
         self._last: tuple[tuple, StagedAnswer] | None = None            # cells of the row before, and its answer
         self._cells = itemgetter(*(column for column in OF_SCREENS if column in columns))
         self._open: OrderedDict[tuple[int, int, int], StagedAnswer] = OrderedDict()
@@ -244,38 +249,60 @@ class StagedAnswers:
                 faulty = True
                 yield answer.line, fault
             elif answer.screen_kind in CHECKS:
-                self._checked.setdefault(self._check_key(answer))
+                self._checked.setdefault(self._check_key(answer), [])
             else:
                 self.pairs.setdefault(answer.pair, len(self.pairs))
         if faulty:
             return
         for pair in self.pairs:
             for place in (1, 2):
-                key = (pair[0], pair[place], place)
-                if key in self._checked and self._checked[key] is None:
-                    self._checked[key] = pair
-        faults = list(self._pairs_of_checks_alone())
-        yield from faults or self._screens_told_twice()         # without a pair for each check, no screen can be told from another
+                if (of_edit := self._checked.get((pair[0], pair[place], place))) is not None:
+                    of_edit.append(pair)
+        if faults := list(self._pairs_of_checks_alone()):       # without a pair for each check, no screen can be told from another
+            yield from faults
+            return
+        self._give_checks_their_pairs()
+        yield from self._screens_told_twice()
 
     def _pairs_of_checks_alone(self) -> Iterator[tuple[int, str]]:
-        for (item, method, place), pair in self._checked.items():
-            if pair is None:
+        for (item, method, place), of_edit in self._checked.items():
+            if not of_edit:
                 other = next((number for number in self.methods.values() if number != method), None)
                 if other is None:
                     yield 0, f"a study compares two methods or more, got {next(iter(self.methods))}"
                     return
-                pair = self._checked[item, method, place] = (item, method, other) if place == 1 else (item, other, method)
-                self.pairs.setdefault(pair, len(self.pairs))
+                of_edit.append((item, method, other) if place == 1 else (item, other, method))
+                self.pairs.setdefault(of_edit[0], len(self.pairs))
+
+    def _give_checks_their_pairs(self) -> None:
+        """An edit may be part of several pairs, and no annotator has a check of a kind twice of one pair: first among the pairs in which
+        the study's draw would have taken the edit, then, where these do not go round, among all that have it."""
+        with_edit: dict[tuple[int, int], list[Pair]] = {}
+        for pair in self.pairs:
+            for method in pair[1:]:
+                with_edit.setdefault((pair[0], method), []).append(pair)
+        checks: dict[tuple[int, str], dict[int, tuple[int, int, int]]] = {}
+        for answer in self._answers():
+            if answer.screen_kind in CHECKS:
+                checks.setdefault((answer.person, answer.screen_kind), {}).setdefault(answer.screen, self._check_key(answer))
+        for (person, _), screens in checks.items():
+            drawn = [self._checked[key] for key in screens.values()]
+            given = _one_each(drawn)
+            if None in given:
+                given = _one_each([with_edit[key[:2]] for key in screens.values()])
+            for screen, pair, possible in zip(screens, given, drawn, strict=True):
+                self._of_check[person, screen] = pair or possible[0]
 
     def _screens_told_twice(self) -> Iterator[tuple[int, str]]:
         for _, screens in groupby(self._answers(), key=lambda answer: answer.person):
             seen: dict[tuple, int] = {}
             for screen, revisions in groupby(screens, key=lambda answer: answer.screen):
                 answers = list(revisions)
-                what = {(self.pair_of(answer), answer.screen_kind) for answer in answers}
+                what = {(self._check_key(answer) if answer.screen_kind in CHECKS else answer.pair, answer.screen_kind)
+                        for answer in answers}
                 if len(what) > 1:
                     yield answers[-1].line, f"screen {screen} shows something else than in an earlier revision"
-                elif (first := seen.setdefault(what.pop(), screen)) != screen:
+                elif (first := seen.setdefault((self.pair_of(answers[0]), answers[0].screen_kind), screen)) != screen:
                     yield answers[0].line, f"the annotator has the same pair on screens {first} and {screen}, and neither is a repeat"
 
     # -------------------------------------------------------------------------------------------------------------- giving
@@ -283,9 +310,7 @@ class StagedAnswers:
     def pair_of(self, answer: StagedAnswer) -> Pair:
         """The pair that a screen belongs to; a check's is the one that the study's own draw would have taken its edit from."""
         if answer.screen_kind in CHECKS:
-            pair = self._checked[self._check_key(answer)]
-            assert pair is not None, "`check` has found one for each"
-            return pair
+            return self._of_check[answer.person, answer.screen]         # `check` has found one for each
         return answer.pair
 
     def items(self) -> Iterator[tuple[str, str, str]]:
@@ -309,6 +334,16 @@ class StagedAnswers:
     def _check_key(self, answer: StagedAnswer) -> tuple[int, int, int]:
         method = next(side for side in answer.shown if side != ORIGINAL_NUMBER)
         return answer.item, method, 1 + self.order.check_choice(self.labels[answer.person], answer.screen)
+
+
+def _one_each(possible: list[list[Pair]]) -> list[Pair | None]:
+    """A pair of its own for as many as can have one, each of its list."""
+    columns = {pair: number for number, pair in enumerate(dict.fromkeys(chain.from_iterable(possible)))}
+    table = np.zeros((len(possible), len(columns)), dtype=bool)
+    for row, some in enumerate(possible):
+        table[row, [columns[pair] for pair in some]] = True
+    pairs = list(columns)
+    return [pairs[place] if place >= 0 else None for place in maximum_bipartite_matching(csr_matrix(table), perm_type="column")]
 
 
 # ------------------------------------------------------------------------------------------------------------------ cells

@@ -7,6 +7,7 @@ import io
 import json
 import shutil
 import subprocess
+from collections import Counter
 
 import pandas as pd
 import pytest
@@ -118,6 +119,28 @@ def test_an_export_read_back_gives_the_same_bytes_again(store, tmp_path, form, r
     assert first.read_bytes() == again.read_bytes()
     export_file(store, "s", again, form, revisions=revisions)
     assert first.read_bytes() == again.read_bytes()
+
+
+def test_checks_of_one_edit_in_two_pairs_are_read_back(tmp_path):
+    """An edit that is compared with two others may be checked in both pairs; the file says which edit, and not which pair."""
+    store = Store.open(tmp_path / "data", clock=Clock())
+    design = StudyDesign(per_pair=6, repeats=0, checks=90, pairs=(("a", "b"), ("a", "c")), **NO_RULES)
+    studies.create_from_edits(store, "s", [draw_edits(tmp_path / "e", 4, ("a", "b", "c"), size=(16, 16))], design)
+    simulate(store, "s", Crowd(annotators=6))
+    export_file(store, "s-simulated", tmp_path / "first.csv", simulated=True)
+    shown: dict[tuple[str, str], tuple[str, set[str]]] = {}
+    for row in csv.DictReader((tmp_path / "first.csv").open(encoding="utf-8", newline="")):
+        if row["is_check"] == "1":
+            shown.setdefault((row["annotator"], row["screen"]), (row["item"], set()))[1].add(row["method"])
+    checked = Counter((annotator, item, frozenset(methods)) for (annotator, _), (item, methods) in shown.items())
+    assert max(checked.values()) > 1, "nobody was shown two checks of one edit"
+    other = Store.open(tmp_path / "other", clock=store.clock)
+    import_file(other, "s", tmp_path / "first.csv")
+    export_file(other, "s", tmp_path / "again.csv")
+    first, again = (pd.read_csv(tmp_path / name).drop(columns="study") for name in ("first.csv", "again.csv"))
+    pd.testing.assert_frame_equal(first, again)
+    other.close()
+    store.close()
 
 
 def test_no_cell_of_an_export_would_run_as_a_formula(store, tmp_path):
