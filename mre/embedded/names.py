@@ -59,7 +59,7 @@ def _shipped() -> tuple[Reader, Finder | None]:
     from mre.embedded.reader import SHIPPED, load_reader
     try:
         return load_reader(SHIPPED), load_finder(SHIPPED)
-    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise ModelError(f"{SHIPPED.name}: what reads instructions is not whole there ({error}); fetch these files again") from error
 
 

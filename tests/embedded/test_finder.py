@@ -1,5 +1,6 @@
 """What finds things in pictures: those of drawn scenes, none in photographs, and what that does to a request."""
 
+import json
 import shutil
 
 import numpy as np
@@ -89,3 +90,13 @@ def test_a_torn_file_is_one_line_that_names_where_it_lies(tmp_path, monkeypatch,
     monkeypatch.setattr("mre.embedded.reader.SHIPPED", folder)
     with pytest.raises(ModelError, match=r"^tiny-reader: what reads instructions is not whole there \([^\n]*\); fetch these files again$"):
         vocabulary_of("tiny").read("make it winter")
+
+
+@pytest.mark.parametrize("chinese", ["3", "null", '{"looks": {}}'])
+def test_settings_of_another_form_are_that_line_too(tmp_path, monkeypatch, chinese):
+    folder = shutil.copytree(SHIPPED, tmp_path / "tiny-reader")
+    settings = json.loads((folder / "reader.json").read_text(encoding="utf-8"))
+    (folder / "reader.json").write_text(json.dumps(settings | {"chinese": json.loads(chinese)}), encoding="utf-8")
+    monkeypatch.setattr("mre.embedded.reader.SHIPPED", folder)
+    with pytest.raises(ModelError, match="what reads instructions is not whole there"):
+        vocabulary_of("tiny").read("变成夜景")
