@@ -18,7 +18,7 @@ from mre.data.scenes.world import BACKDROPS, COLOUR_NAMES, GROUND_SLOTS, KINDS, 
 TABLE = Path(__file__).with_name("concepts.toml")
 HELD_OUT = "~"            # before a phrase of the table: requests of the train split never use it
 NOTHING = "none"
-MEASURES = {"tree": "棵", "car": "辆", "house": "座", "flower": "朵", "cloud": "朵", "star": "颗", "heart": "颗"}       # Chinese
+MEASURES = {"tree": "棵", "car": "辆", "house": "座", "flower": "朵", "cloud": "朵", "star": "颗", "heart": "颗"}       # measure words
 THING_OPERATIONS = ("recolour", "remove", "add", *(f"texture:{name}" for name in TEXTURES))       # those that name a thing
 OPERATIONS = (NOTHING, *THING_OPERATIONS, *(f"background:{name}" for name in BACKDROPS), *(f"global:{name}" for name in GLOBAL_LOOKS),
               *(f"style:{name}" for name in STYLE_LOOKS))
